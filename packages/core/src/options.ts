@@ -1,0 +1,34 @@
+import type { ProxyCacheEvent } from './events.ts';
+import type { Clock } from './runtime/clock.ts';
+import type { Storage } from './store/storage.ts';
+import type { UpstreamOptions } from './upstream/upstream-options.ts';
+
+/** Options of `createProxyCache`. */
+export interface ProxyCacheOptions {
+  /** The registries that content comes from, by unique keys. */
+  upstreams: readonly UpstreamOptions[];
+  /** Where content stays: `fileStorage(dir)` or `memoryStorage()`, or stores of your own. */
+  storage: Storage;
+  /** Key of the upstream for paths that name none, as a Docker `registry-mirrors` entry sends. Default: none. */
+  defaultUpstream?: string;
+  /** Keys of upstreams that were removed: they answer 404 and never fall to the default. Default none. */
+  reservedKeys?: readonly string[];
+  /** Called with each event, synchronously. What it throws is dropped. */
+  observer?: (event: ProxyCacheEvent) => void;
+  /** Default: the machine's clock. */
+  clock?: Clock;
+  /** Memory bounds in bytes: manifests and records kept at hand (64 MiB), buffers of running transfers (64 MiB). */
+  memory?: { manifests?: number; buffers?: number };
+  /** Upstream blob transfers at once; over it 503 with `Retry-After`. Default 256. */
+  maxIngests?: number;
+  /** Requests at once; over it 503 with `Retry-After`. Default 10,000. */
+  maxRequests?: number;
+  /** Bytes of the disk kept free; below it pulls pass through uncached. Default: 5 % of the disk, at most 1 GiB. */
+  minFree?: number;
+  /** Whether `/v2/_catalog` lists what is stored. Default false. */
+  catalog?: boolean;
+  /** Whether answers by digest may be kept by shared HTTP caches in front (`Cache-Control: public`). Default false. */
+  publicContent?: boolean;
+  /** Origin for URLs in answers (`https://mirror.example`). Default: they are relative. */
+  publicUrl?: string;
+}

@@ -1,0 +1,37 @@
+/**
+ * A body on its way: single use. A chunk is the consumer's until it calls `next()` or `return()`; then the producer may
+ * reuse its memory. `return()` closes the source even before the first `next()`, so a producer that holds a resource
+ * from the start writes its iterator by hand: an async generator that was never started runs no `finally`.
+ */
+export type Bytes = AsyncIterable<Uint8Array>;
+
+/** The bytes as a body of one chunk (none when empty). */
+export async function* bytesOf(chunk: Uint8Array): AsyncGenerator<Uint8Array, void, undefined> {
+  if (chunk.byteLength > 0) yield chunk;
+}
+
+/**
+ * Reads a whole body into one array.
+ *
+ * @param limit the most bytes to take
+ * @returns `undefined` when the body is longer than `limit`; the source is closed then
+ */
+export async function collect(bytes: Bytes, limit: number): Promise<Uint8Array | undefined> {
+  const chunks: Uint8Array[] = [];
+  let length = 0;
+  for await (const chunk of bytes) {
+    length += chunk.byteLength;
+    if (length > limit) return undefined;
+    chunks.push(Uint8Array.from(chunk));
+  }
+  return chunks.length === 1 && chunks[0] ? chunks[0] : Buffer.concat(chunks, length);
+}
+
+/** Closes a body that will not be read, so that its source can let go. Never throws. */
+export async function discard(bytes: Bytes): Promise<void> {
+  try {
+    await bytes[Symbol.asyncIterator]().return?.();
+  } catch {
+    // The body was unwanted: why it could not be closed is of no use to anyone.
+  }
+}

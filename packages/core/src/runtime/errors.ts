@@ -1,0 +1,47 @@
+/** What went wrong, for programs. Stable: a code changes its meaning only in a major version. See docs/errors.md. */
+export type ErrorCode =
+  // What the caller asked for
+  | 'name-invalid'
+  | 'digest-invalid'
+  | 'tag-invalid'
+  | 'range-invalid'
+  | 'page-invalid'
+  | 'name-unknown'
+  | 'manifest-unknown'
+  | 'manifest-unsupported'
+  | 'blob-unknown'
+  | 'denied'
+  | 'read-only'
+  | 'unsupported'
+  | 'body-too-large'
+  // What we can bear
+  | 'too-many-requests'
+  | 'too-many-ingests'
+  | 'closed'
+  | 'aborted'
+  // Storage
+  | 'storage-failed'
+  | 'storage-format'
+  | 'storage-full'
+  | 'digest-mismatch'
+  // Set-up
+  | 'invalid-options';
+
+const brand = Symbol.for('proxycache.error');
+
+/** Any failure of this library but an upstream's ({@link UpstreamError}). Match on `code`, not on the message. */
+export class ProxyCacheError extends Error {
+  readonly code: ErrorCode;
+
+  constructor(code: ErrorCode, message: string, options?: { cause?: unknown }) {
+    super(message, options);
+    Object.defineProperty(this, brand, { value: true });
+    this.name = 'ProxyCacheError';
+    this.code = code;
+  }
+}
+
+/** Whether a value is a {@link ProxyCacheError}, also of another copy of this package. */
+export function isProxyCacheError(value: unknown): value is ProxyCacheError {
+  return typeof value === 'object' && value !== null && brand in value;
+}

@@ -1,0 +1,54 @@
+import type { Digest } from '../oci/digest.ts';
+import type { ByteRange } from '../runtime/byte-range.ts';
+import type { Bytes } from '../runtime/bytes.ts';
+
+/**
+ * A blob opened for reading. `size` is that of the whole blob, in bytes. Whoever opened it closes it, once, also after
+ * reading it to the end; `close()` may be called again without harm.
+ *
+ * - `file`: read at any position, any number of times, concurrently. `read` fills as much of `into` as the blob still
+ *   has from `position` on and gives the number of bytes, 0 at the end. The `range` that was asked for is the reader's
+ *   own business. Local files take this form: core's pooled reader serves them.
+ * - `stream`: `body` gives exactly the `range` that was asked for, or all. Reading it to its end or returning from it
+ *   does not replace `close()`.
+ */
+export type OpenBlob =
+  | {
+      kind: 'file';
+      size: number;
+      read(into: Uint8Array, position: number): Promise<number>;
+      close(): Promise<void>;
+    }
+  | { kind: 'stream'; size: number; body: Bytes; close(): Promise<void> };
+
+/** A stored blob as {@link BlobStore.digests} lists it; `storedAt` in ms since the epoch. */
+export interface StoredBlob {
+  digest: Digest;
+  size: number;
+  storedAt: number;
+}
+
+/**
+ * Content by digest. Digests are verified by core, never here. A blob appears whole or not at all. Every failure is
+ * thrown; core goes on without the store then. Every call stops soon after its signal fires.
+ */
+export interface BlobStore {
+  /** Opens a blob in one call, so that a miss is known before a status is sent. `undefined`: not stored. */
+  open(digest: Digest, options: { range?: ByteRange; signal: AbortSignal }): Promise<OpenBlob | undefined>;
+  /**
+   * Takes a verified local file: gone on success, untouched on a throw. Idempotent: adopting what is stored already
+   * succeeds, and readers of the stored one are not disturbed.
+   */
+  adopt(blob: { file: string; digest: Digest; size: number; signal: AbortSignal }): Promise<void>;
+  /** Stores small content, such as a manifest. Idempotent. */
+  put(blob: { digest: Digest; bytes: Uint8Array; signal: AbortSignal }): Promise<void>;
+  /**
+   * Removes a blob; readers that have it open go on or fail, never read other bytes.
+   *
+   * @param options.unlessStoredAfter an instant in ms since the epoch: what was stored later stays
+   * @returns whether a blob was removed
+   */
+  delete(digest: Digest, options: { unlessStoredAfter?: number; signal: AbortSignal }): Promise<boolean>;
+  /** Lists what is stored, in ascending order of the digest as text, after `after` where it is given. */
+  digests(options: { after?: Digest; signal: AbortSignal }): AsyncIterable<StoredBlob>;
+}

@@ -1,0 +1,32 @@
+import type { Duration } from '../runtime/duration.ts';
+
+/** What proves who we are to an upstream: for its token service or Basic, or a bearer token sent as it is. */
+export type Credential = { username: string; password: string } | { token: string };
+
+/** What a {@link CredentialProvider} is told. */
+export interface CredentialQuery {
+  /** The upstream's key. */
+  upstream: string;
+  /** Set when the credential given last was refused: a new one is wanted. */
+  refused: boolean;
+  signal: AbortSignal;
+}
+
+/** Gives a credential when one is needed. May cache for itself; is asked again when what it gave was refused. */
+export type CredentialProvider = (query: CredentialQuery) => Promise<Credential>;
+
+/**
+ * How we authenticate at an upstream:
+ *
+ * - `'anonymous'` (default), a value, or a provider function
+ * - files, read again when they change (Kubernetes secrets)
+ * - `helper`: the Docker credential helper protocol, `docker-credential-NAME get`
+ * - `exec`: a program that prints `{"username","password"}` or `{"token"}` as JSON; asked again after `lifetime` (12 h)
+ */
+export type UpstreamAuth =
+  | 'anonymous'
+  | Credential
+  | CredentialProvider
+  | { usernameFile: string; passwordFile: string }
+  | { helper: string }
+  | { exec: readonly [string, ...string[]]; lifetime?: Duration };

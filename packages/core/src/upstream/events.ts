@@ -1,0 +1,20 @@
+import type { UpstreamErrorCode } from './upstream-error.ts';
+
+/** What kind of request to an upstream an event or a limit is about. */
+export type UpstreamOperation = 'head' | 'manifest' | 'blob' | 'list' | 'token' | 'ping';
+
+/** Events of this folder. `durationMs` runs to the end of the response's headers. */
+export type UpstreamEvent =
+  | {
+      type: 'upstream-request';
+      upstream: string;
+      operation: UpstreamOperation;
+      /** Host and port that were asked: the upstream's, its token service's, or a redirect's. */
+      host: string;
+      method: string;
+      repository?: string;
+      status: number | undefined;
+      durationMs: number;
+      error?: UpstreamErrorCode;
+    }
+  | { type: 'credentials-rejected'; upstream: string; host: string; retryAt: number };

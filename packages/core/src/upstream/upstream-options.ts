@@ -1,0 +1,68 @@
+import type { Duration } from '../runtime/duration.ts';
+import type { UpstreamAuth } from './credentials.ts';
+
+/** TLS towards an upstream and its token hosts, nowhere else. PEM text. */
+export interface UpstreamTls {
+  /** Authorities to trust beside the machine's own. */
+  ca?: string | readonly string[];
+  /** Our certificate, for upstreams that ask for one. */
+  cert?: string;
+  key?: string;
+  /** Accept any certificate. Default false. */
+  insecure?: boolean;
+}
+
+/** A registry that content comes from. Presets such as `dockerHub()` make these. */
+export interface UpstreamOptions {
+  /** Its name in paths: starts with a lowercase letter and is a legal path component of a repository name. */
+  key: string;
+  /** Its base URL, `https://registry-1.docker.io`. Paths are kept: `https://host/prefix` is asked at `/prefix/v2/`. */
+  url: string;
+  /** Source hosts it answers for, as in `?ns=docker.io` or the Host header. Default: none but its key. */
+  hosts?: readonly string[];
+  /** Whether one-component names mean `library/<name>`, as at Docker Hub. Default false. */
+  library?: boolean;
+  /** Default `'anonymous'`. */
+  auth?: UpstreamAuth;
+  /** Hosts (`host` or `host:port`) beside its own that its credential may be sent to as token services. Default none. */
+  tokenHosts?: readonly string[];
+  /** Hosts, addresses or CIDR blocks in private ranges that redirects and realms may lead to. Default none. */
+  allowPrivate?: readonly string[];
+  /** How long a tag's record is served without asking. Default 0: each pull is validated. */
+  freshFor?: Duration;
+  /** How long a stored image is served when the upstream fails. Default: no limit. */
+  staleIfErrorFor?: Duration;
+  /** How long a stale image is served at once while it is validated in the background. Default 0. */
+  staleWhileRevalidateFor?: Duration;
+  /** How long "absent" is remembered. Default 0. */
+  absentFor?: Duration;
+  /** What a stored tag becomes when the upstream says it is gone. Default `'refuse'`. */
+  onAbsent?: 'refuse' | 'serve-stale';
+  /** What a stored tag becomes when the upstream denies it. Default `'refuse'`. */
+  onDenied?: 'refuse' | 'serve-stale';
+  /** Whether this registry says "denied" for repositories that do not exist. Default false. */
+  deniedMayMeanAbsent?: boolean;
+  /** How long a repository's proof that it has some content holds. Default: no limit. */
+  linkValidFor?: Duration;
+  /** A range of a blob not stored: passed through unverified, or served from the verified whole. Default `'pass'`. */
+  coldRange?: 'pass' | 'verify';
+  /** Connecting, waiting for headers, waiting for the next byte. Defaults 5 s, 30 s, 30 s. */
+  timeouts?: { connect?: Duration; headers?: Duration; idle?: Duration };
+  /** To a manifest's or list's first byte, with nothing stored. Default 10 s. */
+  manifestWithin?: Duration;
+  /** To a blob's first byte, with nothing stored. Default 60 s. */
+  blobWithin?: Duration;
+  /** To the answer of a validation, with a copy stored. Default 2 s. */
+  validateWithin?: Duration;
+  /** Waiting for a connection of the pool. Default 60 s. */
+  queueFor?: Duration;
+  /** Connections to one host at most. Default 32. */
+  connections?: number;
+  /** The longest manifest taken, in bytes. Default 4 MiB. */
+  maxManifestBytes?: number;
+  tls?: UpstreamTls;
+  /** URL of an HTTP(S) proxy to reach it and its redirects through. Default none; the environment is not read. */
+  proxy?: string;
+  /** Text that marks a 401, 403 or 404 as the registry's own although its body is not an OCI error. Default none. */
+  ownVoice?: readonly string[];
+}

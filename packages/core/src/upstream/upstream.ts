@@ -1,0 +1,85 @@
+import type { Descriptor } from '../oci/descriptor.ts';
+import type { Digest } from '../oci/digest.ts';
+import type { TagOrDigest } from '../oci/name.ts';
+import type { Bytes } from '../runtime/bytes.ts';
+
+/**
+ * What an upstream said. What it could not say (no connection, timeout, 5xx, 429, a foreign body) is thrown as an
+ * `UpstreamError`, because it changes no record.
+ */
+export type Reply<T> =
+  | { kind: 'found'; value: T }
+  | { kind: 'not-modified' }
+  /** 404 in the registry's own voice. `code` and `message` are from its OCI error body, where it has one. */
+  | { kind: 'absent'; code: string; message: string }
+  /** 401, 403 or another 4xx in the registry's voice, after a retry with a fresh token. */
+  | { kind: 'denied'; status: number; message: string };
+
+/** What every request to an upstream carries. */
+export interface Query {
+  /** The repository's name at the upstream. */
+  repository: string;
+  /** The credential scope: `'-'` for the upstream's own credential. Part of every link, token and collapse key. */
+  scope: string;
+  /** `clock.monotonic()` ms by which the first byte of the answer must be here. */
+  deadlineAt: number;
+  signal: AbortSignal;
+}
+
+/** A page of a list: at most `n` entries after `last`. `cursor` is the upstream's own, from the page before. */
+export interface PageQuery {
+  n?: number;
+  last?: string;
+  cursor?: string;
+}
+
+/** A manifest's verified bytes. */
+export interface FetchedManifest {
+  descriptor: Descriptor;
+  bytes: Uint8Array;
+}
+
+/** A blob on its way, from byte `start` on. Whoever got it reads `body` or returns from it. */
+export interface FetchedBlob {
+  start: number;
+  /** Size of the whole blob, where the upstream says it. */
+  total?: number;
+  /** A strong validator for `ifMatch`. */
+  validator?: string;
+  body: Bytes;
+}
+
+/** An upstream's page of tags; `next` is the cursor of the page after it. */
+export interface TagPage {
+  tags: readonly string[];
+  next?: string;
+}
+
+/** What refers to a subject, unfiltered (OCI distribution-spec, listing referrers). */
+export interface Referrers {
+  /** Descriptors as the upstream gave them, with their artifactType and annotations. */
+  manifests: readonly Readonly<Record<string, unknown>>[];
+}
+
+/** One registry that content comes from. Failures throw `UpstreamError`. */
+export interface Upstream {
+  /** HEAD of a tag; GET where HEAD cannot say, and then the bytes are kept. */
+  resolve(query: Query & { tag: string }): Promise<Reply<Descriptor & { bytes?: Uint8Array }>>;
+  /** HEAD of a manifest by digest: does this repository have it? GET where HEAD cannot say. */
+  statManifest(query: Query & { digest: Digest }): Promise<Reply<Descriptor>>;
+  /** GET of a manifest: bounded, and verified against its digest and media type. */
+  fetchManifest(query: Query & { reference: TagOrDigest }): Promise<Reply<FetchedManifest>>;
+  /** HEAD of a blob. `size` is missing where the upstream does not say. */
+  statBlob(query: Query & { digest: Digest }): Promise<Reply<{ size?: number }>>;
+  /** GET of a blob from byte `from` on; the bytes are not verified here. */
+  fetchBlob(
+    query: Query & { digest: Digest; from: number; to?: number; ifMatch?: string },
+  ): Promise<Reply<FetchedBlob>>;
+  listTags(query: Query & PageQuery): Promise<Reply<TagPage>>;
+  /** The referrers API, or the tag schema where the upstream has no such API. All pages. */
+  listReferrers(query: Query & { digest: Digest }): Promise<Reply<Referrers>>;
+  /** GET /v2/: is it there, is it a registry, does it take the credential? */
+  ping(query: Omit<Query, 'repository'>): Promise<Reply<undefined>>;
+  /** Ends connections. */
+  close(): Promise<void>;
+}
