@@ -1,4 +1,5 @@
 import { type FreshnessRecord, type Refusal, storedValue } from './record.ts';
+import { lastRefusal } from './refusal.ts';
 import type { FreshnessRules } from './rules.ts';
 
 /** Why an answer is not the upstream's latest word. */
@@ -23,28 +24,21 @@ export type Decision<T> =
 export function decide<T>(record: FreshnessRecord<T> | undefined, rules: FreshnessRules, now: number): Decision<T> {
   const here = storedValue(record);
 
-  for (const kind of ['absent', 'denied'] as const) {
-    const refusal = record?.[kind];
-    if (!refusal || !isWithin(refusal.at, kind === 'absent' ? rules.absentForMs : rules.deniedForMs, now)) continue;
-    if (here && servesAfter(kind, rules)) return { kind: 'serve', ...here, stale: kind, revalidate: false };
-    return { kind, refusal };
+  const no = lastRefusal(record, rules);
+  if (no && isWithin(no.refusal.at, no.rememberedForMs, now)) {
+    if (here && no.servesStale) return { kind: 'serve', ...here, stale: no.kind, revalidate: false };
+    return { kind: no.kind, refusal: no.refusal };
   }
   if (!here) return { kind: 'fetch' };
 
   // After a "no" nothing is fresh: only the upstream itself brings the value back.
-  if (!record?.absent && !record?.denied) {
+  if (!no) {
     if (isWithin(here.validatedAt, rules.freshForMs, now)) return { kind: 'serve', ...here, revalidate: false };
     if (isWithin(here.validatedAt, rules.freshForMs + rules.staleWhileRevalidateForMs, now)) {
       return { kind: 'serve', ...here, stale: 'revalidating', revalidate: true };
     }
   }
   return { kind: 'validate', value: here.value };
-}
-
-/** Whether the rules serve what is stored although the upstream's last word was this "no". */
-export function servesAfter(refusal: 'absent' | 'denied', rules: FreshnessRules): boolean {
-  const policy = refusal === 'absent' || rules.deniedMayMeanAbsent ? rules.onAbsent : rules.onDenied;
-  return policy === 'serve-stale';
 }
 
 /**

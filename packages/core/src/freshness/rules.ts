@@ -2,7 +2,7 @@
 export interface FreshnessRules {
   /** How long a record is served without asking. */
   freshForMs: number;
-  /** How long after its last validation a stored value is served when the upstream fails (RFC 5861 4). */
+  /** How long after `freshForMs` a stored value is served when the upstream fails (RFC 5861 4). */
   staleIfErrorForMs: number;
   /** How long after `freshForMs` a stored value is served at once and validated behind the answer (RFC 5861 3). */
   staleWhileRevalidateForMs: number;

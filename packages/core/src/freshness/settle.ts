@@ -1,5 +1,6 @@
-import { type StaleReason, servesAfter } from './decide.ts';
+import type { StaleReason } from './decide.ts';
 import { type FreshnessRecord, type Outcome, type Refusal, storedValue } from './record.ts';
+import { lastRefusal, readRefusal } from './refusal.ts';
 import type { FreshnessRules } from './rules.ts';
 
 /** What a request gets once the upstream was asked. */
@@ -29,9 +30,19 @@ export function settle<T>(
   context: SettleContext,
 ): Settlement<T> {
   const settlement = settleNow(record, outcome, context);
-  // An answer that was asked for earlier never takes the place of one that came since.
-  const latest = Math.max(record?.validatedAt ?? 0, record?.absent?.at ?? 0, record?.denied?.at ?? 0);
-  return latest > context.startedAt ? { verdict: settlement.verdict } : settlement;
+  return record && isNewer(record, context) ? { verdict: settlement.verdict } : settlement;
+}
+
+/**
+ * Whether a record was written since the request began: an answer that was asked for earlier never takes its place. A
+ * record that lies in the future while the clock ran on during the request is from before the clock stepped back: were
+ * it to count as newer, nothing could be recorded until the clock has caught up, and then it would pass for fresh.
+ */
+function isNewer<T>(record: FreshnessRecord<T>, { startedAt, now }: SettleContext): boolean {
+  const instants = [record.validatedAt, record.absent?.at, record.denied?.at].filter((at) => at !== undefined);
+  const latest = Math.max(...instants);
+  const beforeStep = latest > now && startedAt <= now;
+  return latest > startedAt && !beforeStep;
 }
 
 function settleNow<T>(
@@ -39,22 +50,22 @@ function settleNow<T>(
   outcome: Outcome<T>,
   context: SettleContext,
 ): Settlement<T> {
+  const { now: at, rules } = context;
   switch (outcome.kind) {
     case 'found': {
       const { value, stored } = outcome;
-      const next: FreshnessRecord<T> = { value, stored, validatedAt: context.now };
+      const next: FreshnessRecord<T> = { value, stored, validatedAt: at };
       if (record?.lastComplete !== undefined) next.lastComplete = record.lastComplete;
-      return { record: next, verdict: { kind: 'serve', value, stored, validatedAt: context.now } };
+      return { record: next, verdict: { kind: 'serve', value, stored, validatedAt: at } };
     }
-    case 'absent':
-      return refuse(record, 'absent', { at: context.now, code: outcome.code, message: outcome.message }, context);
-    case 'denied':
-      return refuse(
-        record,
-        context.rules.deniedMayMeanAbsent ? 'absent' : 'denied',
-        { at: context.now, code: String(outcome.status), message: outcome.message },
-        context,
-      );
+    case 'absent': {
+      const { code, message } = outcome;
+      return refuse(record, { said: 'absent', refusal: { at, code, message } }, rules);
+    }
+    case 'denied': {
+      const { status, message } = outcome;
+      return refuse(record, { said: 'denied', refusal: { at, code: String(status), message } }, rules);
+    }
     case 'failed':
       return { verdict: settleFailed(record, outcome.error, context) };
   }
@@ -63,15 +74,15 @@ function settleNow<T>(
 /** The upstream said no: marked, what was known is kept, and served only where the rules say so. */
 function refuse<T>(
   record: FreshnessRecord<T> | undefined,
-  kind: 'absent' | 'denied',
-  refusal: Refusal,
-  { rules }: SettleContext,
+  { said, refusal }: { said: 'absent' | 'denied'; refusal: Refusal },
+  rules: FreshnessRules,
 ): Settlement<T> {
   const { absent: _absent, denied: _denied, ...known } = record ?? { stored: false };
-  const stale = servesAfter(kind, rules) ? storedValue(record) : undefined;
+  const no = readRefusal(said, refusal, rules);
+  const stale = no.servesStale ? storedValue(record) : undefined;
   return {
-    record: { ...known, [kind]: refusal },
-    verdict: stale ? { kind: 'serve', ...stale, stored: true, stale: kind } : { kind, refusal },
+    record: { ...known, [said]: refusal },
+    verdict: stale ? { kind: 'serve', ...stale, stored: true, stale: no.kind } : { kind: no.kind, refusal: no.refusal },
   };
 }
 
@@ -82,10 +93,11 @@ function settleFailed<T>(
   { rules, now }: SettleContext,
 ): Verdict<T> {
   const here = storedValue(record);
-  // A value validated "in the future" (the clock stepped back) has age 0 here: an outage is no time to refuse it.
-  const usable = here && Math.max(now - here.validatedAt, 0) <= rules.staleIfErrorForMs;
+  // RFC 5861 4: counted from when it became stale. A value validated "in the future" (the clock stepped back) has age 0
+  // here: an outage is no time to refuse it.
+  const usable = here && Math.max(now - here.validatedAt, 0) < rules.freshForMs + rules.staleIfErrorForMs;
   // What the upstream took away stays away while it fails, unless the rules serve it anyway.
-  const withheld =
-    (record?.absent && !servesAfter('absent', rules)) || (record?.denied && !servesAfter('denied', rules));
-  return usable && !withheld ? { kind: 'serve', ...here, stored: true, stale: 'failed' } : { kind: 'failed', error };
+  const no = lastRefusal(record, rules);
+  if (!usable || (no && !no.servesStale)) return { kind: 'failed', error };
+  return { kind: 'serve', ...here, stored: true, stale: 'failed' };
 }

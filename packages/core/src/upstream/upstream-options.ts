@@ -30,7 +30,7 @@ export interface UpstreamOptions {
   allowPrivate?: readonly string[];
   /** How long a tag's record is served without asking. Default 0: each pull is validated. */
   freshFor?: Duration;
-  /** How long a stored image is served when the upstream fails. Default: no limit. */
+  /** How long after `freshFor` a stored image is served when the upstream fails. Default: no limit. */
   staleIfErrorFor?: Duration;
   /** How long a stale image is served at once while it is validated in the background. Default 0. */
   staleWhileRevalidateFor?: Duration;
