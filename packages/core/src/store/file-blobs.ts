@@ -1,0 +1,149 @@
+import type { Stats } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { type Digest, digestAlgorithm, digestHex, isDigest, parseDigest } from '../oci/digest.ts';
+import type { Clock } from '../runtime/clock.ts';
+import { ProxyCacheError } from '../runtime/errors.ts';
+import type { BlobStore, StoredBlob } from './blob-store.ts';
+import { copyToTemp } from './file-copy.ts';
+import { smallestNames } from './file-names.ts';
+import { openFileBlob } from './file-open.ts';
+import {
+  orFail,
+  removeFile,
+  renameFile,
+  statFile,
+  syncToDisk,
+  systemCode,
+  touchFile,
+  unlessMissing,
+} from './file-system.ts';
+import type { TempFolder } from './file-temp.ts';
+import { createKeyedLock } from './keyed-lock.ts';
+
+/** Folders of the digest algorithms, in the order of the digests as text. */
+export const blobAlgorithms = ['sha256', 'sha512'] as const;
+
+/** How many names a listing holds at a time: a store of a million blobs is read sixteen times, in about 10 MiB. */
+const listWindow = 65_536;
+
+/** Blobs as files `<directory>/<algorithm>/<hex>` (OCI image-layout.md, blobs); the folders are there already. */
+export function createFileBlobs(
+  directory: string,
+  options: { temp: TempFolder; durable: boolean; clock: Clock },
+): BlobStore {
+  const { temp, durable, clock } = options;
+  // A retention that deletes what was stored before some instant and an adopt of the same blob must not overlap.
+  const lock = createKeyedLock();
+
+  function pathOf(digest: Digest): string {
+    // A digest is a path here: nothing but a canonical one may become it.
+    const checked = parseDigest(digest);
+    return join(directory, digestAlgorithm(checked), digestHex(checked));
+  }
+
+  async function touch(path: string): Promise<void> {
+    const seconds = clock.now() / 1000;
+    await touchFile(path, seconds, seconds);
+  }
+
+  /** Whether the blob is here whole; then it counts as stored now, so that a retention under way spares it. */
+  async function isStored(path: string, size: number): Promise<boolean> {
+    const stats = await statFile(path).catch(unlessMissing);
+    if (!stats?.isFile() || stats.size !== size) return false;
+    await touch(path);
+    return true;
+  }
+
+  async function moveIn(from: string, path: string): Promise<void> {
+    await touch(from);
+    await renameFile(from, path);
+    if (durable) await syncToDisk(dirname(path));
+  }
+
+  async function adoptFile(path: string, blob: { file: string; size: number; signal: AbortSignal }): Promise<void> {
+    const { file, size, signal } = blob;
+    if (await isStored(path, size)) {
+      await removeFile(file).catch(unlessMissing);
+      return;
+    }
+    const stats = await statFile(file);
+    if (stats.size !== size)
+      throw new ProxyCacheError('storage-failed', `${file} has ${stats.size} bytes, not ${size}`);
+    if (durable) await syncToDisk(file);
+    try {
+      await moveIn(file, path);
+    } catch (error) {
+      if (systemCode(error) !== 'EXDEV') throw error;
+      const copy = await copyToTemp(file, { temp, durable, signal });
+      await moveIn(copy, path).catch(async (failure) => {
+        await removeFile(copy).catch(() => undefined);
+        throw failure;
+      });
+      // What was copied is stored; the original goes with its spool folder if it cannot go now.
+      await removeFile(file).catch(() => undefined);
+    }
+  }
+
+  return {
+    async open(digest, { signal }) {
+      return await openFileBlob(pathOf(digest), signal);
+    },
+    async adopt({ file, digest, size, signal }) {
+      const path = pathOf(digest);
+      await lock(digest, signal, () => adoptFile(path, { file, size, signal })).catch(
+        orFail(`store ${digest} from ${file}`, signal),
+      );
+    },
+    async put({ digest, bytes, signal }) {
+      const path = pathOf(digest);
+      const store = async () => {
+        if (await isStored(path, bytes.byteLength)) return;
+        const file = await temp.write(bytes);
+        await moveIn(file, path).catch(async (failure) => {
+          await removeFile(file).catch(() => undefined);
+          throw failure;
+        });
+      };
+      await lock(digest, signal, store).catch(orFail(`store ${digest}`, signal));
+    },
+    async delete(digest, { unlessStoredAfter = Number.POSITIVE_INFINITY, signal }) {
+      const path = pathOf(digest);
+      const remove = async () => {
+        const stats = await statFile(path).catch(unlessMissing);
+        if (!stats || storedAtOf(stats) > unlessStoredAfter) return false;
+        await removeFile(path);
+        if (durable) await syncToDisk(dirname(path));
+        return true;
+      };
+      return await lock(digest, signal, remove).catch(orFail(`delete ${digest}`, signal));
+    },
+    digests: ({ after, signal }) => listBlobs(directory, after, signal),
+  };
+}
+
+// The system keeps fractions of a ms that differ by rounding from the instant we set.
+const storedAtOf = (stats: Stats) => Math.round(stats.mtimeMs);
+
+async function* listBlobs(
+  directory: string,
+  after: Digest | undefined,
+  signal: AbortSignal,
+): AsyncGenerator<StoredBlob, void, undefined> {
+  let last: string | undefined = after;
+  for (const algorithm of blobAlgorithms) {
+    const folder = join(directory, algorithm);
+    const keyOf = (name: string) => (isDigest(`${algorithm}:${name}`) ? `${algorithm}:${name}` : undefined);
+    for (;;) {
+      const names = await smallestNames(folder, { keyOf, after: last, limit: listWindow, signal }).catch(
+        orFail(`list ${folder}`, signal),
+      );
+      for (const { key, name } of names) {
+        signal.throwIfAborted();
+        const stats = await statFile(join(folder, name)).catch(unlessMissing);
+        if (stats?.isFile() && isDigest(key)) yield { digest: key, size: stats.size, storedAt: storedAtOf(stats) };
+        last = key;
+      }
+      if (names.length < listWindow) break;
+    }
+  }
+}

@@ -1,0 +1,60 @@
+import { randomUUID } from 'node:crypto';
+import fs from 'node:fs';
+import { join } from 'node:path';
+import { ProxyCacheError } from '../runtime/errors.ts';
+
+/** The layout that this version writes and reads. Raised when an older version could misread a newer folder. */
+const currentFormat = 1;
+const fileName = 'proxycache.json';
+
+/**
+ * Marks a folder as ours, or checks the mark.
+ *
+ * @param folders the names in it that would hold our content
+ * @throws ProxyCacheError `storage-format` for a layout that is newer, unreadable or not ours; nothing was changed then
+ */
+export function checkFormat(directory: string, folders: readonly string[]): void {
+  const file = join(directory, fileName);
+  const text = readIfThere(file);
+  if (text === undefined) {
+    // Retention deletes what is in these folders: content that somebody else put there is not ours to delete.
+    const taken = folders.find((name) => holdsSomething(join(directory, name)));
+    if (taken !== undefined) {
+      throw refuse(
+        `${directory} holds "${taken}" but no ${fileName}: it was not made by proxycache; move "${taken}" away`,
+      );
+    }
+    const temp = `${file}.${randomUUID()}`;
+    fs.writeFileSync(temp, `${JSON.stringify({ format: currentFormat })}\n`);
+    fs.renameSync(temp, file);
+    return;
+  }
+  const format = formatOf(text);
+  if (format === undefined)
+    throw refuse(`${file} is damaged: it names no format; put {"format":1} back if you know the folder is whole`);
+  if (format > currentFormat) {
+    throw refuse(
+      `${directory} has format ${format}, this version of proxycache knows formats up to ${currentFormat}: upgrade it`,
+    );
+  }
+}
+
+const refuse = (what: string) =>
+  new ProxyCacheError('storage-format', `${what}, or choose another folder; nothing was changed`);
+
+function readIfThere(file: string): string | undefined {
+  return fs.existsSync(file) ? fs.readFileSync(file, 'utf8') : undefined;
+}
+
+function holdsSomething(folder: string): boolean {
+  return fs.existsSync(folder) && fs.readdirSync(folder).length > 0;
+}
+
+function formatOf(text: string): number | undefined {
+  try {
+    const { format }: { format?: unknown } = JSON.parse(text);
+    return Number.isInteger(format) && Number(format) > 0 ? Number(format) : undefined;
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,127 @@
+import { dirname, join } from 'node:path';
+import { crc32 } from 'node:zlib';
+import { ProxyCacheError } from '../runtime/errors.ts';
+import { keyPath } from './file-key-path.ts';
+import {
+  makeFolders,
+  readWhole,
+  removeFile,
+  removeFolder,
+  renameFile,
+  syncToDisk,
+  systemCode,
+  unlessMissing,
+} from './file-system.ts';
+import type { TempFolder } from './file-temp.ts';
+import { mapBounded } from './map-bounded.ts';
+
+/** Files read at once: each holds a descriptor, and the process has but so many. */
+const readsAtOnce = 32;
+
+/** How often a write is tried again because a delete removed its folder meanwhile. */
+const attempts = 8;
+
+/** What Keyv asks of a store, over files. `opts` stays undefined: Keyv must not look for an iterator here. */
+export interface FileKeyvStore {
+  opts: undefined;
+  namespace: string | undefined;
+  get(key: string): Promise<string | undefined>;
+  getMany(keys: readonly string[]): Promise<(string | undefined)[]>;
+  set(key: string, value: string): Promise<void>;
+  delete(key: string): Promise<boolean>;
+  clear(): Promise<void>;
+  on(): FileKeyvStore;
+}
+
+/**
+ * A Keyv store of one file per key, written beside and renamed into place: after a crash each key has its old value or
+ * its new one. Keys are metadata keys. A file that does not hold what was written is an error, never "absent".
+ */
+export function createFileKeyvStore(directory: string, options: { temp: TempFolder; durable: boolean }): FileKeyvStore {
+  const { temp, durable } = options;
+
+  async function moveIn(file: string, path: string): Promise<void> {
+    for (let attempt = 1; ; attempt++) {
+      try {
+        await renameFile(file, path);
+        return;
+      } catch (error) {
+        if (systemCode(error) !== 'ENOENT' || attempt === attempts) throw error;
+        const made = await makeFolders(dirname(path), { recursive: true });
+        if (durable && made !== undefined) await syncUpTo(dirname(path), dirname(made));
+      }
+    }
+  }
+
+  /** Folders that became empty go too; one that does not is in use, or gone already. */
+  async function prune(folder: string): Promise<void> {
+    for (let empty = folder; empty !== directory; empty = dirname(empty)) {
+      try {
+        await removeFolder(empty);
+      } catch {
+        return;
+      }
+    }
+  }
+
+  const store: FileKeyvStore = {
+    opts: undefined,
+    namespace: undefined,
+    async get(key) {
+      const content = await readWhole(join(directory, keyPath(key))).catch(unlessMissing);
+      return content && unseal(key, content);
+    },
+    getMany: (keys) => mapBounded(keys, readsAtOnce, (key) => store.get(key)),
+    async set(key, value) {
+      const path = join(directory, keyPath(key));
+      const file = await temp.write(seal(value));
+      try {
+        await moveIn(file, path);
+      } catch (error) {
+        await removeFile(file).catch(() => undefined);
+        throw error;
+      }
+      if (durable) await syncToDisk(dirname(path));
+    },
+    async delete(key) {
+      const path = join(directory, keyPath(key));
+      try {
+        await removeFile(path);
+      } catch (error) {
+        return unlessMissing(error) ?? false;
+      }
+      if (durable) await syncToDisk(dirname(path));
+      await prune(dirname(path));
+      return true;
+    },
+    async clear() {
+      throw new ProxyCacheError('unsupported', `remove the folder ${directory} instead, while nothing uses it`);
+    },
+    on: () => store,
+  };
+  return store;
+}
+
+async function syncUpTo(folder: string, last: string): Promise<void> {
+  for (let at = folder; ; at = dirname(at)) {
+    await syncToDisk(at);
+    if (at === last || at === dirname(at)) return;
+  }
+}
+
+const checksumOf = (value: Uint8Array) => crc32(value).toString(16).padStart(8, '0');
+
+// After a loss of power a file may be there without its bytes: the checksum tells.
+function seal(value: string): Buffer {
+  const bytes = Buffer.from(value);
+  return Buffer.concat([Buffer.from(`${checksumOf(bytes)}\n`), bytes]);
+}
+
+function unseal(key: string, content: Buffer): string {
+  const value = content.subarray(9);
+  if (content.toString('latin1', 0, 9) === `${checksumOf(value)}\n`) return value.toString();
+  throw new ProxyCacheError(
+    'storage-failed',
+    `the file of ${key} is damaged; the next write or delete of it repairs that`,
+  );
+}

@@ -1,0 +1,68 @@
+import fs from 'node:fs';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import { digestHex, digestOf } from '../oci/digest.ts';
+import { fileStorage } from './file-storage.ts';
+
+const signal = new AbortController().signal;
+const bytes = Buffer.from('some content');
+const digest = digestOf(bytes);
+let directory: string;
+
+beforeEach(async () => {
+  directory = await mkdtemp(join(tmpdir(), 'file-storage-'));
+});
+afterEach(() => rm(directory, { recursive: true, force: true }));
+
+async function contentOf(storage: ReturnType<typeof fileStorage>): Promise<string | undefined> {
+  const blob = await storage.blobs.open(digest, { signal });
+  if (blob?.kind !== 'file') return undefined;
+  const into = Buffer.alloc(blob.size);
+  await blob.read(into, 0);
+  await blob.close();
+  return into.toString();
+}
+
+test('keeps blobs and records over a restart', async () => {
+  const before = fileStorage(join(directory, 'new/folder'));
+  await before.blobs.put({ digest, bytes, signal });
+  await before.metadata.set('tag/hub/-/library%2Falpine/V1', 'value', { signal });
+  const after = fileStorage(join(directory, 'new/folder'));
+  expect(await contentOf(after)).toBe('some content');
+  expect(await after.metadata.get('tag/hub/-/library%2Falpine/V1', { signal })).toMatchObject({ value: 'value' });
+});
+
+test('files blobs as an OCI image layout does', async () => {
+  await fileStorage(directory).blobs.put({ digest, bytes, signal });
+  expect(fs.readFileSync(join(directory, 'blobs/sha256', digestHex(digest)), 'utf8')).toBe('some content');
+});
+
+test('refuses a folder of a newer format and says what to do', () => {
+  fs.writeFileSync(join(directory, 'proxycache.json'), '{"format":2}');
+  expect(() => fileStorage(directory)).toThrow(/format 2.*up to 1: upgrade it, or choose another folder/);
+  expect(() => fileStorage(directory)).toThrow(expect.objectContaining({ code: 'storage-format' }));
+  expect(fs.readdirSync(directory)).toEqual(['proxycache.json']);
+});
+
+test.each(['', 'null', '{}', '{"format":0}', '{"format":"1"}', 'not json'])(
+  'refuses the damaged format file %j',
+  (text) => {
+    fs.writeFileSync(join(directory, 'proxycache.json'), text);
+    expect(() => fileStorage(directory)).toThrow(expect.objectContaining({ code: 'storage-format' }));
+  },
+);
+
+test('refuses a folder that holds blobs of somebody else', () => {
+  fs.mkdirSync(join(directory, 'blobs/sha256'), { recursive: true });
+  expect(() => fileStorage(directory)).toThrow(/holds "blobs" but no proxycache.json/);
+});
+
+test('names the folder and the cause when it cannot be used', () => {
+  fs.writeFileSync(join(directory, 'file'), '');
+  expect(() => fileStorage(join(directory, 'file/storage'))).toThrow(
+    expect.objectContaining({ code: 'storage-failed', message: expect.stringMatching(/file\/storage.*ENOTDIR/) }),
+  );
+  expect(() => fileStorage('')).toThrow(expect.objectContaining({ code: 'invalid-options' }));
+});

@@ -1,0 +1,85 @@
+import fs from 'node:fs';
+import { join, resolve } from 'node:path';
+import { Keyv } from 'keyv';
+import { type Clock, systemClock } from '../runtime/clock.ts';
+import { ProxyCacheError } from '../runtime/errors.ts';
+import { blobAlgorithms, createFileBlobs } from './file-blobs.ts';
+import { checkFormat } from './file-format.ts';
+import { listKeyFiles } from './file-key-path.ts';
+import { createFileKeyvStore } from './file-keyv-store.ts';
+import { storageFailure } from './file-system.ts';
+import { createTempFolder, sweepTempFolder } from './file-temp.ts';
+import { keyvMetadata } from './keyv-metadata.ts';
+import type { MetadataStore } from './metadata-store.ts';
+import type { Storage } from './storage.ts';
+
+/** Options of {@link fileStorage}. */
+export interface FileStorageOptions {
+  /**
+   * Whether what was stored survives a loss of power, at the price of a flush per write (SEMANTICS 39). Without it a
+   * crash of the process loses nothing either. Default false.
+   */
+  durable?: boolean;
+  /** Default: the machine's clock. */
+  clock?: Clock;
+}
+
+/**
+ * A storage in a folder, which is made where it is missing. It survives restarts and crashes; several processes of hosts
+ * with different names may share it, except that conditions of metadata hold within one process.
+ *
+ * Layout: `proxycache.json` (the format), `blobs/<algorithm>/<hex>` as in an OCI image layout (it is none as a whole:
+ * there is no index of it), `metadata/` with a file per record, `spool/` for transfers, `tmp/` for writes under way.
+ *
+ * @throws ProxyCacheError `storage-format` for a folder of a newer version or of something else, `storage-failed` or
+ *   `storage-full` for one that cannot be written
+ */
+export function fileStorage(directory: string, options: FileStorageOptions = {}): Storage {
+  const { durable = false, clock = systemClock } = options;
+  if (typeof directory !== 'string' || directory === '') {
+    throw new ProxyCacheError(
+      'invalid-options',
+      `fileStorage: expected a folder, received ${JSON.stringify(directory)}`,
+    );
+  }
+  const root = resolve(directory);
+  const folders = { blobs: join(root, 'blobs'), metadata: join(root, 'metadata'), tmp: join(root, 'tmp') };
+  const spoolDirectory = join(root, 'spool');
+  try {
+    fs.mkdirSync(root, { recursive: true });
+    checkFormat(root, ['blobs', 'metadata', 'spool', 'tmp']);
+    const blobFolders = blobAlgorithms.map((algorithm) => join(folders.blobs, algorithm));
+    for (const folder of [...blobFolders, folders.metadata, folders.tmp, spoolDirectory]) {
+      fs.mkdirSync(folder, { recursive: true });
+    }
+    checkWritable([...blobFolders, folders.metadata, folders.tmp, spoolDirectory]);
+    sweepTempFolder(folders.tmp);
+  } catch (error) {
+    throw storageFailure(`use ${root} as storage`, error);
+  }
+  const temp = createTempFolder(folders.tmp, { durable });
+  return {
+    blobs: createFileBlobs(folders.blobs, { temp, durable, clock }),
+    metadata: fileMetadata(folders.metadata, { temp, durable, clock }),
+    spoolDirectory,
+  };
+}
+
+function fileMetadata(
+  directory: string,
+  options: Parameters<typeof createFileKeyvStore>[1] & { clock: Clock },
+): MetadataStore {
+  const keyv = new Keyv({
+    store: createFileKeyvStore(directory, options),
+    throwOnErrors: true,
+    useKeyPrefix: false,
+    // Records expire by our own rule, so what Keyv would wrap around them says nothing.
+    serialize: ({ value }) => String(value),
+    deserialize: (value) => ({ value: value as never }),
+  });
+  return keyvMetadata(keyv, { list: (prefix, page) => listKeyFiles(directory, prefix, page), clock: options.clock });
+}
+
+function checkWritable(folders: readonly string[]): void {
+  for (const folder of folders) fs.accessSync(folder, fs.constants.W_OK | fs.constants.X_OK);
+}

@@ -1,0 +1,89 @@
+import fs from 'node:fs';
+import { promisify } from 'node:util';
+import { ProxyCacheError } from '../runtime/errors.ts';
+
+// Node's callback API wrapped in promises: a call of `fs.promises` costs several times as much as the system call.
+export const openFile: (path: string, flags: string | number, mode?: number) => Promise<number> = promisify(fs.open);
+export const closeFile: (fd: number) => Promise<void> = promisify(fs.close);
+export const statFile: (path: string) => Promise<fs.Stats> = promisify(fs.stat);
+export const statOpenFile: (fd: number) => Promise<fs.Stats> = promisify(fs.fstat);
+export const removeFile: (path: string) => Promise<void> = promisify(fs.unlink);
+export const removeFolder: (path: string) => Promise<void> = promisify(fs.rmdir);
+export const renameFile: (from: string, to: string) => Promise<void> = promisify(fs.rename);
+export const readWhole: (path: string) => Promise<Buffer> = promisify(fs.readFile);
+export const touchFile: (path: string, atime: number, mtime: number) => Promise<void> = promisify(fs.utimes);
+export const makeFolders: (path: string, options: { recursive: true }) => Promise<string | undefined> = promisify(
+  fs.mkdir,
+);
+export const writeNew: (
+  path: string,
+  data: Uint8Array,
+  options: { flag: 'wx'; mode: number; flush: boolean },
+) => Promise<void> = promisify(fs.writeFile);
+const syncFile: (fd: number) => Promise<void> = promisify(fs.fsync);
+const readFd: (
+  fd: number,
+  into: Uint8Array,
+  offset: number,
+  length: number,
+  position: number,
+) => Promise<{ bytesRead: number }> = promisify(fs.read);
+
+const writeFd: (fd: number, from: Uint8Array, offset: number, length: number) => Promise<{ bytesWritten: number }> =
+  promisify(fs.write);
+
+/** Writes all the bytes where the file's position is. */
+export async function writeAll(fd: number, bytes: Uint8Array): Promise<void> {
+  for (let written = 0; written < bytes.byteLength; ) {
+    const { bytesWritten } = await writeFd(fd, bytes, written, bytes.byteLength - written);
+    written += bytesWritten;
+  }
+}
+
+/** Fills `into` from `position` on as far as the file goes. @returns the number of bytes, 0 at the end */
+export async function readAt(fd: number, into: Uint8Array, position: number): Promise<number> {
+  let filled = 0;
+  while (filled < into.byteLength) {
+    const { bytesRead } = await readFd(fd, into, filled, into.byteLength - filled, position + filled);
+    if (bytesRead === 0) break;
+    filled += bytesRead;
+  }
+  return filled;
+}
+
+/** Makes the content of a file, or the names in a folder, survive a loss of power. */
+export async function syncToDisk(path: string): Promise<void> {
+  const fd = await openFile(path, 'r');
+  try {
+    await syncFile(fd);
+  } finally {
+    await closeFile(fd);
+  }
+}
+
+/** The system's code of an error, such as `'ENOENT'`; `undefined` for errors that have none. */
+export function systemCode(error: unknown): string | undefined {
+  return error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : undefined;
+}
+
+/** The error's answer for "not there" as `undefined`; every other failure is thrown on. */
+export function unlessMissing(error: unknown): undefined {
+  if (systemCode(error) !== 'ENOENT') throw error;
+  return undefined;
+}
+
+/** What a failed step of a store is thrown as; `doing` continues "could not". Our own errors and aborts pass. */
+export function storageFailure(doing: string, cause: unknown): unknown {
+  if (cause instanceof ProxyCacheError) return cause;
+  const code = systemCode(cause);
+  const full = code === 'ENOSPC' || code === 'EDQUOT';
+  const why = cause instanceof Error ? cause.message : String(cause);
+  return new ProxyCacheError(full ? 'storage-full' : 'storage-failed', `could not ${doing}: ${why}`, { cause });
+}
+
+/** A handler for `catch`: throws the failure on as {@link storageFailure}, or as it is when the caller gave up. */
+export function orFail(doing: string, signal: AbortSignal): (error: unknown) => never {
+  return (error) => {
+    throw signal.aborted ? error : storageFailure(doing, error);
+  };
+}

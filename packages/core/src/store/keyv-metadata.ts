@@ -1,0 +1,157 @@
+import { randomBytes } from 'node:crypto';
+import { type Clock, systemClock } from '../runtime/clock.ts';
+import { abortable } from '../runtime/collapse.ts';
+import { isProxyCacheError, ProxyCacheError } from '../runtime/errors.ts';
+import { orFail } from './file-system.ts';
+import { createKeyedLock } from './keyed-lock.ts';
+import { checkKeyv, checkUse, type KeyvLike, readMany } from './keyv-access.ts';
+import { mapBounded } from './map-bounded.ts';
+import { decodeEnvelope, type Envelope, encodeEnvelope } from './metadata-envelope.ts';
+import { prefixSegments } from './metadata-key.ts';
+import type { MetadataEntry, MetadataStore, SetOptions } from './metadata-store.ts';
+
+/** Options of {@link keyvMetadata}. */
+export interface KeyvMetadataOptions {
+  /** A listing of the Keyv's own, by the rule of `MetadataStore.list`; it may hold keys that have expired. */
+  list: MetadataStore['list'];
+  /** Default: the machine's clock. */
+  clock?: Clock;
+}
+
+/** How much longer than it is valid a record stays in the Keyv, whose own expiry is only garbage collection. */
+const graceMs = 3_600_000;
+
+const readsAtOnce = 32;
+
+const isNothing = (text: unknown) => text === undefined || text === null;
+
+/**
+ * A metadata store over any Keyv 5, which is set to throw its errors. Conditions (`ifVersion`, `fence`) hold within this
+ * process only.
+ *
+ * @throws ProxyCacheError `invalid-options` for a Keyv with a default ttl or a namespace outside `[A-Za-z0-9_-]`
+ */
+export function keyvMetadata(keyv: KeyvLike, options: KeyvMetadataOptions): MetadataStore {
+  checkKeyv(keyv);
+  const { clock = systemClock, list: listKeys } = options;
+  const lock = createKeyedLock();
+  const writer = randomBytes(6).toString('base64url');
+  let writes = 0;
+
+  const isLive = ({ expiresAt }: Envelope) => expiresAt === undefined || clock.now() < expiresAt;
+
+  const entryOf = (key: string, text: unknown): MetadataEntry | undefined => {
+    if (isNothing(text)) return undefined;
+    const envelope = decodeEnvelope(key, text);
+    return isLive(envelope) ? { value: envelope.value, version: envelope.version } : undefined;
+  };
+
+  /** Runs work under the key's lock. It is held to the work's end, also when the caller has given up by then. */
+  function change<T>(key: string, signal: AbortSignal, work: () => Promise<T>): Promise<T> {
+    return abortable(lock(key, signal, work), signal).catch(orFail(`write ${key}`, signal));
+  }
+
+  /** Whether the conditions of a write hold against what is stored now. */
+  async function allows(key: string, { ifVersion, fence }: SetOptions): Promise<boolean> {
+    if (ifVersion === undefined && fence === undefined) return true;
+    const text: unknown = await keyv.get(key);
+    const current = isNothing(text) ? undefined : decodeEnvelope(key, text);
+    if (fence !== undefined && current?.fence !== undefined && fence < current.fence) return false;
+    if (ifVersion === undefined) return true;
+    const version = current && isLive(current) ? current.version : 'absent';
+    return version === ifVersion;
+  }
+
+  async function write(key: string, envelope: Envelope): Promise<void> {
+    const { expiresAt } = envelope;
+    const ttl = expiresAt === undefined ? undefined : Math.ceil(Math.max(expiresAt - clock.now(), 0)) + graceMs;
+    if (!(await keyv.set(key, encodeEnvelope(envelope), ttl))) {
+      throw new ProxyCacheError('storage-failed', 'the Keyv did not take the value');
+    }
+  }
+
+  /** What is read of a record, or `damaged`: that is something, and the key's next write or delete repairs it. */
+  async function inspect(key: string): Promise<Envelope | 'damaged' | undefined> {
+    try {
+      const text: unknown = await keyv.get(key);
+      return isNothing(text) ? undefined : decodeEnvelope(key, text);
+    } catch (error) {
+      // The Keyv's own failures are of other kinds.
+      if (isProxyCacheError(error)) return 'damaged';
+      throw error;
+    }
+  }
+
+  /** @returns whether something valid was removed */
+  async function remove(key: string, isTheOne: (current: Envelope | 'damaged') => boolean): Promise<boolean> {
+    const current = await inspect(key);
+    if (current === undefined || !isTheOne(current)) return false;
+    await keyv.delete(key);
+    return current === 'damaged' || isLive(current);
+  }
+
+  /** The keys among these that hold something; those whose value has expired are removed for good. */
+  async function keepLive(keys: readonly string[], signal: AbortSignal): Promise<string[]> {
+    const live: string[] = [];
+    const found = await abortable(mapBounded(keys, readsAtOnce, inspect), signal);
+    for (const [at, key] of keys.entries()) {
+      const current = found[at];
+      if (current === undefined) continue;
+      if (current === 'damaged' || isLive(current)) live.push(key);
+      else await change(key, signal, () => remove(key, (now) => now !== 'damaged' && !isLive(now)));
+    }
+    return live;
+  }
+
+  async function listLive(prefix: string, page: Parameters<MetadataStore['list']>[1]): Promise<string[]> {
+    const keys: string[] = [];
+    for (let at = page; keys.length < page.limit; ) {
+      const limit = page.limit - keys.length;
+      const names = await abortable(listKeys(prefix, { ...at, limit }), page.signal);
+      keys.push(...(await keepLive(names, page.signal)));
+      const last = names.at(-1);
+      if (last === undefined || names.length < limit) break;
+      at = { ...page, after: last };
+    }
+    return keys;
+  }
+
+  return {
+    async get(key, { signal }) {
+      checkUse(keyv, [key], signal);
+      const text: unknown = await abortable(keyv.get(key), signal).catch(orFail(`read ${key}`, signal));
+      return entryOf(key, text);
+    },
+    async getMany(keys, { signal }) {
+      checkUse(keyv, keys, signal);
+      const reading = readMany(keyv, keys, signal);
+      const texts = await abortable(reading, signal).catch(orFail(`read ${keys.length} records`, signal));
+      return keys.map((key, at) => entryOf(key, texts[at]));
+    },
+    async set(key, value, setOptions) {
+      const { signal, expiresAt = Number.POSITIVE_INFINITY, fence } = setOptions;
+      checkUse(keyv, [key], signal);
+      return await change(key, signal, async () => {
+        if (!(await allows(key, setOptions))) return false;
+        const version = `${writer}.${(writes++).toString(36)}`;
+        const until = Number.isFinite(expiresAt) ? expiresAt : undefined;
+        await write(key, { value, version, expiresAt: until, fence });
+        return true;
+      });
+    },
+    async delete(key, { ifVersion, signal }) {
+      checkUse(keyv, [key], signal);
+      return await change(key, signal, async () => {
+        if (ifVersion === undefined) return await remove(key, () => true);
+        return await remove(key, (now) => now !== 'damaged' && isLive(now) && now.version === ifVersion);
+      });
+    },
+    async list(prefix, { after, limit, signal }) {
+      checkUse(keyv, [], signal);
+      prefixSegments(prefix);
+      return await listLive(prefix, { ...(after === undefined ? {} : { after }), limit, signal }).catch(
+        orFail(`list ${prefix}`, signal),
+      );
+    },
+  };
+}
