@@ -107,7 +107,7 @@ describe('a stored tag', () => {
 
   it('is treated by onAbsent when denied may mean absent, and the record still says denied', () => {
     const refused = pull(stored(1_000), says.denied, { deniedMayMeanAbsent: true, onDenied: 'serve-stale' });
-    expect(refused.answer).toEqual({ kind: 'absent', refusal: { at: now, code: 'NAME_UNKNOWN', message: 'no' } });
+    expect(refused.answer).toEqual({ kind: 'absent', refusal: { at: now, code: '403', message: 'no' } });
     expect(refused.record).toEqual({ ...stored(1_000), denied: { at: now, code: '403', message: 'no' } });
     const served = pull(stored(1_000), says.denied, { deniedMayMeanAbsent: true, onAbsent: 'serve-stale' });
     expect(served.answer).toMatchObject({ kind: 'serve', value: 'old image', stale: 'absent' });
@@ -181,7 +181,7 @@ describe.each([
     expect(pull(after, says.another, {})).toMatchObject({ asked: 'no', answer: { kind: 'denied' } });
     expect(pull(after, says.another, { deniedMayMeanAbsent: true })).toMatchObject({
       asked: 'no',
-      answer: { kind: 'absent', refusal: { code: 'NAME_UNKNOWN' } },
+      answer: { kind: 'absent', refusal: { code: '403' } },
     });
     const later = { ...after, stored: false, denied: { at: now - 5_000, code: '403', message: 'no' } };
     expect(pull(later, says.another, {})).toMatchObject({ asked: 'before', answer: { value: 'new image' } });

@@ -1,7 +1,7 @@
 /** An upstream's "no", and when it was said (ms since the epoch). */
 export interface Refusal {
   at: number;
-  /** The OCI error code of "absent", or the status of "denied". */
+  /** The OCI error code of "absent", or the status of "denied": also of a denial that the rules read as "absent". */
   code: string;
   message: string;
 }

@@ -27,11 +27,5 @@ export function readRefusal(said: 'absent' | 'denied', refusal: Refusal, rules: 
   }
   const servesStale = rules.onAbsent === 'serve-stale';
   if (said === 'absent') return { kind: 'absent', refusal, rememberedForMs: rules.absentForMs, servesStale };
-  return {
-    kind: 'absent',
-    // A status is no OCI error code; what such a registry denies is the repository, for its tokens are given by that.
-    refusal: { ...refusal, code: 'NAME_UNKNOWN' },
-    rememberedForMs: Math.max(rules.absentForMs, rules.deniedForMs),
-    servesStale,
-  };
+  return { kind: 'absent', refusal, rememberedForMs: Math.max(rules.absentForMs, rules.deniedForMs), servesStale };
 }
