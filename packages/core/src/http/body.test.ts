@@ -1,0 +1,91 @@
+import { describe, expect, it } from 'vitest';
+import type { Bytes } from '../runtime/bytes.ts';
+import { createBody } from './body.ts';
+
+/** A source that tells what was done to it. */
+function source(chunks: readonly (string | Error)[], length?: number) {
+  const told: string[] = [];
+  async function* read(): AsyncGenerator<Uint8Array> {
+    told.push('open');
+    try {
+      for (const chunk of chunks) {
+        if (chunk instanceof Error) throw chunk;
+        yield Buffer.from(chunk);
+      }
+    } finally {
+      told.push('return');
+    }
+  }
+  const close = async () => {
+    told.push('close');
+  };
+  return { told, body: createBody({ open: read, length, close }) };
+}
+
+async function text(body: Bytes): Promise<string> {
+  let all = '';
+  for await (const chunk of body) all += Buffer.from(chunk).toString();
+  return all;
+}
+
+describe('createBody', () => {
+  it('gives the chunks and closes the source at their end', async () => {
+    const { told, body } = source(['ab', 'c'], 3);
+    expect(await text(body)).toBe('abc');
+    expect(told).toEqual(['open', 'return', 'close']);
+  });
+
+  it('closes the source when the reader stops early', async () => {
+    const { told, body } = source(['ab', 'c'], 3);
+    for await (const _ of body) break;
+    expect(told).toEqual(['open', 'return', 'close']);
+  });
+
+  it('closes the source when the reader returns before the first chunk, without opening it', async () => {
+    const { told, body } = source(['ab', 'c'], 3);
+    const iterator = body[Symbol.asyncIterator]();
+    await iterator.return?.();
+    expect(told).toEqual(['close']);
+    expect(await iterator.next()).toEqual({ done: true, value: undefined });
+    await iterator.return?.();
+    expect(told).toEqual(['close']);
+  });
+
+  it('closes the source when it fails, and passes the failure on', async () => {
+    const { told, body } = source(['ab', new Error('disk gone')], 3);
+    await expect(text(body)).rejects.toThrow('disk gone');
+    expect(told).toEqual(['open', 'return', 'close']);
+  });
+
+  it('fails when fewer bytes come than were announced, so that nobody takes them for the whole', async () => {
+    const { told, body } = source(['ab'], 3);
+    await expect(text(body)).rejects.toMatchObject({
+      code: 'storage-failed',
+      message: expect.stringContaining('2 of 3'),
+    });
+    expect(told).toContain('close');
+  });
+
+  it('fails before it gives more bytes than were announced', async () => {
+    const { told, body } = source(['ab', 'cd'], 3);
+    const got: string[] = [];
+    const reading = (async () => {
+      for await (const chunk of body) got.push(Buffer.from(chunk).toString());
+    })();
+    await expect(reading).rejects.toMatchObject({ code: 'storage-failed' });
+    expect(got).toEqual(['ab']);
+    expect(told).toEqual(['open', 'return', 'close']);
+  });
+
+  it('gives what comes when no length was announced', async () => {
+    expect(await text(source(['ab', 'cd']).body)).toBe('abcd');
+  });
+
+  it('does not fail a complete body whose source would not close', async () => {
+    async function* read(): AsyncGenerator<Uint8Array> {
+      yield Buffer.from('abc');
+    }
+    const close = () => Promise.reject(new Error('cannot close'));
+    expect(await text(createBody({ open: read, length: 3, close }))).toBe('abc');
+  });
+});

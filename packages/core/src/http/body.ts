@@ -1,0 +1,69 @@
+import type { Bytes } from '../runtime/bytes.ts';
+import { ProxyCacheError } from '../runtime/errors.ts';
+
+/** What a body is made of. */
+export interface BodySource {
+  /** Gives the chunks; called when the first one is wanted. */
+  open(): Bytes;
+  /** The bytes that were announced, where they were. */
+  length: number | undefined;
+  /** Lets go of what the body is read from. */
+  close(): Promise<void>;
+}
+
+/**
+ * A body that closes its source once it is over: at its end, on a failure, and when the reader returns, also before the
+ * first chunk. It fails rather than end with another length than was announced, since a short body that ends in good
+ * order would be taken for the rest of the connection, or for the whole.
+ */
+export function createBody({ open, length, close }: BodySource): Bytes {
+  let chunks: AsyncIterator<Uint8Array> | undefined;
+  let sent = 0;
+  let over = false;
+
+  // The reader has what it wanted, or was told what failed: that the source would not close is of no use to it.
+  async function finish(): Promise<void> {
+    over = true;
+    await settled(async () => chunks?.return?.());
+    await settled(close);
+  }
+
+  async function settled(ending: () => Promise<unknown>): Promise<void> {
+    try {
+      await ending();
+    } catch {
+      // See above.
+    }
+  }
+
+  async function take(): Promise<IteratorResult<Uint8Array, undefined>> {
+    chunks ??= open()[Symbol.asyncIterator]();
+    const result = await chunks.next();
+    if (!result.done) sent += result.value.byteLength;
+    if (length !== undefined && (result.done ? sent < length : sent > length)) {
+      const verb = result.done ? 'ended after' : 'went on to';
+      throw new ProxyCacheError('storage-failed', `a body ${verb} ${sent} of ${length} bytes; the response is cut off`);
+    }
+    return result.done ? { done: true, value: undefined } : result;
+  }
+
+  return {
+    [Symbol.asyncIterator]: () => ({
+      async next() {
+        if (over) return { done: true, value: undefined };
+        try {
+          const result = await take();
+          if (result.done) await finish();
+          return result;
+        } catch (error) {
+          await finish();
+          throw error;
+        }
+      },
+      async return() {
+        if (!over) await finish();
+        return { done: true, value: undefined };
+      },
+    }),
+  };
+}

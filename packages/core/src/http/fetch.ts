@@ -1,0 +1,78 @@
+import { type Bytes, collect } from '../runtime/bytes.ts';
+import { ProxyCacheError } from '../runtime/errors.ts';
+import type { HttpRequest, HttpResponse } from './message.ts';
+
+/** What answers requests; `undefined`: not ours. */
+export type Handle = (request: HttpRequest) => Promise<HttpResponse | undefined>;
+
+/**
+ * Answers a web request: Hono, Next, Bun, tests. What is not ours is a plain 404.
+ *
+ * A body that is cancelled counts as a client that left.
+ */
+export async function answerFetch(request: Request, handle: Handle): Promise<Response> {
+  const left = new AbortController();
+  const leave = () => left.abort();
+  if (request.signal.aborted) leave();
+  else request.signal.addEventListener('abort', leave, { once: true });
+  const response = await handle(readWebRequest(request, left.signal));
+  if (response !== undefined) return writeWebResponse(response, leave);
+  const headers = { 'content-type': 'text/plain; charset=utf-8' };
+  return new Response(request.method === 'HEAD' ? null : 'not found\n', { status: 404, headers });
+}
+
+/** A web request as core reads it. @param signal fires when the client has left */
+export function readWebRequest(request: Request, signal: AbortSignal = request.signal): HttpRequest {
+  const { url, headers } = request;
+  // A web request's URL is absolute, normalized and without credentials; its path and query are taken as they stand.
+  const authority = url.indexOf('://') + 3;
+  const path = url.indexOf('/', authority);
+  const fragment = url.indexOf('#', path);
+  return {
+    method: request.method,
+    url: url.slice(path, fragment < 0 ? url.length : fragment),
+    basePath: '',
+    // Servers that speak fetch may keep the Host header to themselves: it is in the URL.
+    headers: { get: (name) => headers.get(name) ?? (name === 'host' ? url.slice(authority, path) : null) },
+    signal,
+    body: (limit) => readBody(request, limit),
+  };
+}
+
+async function readBody(request: Request, limit: number): Promise<Uint8Array> {
+  if (request.body === null) return new Uint8Array();
+  const bytes = await collect(request.body, limit);
+  if (bytes) return bytes;
+  throw new ProxyCacheError('body-too-large', `the request's body is longer than ${limit} bytes`);
+}
+
+function writeWebResponse(response: HttpResponse, leave: () => void): Response {
+  const headers = new Headers();
+  for (const [name, value] of Object.entries(response.headers)) {
+    for (const line of typeof value === 'string' ? [value] : value) headers.append(name, line);
+  }
+  const { status, body } = response;
+  if (body === null || body instanceof Uint8Array) return new Response(body, { status, headers });
+  return new Response(streamOf(body, leave), { status, headers });
+}
+
+/** The body as a web stream that takes a chunk when one is wanted, and no sooner. */
+function streamOf(body: Bytes, leave: () => void): ReadableStream<Uint8Array> {
+  const chunks = body[Symbol.asyncIterator]();
+  return new ReadableStream(
+    {
+      async pull(controller) {
+        const { done, value } = await chunks.next();
+        // A copy: the reader keeps what it got, and the producer may reuse its memory at the next call.
+        if (!done) controller.enqueue(Uint8Array.from(value));
+        else controller.close();
+      },
+      async cancel() {
+        // First: a pending read holds up the return, and ends when the client has left.
+        leave();
+        await chunks.return?.();
+      },
+    },
+    { highWaterMark: 0 },
+  );
+}

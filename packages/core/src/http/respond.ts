@@ -1,0 +1,111 @@
+import { mediaTypes } from '../oci/media-type.ts';
+import { type BlobAnswer, type ManifestAnswer, unverifiedDetail } from '../pull/answer.ts';
+import {
+  type AnswerOptions,
+  baseHeaders,
+  cacheStatusHeader,
+  changingContent,
+  etagOf,
+  immutableContent,
+  matchesEtag,
+  unkeptContent,
+  warningHeader,
+} from './answer-headers.ts';
+import { createBody } from './body.ts';
+import { writeError } from './error-response.ts';
+import type { HttpRequest, HttpResponse } from './message.ts';
+import { contentRange, createMultipart } from './multipart.ts';
+
+/** A manifest, its headers alone on HEAD, or 304 when the client has it. */
+export function respondManifest(answer: ManifestAnswer, request: HttpRequest, options: AnswerOptions): HttpResponse {
+  const { descriptor, bytes, byTag, validatedAt } = answer;
+  const etag = etagOf(descriptor.digest);
+  const headers = baseHeaders(options.ns);
+  headers['docker-content-digest'] = descriptor.digest;
+  headers['etag'] = etag;
+  headers['cache-control'] = byTag ? changingContent : immutableContent(options.publicContent);
+  headers['cache-status'] = cacheStatusHeader(answer.cacheStatus);
+  // RFC 9111 5.1: whole seconds. Content by digest has no age: it cannot be anything else.
+  if (byTag && validatedAt !== undefined) {
+    headers['age'] = String(Math.max(0, Math.floor((options.now - validatedAt) / 1000)));
+  }
+  if (answer.warning !== undefined) headers['warning'] = warningHeader(answer.warning);
+  if (matchesEtag(request.headers.get('if-none-match'), etag)) return { status: 304, headers, body: null };
+
+  headers['content-type'] = descriptor.mediaType;
+  headers['content-length'] = String(bytes?.byteLength ?? descriptor.size);
+  if (request.method === 'HEAD') return { status: 200, headers, body: null };
+  if (bytes === undefined) throw new TypeError('a manifest that is only known was given as the answer to a GET');
+  return { status: 200, headers, body: bytes };
+}
+
+/**
+ * A blob, one or several parts of it, its headers alone on HEAD, 304 when the client has it, or 416 when there is no
+ * such part. The answer is closed: by the body when it is over, or here when there is none.
+ */
+export async function respondBlob(
+  answer: BlobAnswer,
+  request: HttpRequest,
+  options: AnswerOptions,
+): Promise<HttpResponse> {
+  const { digest, size } = answer;
+  const etag = etagOf(digest);
+  const headers = baseHeaders(options.ns);
+  headers['docker-content-digest'] = digest;
+  headers['etag'] = etag;
+  headers['accept-ranges'] = 'bytes';
+  headers['cache-control'] =
+    answer.cacheStatus.detail === unverifiedDetail ? unkeptContent : immutableContent(options.publicContent);
+  headers['cache-status'] = cacheStatusHeader(answer.cacheStatus);
+
+  if (matchesEtag(request.headers.get('if-none-match'), etag)) {
+    await answer.close();
+    return { status: 304, headers, body: null };
+  }
+  headers['content-type'] = mediaTypes.blob;
+  if (request.method === 'HEAD') {
+    await answer.close();
+    if (size !== undefined) headers['content-length'] = String(size);
+    return { status: 200, headers, body: null };
+  }
+  const { parts } = answer;
+  if (parts === undefined) return sendBlob(answer, { status: 200, headers, length: size, open: () => answer.read() });
+  const [part, ...others] = parts;
+  if (part === undefined) return refuseRange(answer, request, options);
+  if (others.length > 0) {
+    const multipart = createMultipart({ digest, size, parts, read: (wanted) => answer.read(wanted) });
+    headers['content-type'] = multipart.contentType;
+    return sendBlob(answer, { status: 206, headers, length: multipart.length, open: multipart.open });
+  }
+  headers['content-range'] = contentRange(part, size);
+  const length = part.to - part.from + 1;
+  return sendBlob(answer, { status: 206, headers, length, open: () => answer.read(part) });
+}
+
+function sendBlob(
+  answer: BlobAnswer,
+  sent: {
+    status: number;
+    headers: Record<string, string>;
+    length: number | undefined;
+    open: () => ReturnType<BlobAnswer['read']>;
+  },
+): HttpResponse {
+  const { status, headers, length, open } = sent;
+  if (length !== undefined) headers['content-length'] = String(length);
+  return { status, headers, body: createBody({ open, length, close: () => answer.close() }) };
+}
+
+// RFC 9110 15.5.17: a 416 tells the size. Without one there is nothing that Content-Range could say.
+async function refuseRange(answer: BlobAnswer, request: HttpRequest, options: AnswerOptions): Promise<HttpResponse> {
+  await answer.close();
+  const headers: Record<string, string> = {
+    ...baseHeaders(options.ns),
+    'accept-ranges': 'bytes',
+    'cache-status': cacheStatusHeader(answer.cacheStatus),
+  };
+  if (answer.size !== undefined) headers['content-range'] = `bytes */${answer.size}`;
+  const extent = answer.size === undefined ? '' : ` of ${answer.size} bytes`;
+  const message = `none of the ranges asked for lies within this blob${extent}`;
+  return writeError(request, { status: 416, headers, error: { code: 'RANGE_INVALID', message } });
+}
