@@ -1,0 +1,108 @@
+import { essenceOf } from '../oci/media-type.ts';
+import type { Clock } from '../runtime/clock.ts';
+import type { Authenticator } from './authenticate.ts';
+import type { UpstreamEvent } from './events.ts';
+import { type ExchangeResponse, headerOf } from './exchange.ts';
+import { letGo } from './let-go.ts';
+import type { Ask, Question } from './question.ts';
+import { createRateLimits, parseRetryAfter } from './rate-limit.ts';
+import { followRedirects, type Hop, RedirectRefused } from './redirect.ts';
+import type { Transport } from './transport.ts';
+import { isUpstreamError, UpstreamError } from './upstream-error.ts';
+import type { UpstreamOptions } from './upstream-options.ts';
+
+/** What an {@link Ask} is made of. */
+export interface AskParts {
+  clock: Clock;
+  transport: Transport;
+  authenticator: Authenticator;
+  observe(event: UpstreamEvent): void;
+}
+
+/** Makes the one way in which questions leave for an upstream. Rejects with UpstreamError or the signal's reason. */
+export function createAsk(options: UpstreamOptions, parts: AskParts): Ask {
+  const { key } = options;
+  const { clock, transport, authenticator, observe } = parts;
+  const base = options.url.replace(/\/+$/, '');
+  const limits = createRateLimits(clock);
+
+  async function sendHop(question: Question, hop: Hop): Promise<ExchangeResponse> {
+    const started = clock.monotonic();
+    const { operation, method, repository, deadlineAt, signal } = question;
+    const report = (status: number | undefined, error?: unknown) =>
+      observe({
+        type: 'upstream-request',
+        upstream: key,
+        operation,
+        host: hop.url.host,
+        method,
+        ...(repository !== undefined && { repository }),
+        status,
+        durationMs: clock.monotonic() - started,
+        ...(isUpstreamError(error) && { error: error.code }),
+      });
+    try {
+      const response = await transport.send({ url: hop.url, method, headers: hop.headers, deadlineAt, signal });
+      report(response.status);
+      return response;
+    } catch (error) {
+      report(undefined, error);
+      throw error;
+    }
+  }
+
+  async function follow(question: Question, first: Hop): Promise<{ response: ExchangeResponse; url: URL }> {
+    try {
+      return await followRedirects(first, (hop) => sendHop(question, hop));
+    } catch (error) {
+      if (!(error instanceof RedirectRefused)) throw error;
+      const message = `${key} ${error.message}, for ${question.subject}`;
+      throw new UpstreamError(error.code, message, { upstream: key, cause: error });
+    }
+  }
+
+  function refuseFailures(question: Question, response: ExchangeResponse, limitKind: string): void {
+    const { status, headers } = response;
+    const retryAfter = headerOf(headers, 'retry-after');
+    if (status === 429) {
+      letGo(response);
+      const retryAt = limits.limited(limitKind, retryAfter);
+      throw rateLimited(key, question.subject, retryAt);
+    }
+    limits.passed(limitKind);
+    if (status >= 500 && status !== 501) {
+      letGo(response);
+      const wait = parseRetryAfter(retryAfter, clock.now());
+      throw new UpstreamError('server-error', `${key} answered ${status} for ${question.subject}`, {
+        upstream: key,
+        status,
+        ...(wait !== undefined && { retryAt: clock.now() + wait }),
+      });
+    }
+    const encoding = essenceOf(headerOf(headers, 'content-encoding'));
+    if (status < 300 && encoding !== '' && encoding !== 'identity') {
+      letGo(response);
+      // The digest is that of the bytes as they are kept; nobody asked for others.
+      const message = `${key} sent ${question.subject} compressed (${encoding}) although it was asked not to`;
+      throw new UpstreamError('foreign-answer', message, { upstream: key, status });
+    }
+  }
+
+  return async (question) => {
+    const limitKind = `${question.scope} ${question.operation}`;
+    const retryAt = limits.limitedUntil(limitKind);
+    if (retryAt !== undefined) throw rateLimited(key, question.subject, retryAt);
+    const url = new URL(`${base}/v2/${question.path}${question.search ?? ''}`);
+    const { response, url: last } = await authenticator.send(question, (authorization) =>
+      follow(question, { url, headers: { ...question.headers, ...authorization } }),
+    );
+    refuseFailures(question, response, limitKind);
+    return { ...response, fromOwnOrigin: transport.isOwn(last) };
+  };
+}
+
+function rateLimited(key: string, subject: string, retryAt: number): UpstreamError {
+  const when = new Date(retryAt).toISOString();
+  const message = `${key} answered 429 (too many requests) for ${subject}; it is asked again from ${when} on`;
+  return new UpstreamError('rate-limited', message, { upstream: key, status: 429, retryAt });
+}

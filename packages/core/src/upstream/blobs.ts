@@ -1,0 +1,151 @@
+import type { Digest } from '../oci/digest.ts';
+import { type Bytes, bytesOf } from '../runtime/bytes.ts';
+import { headerOf, type ResponseHeaders } from './exchange.ts';
+import { letGo } from './let-go.ts';
+import { saidLength } from './manifest-answer.ts';
+import { isHtml } from './own-voice.ts';
+import type { Answer, Ask } from './question.ts';
+import { interpretHeadRefusal, interpretRefusal } from './refusal.ts';
+import type { FetchedBlob, Query, Reply, Upstream } from './upstream.ts';
+import { UpstreamError, type UpstreamErrorCode } from './upstream-error.ts';
+
+/** The part of an upstream that is about blobs. */
+export type Blobs = Pick<Upstream, 'statBlob' | 'fetchBlob'>;
+
+type BlobQuery = Query & { digest: Digest };
+type RangeQuery = BlobQuery & { from: number; to?: number; ifMatch?: string };
+
+/** Makes the part of an upstream that asks for blobs. Their bytes are verified by whoever takes them in. */
+export function createBlobs(ask: Ask, options: { key: string; markers: readonly string[] }): Blobs {
+  const { key, markers } = options;
+
+  const contextOf = ({ repository, digest }: BlobQuery) => ({ key, subject: `${repository}@${digest}`, markers });
+
+  function fail(query: BlobQuery, code: UpstreamErrorCode, why: string): UpstreamError {
+    return new UpstreamError(code, `${key} ${why} for ${contextOf(query).subject}`, { upstream: key });
+  }
+
+  function send(method: 'GET' | 'HEAD', query: BlobQuery, headers: Record<string, string>): Promise<Answer> {
+    const { repository, digest, scope, deadlineAt, signal } = query;
+    return ask({
+      operation: method === 'HEAD' ? 'head' : 'blob',
+      method,
+      path: `${repository}/blobs/${digest}`,
+      headers,
+      subject: contextOf(query).subject,
+      repository,
+      scope,
+      deadlineAt,
+      signal,
+    });
+  }
+
+  function refusePages(answer: Answer, query: BlobQuery): void {
+    if (!isHtml(answer.headers)) return;
+    letGo(answer);
+    throw fail(query, 'foreign-answer', 'answered with a web page');
+  }
+
+  function sizeOf(answer: Answer, query: BlobQuery): Reply<{ size?: number }> {
+    refusePages(answer, query);
+    const said = headerOf(answer.headers, 'docker-content-digest');
+    if (answer.fromOwnOrigin && said !== undefined && said !== query.digest) {
+      throw fail(query, 'digest-mismatch', 'answered with another digest');
+    }
+    const size = saidLength(answer.headers);
+    return { kind: 'found', value: size === undefined ? {} : { size } };
+  }
+
+  async function whole(query: BlobQuery): Promise<Reply<FetchedBlob>> {
+    const answer = await send('GET', query, {});
+    if (answer.status !== 200) return await interpretRefusal(answer, contextOf(query));
+    return fromStart(answer, query);
+  }
+
+  function fromStart(answer: Answer, query: BlobQuery): Reply<FetchedBlob> {
+    refusePages(answer, query);
+    return found(0, saidLength(answer.headers), answer);
+  }
+
+  function part(answer: Answer, query: RangeQuery): Reply<FetchedBlob> {
+    const range = parseContentRange(headerOf(answer.headers, 'content-range'));
+    const { from, to = Number.POSITIVE_INFINITY } = query;
+    const length = saidLength(answer.headers);
+    const fits =
+      range !== undefined &&
+      range.from === from &&
+      range.to <= to &&
+      (length === undefined || length === range.to - range.from + 1);
+    if (fits) return found(from, range.total, answer);
+    letGo(answer);
+    throw fail(query, 'foreign-answer', 'sent another part than it was asked');
+  }
+
+  return {
+    async statBlob(query) {
+      const head = await send('HEAD', query, {});
+      if (head.status === 200) return sizeOf(head, query);
+      const refusal = interpretHeadRefusal(head, contextOf(query));
+      if (refusal) return refusal;
+      // Closed after its headers: they say all that is asked.
+      const answer = await send('GET', query, {});
+      if (answer.status !== 200) return await interpretRefusal(answer, contextOf(query));
+      letGo(answer);
+      return sizeOf(answer, query);
+    },
+    async fetchBlob(query) {
+      const { from, to, ifMatch } = query;
+      if (from === 0 && to === undefined) return await whole(query);
+      const answer = await send('GET', query, {
+        range: `bytes=${from}-${to ?? ''}`,
+        ...(ifMatch !== undefined && { 'if-match': ifMatch }),
+      });
+      const { status, headers } = answer;
+      const changed = ifMatch !== undefined && (status === 412 || isOther(headers, ifMatch));
+      if (changed) {
+        letGo(answer);
+        return await whole(query);
+      }
+      // RFC 9110 14.2: a server may ignore Range.
+      if (status === 200) return fromStart(answer, query);
+      if (status === 206) return part(answer, query);
+      const total = status === 416 ? parseUnsatisfied(headerOf(headers, 'content-range')) : undefined;
+      if (total === undefined || total > from) return await interpretRefusal(answer, contextOf(query));
+      letGo(answer);
+      return { kind: 'found', value: { start: from, total, body: bytesOf(new Uint8Array()) } };
+    },
+  };
+}
+
+function found(start: number, total: number | undefined, { headers, body }: Answer): Reply<FetchedBlob> {
+  const validator = strongValidator(headers);
+  return {
+    kind: 'found',
+    value: { start, ...(total !== undefined && { total }), ...(validator && { validator }), body: body as Bytes },
+  };
+}
+
+/** An ETag that promises equal bytes (RFC 9110 8.8.1). */
+function strongValidator(headers: ResponseHeaders): string | undefined {
+  const tag = headerOf(headers, 'etag');
+  return tag?.startsWith('"') ? tag : undefined;
+}
+
+function isOther(headers: ResponseHeaders, ifMatch: string): boolean {
+  const now = strongValidator(headers);
+  return now !== undefined && now !== ifMatch;
+}
+
+/** `bytes 5-9/10`; `total` is missing where the server does not know it (RFC 9110 14.4). */
+function parseContentRange(value: string | undefined): { from: number; to: number; total?: number } | undefined {
+  const match = /^bytes (\d{1,15})-(\d{1,15})\/(\d{1,15}|\*)$/i.exec(value?.trim() ?? '');
+  if (!match) return undefined;
+  const [from, to] = [Number(match[1]), Number(match[2])];
+  if (to < from) return undefined;
+  return match[3] === '*' ? { from, to } : { from, to, total: Number(match[3]) };
+}
+
+function parseUnsatisfied(value: string | undefined): number | undefined {
+  const match = /^bytes \*\/(\d{1,15})$/i.exec(value?.trim() ?? '');
+  return match ? Number(match[1]) : undefined;
+}

@@ -1,0 +1,68 @@
+import { AddressRefused } from './connector.ts';
+import type { UpstreamErrorCode } from './upstream-error.ts';
+
+/** Why no answer came, in words a person can act on. */
+export interface ConnectionFailure {
+  code: UpstreamErrorCode;
+  /** Continues "HOST ...". */
+  why: string;
+}
+
+const network: Readonly<Record<string, string>> = {
+  ENOTFOUND: 'is not known to DNS; check the name',
+  EAI_AGAIN: 'could not be looked up: the DNS server did not answer',
+  ECONNREFUSED: 'refused the connection: nothing listens on that port',
+  ECONNRESET: 'closed the connection before it answered',
+  EPIPE: 'closed the connection before it answered',
+  UND_ERR_SOCKET: 'closed the connection before it answered',
+  ETIMEDOUT: 'did not answer in time',
+  EHOSTUNREACH: 'cannot be reached: no route to it',
+  ENETUNREACH: 'cannot be reached: no route to its network',
+  EMFILE: 'was not asked: this process has no file descriptor left',
+};
+
+const certificate: Readonly<Record<string, string>> = {
+  DEPTH_ZERO_SELF_SIGNED_CERT: 'has a self-signed certificate; give its authority as tls.ca',
+  SELF_SIGNED_CERT_IN_CHAIN: 'has a certificate of an authority that is not trusted; give it as tls.ca',
+  UNABLE_TO_GET_ISSUER_CERT: 'has a certificate of an authority that is not trusted; give it as tls.ca',
+  UNABLE_TO_GET_ISSUER_CERT_LOCALLY: 'has a certificate of an authority that is not trusted; give it as tls.ca',
+  UNABLE_TO_VERIFY_LEAF_SIGNATURE: 'has a certificate of an authority that is not trusted; give it as tls.ca',
+  CERT_HAS_EXPIRED: 'has an expired TLS certificate',
+  CERT_NOT_YET_VALID: 'has a TLS certificate that is not valid yet; check the clocks',
+  ERR_TLS_CERT_ALTNAME_INVALID: 'has a TLS certificate for another name',
+};
+
+/** Names the cause of a failed exchange. */
+export function describeFailure(error: unknown): ConnectionFailure {
+  if (error instanceof AddressRefused) {
+    return {
+      code: 'address-refused',
+      why: 'lives at an address that a redirect or realm must not lead to; list it in allowPrivate if it may',
+    };
+  }
+  const { code = '', message = '' } = firstOf(error);
+  const known = network[code] ?? certificate[code];
+  if (known) return { code: 'unreachable', why: known };
+  if (code === 'EPROTO' || code.startsWith('ERR_SSL') || code.startsWith('ERR_TLS') || message.includes('TLS')) {
+    return {
+      code: 'unreachable',
+      why: 'did not complete a TLS handshake; is it plain http, or does it ask for tls.cert?',
+    };
+  }
+  if (code.startsWith('HPE_') || code.startsWith('UND_ERR_HEADERS')) {
+    return { code: 'foreign-answer', why: 'does not speak HTTP/1.1 as it should' };
+  }
+  if (code.startsWith('UND_ERR_RES')) return { code: 'unreachable', why: 'sent a body of another length than it said' };
+  return { code: 'unreachable', why: `could not be asked (${code || 'no reason given'})` };
+}
+
+/** Whether a server that keeps connections may simply have closed this one while the request was on its way. */
+export function isClosedConnection(error: unknown): boolean {
+  return ['ECONNRESET', 'EPIPE', 'UND_ERR_SOCKET'].includes(firstOf(error).code ?? '');
+}
+
+/** The error of the first address tried, where a name has several. */
+function firstOf(error: unknown): { code?: string; message?: string } {
+  const first = error instanceof AggregateError ? error.errors[0] : error;
+  return typeof first === 'object' && first !== null ? first : {};
+}

@@ -1,0 +1,132 @@
+import type { Dispatcher } from 'undici';
+import type { Clock } from '../runtime/clock.ts';
+
+/** One connection to one host, for one request at a time. It connects when it is first used. */
+export interface Connection {
+  dispatcher: Dispatcher;
+  /** Whether a request was answered over it: then the server may have closed it since. */
+  used: boolean;
+  destroy(): void;
+}
+
+/** How a pool behaves. */
+export interface ConnectionPoolOptions {
+  /** Connections at most. */
+  limit: number;
+  /** Ms to wait for one. */
+  queueFor: number;
+  /** Ms after which an unused one is closed. */
+  idleFor: number;
+  clock: Clock;
+  open(): Connection;
+  /** What waiting too long is refused with. */
+  busy(): Error;
+}
+
+/** What a request waits with. */
+export interface Wait {
+  /** `clock.monotonic()` ms by which it gives up, should that be before `queueFor`. */
+  deadlineAt: number;
+  signal: AbortSignal;
+}
+
+/** The connections to one host. */
+export interface ConnectionPool {
+  acquire(wait: Wait): Promise<Connection>;
+  /** Gives a connection back; one that is not `reusable` is closed. */
+  release(connection: Connection, reusable: boolean): void;
+  /** Whether it has neither connections nor anyone waiting. */
+  isEmpty(): boolean;
+  close(error: Error): void;
+}
+
+type Waiter = { give(connection: Connection): void; refuse(error: unknown): void };
+
+/**
+ * Makes a pool. It stands before undici's own queue, because that one knows no time limit and settles an aborted
+ * request only when its turn has come.
+ */
+export function createConnectionPool(options: ConnectionPoolOptions): ConnectionPool {
+  const open = new Set<Connection>();
+  const idle: { connection: Connection; cancelTimer: () => void }[] = [];
+  // A set: first come, first served, and whoever gives up leaves at no cost.
+  const waiters = new Set<Waiter>();
+
+  function openOne(): Connection {
+    const connection = options.open();
+    open.add(connection);
+    return connection;
+  }
+
+  function drop(connection: Connection): void {
+    open.delete(connection);
+    connection.destroy();
+  }
+
+  function give(connection: Connection): boolean {
+    for (const waiter of waiters) {
+      waiters.delete(waiter);
+      waiter.give(connection);
+      return true;
+    }
+    return false;
+  }
+
+  function wait({ deadlineAt, signal }: Wait): Promise<Connection> {
+    return new Promise((resolve, reject) => {
+      const settle = (act: () => void) => {
+        waiters.delete(waiter);
+        cancelTimer();
+        signal.removeEventListener('abort', onAbort);
+        act();
+      };
+      const waiter: Waiter = {
+        give: (connection) => settle(() => resolve(connection)),
+        refuse: (error) => settle(() => reject(error)),
+      };
+      const onAbort = () => waiter.refuse(signal.reason);
+      const ms = Math.min(options.queueFor, deadlineAt - options.clock.monotonic());
+      const cancelTimer = options.clock.after(ms, () => waiter.refuse(options.busy()));
+      signal.addEventListener('abort', onAbort, { once: true });
+      waiters.add(waiter);
+    });
+  }
+
+  return {
+    async acquire(request) {
+      request.signal.throwIfAborted();
+      // The one used last: the others may fall idle and close.
+      const free = idle.pop();
+      if (free) {
+        free.cancelTimer();
+        return free.connection;
+      }
+      return open.size < options.limit ? openOne() : wait(request);
+    },
+    release(connection, reusable) {
+      if (!open.has(connection)) return;
+      if (!reusable) {
+        drop(connection);
+        if (waiters.size > 0) give(openOne());
+        return;
+      }
+      connection.used = true;
+      if (give(connection)) return;
+      const entry = {
+        connection,
+        cancelTimer: options.clock.after(options.idleFor, () => {
+          const at = idle.indexOf(entry);
+          if (at >= 0) idle.splice(at, 1);
+          drop(connection);
+        }),
+      };
+      idle.push(entry);
+    },
+    isEmpty: () => open.size === 0 && waiters.size === 0,
+    close(error) {
+      for (const waiter of waiters) waiter.refuse(error);
+      for (const entry of idle.splice(0)) entry.cancelTimer();
+      for (const connection of open) drop(connection);
+    },
+  };
+}

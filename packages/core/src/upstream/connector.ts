@@ -1,0 +1,111 @@
+import type { LookupAddress, lookup } from 'node:dns';
+import { connect as connectTcp, isIP, type LookupFunction, type Socket } from 'node:net';
+import { connect as connectTls, type SecureContext } from 'node:tls';
+import type { buildConnector } from 'undici';
+import type { AddressRule } from './address-rule.ts';
+
+/** TLS of one kind of host: the upstream's own, or everybody else's. */
+export interface HostTls {
+  context: SecureContext;
+  insecure: boolean;
+}
+
+/** A name resolver with the shape of `dns.lookup`. */
+export type Lookup = typeof lookup;
+
+/** What connections are made with. */
+export interface ConnectorOptions {
+  tls: HostTls;
+  lookup: Lookup;
+  /** Checked on every connection made. None: the host is the upstream's own. */
+  rule?: () => AddressRule;
+  /** Told the address of each connection made. */
+  connected?: (address: string) => void;
+}
+
+/** Makes connections for one client, one at a time; `cancel` gives up the one being made. */
+export interface Connector {
+  connect: buildConnector.connector;
+  cancel(): void;
+}
+
+/** A connection was refused because of where it led. */
+export class AddressRefused extends Error {
+  constructor(host: string) {
+    super(`${host} has an address that redirects and realms must not lead to`);
+    this.name = 'AddressRefused';
+  }
+}
+
+/** Makes a connector. Undici's own would check no address and could not be cancelled. */
+export function createConnector(options: ConnectorOptions): Connector {
+  let connecting: Socket | undefined;
+  let session: Buffer | undefined;
+
+  function open({ protocol, hostname, port }: buildConnector.Options): Socket {
+    const host = { host: hostname, noDelay: true, keepAlive: true, keepAliveInitialDelay: 60_000 };
+    const check = options.rule && checkedLookup(options.rule(), options.lookup, portOf(hostname, port));
+    const to = { ...host, lookup: check ?? (options.lookup as LookupFunction) };
+    if (protocol !== 'https:') return connectTcp({ ...to, port: Number(port) || 80 });
+    const socket = connectTls({
+      ...to,
+      port: Number(port) || 443,
+      ...(isIP(hostname) === 0 && { servername: hostname }),
+      ALPNProtocols: ['http/1.1'],
+      secureContext: options.tls.context,
+      rejectUnauthorized: !options.tls.insecure,
+      ...(session && { session }),
+    });
+    return socket.on('session', (ticket: Buffer) => {
+      session = ticket;
+    });
+  }
+
+  return {
+    connect(target, callback) {
+      const host = portOf(target.hostname, target.port);
+      const rule = options.rule?.();
+      // A literal address is never looked up.
+      if (rule && isIP(target.hostname) !== 0 && !rule.allows(target.hostname, host)) {
+        queueMicrotask(() => callback(new AddressRefused(host), null));
+        return;
+      }
+      const socket = open(target);
+      connecting = socket;
+      const settle = (error: Error | null) => {
+        connecting = undefined;
+        socket.removeListener('error', settle);
+        if (!error) return callback(null, socket);
+        socket.on('error', () => undefined).destroy();
+        callback(error, null);
+      };
+      socket.once('error', settle).once(target.protocol === 'https:' ? 'secureConnect' : 'connect', () => {
+        const address = socket.remoteAddress ?? '';
+        if (rule && !rule.allows(address, host)) return settle(new AddressRefused(host));
+        options.connected?.(address);
+        settle(null);
+      });
+    },
+    cancel() {
+      connecting?.destroy(new Error('given up while connecting'));
+    },
+  };
+}
+
+function portOf(hostname: string, port: string): string {
+  return port === '' ? hostname : `${hostname}:${port}`;
+}
+
+/** A lookup that leaves out the addresses that are refused: a name may change its mind between a check and its use. */
+function checkedLookup(rule: AddressRule, resolve: Lookup, host: string): LookupFunction {
+  return (hostname, options, callback) => {
+    resolve(hostname, { ...options, all: true }, (error, found: LookupAddress[]) => {
+      if (error) return callback(error, []);
+      const allowed = found.filter(({ address }) => rule.allows(address, host));
+      const [first] = allowed;
+      if (!first) return callback(new AddressRefused(host), []);
+      if (options.all) return callback(null, allowed);
+      callback(null, first.address, first.family);
+    });
+  };
+}

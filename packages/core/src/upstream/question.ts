@@ -1,0 +1,33 @@
+import type { Bytes } from '../runtime/bytes.ts';
+import type { UpstreamOperation } from './events.ts';
+import type { ResponseHeaders } from './exchange.ts';
+
+/** A question to the registry. */
+export interface Question {
+  operation: UpstreamOperation;
+  method: 'GET' | 'HEAD';
+  /** Behind `/v2/`, percent-encoded where it has to be. */
+  path: string;
+  /** With its `?`. */
+  search?: string;
+  headers?: Readonly<Record<string, string>>;
+  /** What is asked for, as it may be shown. */
+  subject: string;
+  /** Missing for `/v2/` itself. */
+  repository?: string;
+  scope: string;
+  deadlineAt: number;
+  signal: AbortSignal;
+}
+
+/** An answer that says something: neither 429 nor 5xx. */
+export interface Answer {
+  status: number;
+  headers: ResponseHeaders;
+  body: Bytes;
+  /** Whether it came from the registry's own origin, not from where a redirect led. */
+  fromOwnOrigin: boolean;
+}
+
+/** Puts a question to the registry: with its credential, over redirects, within its rate limits. */
+export type Ask = (question: Question) => Promise<Answer>;

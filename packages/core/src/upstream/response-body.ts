@@ -1,0 +1,126 @@
+import type { Bytes } from '../runtime/bytes.ts';
+import type { Clock } from '../runtime/clock.ts';
+
+/** Where a response's bytes come from: the socket, which is paused while nobody takes what it brought. */
+export interface BodySource {
+  pause(): void;
+  resume(): void;
+  /** Gives the rest up: the socket is closed. */
+  abandon(): void;
+}
+
+/** A response's body, filled by the exchange that it belongs to. */
+export interface ResponseBody {
+  bytes: Bytes;
+  push(chunk: Uint8Array): void;
+  end(): void;
+  /** What came before the error is still read first. */
+  fail(error: unknown): void;
+}
+
+// Enough to keep a fast link busy while the consumer writes a batch, small beside what transfers may hold.
+const highWater = 256 * 1024;
+const lowWater = 64 * 1024;
+
+type Waiter = {
+  resolve(result: IteratorResult<Uint8Array, undefined>): void;
+  reject(error: unknown): void;
+  cancelTimer(): void;
+};
+
+/**
+ * Makes a body with back-pressure. The idle timeout runs only while the consumer waits for bytes: whoever reads slowly
+ * is not the upstream's fault.
+ */
+export function createResponseBody(
+  source: BodySource,
+  idle: { clock: Clock; ms: number; error: () => Error },
+): ResponseBody {
+  const queue: Uint8Array[] = [];
+  let queued = 0;
+  let paused = false;
+  let state: 'open' | 'ended' | 'failed' | 'closed' = 'open';
+  let failure: unknown;
+  let waiter: Waiter | undefined;
+
+  function settle(act: (waiter: Waiter) => void): boolean {
+    const waiting = waiter;
+    if (!waiting) return false;
+    waiter = undefined;
+    waiting.cancelTimer();
+    act(waiting);
+    return true;
+  }
+
+  function close(): void {
+    const wasOpen = state === 'open';
+    if (state !== 'failed' || queue.length > 0) state = 'closed';
+    queue.length = 0;
+    queued = 0;
+    settle((waiting) => waiting.resolve({ done: true, value: undefined }));
+    if (wasOpen) source.abandon();
+  }
+
+  function fail(error: unknown): void {
+    if (state !== 'open') return;
+    state = 'failed';
+    failure = error;
+    settle((waiting) => waiting.reject(error));
+  }
+
+  function take(): Uint8Array | undefined {
+    const chunk = queue.shift();
+    if (!chunk) return undefined;
+    queued -= chunk.byteLength;
+    if (paused && queued <= lowWater) {
+      paused = false;
+      source.resume();
+    }
+    return chunk;
+  }
+
+  function wait(): Promise<IteratorResult<Uint8Array, undefined>> {
+    return new Promise((resolve, reject) => {
+      const cancelTimer = idle.clock.after(idle.ms, () => {
+        fail(idle.error());
+        source.abandon();
+      });
+      waiter = { resolve, reject, cancelTimer };
+    });
+  }
+
+  const iterator: AsyncIterator<Uint8Array, undefined> = {
+    next() {
+      const chunk = take();
+      if (chunk) return Promise.resolve({ done: false, value: chunk });
+      if (state === 'open') return wait();
+      if (state !== 'failed') return Promise.resolve({ done: true, value: undefined });
+      state = 'closed';
+      return Promise.reject(failure);
+    },
+    return() {
+      close();
+      return Promise.resolve({ done: true, value: undefined });
+    },
+  };
+
+  return {
+    bytes: { [Symbol.asyncIterator]: () => iterator },
+    push(chunk) {
+      if (state !== 'open' || chunk.byteLength === 0) return;
+      if (settle((waiting) => waiting.resolve({ done: false, value: chunk }))) return;
+      queue.push(chunk);
+      queued += chunk.byteLength;
+      if (!paused && queued >= highWater) {
+        paused = true;
+        source.pause();
+      }
+    },
+    end() {
+      if (state !== 'open') return;
+      state = 'ended';
+      settle((waiting) => waiting.resolve({ done: true, value: undefined }));
+    },
+    fail,
+  };
+}

@@ -1,0 +1,133 @@
+import { lookup as dnsLookup } from 'node:dns';
+import type { Clock } from '../runtime/clock.ts';
+import { parseDuration } from '../runtime/duration.ts';
+import { ProxyCacheError } from '../runtime/errors.ts';
+import { describeFailure, isClosedConnection } from './connection-failure.ts';
+import { type Connection, type ConnectionPool, createConnectionPool } from './connection-pool.ts';
+import { AddressRefused, type Lookup } from './connector.ts';
+import { type ExchangeRequest, type ExchangeResponse, exchange } from './exchange.ts';
+import { createHosts } from './hosts.ts';
+import { UpstreamError, type UpstreamErrorCode } from './upstream-error.ts';
+import type { UpstreamOptions } from './upstream-options.ts';
+
+/** A request to one URL; redirects are answers like any other. */
+export interface TransportRequest {
+  url: URL;
+  method: 'GET' | 'HEAD' | 'POST';
+  headers: Readonly<Record<string, string>>;
+  body?: string;
+  /** `clock.monotonic()` ms by which the response's headers must be here. */
+  deadlineAt: number;
+  /** Ends the exchange at any time, also while the body is read. */
+  signal: AbortSignal;
+}
+
+/** How requests leave for an upstream and the hosts it leads to. */
+export interface Transport {
+  /** @throws UpstreamError `unreachable`, `timeout`, `busy`, `address-refused`; the signal's reason */
+  send(request: TransportRequest): Promise<ExchangeResponse>;
+  /** Whether a URL is of the upstream's own origin. */
+  isOwn(url: URL): boolean;
+  /** Whether a URL is of the upstream's own origin or of one of its token hosts. */
+  isPaired(url: URL): boolean;
+  close(): Promise<void>;
+}
+
+/** What a transport needs beside the upstream's options. */
+export interface TransportParts {
+  clock: Clock;
+  userAgent: string;
+  /** Default: the machine's resolver. */
+  lookup?: Lookup;
+}
+
+// Most servers keep idle connections for a minute or more; one that was closed meanwhile is noticed and replaced.
+const idleFor = 30_000;
+
+/** Makes the transport of one upstream: one pool of connections for each host. */
+export function createTransport(options: UpstreamOptions, parts: TransportParts): Transport {
+  const { clock } = parts;
+  const { key, timeouts = {}, connections: limit = 32 } = options;
+  const connect = parseDuration(timeouts.connect ?? '5s');
+  const headers = parseDuration(timeouts.headers ?? '30s');
+  const idle = parseDuration(timeouts.idle ?? '30s');
+  const queueFor = parseDuration(options.queueFor ?? '60s');
+  const hosts = createHosts(options, { lookup: parts.lookup ?? dnsLookup, connectFor: connect });
+  const pools = new Map<string, ConnectionPool>();
+  let closed = false;
+
+  const failure = (code: UpstreamErrorCode, host: string, why: string, cause?: unknown) =>
+    new UpstreamError(code, `${key}: ${host} ${why}`, { upstream: key, cause });
+
+  function translate(url: URL, error: unknown): UpstreamError {
+    const { code, why } = describeFailure(error);
+    return failure(code, url.host, why, error);
+  }
+
+  function poolOf(url: URL): ConnectionPool {
+    const known = pools.get(url.origin);
+    if (known) return known;
+    const busy = () => failure('busy', url.host, `has no free connection: all ${limit} are in use`);
+    const pool = createConnectionPool({ limit, queueFor, idleFor, clock, open: () => hosts.open(url), busy });
+    pools.set(url.origin, pool);
+    return pool;
+  }
+
+  function late(url: URL, step: 'connect' | 'headers' | 'idle'): Error {
+    const why = { connect: 'took no connection', headers: 'sent no answer', idle: 'sent nothing more' };
+    return failure('timeout', url.host, `${why[step]} in time`);
+  }
+
+  async function once(request: TransportRequest, pool: ConnectionPool, connection: Connection) {
+    const { url, deadlineAt, signal } = request;
+    const wire: ExchangeRequest = {
+      origin: url.origin,
+      path: `${url.pathname}${url.search}`,
+      method: request.method,
+      headers: { 'accept-encoding': 'identity', 'user-agent': parts.userAgent, ...request.headers },
+      ...(request.body !== undefined && { body: request.body }),
+    };
+    return await exchange(connection, wire, {
+      limits: { clock, connect, headers, idle, deadlineAt, signal },
+      hooks: {
+        late: (step) => late(url, step),
+        broken: (cause) => failure('unreachable', url.host, 'broke off in the middle of its answer', cause),
+        done(reusable) {
+          pool.release(connection, reusable);
+          if (pool.isEmpty()) pools.delete(url.origin);
+        },
+      },
+    });
+  }
+
+  async function send(request: TransportRequest): Promise<ExchangeResponse> {
+    const { url, deadlineAt, signal } = request;
+    for (let replayed = false; ; replayed = true) {
+      if (closed) throw new ProxyCacheError('closed', `${key}: the cache is closed`);
+      if (!hosts.allows(url)) throw translate(url, new AddressRefused(url.host));
+      const pool = poolOf(url);
+      const connection = await pool.acquire({ deadlineAt, signal });
+      const kept = connection.used;
+      try {
+        return await once(request, pool, connection);
+      } catch (error) {
+        if (signal.aborted || error instanceof UpstreamError) throw error;
+        // RFC 9112 9.3.1: a kept connection may be closed by the server just as we use it; that says nothing of the
+        // request, which may go again over a new one.
+        if (kept && !replayed && request.method !== 'POST' && isClosedConnection(error)) continue;
+        throw translate(url, error);
+      }
+    }
+  }
+
+  return {
+    send,
+    isOwn: hosts.isOwn,
+    isPaired: hosts.isPaired,
+    async close() {
+      closed = true;
+      for (const pool of pools.values()) pool.close(new ProxyCacheError('closed', `${key}: the cache is closed`));
+      pools.clear();
+    },
+  };
+}
