@@ -55,9 +55,7 @@ export function createAsk(options: UpstreamOptions, parts: AskParts): Ask {
     try {
       return await followRedirects(first, (hop) => sendHop(question, hop));
     } catch (error) {
-      if (!(error instanceof RedirectRefused)) throw error;
-      const message = `${key} ${error.message}, for ${question.subject}`;
-      throw new UpstreamError(error.code, message, { upstream: key, cause: error });
+      throw error instanceof RedirectRefused ? refusedRedirect(key, question.subject, error) : error;
     }
   }
 
@@ -105,4 +103,8 @@ function rateLimited(key: string, subject: string, retryAt: number): UpstreamErr
   const when = new Date(retryAt).toISOString();
   const message = `${key} answered 429 (too many requests) for ${subject}; it is asked again from ${when} on`;
   return new UpstreamError('rate-limited', message, { upstream: key, status: 429, retryAt });
+}
+
+function refusedRedirect(key: string, subject: string, cause: RedirectRefused): UpstreamError {
+  return new UpstreamError(cause.code, `${key} ${cause.message}, for ${subject}`, { upstream: key, cause });
 }
