@@ -1,0 +1,75 @@
+import type { HttpRequest, HttpResponse, ProxyCache } from '@proxycache/core';
+
+/** Answers a request as a scripted cache; `undefined`: not a path of the cache. */
+export type ScriptedHandle = ProxyCache['handle'];
+
+/** A host that runs the adapter under test, listening on plain http. */
+export interface AdapterHost {
+  /** Origin and prefix without a slash at the end, such as `http://127.0.0.1:41234/pfx`. */
+  url: string;
+  /** Stops listening and drops every connection. */
+  close(): Promise<void>;
+}
+
+/**
+ * Starts a host that mounts the adapter with `cache` at `prefix`, which is `''` or a path such as `/pfx`. What the
+ * adapter passes on, the host answers itself: 200 with {@link hostAnswer} of the whole URL as it came.
+ */
+export type MountAdapter = (cache: Pick<ProxyCache, 'handle'>, prefix: string) => Promise<AdapterHost>;
+
+/** One rule that every adapter keeps. Runs in any test runner: it rejects where the rule is broken. */
+export interface AdapterCase {
+  /** The rule, as a sentence. */
+  name: string;
+  run(mount: MountAdapter): Promise<void>;
+}
+
+/** What the host behind the adapter says to a request that reached it. */
+export function hostAnswer(url: string): string {
+  return `the host answers ${url}`;
+}
+
+/** What a case works with. */
+export interface Bench {
+  /** Mounts the adapter before a cache that answers so; the URL to ask. */
+  serve(
+    handle: (request: HttpRequest) => Promise<HttpResponse | undefined> | HttpResponse | undefined,
+  ): Promise<string>;
+  /** The same at a prefix. */
+  serveAt(prefix: string, handle: ScriptedHandle): Promise<string>;
+}
+
+// No rule takes longer; a runner that is told which one hung is of more use than one that times out.
+const deadlineMs = 15_000;
+
+/** Makes a case of a rule; what it mounted is closed at its end. */
+export function adapterCase(name: string, rule: (bench: Bench) => Promise<void>): AdapterCase {
+  return {
+    name,
+    async run(mount) {
+      const hosts: AdapterHost[] = [];
+      const serveAt: Bench['serveAt'] = async (prefix, handle) => {
+        const host = await mount({ handle }, prefix);
+        hosts.push(host);
+        return host.url;
+      };
+      try {
+        await inTime(rule({ serveAt, serve: (handle) => serveAt('', async (request) => handle(request)) }), name);
+      } finally {
+        await Promise.all(hosts.map((host) => host.close()));
+      }
+    },
+  };
+}
+
+async function inTime(work: Promise<void>, name: string): Promise<void> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new Error(`not done within ${deadlineMs} ms: ${name}`)), deadlineMs);
+  });
+  try {
+    await Promise.race([work, late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}

@@ -1,0 +1,21 @@
+import type { AdapterCase } from './adapter-case.ts';
+import { bodyCases } from './body-cases.ts';
+import { connectionCases } from './connection-cases.ts';
+import { failureCases } from './failure-cases.ts';
+import { headCases } from './head-cases.ts';
+import { leavingCases } from './leaving-cases.ts';
+import { requestCases } from './request-cases.ts';
+
+/**
+ * What every adapter does, over real sockets and before a scripted cache. For any test runner:
+ *
+ *     for (const { name, run } of adapterContract) test(name, () => run(mount));
+ */
+export const adapterContract: readonly AdapterCase[] = [
+  ...requestCases,
+  ...headCases,
+  ...bodyCases,
+  ...failureCases,
+  ...leavingCases,
+  ...connectionCases,
+];

@@ -1,0 +1,42 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { ProxyCache } from '@proxycache/core';
+import { parseBasePath, stripBasePath } from './base-path.ts';
+import { notFound } from './own-answers.ts';
+import { serveExchange } from './serve-exchange.ts';
+import { writeResponse } from './write-response.ts';
+
+/** Options of `createNodeHandler`. */
+export interface NodeHandlerOptions {
+  /** Path the cache is mounted at, such as `/registry`: `/registry/v2/...` is answered. Default `''`: the root. */
+  basePath?: string;
+  /** What the cache's hooks are to know of a request: its user, TLS peer, address. Default: nothing. */
+  context?: (req: IncomingMessage) => unknown;
+  /** Told of what could not be answered or ended half-way. Default: nobody; the cache's observer has its own events. */
+  onError?: (error: unknown, req: IncomingMessage) => void;
+}
+
+/** Answers requests of Node's; what is not the cache's goes to `next`, or gets a 404 where there is none. */
+export type NodeHandler = (req: IncomingMessage, res: ServerResponse, next?: (error?: unknown) => void) => void;
+
+/**
+ * A request listener for `http.createServer`, and middleware for whatever calls `(req, res, next)`.
+ *
+ * @throws ProxyCacheError `invalid-options` for a `basePath` that is no path
+ */
+export function createNodeHandler(cache: Pick<ProxyCache, 'handle'>, options: NodeHandlerOptions = {}): NodeHandler {
+  const { context, onError } = options;
+  const basePath = parseBasePath(options.basePath ?? '');
+
+  const goOn: NodeHandler = (req, res, next) => {
+    if (next) next();
+    else void writeResponse(req, res, notFound);
+  };
+  return (req, res, next) => {
+    const url = stripBasePath(req.url ?? '/', basePath);
+    if (url === undefined) return goOn(req, res, next);
+    const exchange = { req, res, url, basePath, context: context && (() => context(req)), onError };
+    void serveExchange(cache, exchange).then((answered) => {
+      if (!answered) goOn(req, res, next);
+    });
+  };
+}
