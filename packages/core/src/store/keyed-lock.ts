@@ -7,19 +7,30 @@ export type KeyedLock = <T>(key: string, signal: AbortSignal, work: () => Promis
 /** Makes a lock that knows this process only. Work that fails lets the next one go on. */
 export function createKeyedLock(): KeyedLock {
   const tails = new Map<string, Promise<void>>();
+
+  function follow(key: string, tail: Promise<void>): void {
+    tails.set(key, tail);
+    void tail.then(() => {
+      if (tails.get(key) === tail) tails.delete(key);
+    });
+  }
+
   return (key, signal, work) =>
     new Promise((resolve, reject) => {
+      const turn = async () => {
+        if (signal.aborted) reject(signal.reason);
+        else await work().then(resolve, reject);
+      };
+      const before = tails.get(key);
+      if (!before) return follow(key, turn());
       const leave = () => reject(signal.reason);
       signal.addEventListener('abort', leave, { once: true });
-      const turn = async () => {
-        signal.removeEventListener('abort', leave);
-        if (signal.aborted) return reject(signal.reason);
-        await work().then(resolve, reject);
-      };
-      const tail = (tails.get(key) ?? Promise.resolve()).then(turn);
-      tails.set(key, tail);
-      void tail.then(() => {
-        if (tails.get(key) === tail) tails.delete(key);
-      });
+      follow(
+        key,
+        before.then(() => {
+          signal.removeEventListener('abort', leave);
+          return turn();
+        }),
+      );
     });
 }
