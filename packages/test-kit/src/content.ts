@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import type { Descriptor, Digest } from '@proxycache/core';
 
 /** A manifest as a registry keeps it: verbatim bytes and their type. */
-export interface StoredManifest {
+interface StoredManifest {
   mediaType: string;
   bytes: Uint8Array;
 }

@@ -31,7 +31,7 @@ export interface TokenServiceContext {
 }
 
 /** What a token is good for. */
-export type TokenVerdict = 'unknown' | 'expired' | { repositories: ReadonlySet<string> };
+type TokenVerdict = 'unknown' | 'expired' | { repositories: ReadonlySet<string> };
 
 export interface TokenService {
   answer(request: Exchange): Answer;

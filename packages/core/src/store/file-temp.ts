@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import fs from 'node:fs';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
+import { systemClock } from '../runtime/clock.ts';
 import { removeFile, systemCode, writeNew } from './file-system.ts';
 
 const hourMs = 3_600_000;
@@ -44,7 +45,9 @@ export function createTempFolder(folder: string, options: { durable: boolean }):
  */
 export function sweepTempFolder(folder: string): void {
   const [ownHost] = ownName().split('.');
-  const startedAt = Date.now() - process.uptime() * 1000;
+  // Times of files and of the process are the machine's own, whatever clock the storage is given.
+  const now = systemClock.now();
+  const startedAt = now - process.uptime() * 1000;
   for (const name of fs.readdirSync(folder)) {
     const file = join(folder, name);
     const [host, pid] = name.split('.');
@@ -53,7 +56,7 @@ export function sweepTempFolder(folder: string): void {
     // In a container the process before us had our own pid: what is older than we are was its.
     const dead =
       host === ownHost && (Number(pid) === process.pid ? writtenAt < startedAt - 1000 : !isAlive(Number(pid)));
-    if (dead || writtenAt < Date.now() - abandonedAfterMs) fs.rmSync(file, { force: true });
+    if (dead || writtenAt < now - abandonedAfterMs) fs.rmSync(file, { force: true });
   }
 }
 
