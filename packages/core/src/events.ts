@@ -1,4 +1,13 @@
+import type { RequestEvent } from './http/events.ts';
+import type { IngestEvent } from './ingest/events.ts';
+import type { StoreEvent } from './store/events.ts';
 import type { UpstreamEvent } from './upstream/events.ts';
 
+/** Something a host should know of, once, at start. */
+export interface WarningEvent {
+  type: 'warning';
+  message: string;
+}
+
 /** Everything an observer is told, by `type`. No URL, credential or token is ever in one. */
-export type ProxyCacheEvent = UpstreamEvent;
+export type ProxyCacheEvent = RequestEvent | UpstreamEvent | IngestEvent | StoreEvent | WarningEvent;

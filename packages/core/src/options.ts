@@ -1,7 +1,7 @@
 import type { ProxyCacheEvent } from './events.ts';
 import type { Clock } from './runtime/clock.ts';
 import type { Storage } from './store/storage.ts';
-import type { UpstreamOptions } from './upstream/upstream-options.ts';
+import type { UpstreamOptions, UpstreamSettings } from './upstream/upstream-options.ts';
 
 /** Options of `createProxyCache`. */
 export interface ProxyCacheOptions {
@@ -31,4 +31,56 @@ export interface ProxyCacheOptions {
   publicContent?: boolean;
   /** Origin for URLs in answers (`https://mirror.example`). Default: they are relative. */
   publicUrl?: string;
+}
+
+/** {@link ProxyCacheOptions} that have a default. */
+type Defaults = Required<
+  Pick<ProxyCacheOptions, 'reservedKeys' | 'maxIngests' | 'maxRequests' | 'catalog' | 'publicContent'>
+> & {
+  memory: Required<NonNullable<ProxyCacheOptions['memory']>>;
+  upstream: Omit<UpstreamSettings, 'key' | 'url'>;
+};
+
+/** Every default of a cache and of its upstreams, in one place. */
+export const defaults: Defaults = {
+  reservedKeys: [],
+  memory: { manifests: 64 * 1024 * 1024, buffers: 64 * 1024 * 1024 },
+  maxIngests: 256,
+  maxRequests: 10_000,
+  catalog: false,
+  publicContent: false,
+  upstream: {
+    hosts: [],
+    library: false,
+    auth: 'anonymous',
+    tokenHosts: [],
+    allowPrivate: [],
+    freshFor: 0,
+    staleIfErrorFor: Number.POSITIVE_INFINITY,
+    staleWhileRevalidateFor: 0,
+    absentFor: 0,
+    onAbsent: 'refuse',
+    onDenied: 'refuse',
+    deniedMayMeanAbsent: false,
+    linkValidFor: Number.POSITIVE_INFINITY,
+    coldRange: 'pass',
+    timeouts: { connect: '5s', headers: '30s', idle: '30s' },
+    manifestWithin: '10s',
+    blobWithin: '60s',
+    validateWithin: '2s',
+    queueFor: '60s',
+    connections: 32,
+    maxManifestBytes: 4 * 1024 * 1024,
+    ownVoice: [],
+  },
+};
+
+/** An upstream's options with every default filled in. */
+export function upstreamSettings(options: UpstreamOptions): UpstreamSettings {
+  const given = Object.entries(options).filter(([, value]) => value !== undefined);
+  return {
+    ...defaults.upstream,
+    ...(Object.fromEntries(given) as unknown as UpstreamOptions),
+    timeouts: { ...defaults.upstream.timeouts, ...options.timeouts },
+  };
 }

@@ -1,7 +1,33 @@
+import { createLinks } from './catalog/links.ts';
+import { createManifests } from './catalog/manifests.ts';
+import { createReferrersRecords } from './catalog/referrer-records.ts';
+import { createRepositories } from './catalog/repositories.ts';
+import { createTagRecords } from './catalog/tag-records.ts';
+import { checkOptions } from './check-options.ts';
+import type { ProxyCacheEvent } from './events.ts';
+import { bounded } from './http/bounded.ts';
+import { createDispatch } from './http/dispatch.ts';
+import { answerFetch } from './http/fetch.ts';
 import type { HttpRequest, HttpResponse } from './http/message.ts';
+import { createIngests } from './ingest/ingests.ts';
+import { openSpool } from './ingest/spool.ts';
 import type { Descriptor } from './oci/descriptor.ts';
-import type { ProxyCacheOptions } from './options.ts';
+import { parseReference } from './oci/reference.ts';
+import { defaults, type ProxyCacheOptions, upstreamSettings } from './options.ts';
+import { createListReferrers } from './pull/list-referrers.ts';
+import { createListRepositories } from './pull/list-repositories.ts';
+import { createListTags } from './pull/list-tags.ts';
+import { createPullBlob } from './pull/pull-blob.ts';
+import { createPullDigest } from './pull/pull-digest.ts';
+import type { PullParts } from './pull/pull-parts.ts';
+import { createPullTag } from './pull/pull-tag.ts';
+import { createPullUpstream } from './pull/pull-upstream.ts';
+import { type Target, targetOf } from './pull/target.ts';
+import { createBuffers } from './runtime/buffers.ts';
+import { systemClock } from './runtime/clock.ts';
 import { ProxyCacheError } from './runtime/errors.ts';
+import { createResolver } from './upstream/resolver.ts';
+import { shadowWarnings } from './upstream/upstream-key.ts';
 
 /** A pull-through cache. One per process and storage; adapters mount it. */
 export interface ProxyCache {
@@ -9,15 +35,148 @@ export interface ProxyCache {
   handle(request: HttpRequest): Promise<HttpResponse | undefined>;
   /** The same for web requests: Hono, Next, Bun, tests. 404 for what is not ours. */
   fetch(request: Request): Promise<Response>;
-  /** Whether a reference such as `docker-hub/library/alpine:3` is here and can be served without the upstream. */
+  /**
+   * Whether an image such as `docker-hub/library/alpine:3` can be pulled whole from here, without the upstream; of an
+   * index, any one of its platforms. @throws ProxyCacheError for a reference that is none
+   */
   has(reference: string): Promise<boolean>;
   /** What a reference means now, by the rules of a pull. @throws ProxyCacheError, UpstreamError */
   resolve(reference: string): Promise<Descriptor>;
-  /** Ends: later requests get 503; what runs may finish for `graceMs` (default 10 s), then is cut off. */
+  /** Ends: later requests get 503; transfers may end for `graceMs` (default 10 s), then they are cut off. */
   close(options?: { graceMs?: number }): Promise<void>;
 }
 
-/** Makes a pull-through cache. @throws ProxyCacheError `invalid-options`, naming the path and the value */
+// Records are a few hundred bytes each.
+const mostRecords = 50_000;
+const mostReferrers = 1_000;
+
+/**
+ * Makes a pull-through cache. What dead processes left in its spool is gone when it returns; no upstream is asked.
+ *
+ * @throws ProxyCacheError `invalid-options`, naming the path and the value; `storage-failed`
+ */
 export function createProxyCache(options: ProxyCacheOptions): ProxyCache {
-  throw new ProxyCacheError('invalid-options', `not built yet: ${Object.keys(options)}`);
+  checkOptions(options);
+  const { storage, clock = systemClock } = options;
+  const memory = { ...defaults.memory, ...options.memory };
+  const observe = (event: ProxyCacheEvent) => {
+    try {
+      options.observer?.(event);
+    } catch {
+      // An observer's failure is its own: it must never cost a pull.
+    }
+  };
+
+  const upstreams = new Map(
+    options.upstreams.map((given) => {
+      const upstream = createPullUpstream(upstreamSettings(given), { clock, observe });
+      return [upstream.key, upstream] as const;
+    }),
+  );
+  const routing = {
+    upstreams: options.upstreams.map(upstreamSettings),
+    defaultUpstream: options.defaultUpstream,
+    reservedKeys: options.reservedKeys ?? defaults.reservedKeys,
+  };
+  const resolver = createResolver(routing);
+
+  const spool = openSpool({ directory: storage.spoolDirectory, minFree: options.minFree, clock });
+  const buffers = createBuffers(memory.buffers);
+  const { blobs, metadata } = storage;
+  const maxIngests = options.maxIngests ?? defaults.maxIngests;
+  const parts: PullParts = {
+    tags: createTagRecords({ metadata, observe }, mostRecords),
+    links: createLinks(
+      { metadata, observe, clock, validForMs: (key) => upstreams.get(key)?.linkValidForMs ?? 0 },
+      mostRecords,
+    ),
+    manifests: createManifests({ blobs, maxBytes: memory.manifests, observe }),
+    referrers: createReferrersRecords({ metadata, observe }, mostReferrers),
+    repositories: createRepositories({ metadata, observe }, mostRecords),
+    ingests: createIngests({ spool, blobs, buffers, clock, observe, maxIngests }),
+    blobs,
+    buffers,
+    clock,
+    observe,
+  };
+
+  function locate(route: Parameters<typeof resolver.resolve>[0]): { target: Target; clientName: string } | undefined {
+    const found = resolver.resolve(route);
+    const upstream = found && upstreams.get(found.candidates[0].key);
+    return upstream && { target: targetOf(upstream, found.candidates[0].repository), clientName: found.clientName };
+  }
+
+  const pullTag = createPullTag(parts);
+  const pullDigest = createPullDigest(parts, pullTag.recentTagOf);
+  const listsRepositories = options.catalog ?? defaults.catalog;
+  let closing: Promise<void> | undefined;
+  const handle = bounded(
+    createDispatch({
+      locate,
+      pullTag,
+      pullDigest,
+      pullBlob: createPullBlob(parts),
+      listTags: createListTags(parts),
+      listReferrers: createListReferrers(parts),
+      listRepositories: listsRepositories ? createListRepositories(parts, [...upstreams.keys()]) : undefined,
+      publicContent: options.publicContent ?? defaults.publicContent,
+      publicUrl: options.publicUrl,
+      clock,
+      observe,
+    }),
+    {
+      maxRequests: options.maxRequests ?? defaults.maxRequests,
+      closed: () => closing !== undefined,
+      now: () => clock.now(),
+    },
+  );
+
+  function locateReference(text: string): {
+    target: Target;
+    reference: ReturnType<typeof parseReference>['reference'];
+  } {
+    const { name, reference } = parseReference(text);
+    const located = locate({ name, ns: undefined, host: undefined });
+    if (!located) throw new ProxyCacheError('name-unknown', `${name} names no upstream; expected <key>/<name>`);
+    return { target: located.target, reference };
+  }
+
+  async function end(graceMs: number): Promise<void> {
+    await parts.ingests.close(graceMs);
+    await Promise.all(
+      [parts.tags, parts.links, parts.referrers, parts.repositories].map((records) => records.settled()),
+    );
+    await Promise.all([...upstreams.values()].map(({ client }) => client.close()));
+    spool.close();
+  }
+
+  for (const message of shadowWarnings(routing)) observe({ type: 'warning', message });
+  return {
+    handle,
+    fetch: (request) => answerFetch(request, handle),
+    async has(text) {
+      const { target, reference } = locateReference(text);
+      const { signal } = new AbortController();
+      if (reference.kind === 'digest') {
+        const link = await parts.links.find(target.place, 'manifest', reference.digest, signal);
+        return link !== undefined && parts.manifests.isComplete(reference.digest, signal);
+      }
+      const record = await parts.tags.get(target.place, reference.tag, signal);
+      const held = record?.stored && !record.absent && !record.denied ? record.value : undefined;
+      return held !== undefined && parts.manifests.isComplete(held.digest, signal);
+    },
+    async resolve(text) {
+      const { target, reference } = locateReference(text);
+      const pull = { target, want: 'descriptor', signal: new AbortController().signal } as const;
+      const answer =
+        reference.kind === 'digest'
+          ? await pullDigest({ ...pull, digest: reference.digest })
+          : await pullTag.pull({ ...pull, tag: reference.tag });
+      return answer.descriptor;
+    },
+    close({ graceMs = 10_000 } = {}) {
+      closing ??= end(graceMs);
+      return closing;
+    },
+  };
 }

@@ -66,3 +66,7 @@ export interface UpstreamOptions {
   /** Text that marks a 401, 403 or 404 as the registry's own although its body is not an OCI error. Default none. */
   ownVoice?: readonly string[];
 }
+
+/** {@link UpstreamOptions} with every default filled in. */
+export type UpstreamSettings = Required<Omit<UpstreamOptions, 'tls' | 'proxy' | 'timeouts'>> &
+  Pick<UpstreamOptions, 'tls' | 'proxy'> & { timeouts: Required<NonNullable<UpstreamOptions['timeouts']>> };

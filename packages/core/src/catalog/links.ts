@@ -1,0 +1,62 @@
+import type { Digest } from '../oci/digest.ts';
+import type { Clock } from '../runtime/clock.ts';
+import { keyOf } from './keys.ts';
+import type { Place } from './place.ts';
+import { createRecords, type RecordsParts } from './records.ts';
+
+/** What some content is asked for as; a digest may be both, and each wants a proof of its own. */
+export type ContentKind = 'manifest' | 'blob';
+
+/** What an upstream repository's own answer proved: that it holds this content. Never inferred from a manifest. */
+export interface Link {
+  /** `application/octet-stream` for blobs. */
+  mediaType: string;
+  /** In bytes; missing where the upstream did not say. */
+  size?: number;
+  /** Ms since the epoch. */
+  provenAt: number;
+  /** The upstream's URL and credential at that time; see {@link Place.generation}. */
+  generation: string;
+}
+
+/** Which repository may serve what: bytes are shared by digest, permission is not. */
+export interface Links {
+  /** The proof for this content, where there is one that still holds. One that cannot be read is none. */
+  find(place: Place, kind: ContentKind, digest: Digest, signal: AbortSignal): Promise<Link | undefined>;
+  /** Writes a proof down. Here at once; in the store when the promise resolves. Never rejects. */
+  prove(
+    place: Place,
+    kind: ContentKind,
+    content: { digest: Digest; mediaType: string; size?: number | undefined },
+  ): Promise<void>;
+  settled(): Promise<void>;
+}
+
+/** @param validForMs how long proofs of an upstream hold */
+export function createLinks(
+  parts: RecordsParts & { clock: Clock; validForMs(upstream: string): number },
+  most: number,
+): Links {
+  const records = createRecords<Link>(parts, most);
+  const linkKey = ({ upstream, scope, repository }: Place, kind: ContentKind, digest: Digest) =>
+    keyOf('link', upstream, scope, repository, `${kind}.${digest}`);
+
+  return {
+    async find(place, kind, digest, signal) {
+      const link = await records.get(linkKey(place, kind, digest), signal);
+      if (!link || link.generation !== place.generation) return undefined;
+      const age = parts.clock.now() - link.provenAt;
+      return Math.max(age, 0) <= parts.validForMs(place.upstream) ? link : undefined;
+    },
+    prove(place, kind, { digest, mediaType, size }) {
+      const provenAt = parts.clock.now();
+      return records.update(linkKey(place, kind, digest), () => ({
+        mediaType,
+        ...(size !== undefined && { size }),
+        provenAt,
+        generation: place.generation,
+      }));
+    },
+    settled: records.settled,
+  };
+}

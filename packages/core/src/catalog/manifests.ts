@@ -1,0 +1,139 @@
+import { LRUCache } from 'lru-cache';
+import { type Digest, digestAlgorithm, digestOf } from '../oci/digest.ts';
+import { type ParsedManifest, parseManifest } from '../oci/manifest.ts';
+import { createBuffers } from '../runtime/buffers.ts';
+import { collect } from '../runtime/bytes.ts';
+import { readRange } from '../runtime/read-range.ts';
+import type { BlobStore } from '../store/blob-store.ts';
+import type { StoreEvent } from '../store/events.ts';
+
+/** Manifest bytes by digest, verbatim: in memory first, the blob store behind it. */
+export interface Manifests {
+  /** The bytes, verified; `undefined` when they are not here or cannot be read. */
+  load(digest: Digest, signal: AbortSignal): Promise<Uint8Array | undefined>;
+  /** Keeps verified bytes. Here at once; in the store when the promise resolves. Never rejects. */
+  store(digest: Digest, bytes: Uint8Array): Promise<void>;
+  /** Whether an image can be pulled whole from here: for an index, any one of its platforms. */
+  isComplete(digest: Digest, signal: AbortSignal): Promise<boolean>;
+  /** The size of a blob, where a manifest that passed through here lately tells it. */
+  sizeOf(blob: Digest): number | undefined;
+}
+
+/** What {@link createManifests} works with. */
+export interface ManifestsParts {
+  blobs: BlobStore;
+  /** Bytes of manifests kept in memory. */
+  maxBytes: number;
+  observe(event: StoreEvent): void;
+}
+
+const mostSizes = 100_000;
+
+// No upstream's manifest is taken over a few MiB; a stored file that is longer is not what was stored.
+const longestManifest = 64 * 1024 * 1024;
+
+export function createManifests({ blobs, maxBytes, observe }: ManifestsParts): Manifests {
+  const memory = new LRUCache<Digest, Uint8Array>({
+    maxSize: maxBytes,
+    sizeCalculation: (bytes) => bytes.byteLength || 1,
+  });
+  const sizes = new LRUCache<Digest, number>({ max: mostSizes });
+  const buffers = createBuffers(0);
+
+  function keep(digest: Digest, bytes: Uint8Array): void {
+    memory.set(digest, bytes);
+    for (const blob of parsed(bytes)?.blobs ?? []) sizes.set(blob.digest, blob.size);
+  }
+
+  function failed(operation: string, digest: Digest, error: unknown): void {
+    observe({
+      type: 'store-failed',
+      operation,
+      subject: digest,
+      error: error instanceof Error ? error.message : `${error}`,
+    });
+  }
+
+  async function read(digest: Digest, signal: AbortSignal): Promise<Uint8Array | undefined> {
+    const blob = await blobs.open(digest, { signal });
+    if (!blob) return undefined;
+    try {
+      if (blob.size > longestManifest) return undefined;
+      const body = blob.kind === 'stream' ? blob.body : readRange(blob, { from: 0, to: blob.size - 1 }, buffers);
+      return await collect(body, longestManifest);
+    } finally {
+      await blob.close();
+    }
+  }
+
+  async function load(digest: Digest, signal: AbortSignal): Promise<Uint8Array | undefined> {
+    const known = memory.get(digest);
+    if (known) return known;
+    try {
+      const bytes = await read(digest, signal);
+      if (!bytes) return undefined;
+      if (digestOf(bytes, digestAlgorithm(digest)) !== digest) {
+        failed('open', digest, new Error('the stored manifest is not what its digest says; it is fetched again'));
+        await blobs.delete(digest, { signal });
+        return undefined;
+      }
+      keep(digest, bytes);
+      return bytes;
+    } catch (error) {
+      signal.throwIfAborted();
+      failed('open', digest, error);
+      return undefined;
+    }
+  }
+
+  async function hasBlob(digest: Digest, signal: AbortSignal): Promise<boolean> {
+    const blob = await blobs.open(digest, { signal });
+    await blob?.close();
+    return blob !== undefined;
+  }
+
+  async function isComplete(digest: Digest, signal: AbortSignal): Promise<boolean> {
+    const bytes = await load(digest, signal);
+    const manifest = bytes && parsed(bytes);
+    if (!manifest) return false;
+    if (manifest.kind === 'index' && manifest.children.length > 0) {
+      for (const child of manifest.children) if (await isComplete(child.digest, signal)) return true;
+      return false;
+    }
+    for (const blob of manifest.blobs) {
+      if (!blob.foreign && !(await hasBlob(blob.digest, signal))) return false;
+    }
+    return true;
+  }
+
+  return {
+    load,
+    async store(digest, bytes) {
+      keep(digest, bytes);
+      try {
+        await blobs.put({ digest, bytes, signal: new AbortController().signal });
+      } catch (error) {
+        failed('put', digest, error);
+      }
+    },
+    async isComplete(digest, signal) {
+      try {
+        return await isComplete(digest, signal);
+      } catch (error) {
+        signal.throwIfAborted();
+        failed('open', digest, error);
+        return false;
+      }
+    },
+    sizeOf: (blob) => sizes.get(blob),
+  };
+}
+
+function parsed(bytes: Uint8Array): ParsedManifest | undefined {
+  try {
+    return parseManifest(bytes);
+  } catch {
+    // Stored bytes were verified when they came; what an older release took and this one would not is still served.
+    return undefined;
+  }
+}

@@ -1,0 +1,32 @@
+import type { FreshnessRecord } from '../freshness/record.ts';
+import type { Digest } from '../oci/digest.ts';
+import type { Referrers } from '../upstream/upstream.ts';
+import { keyOf } from './keys.ts';
+import type { Place } from './place.ts';
+import { createRecords, type RecordsParts } from './records.ts';
+
+/** What is known of a subject's referrers. */
+export type ReferrersRecord = FreshnessRecord<Referrers>;
+
+/** The referrers of all subjects, unfiltered. */
+export interface ReferrersRecords {
+  get(place: Place, subject: Digest, signal: AbortSignal): Promise<ReferrersRecord | undefined>;
+  update(
+    place: Place,
+    subject: Digest,
+    change: (record: ReferrersRecord | undefined) => ReferrersRecord | undefined,
+  ): Promise<void>;
+  settled(): Promise<void>;
+}
+
+/** @param most how many subjects' records stay in memory */
+export function createReferrersRecords(parts: RecordsParts, most: number): ReferrersRecords {
+  const records = createRecords<ReferrersRecord>(parts, most);
+  const key = (place: Place, subject: Digest) =>
+    keyOf('referrers', place.upstream, place.scope, place.repository, subject);
+  return {
+    get: (place, subject, signal) => records.get(key(place, subject), signal),
+    update: (place, subject, change) => records.update(key(place, subject), change),
+    settled: records.settled,
+  };
+}

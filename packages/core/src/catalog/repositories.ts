@@ -1,0 +1,40 @@
+import { keyOf, prefixOf } from './keys.ts';
+import type { Place } from './place.ts';
+import { createRecords, type RecordsParts } from './records.ts';
+import { listAll } from './tag-records.ts';
+
+/** A repository that something was stored of. */
+export interface KnownRepository {
+  upstream: string;
+  repository: string;
+}
+
+/** The repositories that something was stored of. */
+export interface Repositories {
+  /** Notes that something of it is stored. Never rejects. */
+  note(place: Place): Promise<void>;
+  /** All of an upstream, in the order of their names. Not on a pull's path. */
+  list(upstream: string, signal: AbortSignal): Promise<KnownRepository[]>;
+  settled(): Promise<void>;
+}
+
+/** @param most how many are remembered as noted already */
+export function createRepositories(parts: RecordsParts, most: number): Repositories {
+  const records = createRecords<KnownRepository>(parts, most);
+  return {
+    note({ upstream, repository }) {
+      return records.update(keyOf('repository', upstream, repository), (known) =>
+        known ? undefined : { upstream, repository },
+      );
+    },
+    async list(upstream, signal) {
+      const found: KnownRepository[] = [];
+      for await (const key of listAll(parts.metadata, prefixOf('repository', upstream), signal)) {
+        const record = await records.get(key, signal);
+        if (record) found.push(record);
+      }
+      return found.sort((a, b) => (a.repository < b.repository ? -1 : 1));
+    },
+    settled: records.settled,
+  };
+}

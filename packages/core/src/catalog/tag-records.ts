@@ -1,0 +1,60 @@
+import type { FreshnessRecord } from '../freshness/record.ts';
+import type { Descriptor } from '../oci/descriptor.ts';
+import type { MetadataStore } from '../store/metadata-store.ts';
+import { keyOf, prefixOf, textOf } from './keys.ts';
+import type { Place } from './place.ts';
+import { createRecords, type Records, type RecordsParts } from './records.ts';
+
+/** What is known of a tag. */
+export type TagRecord = FreshnessRecord<Descriptor>;
+
+/** The records of all tags. */
+export interface TagRecords {
+  get(place: Place, tag: string, signal: AbortSignal): Promise<TagRecord | undefined>;
+  update: (
+    place: Place,
+    tag: string,
+    change: (record: TagRecord | undefined) => TagRecord | undefined,
+  ) => Promise<void>;
+  /** The tags of a repository whose image is stored and not absent, in order. */
+  stored(place: Place, signal: AbortSignal): Promise<string[]>;
+  settled(): Promise<void>;
+}
+
+const tagKey = ({ upstream, scope, repository }: Place, tag: string) => keyOf('tag', upstream, scope, repository, tag);
+
+const pageSize = 500;
+
+export function createTagRecords(parts: RecordsParts, most: number): TagRecords {
+  const records: Records<TagRecord> = createRecords(parts, most);
+  return {
+    get: (place, tag, signal) => records.get(tagKey(place, tag), signal),
+    update: (place, tag, change) => records.update(tagKey(place, tag), change),
+    async stored(place, signal) {
+      const tags: string[] = [];
+      const prefix = prefixOf('tag', place.upstream, place.scope, place.repository);
+      for await (const key of listAll(parts.metadata, prefix, signal)) {
+        const record = await records.get(key, signal);
+        const tag = textOf(key.slice(prefix.length));
+        if (tag !== undefined && record?.stored && !record.absent) tags.push(tag);
+      }
+      return tags;
+    },
+    settled: records.settled,
+  };
+}
+
+/** Every key below a prefix, in order, a page at a time. */
+export async function* listAll(
+  metadata: MetadataStore,
+  prefix: string,
+  signal: AbortSignal,
+): AsyncGenerator<string, void, undefined> {
+  let after: string | undefined;
+  for (;;) {
+    const keys = await metadata.list(prefix, { ...(after !== undefined && { after }), limit: pageSize, signal });
+    yield* keys;
+    after = keys.at(-1);
+    if (keys.length < pageSize) return;
+  }
+}

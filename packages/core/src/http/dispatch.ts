@@ -1,0 +1,140 @@
+import type { ListReferrers } from '../pull/list-referrers.ts';
+import type { ListRepositories } from '../pull/list-repositories.ts';
+import type { ListTags } from '../pull/list-tags.ts';
+import type { PullBlob } from '../pull/pull-blob.ts';
+import type { PullDigest } from '../pull/pull-digest.ts';
+import type { PullTag } from '../pull/pull-tag.ts';
+import type { Target } from '../pull/target.ts';
+import type { Clock } from '../runtime/clock.ts';
+import { isProxyCacheError, ProxyCacheError } from '../runtime/errors.ts';
+import { isUpstreamError } from '../upstream/upstream-error.ts';
+import { etagOf } from './answer-headers.ts';
+import { errorResponse } from './error-response.ts';
+import type { RequestEvent } from './events.ts';
+import type { HttpRequest, HttpResponse } from './message.ts';
+import { requestedRanges } from './range.ts';
+import { respondBlob, respondManifest } from './respond.ts';
+import { respondCatalog, respondPing, respondReferrers, respondTags } from './respond-list.ts';
+import { parseRoute, pushRefused, type Route } from './route.ts';
+
+/** The use cases, and what answering them over HTTP takes. */
+export interface DispatchParts {
+  /** Finds what a name means; `undefined`: nothing that is served here. */
+  locate(route: { name: string } & Pick<Route, 'ns' | 'host'>): { target: Target; clientName: string } | undefined;
+  pullTag: PullTag;
+  pullDigest: PullDigest;
+  pullBlob: PullBlob;
+  listTags: ListTags;
+  listReferrers: ListReferrers;
+  /** `undefined`: `_catalog` is off. */
+  listRepositories: ListRepositories | undefined;
+  publicContent: boolean;
+  publicUrl: string | undefined;
+  clock: Clock;
+  observe(event: RequestEvent): void;
+}
+
+type Told = Omit<RequestEvent, 'type' | 'method' | 'status' | 'durationMs'>;
+
+/** Answers one request of the OCI distribution API; `undefined`: not ours. Never rejects. */
+export function createDispatch(parts: DispatchParts): (request: HttpRequest) => Promise<HttpResponse | undefined> {
+  const { clock, publicContent, publicUrl } = parts;
+
+  async function answer(route: Route, request: HttpRequest, told: Told): Promise<HttpResponse> {
+    told.kind = route.kind;
+    switch (route.kind) {
+      case 'ping':
+        return respondPing(request);
+      case 'upload':
+        throw pushRefused();
+      case 'catalog': {
+        const { listRepositories } = parts;
+        if (!listRepositories) throw new ProxyCacheError('unsupported', 'the catalog is not served here');
+        const page = await listRepositories(route.page, request.signal);
+        return respondCatalog(page, request, { ns: undefined, publicUrl, page: route.page });
+      }
+      case 'manifest':
+        return answerManifest(route, request, told);
+      case 'blob':
+        return answerBlob(route, request, told);
+      case 'tags': {
+        const { target, clientName } = locate(route, told);
+        const tags = await parts.listTags({ target, page: route.page, signal: request.signal });
+        told.cacheStatus = tags.cacheStatus;
+        return respondTags(tags, request, { ns: route.ns, publicUrl, clientName, page: route.page });
+      }
+      case 'referrers': {
+        const { target } = locate(route, told);
+        told.reference = route.digest;
+        const referrers = await parts.listReferrers({ target, digest: route.digest, signal: request.signal });
+        told.cacheStatus = referrers.cacheStatus;
+        return respondReferrers(referrers, request, { ns: route.ns, artifactType: route.artifactType });
+      }
+    }
+  }
+
+  async function answerManifest(
+    route: Extract<Route, { kind: 'manifest' }>,
+    request: HttpRequest,
+    told: Told,
+  ): Promise<HttpResponse> {
+    const { target } = locate(route, told);
+    const { reference, ns } = route;
+    told.reference = reference.kind === 'tag' ? reference.tag : reference.digest;
+    const want = request.method === 'HEAD' ? 'descriptor' : 'bytes';
+    const pull = { target, want, signal: request.signal } as const;
+    const manifest =
+      reference.kind === 'tag'
+        ? await parts.pullTag.pull({ ...pull, tag: reference.tag })
+        : await parts.pullDigest({ ...pull, digest: reference.digest });
+    told.cacheStatus = manifest.cacheStatus;
+    return respondManifest(manifest, request, { now: clock.now(), ns, publicContent });
+  }
+
+  async function answerBlob(
+    route: Extract<Route, { kind: 'blob' }>,
+    request: HttpRequest,
+    told: Told,
+  ): Promise<HttpResponse> {
+    const { target } = locate(route, told);
+    const { digest, ns } = route;
+    told.reference = digest;
+    const blob = await parts.pullBlob({
+      target,
+      digest,
+      want: request.method === 'HEAD' ? 'descriptor' : 'bytes',
+      ranges: requestedRanges(request, etagOf(digest)),
+      signal: request.signal,
+    });
+    told.cacheStatus = blob.cacheStatus;
+    return respondBlob(blob, request, { now: clock.now(), ns, publicContent });
+  }
+
+  function locate(route: Parameters<DispatchParts['locate']>[0], told: Told): { target: Target; clientName: string } {
+    const located = parts.locate(route);
+    if (!located) {
+      throw new ProxyCacheError('name-unknown', `${route.name} names no upstream of this cache; expected <key>/<name>`);
+    }
+    told.upstream = located.target.place.upstream;
+    told.repository = located.target.place.repository;
+    return located;
+  }
+
+  return async (request) => {
+    const startedAt = clock.monotonic();
+    const told: Told = { kind: 'invalid' };
+    let response: HttpResponse;
+    try {
+      const route = parseRoute(request);
+      if (!route) return undefined;
+      response = await answer(route, request, told);
+    } catch (cause) {
+      const error = request.signal.aborted ? new ProxyCacheError('aborted', 'the client left', { cause }) : cause;
+      told.error = isProxyCacheError(error) || isUpstreamError(error) ? error.code : 'internal';
+      response = errorResponse(error, request, { now: clock.now() });
+    }
+    const durationMs = clock.monotonic() - startedAt;
+    parts.observe({ type: 'request', method: request.method, ...told, status: response.status, durationMs });
+    return response;
+  };
+}

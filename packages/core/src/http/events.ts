@@ -1,0 +1,19 @@
+import type { CacheStatus } from '../pull/answer.ts';
+
+/** A request was answered: its status is known, its body may still be under way. `durationMs` runs up to then. */
+export interface RequestEvent {
+  type: 'request';
+  method: string;
+  /** What was asked for; `invalid` where the path is none of ours. */
+  kind: 'ping' | 'catalog' | 'manifest' | 'blob' | 'tags' | 'referrers' | 'upload' | 'invalid';
+  /** The upstream's key and the repository there, where the request named one. */
+  upstream?: string;
+  repository?: string;
+  /** Tag or digest. */
+  reference?: string;
+  status: number;
+  durationMs: number;
+  cacheStatus?: CacheStatus;
+  /** The error's code, of a request that failed. */
+  error?: string;
+}

@@ -1,0 +1,22 @@
+/** Events of this folder. */
+export type IngestEvent =
+  | { type: 'ingest-started'; upstream: string; repository: string; digest: string }
+  | {
+      type: 'ingest-ended';
+      upstream: string;
+      repository: string;
+      digest: string;
+      /** `stored`; `unstored`: verified, but the store failed; `refused`: the upstream has or gives no such blob. */
+      outcome: 'stored' | 'unstored' | 'refused' | 'failed';
+      bytes: number;
+      durationMs: number;
+      error?: string;
+    }
+  /** A pull goes on without being cached, as the disk has less than `minFree` left or the spool failed. */
+  | {
+      type: 'passed-through';
+      upstream: string;
+      repository: string;
+      digest: string;
+      reason: 'min-free' | 'spool-failed';
+    };

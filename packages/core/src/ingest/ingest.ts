@@ -1,0 +1,207 @@
+import type { Digest } from '../oci/digest.ts';
+import type { Buffers } from '../runtime/buffers.ts';
+import type { ByteRange } from '../runtime/byte-range.ts';
+import { type Bytes, discard } from '../runtime/bytes.ts';
+import type { Clock } from '../runtime/clock.ts';
+import { createDeferred } from '../runtime/deferred.ts';
+import { ProxyCacheError } from '../runtime/errors.ts';
+import type { BlobStore } from '../store/blob-store.ts';
+import type { StoreEvent } from '../store/events.ts';
+import type { FetchedBlob, Reply } from '../upstream/upstream.ts';
+import { UpstreamError } from '../upstream/upstream-error.ts';
+import type { IngestEvent } from './events.ts';
+import { follow, visibleBytes } from './follower.ts';
+import { releasable } from './hold-back.ts';
+import type { Spool } from './spool.ts';
+import type { SpoolFile } from './spool-file.ts';
+import { createSpooling, type Spooling } from './spooling.ts';
+
+/** What to bring in, and how to ask for it. */
+export interface IngestRequest {
+  /** The upstream's key. */
+  upstream: string;
+  repository: string;
+  digest: Digest;
+  /** The blob's size as a manifest tells it, for upstreams that do not say. */
+  expectedSize: number | undefined;
+  fetch(from: number, signal: AbortSignal): Promise<Reply<FetchedBlob>>;
+}
+
+/** One upstream transfer of one blob; see {@link createIngest}. */
+export interface Ingest {
+  /**
+   * What the upstream said. Rejects with its UpstreamError, or with ProxyCacheError `storage-full` or `storage-failed`
+   * when the blob cannot be spooled.
+   */
+  readonly reply: Promise<Reply<{ total: number | undefined }>>;
+  /** Resolves when the digest was found right; rejects with what went wrong. */
+  readonly verified: Promise<void>;
+  /** Resolves when the store has it, or the ingest failed. Never rejects. */
+  readonly ended: Promise<void>;
+  /** How many bytes from the start may be read by now. */
+  releasable(): number;
+  /** Keeps what has come, and comes, readable until `release()`; `undefined` before `reply` and once it has ended. */
+  hold(): IngestHold | undefined;
+}
+
+/** A reader's hold on an ingest. */
+export interface IngestHold {
+  /** Reads it from here on, while it runs and after. */
+  follow(part?: ByteRange): Bytes;
+  /** Bytes that have come so far: all of them, once verified. */
+  received(): number;
+  /** May be called again without harm. */
+  release(): Promise<void>;
+}
+
+/** What an ingest works with. */
+export interface IngestParts {
+  spool: Spool;
+  blobs: BlobStore;
+  buffers: Buffers;
+  clock: Clock;
+  observe(event: IngestEvent | StoreEvent): void;
+}
+
+/**
+ * Brings one blob in: spooled at the upstream's speed, hashed as it comes, adopted by the store once its digest was
+ * found right. It goes on when its readers leave; only `signal` ends it.
+ */
+export function createIngest(request: IngestRequest, parts: IngestParts, signal: AbortSignal): Ingest {
+  const { upstream, repository, digest } = request;
+  const { clock, observe } = parts;
+  const startedAt = clock.monotonic();
+  const reply = createDeferred<Reply<{ total: number | undefined }>>();
+  const verified = createDeferred<void>();
+  let spooling: Spooling | undefined;
+
+  observe({ type: 'ingest-started', upstream, repository, digest });
+  const ended = run();
+
+  async function run(): Promise<void> {
+    let file: SpoolFile | undefined;
+    let outcome: 'stored' | 'unstored' | 'refused' | 'failed' = 'failed';
+    let error: unknown;
+    try {
+      file = await openFile(request.expectedSize ?? 0);
+      const answer = await ask();
+      if (answer.kind !== 'found') {
+        outcome = 'refused';
+        reply.resolve(answer);
+        throw new Error(`${upstream} has no ${digest} for ${repository}`);
+      }
+      spooling = createSpooling(file, digest);
+      await receive(spooling, answer.value);
+      spooling.verify();
+      verified.resolve();
+      outcome = (await adopt(file, spooling.view.state().contiguous)) ? 'stored' : 'unstored';
+    } catch (cause) {
+      error = cause;
+      spooling?.fail(cause);
+      reply.reject(cause);
+      verified.reject(cause);
+    }
+    await tidy(file, outcome);
+    observe({
+      type: 'ingest-ended',
+      upstream,
+      repository,
+      digest,
+      outcome,
+      bytes: spooling?.view.state().contiguous ?? 0,
+      durationMs: clock.monotonic() - startedAt,
+      ...(outcome === 'failed' && { error: error instanceof Error ? error.message : String(error) }),
+    });
+  }
+
+  async function openFile(bytes: number): Promise<SpoolFile> {
+    if (!(await parts.spool.hasRoom(bytes))) {
+      throw new ProxyCacheError('storage-full', 'the disk has less than minFree left; free some or lower minFree');
+    }
+    try {
+      return await parts.spool.create();
+    } catch (cause) {
+      throw new ProxyCacheError('storage-failed', `cannot create a spool file: ${(cause as Error).message}`, { cause });
+    }
+  }
+
+  async function ask(): Promise<Reply<FetchedBlob>> {
+    const answer = await request.fetch(0, signal);
+    if (answer.kind === 'found' && answer.value.start !== 0) {
+      await discard(answer.value.body);
+      throw new UpstreamError('foreign-answer', `${upstream} sent a part of ${digest} where all was asked for`, {
+        upstream,
+      });
+    }
+    return answer;
+  }
+
+  async function receive(into: Spooling, first: FetchedBlob): Promise<void> {
+    into.expect(first.total ?? request.expectedSize);
+    if (first.total !== undefined && !(await parts.spool.hasRoom(first.total))) {
+      await discard(first.body);
+      throw new ProxyCacheError('storage-full', 'the disk has less than minFree left; free some or lower minFree');
+    }
+    reply.resolve({ kind: 'found', value: { total: into.view.total } });
+
+    const received = await into.fill(first.body);
+    if (received.digest === digest) return;
+    // Where nothing has left yet, a second try costs the readers only time.
+    if (releasable(received.size, into.view.total) > 0) throw mismatch(received.digest);
+    const again = await ask();
+    if (again.kind !== 'found') throw mismatch(received.digest);
+    await into.restart();
+    into.expect(again.value.total ?? request.expectedSize);
+    const second = await into.fill(again.value.body);
+    if (second.digest !== digest) throw mismatch(second.digest);
+  }
+
+  function mismatch(actual: Digest): UpstreamError {
+    return new UpstreamError(
+      'digest-mismatch',
+      `${upstream} sent bytes of ${actual} for ${digest} of ${repository}; nothing was stored, the next pull asks again`,
+      { upstream },
+    );
+  }
+
+  async function adopt(file: SpoolFile, size: number): Promise<boolean> {
+    try {
+      await parts.blobs.adopt({ file: file.path, digest, size, signal });
+      return true;
+    } catch (cause) {
+      observe({ type: 'store-failed', operation: 'adopt', subject: digest, error: (cause as Error).message });
+      return false;
+    }
+  }
+
+  async function tidy(file: SpoolFile | undefined, outcome: string): Promise<void> {
+    try {
+      if (outcome !== 'stored') await file?.remove();
+      await (spooling ? spooling.release() : file?.close());
+    } catch (cause) {
+      observe({ type: 'store-failed', operation: 'tidy', subject: digest, error: (cause as Error).message });
+    }
+  }
+
+  return {
+    reply: reply.promise,
+    verified: verified.promise,
+    ended,
+    releasable: () => (spooling ? visibleBytes(spooling.view) : 0),
+    hold() {
+      const view = spooling?.isOpen() ? spooling.view : undefined;
+      if (!view) return undefined;
+      const file = view.open();
+      let released = false;
+      return {
+        follow: (part) => follow(view, parts.buffers, part),
+        received: () => view.state().contiguous,
+        async release() {
+          if (released) return;
+          released = true;
+          await file.close();
+        },
+      };
+    },
+  };
+}

@@ -1,0 +1,117 @@
+import { close, ftruncate, open, read, unlink, writev } from 'node:fs';
+import { promisify } from 'node:util';
+
+const openFile = promisify(open);
+const closeFile = promisify(close);
+const truncateFile = promisify(ftruncate);
+const unlinkFile = promisify(unlink);
+
+/** A file that one transfer fills from the front while many readers read it. */
+export interface SpoolFile {
+  readonly path: string;
+  /** How many bytes can be read from the file. */
+  readonly written: number;
+  /** Appends; written in batches behind the call. */
+  append(chunk: Uint8Array): void;
+  /** Resolves when little enough waits to be written. Rejects when writing failed. */
+  ready(): Promise<void>;
+  /** Resolves when all is written. Rejects when writing failed. */
+  flush(): Promise<void>;
+  /** Starts anew from byte 0, once all is written. */
+  restart(): Promise<void>;
+  read(into: Uint8Array, position: number): Promise<number>;
+  /** Closes the file, after what is being written. */
+  close(): Promise<void>;
+  /** Removes it, where it still is. */
+  remove(): Promise<void>;
+}
+
+// Enough for a few writes under way; more would only hide a disk that is slower than the network.
+const mostPendingBytes = 4 * 1024 * 1024;
+
+/** Opens a new file; one that exists already is an error (re-truncating a used one would stall on its old pages). */
+export async function createSpoolFile(path: string): Promise<SpoolFile> {
+  const fd = await openFile(path, 'wx+', 0o600);
+  let queue: Uint8Array[] = [];
+  let pending = 0;
+  let written = 0;
+  let writing = false;
+  let failure: Error | undefined;
+  let waiters: (() => void)[] = [];
+
+  function wake(): void {
+    const woken = waiters;
+    waiters = [];
+    for (const waiter of woken) waiter();
+  }
+
+  function pump(): void {
+    if (writing || queue.length === 0 || failure) return;
+    writing = true;
+    const batch = queue;
+    queue = [];
+    writev(fd, batch, written, (error, count) => {
+      writing = false;
+      if (error) {
+        failure = error;
+        wake();
+        return;
+      }
+      written += count;
+      pending -= count;
+      const rest = remainder(batch, count);
+      if (rest.length > 0) queue = [...rest, ...queue];
+      pump();
+      wake();
+    });
+  }
+
+  async function until(condition: () => boolean): Promise<void> {
+    while (!failure && !condition()) await new Promise<void>((resolve) => waiters.push(resolve));
+    if (failure) throw failure;
+  }
+
+  return {
+    path,
+    get written() {
+      return written;
+    },
+    append(chunk) {
+      queue.push(chunk);
+      pending += chunk.byteLength;
+      pump();
+    },
+    ready: () => until(() => pending <= mostPendingBytes),
+    flush: () => until(() => pending === 0),
+    async restart() {
+      await until(() => pending === 0);
+      await truncateFile(fd, 0);
+      written = 0;
+    },
+    read: (into, position) =>
+      new Promise((resolve, reject) => {
+        read(fd, into, 0, into.byteLength, position, (error, count) => (error ? reject(error) : resolve(count)));
+      }),
+    async close() {
+      failure ??= new Error('the spool file is closed');
+      while (writing) await new Promise<void>((resolve) => waiters.push(resolve));
+      await closeFile(fd);
+    },
+    async remove() {
+      await unlinkFile(path).catch((error: NodeJS.ErrnoException) => {
+        if (error.code !== 'ENOENT') throw error;
+      });
+    },
+  };
+}
+
+/** What of a batch is left after its first `count` bytes. */
+function remainder(batch: readonly Uint8Array[], count: number): Uint8Array[] {
+  const rest: Uint8Array[] = [];
+  let skipped = 0;
+  for (const chunk of batch) {
+    if (skipped + chunk.byteLength > count) rest.push(chunk.subarray(Math.max(count - skipped, 0)));
+    skipped += chunk.byteLength;
+  }
+  return rest;
+}

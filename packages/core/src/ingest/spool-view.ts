@@ -1,0 +1,25 @@
+import type { RandomAccess } from '../runtime/read-range.ts';
+
+/** How far a transfer is. */
+export interface SpoolState {
+  /** Bytes from the start of the blob that are here without a gap. */
+  contiguous: number;
+  phase: 'filling' | 'verified' | 'failed';
+  /** Rises when a transfer starts anew from byte 0; nothing of the try before has left then. */
+  epoch: number;
+}
+
+/** A transfer as its readers see it, wherever it runs: here, in a worker, or in another process. */
+export interface SpoolView {
+  /** Size of the whole blob, where it is known. */
+  readonly total: number | undefined;
+  /** Why the transfer failed. */
+  readonly failure: unknown;
+  state(): SpoolState;
+  /** Resolves when the state is another than `seen`; rejects when the signal fires. */
+  changed(seen: SpoolState, signal: AbortSignal): Promise<void>;
+  /** What is in memory from `position` on. Shared: not to be written to. */
+  recent(position: number): Uint8Array | undefined;
+  /** The spool file, for what is in memory no longer; stays readable until its `close()`, also once it is adopted. */
+  open(): RandomAccess;
+}

@@ -1,0 +1,127 @@
+import { createDigestHash, type Digest, digestAlgorithm, finishDigest } from '../oci/digest.ts';
+import type { Bytes } from '../runtime/bytes.ts';
+import { ProxyCacheError } from '../runtime/errors.ts';
+import { createRing } from './ring.ts';
+import type { SpoolFile } from './spool-file.ts';
+import type { SpoolState, SpoolView } from './spool-view.ts';
+
+/** Enough for readers in step with the transfer; those further behind read the file. */
+const ringBytes = 2 * 1024 * 1024;
+
+/** The writing side of a {@link SpoolView}. */
+export interface Spooling {
+  view: SpoolView;
+  /** Sets the size of the whole blob, once it is known. */
+  expect(total: number | undefined): void;
+  /**
+   * Takes a body in, to its end, from byte 0 on.
+   *
+   * @returns the digest and size of what came
+   * @throws what the body throws; ProxyCacheError `storage-failed` when the file could not be written
+   */
+  fill(body: Bytes): Promise<{ digest: Digest; size: number }>;
+  /** Forgets what came, for a new try. Only while nothing of it could leave. */
+  restart(): Promise<void>;
+  verify(): void;
+  fail(error: unknown): void;
+  /** Whether somebody still holds the file, so that it can be read. */
+  isOpen(): boolean;
+  /** Gives up the transfer's own hold on the file; it closes when the last reader has left too. */
+  release(): Promise<void>;
+}
+
+/** Fills `file` with the content of `digest`; whether it is that content is for the caller to see. */
+export function createSpooling(file: SpoolFile, digest: Digest): Spooling {
+  const ring = createRing();
+  let state: SpoolState = { contiguous: 0, phase: 'filling', epoch: 0 };
+  let total: number | undefined;
+  let failure: unknown;
+  let holders = 1;
+  const waiting = new Set<() => void>();
+
+  function enter(next: Partial<SpoolState>): void {
+    state = { ...state, ...next };
+    for (const wake of waiting) wake();
+    waiting.clear();
+  }
+
+  async function letGo(): Promise<void> {
+    holders--;
+    if (holders === 0) await file.close();
+  }
+
+  const view: SpoolView = {
+    get total() {
+      return total;
+    },
+    get failure() {
+      return failure;
+    },
+    state: () => state,
+    changed(seen, signal) {
+      if (state !== seen) return Promise.resolve();
+      return new Promise((resolve, reject) => {
+        const leave = () => {
+          waiting.delete(wake);
+          reject(signal.reason);
+        };
+        const wake = () => {
+          signal.removeEventListener('abort', leave);
+          resolve();
+        };
+        if (signal.aborted) return leave();
+        signal.addEventListener('abort', leave, { once: true });
+        waiting.add(wake);
+      });
+    },
+    recent: (position) => ring.at(position),
+    open() {
+      holders++;
+      return { read: (into, position) => file.read(into, position), close: letGo };
+    },
+  };
+
+  return {
+    view,
+    expect(size) {
+      total = size;
+    },
+    async fill(body) {
+      const hash = createDigestHash(digest);
+      let received = 0;
+      for await (const chunk of body) {
+        received += chunk.byteLength;
+        // A few bytes over are as wrong as a wrong digest, and need not be waited for.
+        if (total !== undefined && received > total) break;
+        hash.update(chunk);
+        ring.push(chunk);
+        file.append(chunk);
+        enter({ contiguous: received });
+        await written(file.ready());
+        ring.trim(file.written, ringBytes);
+      }
+      await written(file.flush());
+      return { digest: finishDigest(hash, digestAlgorithm(digest)), size: received };
+    },
+    async restart() {
+      ring.reset();
+      await written(file.restart());
+      enter({ contiguous: 0, epoch: state.epoch + 1 });
+    },
+    verify: () => enter({ phase: 'verified' }),
+    fail(error) {
+      failure = error;
+      enter({ phase: 'failed' });
+    },
+    isOpen: () => holders > 0,
+    release: letGo,
+  };
+}
+
+async function written(writing: Promise<void>): Promise<void> {
+  try {
+    await writing;
+  } catch (cause) {
+    throw new ProxyCacheError('storage-failed', `cannot write the spool: ${(cause as Error).message}`, { cause });
+  }
+}

@@ -1,0 +1,44 @@
+import { createDigestHash, type Digest, digestAlgorithm, finishDigest } from '../oci/digest.ts';
+import type { Bytes } from '../runtime/bytes.ts';
+import { UpstreamError } from '../upstream/upstream-error.ts';
+import { releasable } from './hold-back.ts';
+
+/** What a {@link verifiedStream} is to be. */
+export interface VerifiedStreamOptions {
+  /** The upstream's key, for the error. */
+  upstream: string;
+  digest: Digest;
+  /** Size of the whole blob, where it is known. */
+  total: number | undefined;
+}
+
+/**
+ * Passes a whole blob through, held back at its end until the digest was found right. Memory is bounded by the hold-back.
+ *
+ * @throws UpstreamError `digest-mismatch`, from `next()`
+ */
+export async function* verifiedStream(
+  body: Bytes,
+  { upstream, digest, total }: VerifiedStreamOptions,
+): AsyncGenerator<Uint8Array, void, undefined> {
+  const hash = createDigestHash(digest);
+  let held: Uint8Array[] = [];
+  let left = 0;
+  let received = 0;
+  for await (const chunk of body) {
+    hash.update(chunk);
+    received += chunk.byteLength;
+    held.push(Uint8Array.from(chunk));
+    while (held[0] && left + held[0].byteLength <= releasable(received, total)) {
+      const next = held.shift() as Uint8Array;
+      left += next.byteLength;
+      yield next;
+    }
+  }
+  const actual = finishDigest(hash, digestAlgorithm(digest));
+  if (actual !== digest) {
+    throw new UpstreamError('digest-mismatch', `${upstream} sent bytes of ${actual} for ${digest}`, { upstream });
+  }
+  for (const chunk of held) yield chunk;
+  held = [];
+}

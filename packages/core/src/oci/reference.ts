@@ -1,0 +1,26 @@
+import { ProxyCacheError } from '../runtime/errors.ts';
+import { parseRepository, parseTagOrDigest, type TagOrDigest } from './name.ts';
+
+/** An image as people write it: `docker-hub/library/alpine:3`, or `…@sha256:…`. */
+export interface Reference {
+  name: string;
+  reference: TagOrDigest;
+}
+
+/**
+ * Parses a reference whose name starts with an upstream's key. Without tag or digest, `latest` is meant; with both, the
+ * digest.
+ *
+ * @throws ProxyCacheError `name-invalid`, `tag-invalid`, `digest-invalid`
+ */
+export function parseReference(text: string): Reference {
+  const at = text.indexOf('@');
+  const tagged = at < 0 ? text : text.slice(0, at);
+  const colon = tagged.indexOf(':', tagged.lastIndexOf('/') + 1);
+  const name = parseRepository(colon < 0 ? tagged : tagged.slice(0, colon));
+  const tag = colon < 0 ? 'latest' : tagged.slice(colon + 1);
+  if (at < 0) return { name, reference: parseTagOrDigest(tag) };
+  const reference = parseTagOrDigest(text.slice(at + 1));
+  if (reference.kind === 'digest') return { name, reference };
+  throw new ProxyCacheError('digest-invalid', `${JSON.stringify(text.slice(at + 1, 150))} is not a digest`);
+}

@@ -1,0 +1,107 @@
+import type { Outcome } from '../freshness/record.ts';
+import type { Descriptor } from '../oci/descriptor.ts';
+import { isProxyCacheError } from '../runtime/errors.ts';
+import type { FetchedManifest, Reply } from '../upstream/upstream.ts';
+import { isUpstreamError } from '../upstream/upstream-error.ts';
+import { fileManifest, storedElsewhere } from './file-manifest.ts';
+import type { PullParts } from './pull-parts.ts';
+import { queryOf, type Target } from './target.ts';
+
+/** What the upstream made of a tag; `bytes` where the manifest came along. */
+export type TagOutcome = Outcome<Descriptor> & { bytes?: Uint8Array };
+
+/** Asks an upstream about tags. "found" means: filed under its digest, with its proof, when it is `stored`. */
+export interface AskTag {
+  /** Is the stored image still right? One HEAD; a changed image is fetched before anybody hears of it. */
+  validate(target: Target, tag: string, stored: Descriptor, signal: AbortSignal): Promise<TagOutcome>;
+  /** Nothing is stored, the bytes are wanted: one GET. */
+  fetch(target: Target, tag: string, signal: AbortSignal): Promise<TagOutcome>;
+  /** Nothing is stored, a HEAD is to be answered: one HEAD. */
+  look(target: Target, tag: string, signal: AbortSignal): Promise<TagOutcome>;
+}
+
+type Resolved = Descriptor & { bytes?: Uint8Array };
+
+export function createAskTag(parts: PullParts): AskTag {
+  const { clock } = parts;
+
+  async function resolve(
+    target: Target,
+    tag: string,
+    within: { ms: number; signal: AbortSignal },
+  ): Promise<Reply<Resolved>> {
+    return target.upstream.client.resolve({ ...queryOf(target, clock.monotonic(), within), tag });
+  }
+
+  async function fetchTag(target: Target, tag: string, signal: AbortSignal): Promise<TagOutcome> {
+    const within = { ms: target.upstream.manifestWithinMs, signal };
+    const reply = await target.upstream.client.fetchManifest({
+      ...queryOf(target, clock.monotonic(), within),
+      reference: { kind: 'tag', tag },
+    });
+    return reply.kind === 'found' ? file(target, reply.value) : refusal(reply);
+  }
+
+  async function file(target: Target, manifest: FetchedManifest): Promise<TagOutcome> {
+    await fileManifest(parts, target, manifest);
+    return { kind: 'found', value: manifest.descriptor, stored: true, bytes: manifest.bytes };
+  }
+
+  /** Brings in the manifest that a HEAD told of. */
+  async function obtain(
+    target: Target,
+    tag: string,
+    found: { resolved: Resolved; signal: AbortSignal },
+  ): Promise<TagOutcome> {
+    const { bytes: came, ...descriptor } = found.resolved;
+    const bytes = came ?? (await storedElsewhere(parts, descriptor, found.signal));
+    if (bytes) return file(target, { descriptor, bytes });
+
+    const reply = await target.upstream.client.fetchManifest({
+      ...queryOf(target, clock.monotonic(), { ms: target.upstream.manifestWithinMs, signal: found.signal }),
+      reference: { kind: 'digest', digest: descriptor.digest },
+    });
+    if (reply.kind === 'found') return file(target, reply.value);
+    // SEMANTICS 6: regional registries know a tag before they know its digest.
+    return reply.kind === 'denied' ? refusal(reply) : fetchTag(target, tag, found.signal);
+  }
+
+  return {
+    validate: (target, tag, stored, signal) =>
+      outcomeOf(async () => {
+        const reply = await resolve(target, tag, { ms: target.upstream.validateWithinMs, signal });
+        if (reply.kind === 'not-modified') return { kind: 'found', value: stored, stored: true };
+        if (reply.kind !== 'found') return refusal(reply);
+        if (reply.value.digest === stored.digest) return { kind: 'found', value: stored, stored: true };
+        return obtain(target, tag, { resolved: reply.value, signal });
+      }),
+    fetch: (target, tag, signal) => outcomeOf(() => fetchTag(target, tag, signal)),
+    look: (target, tag, signal) =>
+      outcomeOf(async () => {
+        const reply = await resolve(target, tag, { ms: target.upstream.manifestWithinMs, signal });
+        if (reply.kind !== 'found') return refusal(reply);
+        const { bytes: came, ...descriptor } = reply.value;
+        const bytes = came ?? (await storedElsewhere(parts, descriptor, signal));
+        if (bytes) return file(target, { descriptor, bytes });
+        await parts.links.prove(target.place, 'manifest', descriptor);
+        return { kind: 'found', value: descriptor, stored: false };
+      }),
+  };
+}
+
+function refusal(reply: Exclude<Reply<unknown>, { kind: 'found' }>): TagOutcome {
+  if (reply.kind === 'denied') return reply;
+  // "Not modified" to a request without a condition says nothing that could be served.
+  return reply.kind === 'absent' ? reply : { kind: 'absent', code: 'MANIFEST_UNKNOWN', message: 'not modified' };
+}
+
+/** "Could not say" as a value; anything else that is thrown (the client left, a defect) stays thrown. */
+async function outcomeOf(ask: () => Promise<TagOutcome>): Promise<TagOutcome> {
+  try {
+    return await ask();
+  } catch (error) {
+    const couldNotSay = isUpstreamError(error) || (isProxyCacheError(error) && error.code === 'manifest-unsupported');
+    if (couldNotSay) return { kind: 'failed', error };
+    throw error;
+  }
+}

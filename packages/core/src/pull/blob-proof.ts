@@ -1,0 +1,38 @@
+import type { Link } from '../catalog/links.ts';
+import type { Digest } from '../oci/digest.ts';
+import { mediaTypes } from '../oci/media-type.ts';
+import { createFlights } from '../runtime/collapse.ts';
+import type { Reply } from '../upstream/upstream.ts';
+import type { PullParts } from './pull-parts.ts';
+import { refusedReply } from './refusal.ts';
+import { queryOf, type Target, targetKey } from './target.ts';
+
+/** Writes down that a repository's own answer proved it to hold a blob. */
+export function proveBlob(parts: PullParts, target: Target, blob: { digest: Digest; size: number | undefined }): void {
+  void parts.links.prove(target.place, 'blob', { ...blob, mediaType: mediaTypes.blob });
+}
+
+/**
+ * Asks a repository whether it holds a blob: one HEAD, however many wait for it.
+ *
+ * @throws ProxyCacheError `blob-unknown`, `denied`; UpstreamError
+ */
+export type BlobProof = (target: Target, digest: Digest, signal: AbortSignal) => Promise<Pick<Link, 'size'>>;
+
+export function createBlobProof(parts: PullParts): BlobProof {
+  const flights = createFlights<Reply<{ size?: number }>>();
+
+  return async (target, digest, signal) => {
+    const reply = await flights.join(
+      `${targetKey(target)} ${digest}`,
+      (signalOfAll) => {
+        const within = { ms: target.upstream.blobWithinMs, signal: signalOfAll };
+        return target.upstream.client.statBlob({ ...queryOf(target, parts.clock.monotonic(), within), digest });
+      },
+      signal,
+    );
+    if (reply.kind !== 'found') throw refusedReply(target, reply, { of: 'blob-unknown', subject: `blob ${digest}` });
+    proveBlob(parts, target, { digest, size: reply.value.size });
+    return reply.value;
+  };
+}

@@ -1,0 +1,34 @@
+import type { Descriptor } from '../oci/descriptor.ts';
+import { parseManifest } from '../oci/manifest.ts';
+import type { FetchedManifest } from '../upstream/upstream.ts';
+import type { PullParts } from './pull-parts.ts';
+import type { Target } from './target.ts';
+
+/**
+ * Files a verified manifest under its digest, with the proof that this repository holds it, before any answer leaves: a
+ * client that has the tag asks for the digest next.
+ */
+export async function fileManifest(
+  parts: PullParts,
+  target: Target,
+  { descriptor, bytes }: FetchedManifest,
+): Promise<void> {
+  await parts.manifests.store(descriptor.digest, bytes);
+  await parts.links.prove(target.place, 'manifest', descriptor);
+  await parts.repositories.note(target.place);
+}
+
+/**
+ * The bytes of a manifest that this repository proved to hold (by an answer that named digest and type), where they came
+ * here through another tag or repository. Bytes that call themselves another type are not those (CVE-2021-41190).
+ */
+export async function storedElsewhere(
+  parts: PullParts,
+  proven: Descriptor,
+  signal: AbortSignal,
+): Promise<Uint8Array | undefined> {
+  const bytes = await parts.manifests.load(proven.digest, signal);
+  if (!bytes) return undefined;
+  const said = parseManifest(bytes).mediaType;
+  return said === undefined || said === proven.mediaType ? bytes : undefined;
+}

@@ -1,0 +1,97 @@
+import { decide } from '../freshness/decide.ts';
+import type { Outcome } from '../freshness/record.ts';
+import { settle, type Verdict } from '../freshness/settle.ts';
+import type { Digest } from '../oci/digest.ts';
+import { createFlights } from '../runtime/collapse.ts';
+import type { Referrers } from '../upstream/upstream.ts';
+import { isUpstreamError } from '../upstream/upstream-error.ts';
+import type { ReferrersAnswer } from './answer.ts';
+import type { PullParts } from './pull-parts.ts';
+import { refused } from './refusal.ts';
+import { statusOf, warningOf } from './stale.ts';
+import { queryOf, type Target, targetKey } from './target.ts';
+
+/** A request for what refers to a subject. */
+export interface ReferrersPull {
+  target: Target;
+  digest: Digest;
+  signal: AbortSignal;
+}
+
+/** Answers lists of referrers, unfiltered. */
+export type ListReferrers = (request: ReferrersPull) => Promise<ReferrersAnswer>;
+
+type Asked = { verdict: Verdict<Referrers>; record: { stored: boolean } | undefined; outcome: Outcome<Referrers> };
+
+/**
+ * Referrers follow the rules of tags: they change, are validated, and are served stale while the upstream fails. A
+ * failure is never an empty list, which would read as "unsigned".
+ */
+export function createListReferrers(parts: PullParts): ListReferrers {
+  const { referrers, clock } = parts;
+  const flights = createFlights<Asked>();
+
+  async function ask({ target, digest, signal }: ReferrersPull): Promise<Asked> {
+    const startedAt = clock.now();
+    const within = { ms: target.upstream.manifestWithinMs, signal };
+    const outcome = await outcomeOf(target, digest, within);
+    const record = await referrers.get(target.place, digest, signal);
+    const context = { rules: target.upstream.rules, startedAt, now: clock.now() };
+    await referrers.update(target.place, digest, (current) => settle(current, outcome, context).record);
+    return { verdict: settle(record, outcome, context).verdict, record, outcome };
+  }
+
+  async function outcomeOf(
+    target: Target,
+    digest: Digest,
+    within: { ms: number; signal: AbortSignal },
+  ): Promise<Outcome<Referrers>> {
+    try {
+      const query = queryOf(target, clock.monotonic(), within);
+      const reply = await target.upstream.client.listReferrers({ ...query, digest });
+      if (reply.kind === 'found') return { kind: 'found', value: reply.value, stored: true };
+      return reply.kind === 'not-modified' ? { kind: 'absent', code: 'NAME_UNKNOWN', message: '' } : reply;
+    } catch (error) {
+      if (isUpstreamError(error)) return { kind: 'failed', error };
+      throw error;
+    }
+  }
+
+  async function askOnce(request: ReferrersPull): Promise<Asked & { collapsed: boolean }> {
+    const key = `${targetKey(request.target)} ${request.digest}`;
+    const collapsed = flights.has(key);
+    const asked = await flights.join(key, (signal) => ask({ ...request, signal }), request.signal);
+    return { ...asked, collapsed };
+  }
+
+  function refusedList(target: Target, kind: 'absent' | 'denied', code: string): Error {
+    return refused(target, { kind, code, of: 'name-unknown', subject: 'the list of referrers' });
+  }
+
+  return async (request) => {
+    const { target, digest, signal } = request;
+    const { rules } = target.upstream;
+    const decision = decide(await referrers.get(target.place, digest, signal), rules, clock.now());
+    if (decision.kind === 'absent' || decision.kind === 'denied') {
+      throw refusedList(target, decision.kind, decision.refusal.code);
+    }
+    if (decision.kind === 'serve') {
+      if (decision.revalidate) askOnce({ ...request, signal: new AbortController().signal }).catch(() => undefined);
+      return answerOf(target, decision, { hit: true });
+    }
+    const asked = await askOnce(request);
+    const { verdict } = asked;
+    if (verdict.kind === 'failed') throw verdict.error;
+    if (verdict.kind !== 'serve') throw refusedList(target, verdict.kind, verdict.refusal.code);
+    return answerOf(target, verdict, statusOf(asked));
+  };
+}
+
+function answerOf(
+  target: Target,
+  served: { value: Referrers; validatedAt: number } & Pick<Parameters<typeof warningOf>[1], 'stale'>,
+  cacheStatus: ReferrersAnswer['cacheStatus'],
+): ReferrersAnswer {
+  const warning = warningOf(target.place.upstream, served);
+  return { manifests: served.value.manifests, ...(warning !== undefined && { warning }), cacheStatus };
+}

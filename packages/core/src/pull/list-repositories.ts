@@ -1,0 +1,24 @@
+import type { PageQuery } from '../upstream/upstream.ts';
+import type { CatalogAnswer } from './answer.ts';
+import type { PullParts } from './pull-parts.ts';
+
+/** Answers pages of the repositories that something is stored of, as clients name them: `<key>/<repository>`. */
+export type ListRepositories = (page: PageQuery, signal: AbortSignal) => Promise<CatalogAnswer>;
+
+const pageSize = 100;
+
+/** @param keys of the upstreams that are served now */
+export function createListRepositories(parts: PullParts, keys: readonly string[]): ListRepositories {
+  return async ({ n = pageSize, last, cursor }, signal) => {
+    const after = cursor ?? last;
+    const names: string[] = [];
+    for (const key of keys) {
+      const known = await parts.repositories.list(key, signal);
+      names.push(...known.map(({ repository }) => `${key}/${repository}`));
+    }
+    const rest = names.sort().filter((name) => after === undefined || name > after);
+    const repositories = rest.slice(0, n);
+    const end = repositories.at(-1);
+    return { repositories, ...(repositories.length < rest.length && end !== undefined && { next: end }) };
+  };
+}

@@ -1,0 +1,95 @@
+import type { Digest } from '../oci/digest.ts';
+import { createFlights } from '../runtime/collapse.ts';
+import type { FetchedManifest, Reply } from '../upstream/upstream.ts';
+import type { ManifestAnswer } from './answer.ts';
+import { fileManifest, storedElsewhere } from './file-manifest.ts';
+import type { PullParts } from './pull-parts.ts';
+import { refusedReply } from './refusal.ts';
+import { queryOf, type Target, targetKey } from './target.ts';
+
+/** A request for a manifest by digest. `want`: its bytes (GET), or what it is (HEAD). */
+export interface DigestPull {
+  target: Target;
+  digest: Digest;
+  want: 'bytes' | 'descriptor';
+  signal: AbortSignal;
+}
+
+/** Answers manifests by digest. */
+export type PullDigest = (request: DigestPull) => Promise<ManifestAnswer>;
+
+type Found = Pick<FetchedManifest, 'descriptor'> & { bytes?: Uint8Array };
+
+/**
+ * A digest never changes: what this repository proved to hold and what is here is served without asking anybody.
+ *
+ * @param recentTagOf a tag that lately stood for a digest: some registries know the tag before the digest
+ */
+export function createPullDigest(
+  parts: PullParts,
+  recentTagOf: (target: Target, digest: Digest) => string | undefined,
+): PullDigest {
+  const { links, manifests, clock } = parts;
+  const flights = createFlights<Reply<Found>>();
+
+  /** Bytes that are here already need only the proof that this repository holds them too. */
+  async function prove(request: DigestPull): Promise<Reply<Found>> {
+    const { target, digest, signal } = request;
+    const query = queryOf(target, clock.monotonic(), { ms: target.upstream.manifestWithinMs, signal });
+    const reply = await target.upstream.client.statManifest({ ...query, digest });
+    if (reply.kind !== 'found') return reply;
+    const bytes = await storedElsewhere(parts, reply.value, signal);
+    if (bytes) await fileManifest(parts, target, { descriptor: reply.value, bytes });
+    else await links.prove(target.place, 'manifest', reply.value);
+    return { kind: 'found', value: { descriptor: reply.value, ...(bytes && { bytes }) } };
+  }
+
+  async function fetch(request: DigestPull): Promise<Reply<Found>> {
+    const { target, digest, signal } = request;
+    const query = queryOf(target, clock.monotonic(), { ms: target.upstream.manifestWithinMs, signal });
+    const reply = await target.upstream.client.fetchManifest({ ...query, reference: { kind: 'digest', digest } });
+    if (reply.kind !== 'absent') return fileFound(target, reply);
+    // SEMANTICS 6: a region that gave the tag a moment ago may not know its digest yet; the tag's bytes are verified.
+    const tag = recentTagOf(target, digest);
+    if (tag === undefined) return reply;
+    const byTag = await target.upstream.client.fetchManifest({ ...query, reference: { kind: 'tag', tag } });
+    return byTag.kind === 'found' && byTag.value.descriptor.digest === digest ? fileFound(target, byTag) : reply;
+  }
+
+  async function fileFound(target: Target, reply: Reply<FetchedManifest>): Promise<Reply<FetchedManifest>> {
+    if (reply.kind === 'found') await fileManifest(parts, target, reply.value);
+    return reply;
+  }
+
+  return async (request) => {
+    const { target, digest, want, signal } = request;
+    const link = await links.find(target.place, 'manifest', digest, signal);
+    const bytes = await manifests.load(digest, signal);
+    if (link && bytes) {
+      const descriptor = { mediaType: link.mediaType, digest, size: bytes.byteLength };
+      return { descriptor, bytes, byTag: false, cacheStatus: { hit: true } };
+    }
+
+    // A HEAD never moves a body; neither does a GET of what only wants its proof.
+    const mode = want === 'descriptor' || bytes ? 'prove' : 'fetch';
+    const key = `${targetKey(target)} ${digest} ${mode}`;
+    const collapsed = flights.has(key);
+    const ask = (signalOfAll: AbortSignal) => (mode === 'prove' ? prove : fetch)({ ...request, signal: signalOfAll });
+    let reply = await flights.join(key, ask, signal);
+    if (want === 'bytes' && reply.kind === 'found' && !reply.value.bytes) reply = await fetch(request);
+    if (reply.kind !== 'found') {
+      throw refusedReply(target, reply, { of: 'manifest-unknown', subject: `manifest ${digest}` });
+    }
+    return {
+      ...reply.value,
+      byTag: false,
+      cacheStatus: {
+        hit: false,
+        fwd: bytes ? 'uri-miss' : 'miss',
+        fwdStatus: 200,
+        ...(reply.value.bytes && mode === 'fetch' && { stored: true }),
+        ...(collapsed && { collapsed }),
+      },
+    };
+  };
+}

@@ -1,0 +1,25 @@
+import type { Links } from '../catalog/links.ts';
+import type { Manifests } from '../catalog/manifests.ts';
+import type { ReferrersRecords } from '../catalog/referrer-records.ts';
+import type { Repositories } from '../catalog/repositories.ts';
+import type { TagRecords } from '../catalog/tag-records.ts';
+import type { IngestEvent } from '../ingest/events.ts';
+import type { Ingests } from '../ingest/ingests.ts';
+import type { Buffers } from '../runtime/buffers.ts';
+import type { Clock } from '../runtime/clock.ts';
+import type { BlobStore } from '../store/blob-store.ts';
+import type { StoreEvent } from '../store/events.ts';
+
+/** What the use cases work with. */
+export interface PullParts {
+  tags: TagRecords;
+  links: Links;
+  manifests: Manifests;
+  referrers: ReferrersRecords;
+  repositories: Repositories;
+  ingests: Ingests;
+  blobs: BlobStore;
+  buffers: Buffers;
+  clock: Clock;
+  observe(event: StoreEvent | IngestEvent): void;
+}

@@ -1,0 +1,164 @@
+import { LRUCache } from 'lru-cache';
+import type { TagRecord } from '../catalog/tag-records.ts';
+import { decide, type StaleReason } from '../freshness/decide.ts';
+import { settle, type Verdict } from '../freshness/settle.ts';
+import type { Descriptor } from '../oci/descriptor.ts';
+import type { Digest } from '../oci/digest.ts';
+import { createFlights } from '../runtime/collapse.ts';
+import type { CacheStatus, ManifestAnswer } from './answer.ts';
+import { type AskTag, createAskTag, type TagOutcome } from './ask-tag.ts';
+import type { PullParts } from './pull-parts.ts';
+import { refusedTag } from './refusal.ts';
+import { statusOf, warningOf } from './stale.ts';
+import { type Target, targetKey } from './target.ts';
+
+/** A request for a manifest by tag. `want`: its bytes (GET), or what it is (HEAD). */
+export interface TagPull {
+  target: Target;
+  tag: string;
+  want: 'bytes' | 'descriptor';
+  signal: AbortSignal;
+}
+
+/** Answers manifests by tag. */
+export interface PullTag {
+  /** @throws ProxyCacheError for a refusal, UpstreamError where the upstream could not say and nothing can be served */
+  pull(request: TagPull): Promise<ManifestAnswer>;
+  /** A tag that lately stood for this digest in this repository. */
+  recentTagOf(target: Target, digest: Digest): string | undefined;
+}
+
+type Asked = { verdict: Verdict<Descriptor>; record: TagRecord | undefined; outcome: TagOutcome };
+
+const mostRecentTags = 10_000;
+const recentForMs = 5 * 60_000;
+
+export function createPullTag(parts: PullParts): PullTag {
+  const { tags, manifests, clock } = parts;
+  const ask: AskTag = createAskTag(parts);
+  const flights = createFlights<Asked>();
+  const recentTags = new LRUCache<string, { tag: string; at: number }>({ max: mostRecentTags });
+
+  /** Asks the upstream, once for all who want the same at the same time, and writes down what came of it. */
+  async function askOnce(
+    request: TagPull,
+    mode: keyof AskTag,
+    stored?: Descriptor,
+  ): Promise<Asked & { collapsed: boolean }> {
+    const key = `${targetKey(request.target)} ${request.tag} ${mode}`;
+    const collapsed = flights.has(key);
+    const asked = await flights.join(
+      key,
+      (signal) => askAndSettle({ ...request, signal }, mode, stored),
+      request.signal,
+    );
+    return { ...asked, collapsed };
+  }
+
+  async function askAndSettle(
+    { target, tag, signal }: TagPull,
+    mode: keyof AskTag,
+    stored?: Descriptor,
+  ): Promise<Asked> {
+    const startedAt = clock.now();
+    const outcome =
+      mode === 'validate' && stored
+        ? await ask.validate(target, tag, stored, signal)
+        : await ask[mode === 'look' ? 'look' : 'fetch'](target, tag, signal);
+    const record = await tags.get(target.place, tag, signal);
+    const context = { rules: target.upstream.rules, startedAt, now: clock.now() };
+    const { verdict } = settle(record, outcome, context);
+
+    const replaced = outcome.kind === 'found' && record?.stored && record.value?.digest !== outcome.value.digest;
+    const complete = replaced && record.value && (await manifests.isComplete(record.value.digest, signal));
+    const lastComplete = complete ? record.value : undefined;
+    const saved = tags.update(target.place, tag, (current) => {
+      const next = settle(current, outcome, context).record;
+      return next && lastComplete ? { ...next, lastComplete } : next;
+    });
+    // A mere "still right" is in memory already; the answer need not wait for the disk.
+    if (outcome.kind !== 'found' || outcome.value.digest !== record?.value?.digest) await saved;
+    if (outcome.kind === 'found') {
+      recentTags.set(`${targetKey(target)} ${outcome.value.digest}`, { tag, at: clock.monotonic() });
+    }
+    return { verdict, record, outcome };
+  }
+
+  async function answerOf(
+    request: TagPull,
+    served: { value: Descriptor; validatedAt: number; stale?: StaleReason | undefined; bytes?: Uint8Array | undefined },
+    cacheStatus: CacheStatus,
+  ): Promise<ManifestAnswer | undefined> {
+    const bytes =
+      request.want === 'bytes'
+        ? (served.bytes ?? (await manifests.load(served.value.digest, request.signal)))
+        : undefined;
+    if (request.want === 'bytes' && !bytes) return undefined;
+    const warning = warningOf(request.target.place.upstream, served);
+    return {
+      descriptor: served.value,
+      ...(bytes && { bytes }),
+      byTag: true,
+      validatedAt: served.validatedAt,
+      ...(warning !== undefined && { warning }),
+      cacheStatus,
+    };
+  }
+
+  /** SEMANTICS 12: while the upstream fails, an image that cannot be pulled whole loses to the last one that can. */
+  async function pullable(asked: Asked, value: Descriptor, signal: AbortSignal): Promise<Descriptor> {
+    const fallback = asked.record?.lastComplete;
+    if (!fallback || (await manifests.isComplete(value.digest, signal))) return value;
+    return (await manifests.isComplete(fallback.digest, signal)) ? fallback : value;
+  }
+
+  async function answerAsked(
+    request: TagPull,
+    asked: Asked & { collapsed: boolean },
+  ): Promise<ManifestAnswer | undefined> {
+    const { verdict, outcome } = asked;
+    if (verdict.kind === 'failed') throw verdict.error;
+    if (verdict.kind !== 'serve') throw refusedTag(request.target, request.tag, verdict);
+    const value = verdict.stale === 'failed' ? await pullable(asked, verdict.value, request.signal) : verdict.value;
+    const bytes = outcome.kind === 'found' && outcome.value.digest === value.digest ? outcome.bytes : undefined;
+    return answerOf(request, { ...verdict, value, bytes }, statusOf(asked));
+  }
+
+  async function fetchAnew(request: TagPull): Promise<ManifestAnswer> {
+    const asked = await askOnce(request, request.want === 'bytes' ? 'fetch' : 'look');
+    const answer = await answerAsked(request, asked);
+    if (answer) return answer;
+    // Stored by the record, gone from the store, and the upstream failed: nothing is here after all.
+    throw asked.outcome.kind === 'failed' ? asked.outcome.error : new Error(`the manifest of ${request.tag} vanished`);
+  }
+
+  return {
+    async pull(request) {
+      const { target, tag, signal } = request;
+      const decision = decide(await tags.get(target.place, tag, signal), target.upstream.rules, clock.now());
+      switch (decision.kind) {
+        case 'serve': {
+          if (decision.revalidate) {
+            const background = { ...request, signal: new AbortController().signal };
+            askOnce(background, 'validate', decision.value).catch(() => undefined);
+          }
+          const answer = await answerOf(request, decision, { hit: true });
+          return answer ?? fetchAnew(request);
+        }
+        case 'validate': {
+          const answer = await answerAsked(request, await askOnce(request, 'validate', decision.value));
+          return answer ?? fetchAnew(request);
+        }
+        case 'fetch':
+          return fetchAnew(request);
+        case 'absent':
+        case 'denied':
+          throw refusedTag(target, tag, decision);
+      }
+    },
+    recentTagOf(target, digest) {
+      const recent = recentTags.get(`${targetKey(target)} ${digest}`);
+      return recent && clock.monotonic() - recent.at < recentForMs ? recent.tag : undefined;
+    },
+  };
+}

@@ -1,0 +1,32 @@
+import { parseDuration } from '../runtime/duration.ts';
+import { createUpstream, type UpstreamParts } from '../upstream/client.ts';
+import { generationOf } from '../upstream/generation.ts';
+import type { UpstreamSettings } from '../upstream/upstream-options.ts';
+import type { PullUpstream } from './target.ts';
+
+/** Long enough to spare an upstream a client's retries, short enough for a mended credential to show. */
+const deniedForMs = 5_000;
+
+/** An upstream as pulls use it. @throws ProxyCacheError `invalid-options` */
+export function createPullUpstream(settings: UpstreamSettings, parts: UpstreamParts): PullUpstream {
+  return {
+    key: settings.key,
+    client: createUpstream(settings, parts),
+    rules: {
+      freshForMs: parseDuration(settings.freshFor),
+      staleIfErrorForMs: parseDuration(settings.staleIfErrorFor),
+      staleWhileRevalidateForMs: parseDuration(settings.staleWhileRevalidateFor),
+      absentForMs: parseDuration(settings.absentFor),
+      deniedForMs,
+      onAbsent: settings.onAbsent,
+      onDenied: settings.onDenied,
+      deniedMayMeanAbsent: settings.deniedMayMeanAbsent,
+    },
+    generation: generationOf(settings),
+    manifestWithinMs: parseDuration(settings.manifestWithin),
+    blobWithinMs: parseDuration(settings.blobWithin),
+    validateWithinMs: parseDuration(settings.validateWithin),
+    linkValidForMs: parseDuration(settings.linkValidFor),
+    coldRange: settings.coldRange,
+  };
+}

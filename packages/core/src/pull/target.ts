@@ -1,0 +1,40 @@
+import type { Place } from '../catalog/place.ts';
+import type { FreshnessRules } from '../freshness/rules.ts';
+import type { Query, Upstream } from '../upstream/upstream.ts';
+
+/** An upstream and the rules by which its content is pulled. Durations in ms. */
+export interface PullUpstream {
+  key: string;
+  client: Upstream;
+  rules: FreshnessRules;
+  /** See {@link Place.generation}. */
+  generation: string;
+  manifestWithinMs: number;
+  blobWithinMs: number;
+  validateWithinMs: number;
+  linkValidForMs: number;
+  coldRange: 'pass' | 'verify';
+}
+
+/** The repository a request is about, at the upstream it comes from. */
+export interface Target {
+  upstream: PullUpstream;
+  place: Place;
+}
+
+/** A repository of an upstream, seen with the upstream's own credential. */
+export function targetOf(upstream: PullUpstream, repository: string): Target {
+  const place: Place = { upstream: upstream.key, scope: '-', repository, generation: upstream.generation };
+  return { upstream, place };
+}
+
+/** What a request to the target's upstream carries. @param now `clock.monotonic()` */
+export function queryOf(target: Target, now: number, within: { ms: number; signal: AbortSignal }): Query {
+  const { repository, scope } = target.place;
+  return { repository, scope, deadlineAt: now + within.ms, signal: within.signal };
+}
+
+/** The target as one text, for keys of what is shared between requests. */
+export function targetKey({ place }: Target): string {
+  return `${place.upstream} ${place.scope} ${place.repository}`;
+}
