@@ -64,7 +64,7 @@ function streamOf(body: Bytes, leave: () => void): ReadableStream<Uint8Array> {
       async pull(controller) {
         const { done, value } = await chunks.next();
         // A copy: the reader keeps what it got, and the producer may reuse its memory at the next call.
-        if (!done) controller.enqueue(Uint8Array.from(value));
+        if (!done) controller.enqueue(new Uint8Array(value));
         else controller.close();
       },
       async cancel() {

@@ -51,16 +51,17 @@ export function parseRoute(request: HttpRequest): Route | undefined {
 
   const query = mark < 0 ? '' : url.slice(mark + 1);
   const source: RouteSource = { ns: sourceHost(query), host: request.headers.get('host') ?? undefined };
-  if (method === 'GET' || method === 'HEAD') return { ...parsePath(url.slice(4, end), query), ...source };
+  if (method === 'GET' || method === 'HEAD') return parsePath(url.slice(4, end), query, source);
   if (method === 'POST' || method === 'PUT' || method === 'PATCH' || method === 'DELETE') {
-    return { kind: 'upload', ...source };
+    return { kind: 'upload', ns: source.ns, host: source.host };
   }
   throw new ProxyCacheError('unsupported', `${JSON.stringify(method)} is not a method of this API; use GET or HEAD`);
 }
 
-function parsePath(path: string, query: string): Endpoint {
-  if (path === '') return { kind: 'ping' };
-  if (path === '_catalog') return { kind: 'catalog', page: parsePage(query, isRepository) };
+// Each route is written out: spreading one part into another would cost more than all the rest of parsing.
+function parsePath(path: string, query: string, { ns, host }: RouteSource): Route {
+  if (path === '') return { kind: 'ping', ns, host };
+  if (path === '_catalog') return { kind: 'catalog', page: parsePage(query, isRepository), ns, host };
 
   // A name may hold any of the words below as a component: only the last two segments say what is asked for.
   const last = path.lastIndexOf('/');
@@ -69,22 +70,24 @@ function parsePath(path: string, query: string): Endpoint {
   const name = before < 0 ? '' : path.slice(0, before);
   switch (last < 0 ? '' : path.slice(before + 1, last)) {
     case 'manifests':
-      return { kind: 'manifest', name: parseName(name), reference: parseTagOrDigest(decodeSegment(object)) };
+      return { kind: 'manifest', name: parseName(name), reference: parseTagOrDigest(decodeSegment(object)), ns, host };
     case 'blobs':
-      if (object === 'uploads') return { kind: 'upload' };
-      return { kind: 'blob', name: parseName(name), digest: parseDigest(decodeSegment(object)) };
+      if (object === 'uploads') return { kind: 'upload', ns, host };
+      return { kind: 'blob', name: parseName(name), digest: parseDigest(decodeSegment(object)), ns, host };
     case 'referrers':
       return {
         kind: 'referrers',
         name: parseName(name),
         digest: parseDigest(decodeSegment(object)),
         artifactType: artifactTypeOf(query),
+        ns,
+        host,
       };
     case 'tags':
-      if (object === 'list') return { kind: 'tags', name: parseName(name), page: parsePage(query, isTag) };
+      if (object === 'list') return { kind: 'tags', name: parseName(name), page: parsePage(query, isTag), ns, host };
       break;
     case 'uploads':
-      if (name.endsWith('/blobs')) return { kind: 'upload' };
+      if (name.endsWith('/blobs')) return { kind: 'upload', ns, host };
       break;
   }
   throw new ProxyCacheError('unsupported', 'there is no such endpoint in the OCI distribution API');

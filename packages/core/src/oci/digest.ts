@@ -42,8 +42,8 @@ export function createDigestHash(digest: Digest): Hash {
   return createHash(digestAlgorithm(digest));
 }
 
-/** Ends a hash of {@link createDigestHash} and gives the digest of what it saw. */
-export function finishDigest(hash: Hash, algorithm = 'sha256'): Digest {
+/** Ends a hash of {@link createDigestHash} and gives the digest of what it saw. The hash cannot say its own algorithm. */
+export function finishDigest(hash: Hash, algorithm: string): Digest {
   return `${algorithm}:${hash.digest('hex')}`;
 }
 

@@ -22,7 +22,7 @@ export async function collect(bytes: Bytes, limit: number): Promise<Uint8Array |
   for await (const chunk of bytes) {
     length += chunk.byteLength;
     if (length > limit) return undefined;
-    chunks.push(Uint8Array.from(chunk));
+    chunks.push(new Uint8Array(chunk));
   }
   return chunks.length === 1 && chunks[0] ? chunks[0] : Buffer.concat(chunks, length);
 }

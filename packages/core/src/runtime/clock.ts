@@ -8,7 +8,7 @@ export interface Clock {
   after(ms: number, fn: () => void): () => void;
 }
 
-// Node's setTimeout fires at once for anything longer than a signed 32-bit number of ms.
+// Node's setTimeout fires at once for anything longer than a signed 32-bit number of ms: longer waits go in steps.
 const longestTimeout = 2 ** 31 - 1;
 
 /** The machine's own clock. */
@@ -16,8 +16,13 @@ export const systemClock: Clock = {
   now: () => Date.now(),
   monotonic: () => performance.now(),
   after(ms, fn) {
-    const timer = setTimeout(fn, Math.min(Math.max(ms, 0), longestTimeout));
-    timer.unref();
+    let timer: NodeJS.Timeout;
+    const wait = (left: number) => {
+      const step = Math.min(Math.max(left, 0), longestTimeout);
+      timer = setTimeout(() => (left > step ? wait(left - step) : fn()), step);
+      timer.unref();
+    };
+    wait(ms);
     return () => clearTimeout(timer);
   },
 };
