@@ -1,18 +1,25 @@
 import { verifiedStream } from '../ingest/verified-stream.ts';
+import type { Digest } from '../oci/digest.ts';
 import type { ByteRange } from '../runtime/byte-range.ts';
 import { type Bytes, discard } from '../runtime/bytes.ts';
 import type { FetchedBlob } from '../upstream/upstream.ts';
 import { type BlobAnswer, unverifiedDetail } from './answer.ts';
 import { proveBlob } from './blob-proof.ts';
-import type { BlobPull } from './pull-blob.ts';
 import type { PullParts } from './pull-parts.ts';
 import { refusedReply } from './refusal.ts';
-import { queryOf } from './target.ts';
+import { queryOf, type Target } from './target.ts';
+
+/** What the bytes are asked for by. */
+interface PassedPull {
+  target: Target;
+  digest: Digest;
+  signal: AbortSignal;
+}
 
 /** A request of its own to the upstream, for bytes that are passed on and stored nowhere. */
 async function fetchFor(
   parts: PullParts,
-  request: BlobPull,
+  request: PassedPull,
   asked: { part?: ByteRange; signal: AbortSignal },
 ): Promise<FetchedBlob> {
   const { target, digest } = request;
@@ -29,7 +36,7 @@ async function fetchFor(
 }
 
 /** The whole blob, verified as it passes: for when there is no room to keep it. */
-export async function passedWhole(parts: PullParts, request: BlobPull): Promise<BlobAnswer> {
+export async function passedWhole(parts: PullParts, request: PassedPull): Promise<BlobAnswer> {
   const { target, digest } = request;
   const left = new AbortController();
   const signal = AbortSignal.any([request.signal, left.signal]);
@@ -53,7 +60,7 @@ export async function passedWhole(parts: PullParts, request: BlobPull): Promise<
  */
 export async function passedParts(
   parts: PullParts,
-  request: BlobPull,
+  request: PassedPull,
   wanted: { size: number; ranges: readonly [ByteRange, ...ByteRange[]] },
 ): Promise<BlobAnswer> {
   const { size, ranges } = wanted;
