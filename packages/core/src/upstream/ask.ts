@@ -1,4 +1,5 @@
 import { essenceOf } from '../oci/media-type.ts';
+import { bytesOf } from '../runtime/bytes.ts';
 import type { Clock } from '../runtime/clock.ts';
 import type { Authenticator } from './authenticate.ts';
 import type { UpstreamEvent } from './events.ts';
@@ -91,11 +92,16 @@ export function createAsk(options: UpstreamOptions, parts: AskParts): Ask {
     const retryAt = limits.limitedUntil(limitKind);
     if (retryAt !== undefined) throw rateLimited(key, question.subject, retryAt);
     const url = new URL(`${base}/v2/${question.path}${question.search ?? ''}`);
-    const { response, url: last } = await authenticator.send(question, (authorization) =>
+    const arrived = await authenticator.send(question, (authorization) =>
       follow(question, { url, headers: { ...question.headers, ...authorization } }),
     );
+    if ('kind' in arrived) {
+      const { status } = arrived;
+      return { status, headers: {}, body: bytesOf(new Uint8Array()), fromOwnOrigin: true, denial: arrived };
+    }
+    const { response } = arrived;
     refuseFailures(question, response, limitKind);
-    return { ...response, fromOwnOrigin: transport.isOwn(last) };
+    return { ...response, fromOwnOrigin: transport.isOwn(arrived.url) };
   };
 }
 

@@ -1,5 +1,14 @@
+import type { Clock } from '../runtime/clock.ts';
+import { byDeadline } from './by-deadline.ts';
+import type { CredentialSource, HeldCredential } from './credential-source.ts';
 import type { ExchangeResponse } from './exchange.ts';
-import type { Question } from './question.ts';
+import { isAboutScope, type KnownChallenge, RealmRefused, readChallenge } from './known-challenge.ts';
+import { letGo } from './let-go.ts';
+import type { Denial, Question } from './question.ts';
+import type { Rejections } from './rejection.ts';
+import type { TokenRequest, Tokens } from './token.ts';
+import { basicAuthorization } from './token-service.ts';
+import { UpstreamError } from './upstream-error.ts';
 
 /** A response, and the URL it came from. */
 export interface Arrived {
@@ -9,8 +18,147 @@ export interface Arrived {
 
 /** Sends a question with what proves who we are. */
 export interface Authenticator {
-  send(question: Question, send: (authorization: { authorization?: string }) => Promise<Arrived>): Promise<Arrived>;
+  /**
+   * Sends once where it is known how to prove that, twice while it is not or where a cached proof was refused.
+   *
+   * @throws UpstreamError `token-failed`, `credentials-rejected`, `address-refused`, and what sending throws
+   */
+  send(question: Question, send: (headers: { authorization?: string }) => Promise<Arrived>): Promise<Arrived | Denial>;
 }
 
-/** Sends as nobody. */
-export const anonymous: Authenticator = { send: (_question, send) => send({}) };
+/** What an authenticator is made of. */
+export interface AuthenticatorParts {
+  /** The upstream's key. */
+  key: string;
+  clock: Clock;
+  /** `undefined`: anonymous. */
+  source: CredentialSource | undefined;
+  tokens: Tokens;
+  rejections: Rejections;
+  isOwn(url: URL): boolean;
+}
+
+/** What went with a request. */
+type Proof =
+  | { kind: 'nothing' }
+  | { kind: 'basic' | 'direct'; authorization: string; held: HeldCredential }
+  | { kind: 'token'; authorization: string; cached: boolean; request: TokenRequest };
+
+// The first answer may teach the challenge, the second refuse a token of a scope it then corrects.
+const mostAnswers = 2;
+
+/** Makes the authenticator of one upstream. Its credential goes to its own origin and its token hosts, nowhere else. */
+export function createAuthenticator(parts: AuthenticatorParts): Authenticator {
+  const { key, clock, source, tokens, rejections } = parts;
+  let known: KnownChallenge | undefined;
+
+  async function hold(question: Question, refused?: number): Promise<HeldCredential | undefined> {
+    if (!source) return undefined;
+    const late = () => new UpstreamError('timeout', `${key}: its credential was not given in time`, { upstream: key });
+    return await byDeadline(question, { clock, late }, (signal) =>
+      source.get({ signal, ...(refused !== undefined && { refused }) }),
+    );
+  }
+
+  /** Proof with the credential that follows a refused one; `undefined` where there is no other. */
+  async function renew(question: Question, refused: HeldCredential): Promise<Proof | Denial | undefined> {
+    const held = await hold(question, refused.generation);
+    return held && held.generation !== refused.generation ? await prove(question, held) : undefined;
+  }
+
+  async function prove(question: Question, held: HeldCredential | undefined): Promise<Proof | Denial> {
+    if (held) rejections.check(question.scope, held.generation);
+    if (held && 'token' in held.credential) {
+      return { kind: 'direct', authorization: `Bearer ${held.credential.token}`, held };
+    }
+    if (known?.kind === 'bearer') return await proveByToken(question, known, held);
+    if (known?.kind !== 'basic' || !held) return { kind: 'nothing' };
+    return { kind: 'basic', authorization: basicAuthorization(held.credential as BasicCredential), held };
+  }
+
+  async function proveByToken(
+    question: Question,
+    challenge: KnownChallenge & { kind: 'bearer' },
+    held: HeldCredential | undefined,
+  ): Promise<Proof | Denial> {
+    const { realm, service } = challenge;
+    const request = { realm, service, scope: challenge.scopeOf(question.repository), held, owner: question.scope };
+    const reply = await tokens.get(request, question);
+    if (reply.kind === 'denied') return reply;
+    if (reply.kind === 'token') {
+      if (held && !reply.cached) rejections.accepted(question.scope);
+      return { kind: 'token', authorization: `Bearer ${reply.token}`, cached: reply.cached, request };
+    }
+    const renewed = held && (await renew(question, held));
+    if (renewed) return renewed;
+    throw rejections.rejected(question.scope, held?.generation ?? 0, reply.host);
+  }
+
+  /** What to send instead, after an answer; `undefined`: the answer stands. */
+  async function reconsider(question: Question, proof: Proof, arrived: Arrived): Promise<Proof | Denial | undefined> {
+    const { status, headers } = arrived.response;
+    if (![400, 401, 403].includes(status) || !parts.isOwn(arrived.url)) return undefined;
+    const told = headers['www-authenticate'];
+    const challenge = status === 401 ? learn(question, arrived) : undefined;
+    if (proof.kind === 'nothing') return challenge && (await prove(question, await hold(question)));
+    if (proof.kind === 'token') {
+      const corrected = challenge && !asksFor(challenge, proof.request, question);
+      if (!proof.cached && !corrected) return undefined;
+      tokens.drop(proof.request);
+      return await prove(question, await hold(question));
+    }
+    if (proof.kind === 'basic' && challenge?.kind === 'bearer') return await prove(question, proof.held);
+    const renewed = await renew(question, proof.held);
+    if (renewed || status !== 401 || !challenge || isAboutScope(told)) return renewed;
+    throw rejections.rejected(question.scope, proof.held.generation, arrived.url.host);
+  }
+
+  function learn({ repository }: Question, { response, url }: Arrived): KnownChallenge | undefined {
+    try {
+      const challenge = readChallenge(response.headers['www-authenticate'], { url, repository });
+      if (challenge) known = challenge;
+      return challenge;
+    } catch (error) {
+      throw error instanceof RealmRefused ? refusedRealm(key, error) : error;
+    }
+  }
+
+  return {
+    async send(question, send) {
+      let proof = await prove(question, await hold(question));
+      for (let answers = 0; ; answers++) {
+        if (proof.kind === 'denied') return proof;
+        const arrived = await send(proof.kind === 'nothing' ? {} : { authorization: proof.authorization });
+        let next: Proof | Denial | undefined;
+        try {
+          next = answers < mostAnswers ? await reconsider(question, proof, arrived) : undefined;
+        } catch (error) {
+          letGo(arrived.response);
+          throw error;
+        }
+        if (!next || next.kind === 'nothing') {
+          const wasTaken = (proof.kind === 'basic' || proof.kind === 'direct') && arrived.response.status !== 401;
+          if (wasTaken) rejections.accepted(question.scope);
+          return arrived;
+        }
+        letGo(arrived.response);
+        proof = next;
+      }
+    },
+  };
+}
+
+type BasicCredential = { username: string; password: string };
+
+function asksFor(challenge: KnownChallenge, request: TokenRequest, { repository }: Question): boolean {
+  return (
+    challenge.kind === 'bearer' &&
+    challenge.realm.href === request.realm.href &&
+    challenge.service === request.service &&
+    challenge.scopeOf(repository) === request.scope
+  );
+}
+
+function refusedRealm(key: string, cause: RealmRefused): UpstreamError {
+  return new UpstreamError('address-refused', `${key} ${cause.message}`, { upstream: key, cause });
+}

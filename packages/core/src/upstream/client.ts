@@ -1,11 +1,16 @@
 import type { Clock } from '../runtime/clock.ts';
 import { ProxyCacheError } from '../runtime/errors.ts';
 import { createAsk } from './ask.ts';
-import { anonymous } from './authenticate.ts';
+import { createAuthenticator } from './authenticate.ts';
 import { createBlobs } from './blobs.ts';
 import type { Lookup } from './connector.ts';
+import { createCredentialLoader } from './credential-load.ts';
+import { createCredentialSource } from './credential-source.ts';
 import type { UpstreamEvent } from './events.ts';
 import { createManifests } from './manifests.ts';
+import { createRejections } from './rejection.ts';
+import { createTokens } from './token.ts';
+import { createTokenServiceClient } from './token-service.ts';
 import { createTransport } from './transport.ts';
 import type { Upstream } from './upstream.ts';
 import type { UpstreamOptions } from './upstream-options.ts';
@@ -31,7 +36,16 @@ export function createUpstream(options: UpstreamOptions, parts: UpstreamParts): 
   const { clock, observe, userAgent = 'proxycache', lookup } = parts;
   const { key, ownVoice: markers = [], maxManifestBytes = defaultManifestLimit } = options;
   const transport = createTransport(options, { clock, userAgent, ...(lookup && { lookup }) });
-  const ask = createAsk(options, { clock, transport, authenticator: anonymous, observe });
+  const loader = createCredentialLoader(options.auth ?? 'anonymous', { key, server: helperServer(options), clock });
+  const authenticator = createAuthenticator({
+    key,
+    clock,
+    source: loader && createCredentialSource(loader, { clock, key }),
+    tokens: createTokens(createTokenServiceClient({ key, clock, transport, observe }), { clock, key }),
+    rejections: createRejections({ key, clock, observe }),
+    isOwn: transport.isOwn,
+  });
+  const ask = createAsk(options, { clock, transport, authenticator, observe });
   const notYet = () => Promise.reject(new ProxyCacheError('unsupported', 'not built yet'));
   return {
     ...createManifests(ask, { key, maxManifestBytes, markers }),
@@ -41,4 +55,9 @@ export function createUpstream(options: UpstreamOptions, parts: UpstreamParts): 
     ping: notYet,
     close: () => transport.close(),
   };
+}
+
+/** Docker's tools file credentials of Docker Hub under its first address, all others under their host. */
+function helperServer({ url, hosts = [] }: UpstreamOptions): string {
+  return hosts.includes('docker.io') ? 'https://index.docker.io/v1/' : new URL(url).host;
 }

@@ -31,7 +31,8 @@ export function createHosts(options: UpstreamOptions, parts: { lookup: Lookup; c
   let home: AddressClass = literalClass(own) ?? 'public';
 
   const isOwn = (url: URL) => url.origin === own.origin;
-  const isPaired = (url: URL) => isOwn(url) || tokenHosts.has(url.host);
+  const isPaired = (url: URL) =>
+    isOwn(url) || (tokenHosts.has(url.host) && (url.protocol === 'https:' || own.protocol === 'http:'));
 
   function rule() {
     return createAddressRule(home, options.allowPrivate ?? []);

@@ -27,6 +27,15 @@ export interface Answer {
   body: Bytes;
   /** Whether it came from the registry's own origin, not from where a redirect led. */
   fromOwnOrigin: boolean;
+  /** The token service's refusal, where the question did not even leave. */
+  denial?: Denial;
+}
+
+/** A token service's word that this caller may not. */
+export interface Denial {
+  kind: 'denied';
+  status: number;
+  message: string;
 }
 
 /** Puts a question to the registry: with its credential, over redirects, within its rate limits. */

@@ -24,7 +24,8 @@ export interface RefusalContext {
  * or the status means nothing here.
  */
 export async function interpretRefusal(answer: Answer, { key, subject, markers }: RefusalContext): Promise<Refusal> {
-  const { status } = answer;
+  const { status, denial } = answer;
+  if (denial) return denial;
   const fail = (code: 'foreign-answer' | 'server-error', why: string) =>
     new UpstreamError(code, `${key} ${why} for ${subject}`, { upstream: key, status });
 
@@ -50,7 +51,8 @@ export async function interpretRefusal(answer: Answer, { key, subject, markers }
  * chained proxy may answer 404 to a HEAD of what it has not fetched yet, and others know no HEAD at all.
  */
 export function interpretHeadRefusal(answer: Answer, { key, subject }: RefusalContext): Refusal | undefined {
-  const { status, headers } = answer;
+  const { status, headers, denial } = answer;
+  if (denial) return denial;
   letGo(answer);
   if ([404, 405, 501].includes(status) || !answer.fromOwnOrigin) return undefined;
   if (status < 400) {

@@ -1,0 +1,124 @@
+import { collect } from '../runtime/bytes.ts';
+import type { Clock } from '../runtime/clock.ts';
+import type { UpstreamEvent } from './events.ts';
+import { type ExchangeResponse, headerOf } from './exchange.ts';
+import { letGo } from './let-go.ts';
+import { isHtml } from './own-voice.ts';
+import { createRateLimits } from './rate-limit.ts';
+import type { AskTokenService, TokenRequest } from './token.ts';
+import { isTokenServiceVoice, parseTokenAnswer } from './token-answer.ts';
+import type { Transport } from './transport.ts';
+import { isUpstreamError, UpstreamError, type UpstreamErrorCode } from './upstream-error.ts';
+
+/** What talking to token services takes. */
+export interface TokenServiceParts {
+  /** The upstream's key. */
+  key: string;
+  clock: Clock;
+  transport: Transport;
+  observe(event: UpstreamEvent): void;
+}
+
+// The name that Docker's own tools give to the user of an identity token.
+const identityTokenUser = '<token>';
+const longestAnswer = 256 * 1024;
+// Every pull behind it waits for this one request.
+const within = 30_000;
+
+/**
+ * Makes the way in which tokens are asked for: GET with Basic, as every token service understands; POST (OAuth2) for
+ * identity tokens and where GET is not known. The credential goes to paired hosts only, others are asked as nobody.
+ */
+export function createTokenServiceClient({ key, clock, transport, observe }: TokenServiceParts): AskTokenService {
+  const limits = createRateLimits(clock);
+
+  const fail = (code: UpstreamErrorCode, why: string, more: { status?: number; retryAt?: number } = {}) =>
+    new UpstreamError(code, `${key}: its token service ${why}`, { upstream: key, ...more });
+
+  async function send(url: URL, wire: { form?: string; basic?: string }, signal: AbortSignal) {
+    const started = clock.monotonic();
+    const method = wire.form === undefined ? 'GET' : 'POST';
+    const report = (status: number | undefined, error?: unknown) =>
+      observe({
+        type: 'upstream-request',
+        upstream: key,
+        operation: 'token',
+        host: url.host,
+        method,
+        status,
+        durationMs: clock.monotonic() - started,
+        ...(isUpstreamError(error) && { error: error.code }),
+      });
+    const headers = {
+      accept: 'application/json',
+      ...(wire.basic !== undefined && { authorization: wire.basic }),
+      ...(wire.form !== undefined && { 'content-type': 'application/x-www-form-urlencoded' }),
+    };
+    const body = wire.form === undefined ? {} : { body: wire.form };
+    try {
+      const response = await transport.send({ url, method, headers, ...body, deadlineAt: started + within, signal });
+      report(response.status);
+      return response;
+    } catch (error) {
+      report(undefined, error);
+      throw error;
+    }
+  }
+
+  async function ask(request: TokenRequest, signal: AbortSignal): Promise<ExchangeResponse> {
+    const { realm, service, scope, held } = request;
+    const credential = transport.isPaired(realm) ? held?.credential : undefined;
+    const user = credential && 'username' in credential ? credential : undefined;
+    const scopes = scope.split(' ').filter((part) => part !== '');
+    const post = (fields: Record<string, string>) => {
+      const form = new URLSearchParams({ ...fields, client_id: 'proxycache', scope: scopes.join(' ') });
+      if (service !== undefined) form.set('service', service);
+      return send(realm, { form: form.toString() }, signal);
+    };
+    if (user?.username === identityTokenUser) {
+      return await post({ grant_type: 'refresh_token', refresh_token: user.password });
+    }
+    const url = new URL(realm);
+    if (service !== undefined) url.searchParams.set('service', service);
+    for (const part of scopes) url.searchParams.append('scope', part);
+    const response = await send(url, user ? { basic: basicAuthorization(user) } : {}, signal);
+    if (!user || response.status !== 405) return response;
+    letGo(response);
+    return await post({ grant_type: 'password', username: user.username, password: user.password });
+  }
+
+  return async (request, signal) => {
+    const kind = request.realm.host;
+    const limitedUntil = limits.limitedUntil(kind);
+    if (limitedUntil !== undefined) {
+      throw fail('rate-limited', 'lately said too many requests', { status: 429, retryAt: limitedUntil });
+    }
+    const response = await ask(request, signal);
+    const { status, headers } = response;
+    if (status === 429) {
+      letGo(response);
+      const retryAt = limits.limited(kind, headerOf(headers, 'retry-after'));
+      throw fail('rate-limited', 'says too many requests', { status, retryAt });
+    }
+    limits.passed(kind);
+    const bytes = await collect(response.body, longestAnswer);
+    if (status === 200) {
+      const answer = bytes && parseTokenAnswer(bytes, clock.now());
+      if (answer) return { kind: 'token', ...answer };
+      throw fail('token-failed', 'answered 200 without a token in it', { status });
+    }
+    const identified = request.held !== undefined && transport.isPaired(request.realm);
+    if (status === 401 && identified && !isHtml(headers)) return { kind: 'refused', host: request.realm.host };
+    if ([401, 403, 404].includes(status) && isTokenServiceVoice(bytes)) {
+      const unsent = request.held !== undefined && !identified;
+      const hint = unsent ? `; ${request.realm.host} is not among tokenHosts, so it was asked anonymously` : '';
+      return { kind: 'denied', status, message: `its token service grants no access${hint}` };
+    }
+    throw fail('token-failed', `answered ${status}${isHtml(headers) ? ' with a web page' : ''}`, { status });
+  };
+}
+
+/** RFC 7617 2: in UTF-8, as token services expect it. */
+export function basicAuthorization({ username, password }: { username: string; password: string }): string {
+  return `Basic ${Buffer.from(`${username}:${password}`, 'utf8').toString('base64')}`;
+}

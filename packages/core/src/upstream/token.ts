@@ -1,0 +1,93 @@
+import { LRUCache } from 'lru-cache';
+import type { Clock } from '../runtime/clock.ts';
+import { createFlights } from '../runtime/collapse.ts';
+import { byDeadline, type Deadline } from './by-deadline.ts';
+import type { HeldCredential } from './credential-source.ts';
+import { UpstreamError } from './upstream-error.ts';
+
+/** What a token is asked for. */
+export interface TokenRequest {
+  realm: URL;
+  service: string | undefined;
+  /** `''` for no scope, as for the ping. */
+  scope: string;
+  /** Of the credential scope; `undefined` for anonymous. */
+  held: HeldCredential | undefined;
+  /** The credential scope. */
+  owner: string;
+}
+
+/** What the token service said. */
+export type TokenReply =
+  | { kind: 'token'; token: string; cached: boolean }
+  | { kind: 'denied'; status: number; message: string }
+  /** 401 to the credential itself. */
+  | { kind: 'refused'; host: string };
+
+/** The tokens of one upstream. */
+export interface Tokens {
+  /**
+   * A token, from memory while it lives. Concurrent calls for the same one ask once.
+   *
+   * @throws UpstreamError `token-failed`, `rate-limited`, `timeout` and what the transport throws
+   */
+  get(request: TokenRequest, wait: Deadline): Promise<TokenReply>;
+  /** Forgets a token that was refused. */
+  drop(request: TokenRequest): void;
+}
+
+/** Asks the token service once. */
+export type AskTokenService = (
+  request: TokenRequest,
+  signal: AbortSignal,
+) => Promise<{ kind: 'token'; token: string; lifetime: number } | Exclude<TokenReply, { kind: 'token' }>>;
+
+// Some thousands of repositories at work at once; a token is a kilobyte or two.
+const most = 2_000;
+
+/** Makes the memory of one upstream's tokens: per credential, realm, service and scope. */
+export function createTokens(askService: AskTokenService, { clock, key }: { clock: Clock; key: string }): Tokens {
+  const tokens = new LRUCache<string, { token: string; until: number }>({ max: most });
+  const flights = createFlights<TokenReply>();
+  const generations = new Map<string, number>();
+
+  function keyOf({ realm, service, scope, held, owner }: TokenRequest): string {
+    return JSON.stringify([owner, held?.generation ?? 0, realm.href, service, scope]);
+  }
+
+  /** A changed credential voids what was had by the one before. */
+  function noteGeneration({ owner, held }: TokenRequest): void {
+    const generation = held?.generation ?? 0;
+    if (generations.get(owner) === generation) return;
+    generations.set(owner, generation);
+    const prefix = `${JSON.stringify([owner]).slice(0, -1)},`;
+    for (const name of tokens.keys()) if (name.startsWith(prefix)) tokens.delete(name);
+  }
+
+  async function ask(request: TokenRequest, name: string, signal: AbortSignal): Promise<TokenReply> {
+    const reply = await askService(request, signal);
+    if (reply.kind !== 'token') return reply;
+    // A tenth early, at most half a minute: it must still be good when it arrives.
+    const until = clock.monotonic() + reply.lifetime - Math.min(reply.lifetime / 10, 30_000);
+    tokens.set(name, { token: reply.token, until });
+    return { kind: 'token', token: reply.token, cached: false };
+  }
+
+  return {
+    async get(request, wait) {
+      noteGeneration(request);
+      const name = keyOf(request);
+      const known = tokens.get(name);
+      if (known && clock.monotonic() < known.until) return { kind: 'token', token: known.token, cached: true };
+      // The flight has a limit of its own; each who waits for it has another.
+      const late = () =>
+        new UpstreamError('timeout', `${key}: its token service gave no token in time`, { upstream: key });
+      return await byDeadline(wait, { clock, late }, (signal) =>
+        flights.join(name, (joint) => ask(request, name, joint), signal),
+      );
+    },
+    drop(request) {
+      tokens.delete(keyOf(request));
+    },
+  };
+}
