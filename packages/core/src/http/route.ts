@@ -27,7 +27,8 @@ export interface RouteSource {
 /** A request, parsed: the one value that travels from here on. */
 export type Route = Endpoint & RouteSource;
 
-const longestCursor = 2048;
+// Upstreams' own cursors run to a few thousand characters; Node takes 16 KiB of request line and headers.
+const longestCursor = 8192;
 const mostDigits = 9;
 
 /** Why no push is taken. The words are our own: Docker's client retries a `DENIED` with the standard text for 50 s. */
