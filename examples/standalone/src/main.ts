@@ -1,1 +1,49 @@
-export {};
+import { createProxyCache, isProxyCacheError } from '@proxycache/core';
+import { applyFlags, buildOptions } from './build-options.ts';
+import { parseFlags, usage } from './flags.ts';
+import { defaultConfig, loadConfig } from './load-config.ts';
+import { createLog, logEvents } from './log.ts';
+import { startServer } from './server.ts';
+
+async function main(): Promise<void> {
+  const flags = parseFlags(process.argv.slice(2));
+  if (flags.help) {
+    process.stdout.write(usage);
+    return;
+  }
+  const loaded = applyFlags(
+    flags.config === undefined ? defaultConfig() : loadConfig(flags.config, process.env),
+    flags,
+  );
+  const { logger, flush } = createLog(loaded.config.log.level);
+  process.on('exit', flush);
+  process.on('uncaughtException', (err) => {
+    logger.fatal({ err }, 'this should not happen; the server ends');
+    process.exit(1);
+  });
+
+  const cache = createProxyCache({ ...buildOptions(loaded, flags.upstreams), observer: logEvents(logger) });
+  const server = await startServer({ cache, ...loaded, logger });
+  process.stdout.write(`proxycache listening on ${server.url}\n`);
+
+  let stopping = false;
+  const stop = (signal: NodeJS.Signals) => {
+    // Who asks twice does not want to wait.
+    if (stopping) process.exit(1);
+    stopping = true;
+    logger.info(
+      { signal, withinMs: loaded.config.limits.shutdownWithin },
+      'stopping: no new requests, what runs may end',
+    );
+    void server.stop().then(() => process.exit(0));
+  };
+  process.on('SIGTERM', stop);
+  process.on('SIGINT', stop);
+}
+
+main().catch((error: unknown) => {
+  // A mistake in the set-up has a message for the person who made it; its stack would only hide it.
+  const text = isProxyCacheError(error) ? error.message : error instanceof Error ? error.stack : String(error);
+  process.stderr.write(`proxycache: ${text}\n`);
+  process.exit(1);
+});

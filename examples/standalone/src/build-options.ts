@@ -1,0 +1,76 @@
+import { resolve } from 'node:path';
+import { fileStorage, type ProxyCacheOptions, type UpstreamOptions } from '@proxycache/core';
+import { buildUpstream } from './build-upstream.ts';
+import { checkExposure } from './check-exposure.ts';
+import type { Config } from './config-schema.ts';
+import type { UpstreamConfig } from './config-upstream.ts';
+import type { Flags } from './flags.ts';
+import type { LoadedConfig } from './load-config.ts';
+
+/** What a configuration has that lists no upstreams. */
+const defaults: { upstreams: readonly UpstreamConfig[]; defaultUpstream: string } = {
+  upstreams: [{ source: 'docker-hub' }, { source: 'ghcr' }],
+  defaultUpstream: 'docker-hub',
+};
+
+/** A configuration over which the command line was laid: what it says counts more. */
+export function applyFlags({ config, folder }: LoadedConfig, flags: Flags): LoadedConfig {
+  const { host = config.listen.host, port = config.listen.port } = flags;
+  // From the command line a relative folder means one in the working directory.
+  const directory = flags.data === undefined ? config.storage.directory : resolve(flags.data);
+  const defaultUpstream = flags.defaultUpstream ?? config.defaultUpstream;
+  return {
+    config: {
+      ...config,
+      storage: { ...config.storage, directory },
+      listen: { ...config.listen, host, port },
+      ...(defaultUpstream !== undefined && { defaultUpstream }),
+    },
+    folder,
+  };
+}
+
+/**
+ * Core's options. No upstream is asked anything, but the storage's folder is made.
+ *
+ * @throws ProxyCacheError `invalid-options` naming the path, and what `fileStorage` throws
+ */
+export function buildOptions({ config, folder }: LoadedConfig, moved: Flags['upstreams']): ProxyCacheOptions {
+  const listed = config.upstreams ?? defaults.upstreams;
+  const configured = listed.map((one, index) => buildUpstream(one, { path: `upstreams[${index}]`, folder }));
+  const upstreams = moved.reduce(moveUpstream, configured);
+  checkExposure(config, upstreams);
+  const { directory, durable = false, ...room } = config.storage;
+  const { maxConnections, shutdownWithin, ...bounds } = config.limits;
+  const defaultUpstream = config.defaultUpstream ?? (config.upstreams ? undefined : defaults.defaultUpstream);
+  return {
+    ...coreKeys(config),
+    ...room,
+    ...bounds,
+    ...(defaultUpstream !== undefined && { defaultUpstream }),
+    upstreams,
+    storage: fileStorage(resolve(folder, directory), { durable }),
+  };
+}
+
+/** Adds an upstream, or moves the one of its key: what it presents itself with was meant for the place it leaves. */
+function moveUpstream(
+  upstreams: readonly UpstreamOptions[],
+  { key, url }: { key: string; url: string },
+): readonly UpstreamOptions[] {
+  const found = upstreams.find((upstream) => upstream.key === key);
+  if (!found) return [...upstreams, { key, url }];
+  const { auth, tls, ...kept } = found;
+  return upstreams.map((upstream) => (upstream === found ? { ...kept, url } : upstream));
+}
+
+/** The keys that mean to core what they mean here. */
+function coreKeys(config: Config): Pick<ProxyCacheOptions, 'publicUrl' | 'reservedKeys' | 'catalog' | 'publicContent'> {
+  const { publicUrl, reservedKeys, catalog, publicContent } = config;
+  return {
+    ...(publicUrl !== undefined && { publicUrl }),
+    ...(reservedKeys !== undefined && { reservedKeys }),
+    ...(catalog !== undefined && { catalog }),
+    ...(publicContent !== undefined && { publicContent }),
+  };
+}

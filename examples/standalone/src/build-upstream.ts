@@ -1,0 +1,60 @@
+import { readFileSync } from 'node:fs';
+import { resolve } from 'node:path';
+import { ProxyCacheError, type UpstreamAuth, type UpstreamOptions, type UpstreamTls } from '@proxycache/core';
+import type { UpstreamConfig } from './config-upstream.ts';
+import { presets } from './presets.ts';
+
+/** Where a part of the configuration stands: for messages, and for paths that are relative to its file. */
+export interface Place {
+  /** `upstreams[1]` */
+  path: string;
+  folder: string;
+}
+
+/**
+ * Core's options of an upstream: its preset's, and what the configuration says beside them.
+ *
+ * @throws ProxyCacheError `invalid-options` for a file that cannot be read
+ */
+export function buildUpstream(config: UpstreamConfig, place: Place): UpstreamOptions {
+  const { source, auth, tls, ...rest } = config;
+  const own = {
+    ...rest,
+    ...(auth !== undefined && { auth: buildAuth(auth, place) }),
+    ...(tls !== undefined && { tls: buildTls(tls, { ...place, path: `${place.path}.tls` }) }),
+  };
+  return source === undefined ? (own as UpstreamOptions) : presets[source](own);
+}
+
+function buildAuth(auth: NonNullable<UpstreamConfig['auth']>, { folder }: Place): UpstreamAuth {
+  if (auth === 'anonymous') return auth;
+  const { usernameFile, passwordFile } = auth;
+  if (usernameFile === undefined || passwordFile === undefined) return auth as UpstreamAuth;
+  return { usernameFile: resolve(folder, usernameFile), passwordFile: resolve(folder, passwordFile) };
+}
+
+function buildTls(tls: NonNullable<UpstreamConfig['tls']>, place: Place): UpstreamTls {
+  const { ca, cert, key, insecure } = tls;
+  const read = (name: string, value: string) => readPem(value, { ...place, path: `${place.path}.${name}` });
+  return {
+    ...(ca !== undefined && { ca: [ca].flat().map((one) => read('ca', one)) }),
+    ...(cert !== undefined && { cert: read('cert', cert) }),
+    ...(key !== undefined && { key: read('key', key) }),
+    ...(insecure !== undefined && { insecure }),
+  };
+}
+
+/** PEM text as it stands in the configuration, or that of the file it names. */
+function readPem(value: string, { path, folder }: Place): string {
+  if (value.includes('-----BEGIN ')) return value;
+  const file = resolve(folder, value);
+  let text: string;
+  try {
+    text = readFileSync(file, 'utf8');
+  } catch (cause) {
+    const reason = cause instanceof Error ? cause.message : String(cause);
+    throw new ProxyCacheError('invalid-options', `${path}: cannot be read: ${reason}`, { cause });
+  }
+  if (text.includes('-----BEGIN ')) return text;
+  throw new ProxyCacheError('invalid-options', `${path}: expected PEM text, received ${file}, which has none`);
+}

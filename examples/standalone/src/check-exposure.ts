@@ -1,0 +1,28 @@
+import { isIPv4 } from 'node:net';
+import { ProxyCacheError, type UpstreamOptions } from '@proxycache/core';
+import type { Config } from './config-schema.ts';
+
+/**
+ * Refuses to let a network read with our credentials unless that is said to be wanted: whoever reaches the server can
+ * pull whatever they open.
+ *
+ * @throws ProxyCacheError `invalid-options`
+ */
+export function checkExposure(config: Config, upstreams: readonly UpstreamOptions[]): void {
+  const { host } = config.listen;
+  if (config.allowAnonymous || isLoopback(host)) return;
+  const open = upstreams.filter(hasCredential).map((upstream) => JSON.stringify(upstream.key));
+  if (open.length === 0) return;
+  throw new ProxyCacheError(
+    'invalid-options',
+    `listen.host: expected a loopback address, received ${JSON.stringify(host)}: whoever reaches it could read with ` +
+      `the credentials of ${open.join(', ')}; set allowAnonymous: true if that is meant`,
+  );
+}
+
+const hasCredential = ({ auth, tls }: UpstreamOptions) =>
+  (auth !== undefined && auth !== 'anonymous') || tls?.cert !== undefined;
+
+function isLoopback(host: string): boolean {
+  return host === 'localhost' || host === '::1' || (isIPv4(host) && host.startsWith('127.'));
+}

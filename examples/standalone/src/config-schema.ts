@@ -1,0 +1,62 @@
+import type { z } from 'zod';
+import { upstreamSchema } from './config-upstream.ts';
+import {
+  about,
+  addressOrBlock,
+  choice,
+  duration,
+  flag,
+  integer,
+  list,
+  mapping,
+  optional,
+  origin,
+  size,
+  text,
+} from './config-values.ts';
+
+const listenTls = mapping({
+  cert: about(text('file'), 'Certificate chain, PEM; read again when it changes'),
+  key: about(text('file'), 'Its key, PEM'),
+});
+
+/** The whole configuration file. docs/configuration.md has its table. */
+export const configSchema = mapping({
+  storage: mapping({
+    directory: about(text('folder'), 'Where content stays; made when it is missing').prefault('./proxycache-data'),
+    minFree: optional(size(), 'Kept free on its disk; below it pulls pass through', '5 % of the disk, at most 1 GiB'),
+    durable: optional(flag(), 'What was stored survives a loss of power, for a flush per write', 'false'),
+  }).prefault({}),
+  listen: mapping({
+    host: about(text('address'), 'Address to listen at').prefault('127.0.0.1'),
+    port: about(integer(0, 65_535), 'Port to listen at; 0 picks a free one').prefault(5000),
+    tls: optional(listenTls, ''),
+  }).prefault({}),
+  allowAnonymous: about(flag(), "Let whoever reaches it read with the upstreams' credentials").prefault(false),
+  publicUrl: optional(origin(), 'Origin for URLs in answers', 'they are relative'),
+  trustedProxies: about(list(addressOrBlock()), 'Proxies whose `X-Forwarded-For` is believed').prefault([]),
+  upstreams: optional(list(upstreamSchema).meta({ type: 'list' }), ''),
+  defaultUpstream: optional(text('key'), 'Upstream for paths that name none', '`docker-hub` without `upstreams`'),
+  reservedKeys: optional(list(text('key')), 'Keys of upstreams that were removed: they answer 404'),
+  catalog: optional(flag(), '`/v2/_catalog` lists what is stored', 'false'),
+  publicContent: optional(flag(), 'Answers by digest may stay in shared HTTP caches', 'false'),
+  limits: mapping({
+    maxRequests: optional(integer(1, 1_000_000), 'Requests at once; over it 503', '10000'),
+    maxIngests: optional(integer(1, 100_000), 'Blob transfers from upstreams at once; over it 503', '256'),
+    maxConnections: about(integer(1, 1_000_000), 'Client connections; over it they are closed').prefault(16_384),
+    memory: mapping({
+      manifests: optional(size(1), 'Manifests and records kept at hand', '64MiB'),
+      buffers: optional(size(1), 'Buffers of running transfers', '64MiB'),
+    }).exactOptional(),
+    shutdownWithin: about(duration(), 'On SIGTERM running pulls may go on for this long').prefault('8s'),
+  }).prefault({}),
+  log: mapping({
+    level: about(
+      choice('fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'),
+      'Least level that is written',
+    ).prefault('info'),
+    requests: about(flag(), 'A line for each request, at level `info`').prefault(true),
+  }).prefault({}),
+});
+
+export type Config = z.output<typeof configSchema>;

@@ -1,0 +1,101 @@
+import { z } from 'zod';
+import {
+  choice,
+  duration,
+  durationOrUnlimited,
+  flag,
+  host,
+  integer,
+  list,
+  mapping,
+  optional,
+  proxyUrl,
+  registryUrl,
+  size,
+  text,
+  value,
+} from './config-values.ts';
+import { presetNames } from './presets.ts';
+
+const file = () => text('file');
+const pem = () => text('file or PEM text');
+
+const anonymous = value('`anonymous`', '"anonymous", or keys such as username and password', (input) =>
+  input === 'anonymous' ? input : undefined,
+);
+
+const authForms = ['username,password', 'token', 'usernameFile,passwordFile', 'helper', 'exec', 'exec,lifetime'];
+
+const authKeys = mapping({
+  username: optional(text(), 'User, with `password`'),
+  password: optional(text(), 'Its password or access token'),
+  token: optional(text(), 'A bearer token that is sent as it is'),
+  usernameFile: optional(file(), 'File with the user, with `passwordFile`; both are read again when they change'),
+  passwordFile: optional(file(), 'File with the password'),
+  helper: optional(text(), 'Docker credential helper: `docker-credential-NAME get` is asked'),
+  exec: optional(
+    list(text()).refine((words) => words.length > 0, 'expected a program and its arguments'),
+    'Program and arguments; it prints `{"username","password"}` or `{"token"}` as JSON',
+  ),
+  lifetime: optional(duration(), 'With `exec`: how long its answer holds', '12h'),
+}).refine((auth) => authForms.includes(Object.keys(auth).sort(byPlace).join(',')), {
+  error: `expected the keys of one of ${authForms.map((form) => `{${form}}`).join(', ')}`,
+});
+
+const places = ['username', 'password', 'usernameFile', 'passwordFile', 'token', 'helper', 'exec', 'lifetime'];
+const byPlace = (one: string, other: string) => places.indexOf(one) - places.indexOf(other);
+
+const timeouts = mapping({
+  connect: optional(duration(), 'Connecting, with TLS', '5s'),
+  headers: optional(duration(), "Waiting for an answer's headers", '30s'),
+  idle: optional(duration(), 'Waiting for the next byte of a body', '30s'),
+});
+
+const tls = mapping({
+  ca: optional(
+    z.union([pem(), list(pem())]).meta({ type: 'file or PEM text, or a list of them' }),
+    "Authorities to trust beside the machine's own",
+  ),
+  cert: optional(pem(), 'Our certificate, with `key`'),
+  key: optional(pem(), "Our certificate's key"),
+  insecure: optional(flag(), 'Accept any certificate', 'false'),
+}).refine((keys) => 'cert' in keys === 'key' in keys, 'expected both cert and key, or neither');
+
+/** One of `upstreams[]`. Its keys are those of core's `UpstreamOptions`, and `source`. */
+export const upstreamSchema = mapping({
+  key: optional(text(), 'Its name in paths; a `source` brings its own', "the source's"),
+  source: optional(choice(...presetNames), 'Preset: a well-known registry or product'),
+  url: optional(registryUrl(), 'Base URL; needed where `source` does not know it', "the source's"),
+  hosts: optional(list(host()), 'Source hosts it answers for: `?ns=`, the Host header', "the source's"),
+  library: optional(flag(), 'One-component names mean `library/NAME`', "the source's, false"),
+  auth: optional(
+    z.union([anonymous, authKeys]).meta({ type: '`anonymous` or the keys below' }),
+    'How we authenticate there',
+    '`anonymous`',
+  ),
+  tokenHosts: optional(list(host()), 'Token services on other hosts that may get its credential', "the source's"),
+  allowPrivate: optional(list(text('host, address or CIDR block')), 'Private places redirects and realms may lead to'),
+  freshFor: optional(durationOrUnlimited(), 'How long a tag is served without asking', '0'),
+  staleIfErrorFor: optional(durationOrUnlimited(), 'How long a stored image is served when it fails', 'unlimited'),
+  staleWhileRevalidateFor: optional(durationOrUnlimited(), 'How long a stale image is served at once', '0'),
+  absentFor: optional(duration(), 'How long "absent" is remembered', '0'),
+  onAbsent: optional(choice('refuse', 'serve-stale'), 'A stored tag that it says is gone', '`refuse`'),
+  onDenied: optional(choice('refuse', 'serve-stale'), 'A stored tag that it denies', '`refuse`'),
+  deniedMayMeanAbsent: optional(flag(), 'It says "denied" for repositories that do not exist', "the source's, false"),
+  linkValidFor: optional(durationOrUnlimited(), "How long a repository's proof of content holds", 'unlimited'),
+  coldRange: optional(choice('pass', 'verify'), 'A range of a blob that is not stored', '`pass`'),
+  timeouts: optional(timeouts, ''),
+  manifestWithin: optional(duration(), "To a manifest's first byte, with nothing stored", '10s'),
+  blobWithin: optional(duration(), "To a blob's first byte, with nothing stored", '60s'),
+  validateWithin: optional(duration(), 'To the answer of a validation, with a copy stored', '2s'),
+  queueFor: optional(duration(), 'Waiting for a free connection', '60s'),
+  connections: optional(integer(1, 10_000), 'Connections to one host at most', '32'),
+  maxManifestBytes: optional(size(1), 'The longest manifest taken', '4MiB'),
+  tls: optional(tls, ''),
+  proxy: optional(proxyUrl(), 'HTTP(S) proxy to reach it through; the environment is not read'),
+  ownVoice: optional(list(text()), 'Text that marks an error body as its own', "the source's"),
+}).refine((upstream) => upstream.source !== undefined || (upstream.url !== undefined && upstream.key !== undefined), {
+  error: 'expected a `source`, or a `key` and a `url`',
+});
+
+export type UpstreamConfig = z.output<typeof upstreamSchema>;

@@ -1,0 +1,94 @@
+import http from 'node:http';
+import https from 'node:https';
+import type { AddressInfo } from 'node:net';
+import { resolve } from 'node:path';
+import { ProxyCacheError } from '@proxycache/core';
+import type { Logger } from 'pino';
+import { readCertificate, watchCertificate } from './certificate.ts';
+import type { Config } from './config-schema.ts';
+
+/** A Node server that does not listen yet, and how to free what it holds beside its socket. */
+export interface UnboundServer {
+  server: http.Server | https.Server;
+  release(): void;
+}
+
+const options: http.ServerOptions = {
+  // Requests have no body worth waiting for. There is no total timeout on answers: they may take as long as they move.
+  headersTimeout: 20_000,
+  requestTimeout: 60_000,
+  // Longer than load balancers keep theirs (commonly 60 s), so that they never write into one that is closing.
+  keepAliveTimeout: 75_000,
+  // Finds clients that vanished without a word.
+  keepAlive: true,
+  keepAliveInitialDelay: 60_000,
+};
+
+/** Cuts a client off that has read and written nothing for so long, with an answer waiting or not. */
+const silentForMs = 600_000;
+const lookForCertificateEveryMs = 1000;
+
+/**
+ * Makes the HTTP server, or with `listen.tls` the HTTPS server, which takes over a certificate that changes.
+ *
+ * @throws ProxyCacheError `invalid-options` for a certificate that cannot be used
+ */
+export function createServer(config: Config, { folder, logger }: { folder: string; logger: Logger }): UnboundServer {
+  const { tls } = config.listen;
+  const { server, release } = tls
+    ? createTlsServer({ cert: resolve(folder, tls.cert), key: resolve(folder, tls.key) }, logger)
+    : { server: http.createServer(options), release: () => undefined };
+  server.timeout = silentForMs;
+  server.maxConnections = config.limits.maxConnections;
+  return { server, release };
+}
+
+function createTlsServer(files: { cert: string; key: string }, logger: Logger): UnboundServer {
+  const inUse = readCertificate(files);
+  const server = https.createServer({ ...options, ...inUse });
+  const release = watchCertificate(files, {
+    inUse,
+    everyMs: lookForCertificateEveryMs,
+    onChange(certificate) {
+      server.setSecureContext(certificate);
+      logger.info({ cert: files.cert }, 'certificate changed: new connections get the new one');
+    },
+    onProblem: (err) => logger.warn({ err }, 'certificate changed, but cannot be used: the one before stays'),
+  });
+  return { server, release };
+}
+
+/** @throws ProxyCacheError `invalid-options` when the address cannot be had, saying why */
+export async function listen(server: http.Server | https.Server, { host, port }: Config['listen']): Promise<void> {
+  await new Promise<void>((done, failed) => {
+    server.once('error', failed);
+    server.listen({ host, port }, () => {
+      server.off('error', failed);
+      done();
+    });
+  }).catch((cause: NodeJS.ErrnoException) => {
+    throw new ProxyCacheError('invalid-options', explain(cause, host, port), { cause });
+  });
+}
+
+function explain(error: NodeJS.ErrnoException, host: string, port: number): string {
+  switch (error.code) {
+    case 'EADDRINUSE':
+      return `listen.port: ${host} port ${port} is in use; stop what listens there or choose another port, 0 for any`;
+    case 'EACCES':
+      return `listen.port: this user may not listen at port ${port}; choose one from 1024 on`;
+    case 'EADDRNOTAVAIL':
+    case 'ENOTFOUND':
+    case 'EAI_AGAIN':
+      return `listen.host: expected an address of this machine, received ${JSON.stringify(host)} (${error.code})`;
+    default:
+      return `listen: cannot listen at ${host} port ${port}: ${error.message}`;
+  }
+}
+
+/** Where a listening server is reached. */
+export function urlOf(server: http.Server | https.Server): string {
+  const { address, port, family } = server.address() as AddressInfo;
+  const scheme = server instanceof https.Server ? 'https' : 'http';
+  return `${scheme}://${family === 'IPv6' ? `[${address}]` : address}:${port}`;
+}

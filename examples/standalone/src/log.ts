@@ -1,0 +1,64 @@
+import type { ProxyCacheEvent } from '@proxycache/core';
+import { destination, type Logger, pino } from 'pino';
+
+/** A log, and a way to have it written before the process ends. */
+export interface Log {
+  logger: Logger;
+  flush(): void;
+}
+
+/** JSON lines to stderr, so that stdout has nothing but the line that says where the server listens. */
+export function createLog(level: string): Log {
+  // Written in the background. Lines are dropped when a reader of stderr that stands still is this far behind.
+  const stream = destination({ dest: 2, sync: false, maxLength: 16 * 2 ** 20 });
+  // A log that nobody reads any more must not end the server.
+  stream.on('error', () => undefined);
+  const logger = pino(
+    {
+      level,
+      base: null,
+      timestamp: () => `,"time":"${new Date().toISOString()}"`,
+      formatters: { level: (label) => ({ level: label }) },
+    },
+    stream,
+  );
+  return {
+    logger,
+    flush() {
+      try {
+        stream.flushSync();
+      } catch {
+        // There is nowhere left to say so.
+      }
+    },
+  };
+}
+
+/** An observer that writes a line for each event: what needs somebody's attention as a warning, the rest for debugging. */
+export function logEvents(logger: Logger): (event: ProxyCacheEvent) => void {
+  return (event) => {
+    const level = needsAttention(event) ? 'warn' : 'debug';
+    if (!logger.isLevelEnabled(level)) return;
+    if (event.type === 'warning') return logger.warn(event.message);
+    const { type, ...fields } = event;
+    logger[level](fields, type);
+  };
+}
+
+function needsAttention(event: ProxyCacheEvent): boolean {
+  switch (event.type) {
+    case 'warning':
+    case 'credentials-rejected':
+    case 'store-failed':
+    case 'passed-through':
+      return true;
+    case 'upstream-request':
+      return event.error !== undefined;
+    case 'ingest-ended':
+      return event.outcome === 'failed' || event.outcome === 'unstored';
+    case 'ingest-started':
+    // The server's own line for each request says more.
+    case 'request':
+      return false;
+  }
+}

@@ -1,0 +1,49 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { ProxyCache } from '@proxycache/core';
+import type { Logger } from 'pino';
+
+/** What the server knows of a request beside what HTTP says; the cache's hooks get it as `context`. */
+export interface RequestContext {
+  /** Who sent it: see `trustedProxies`. */
+  address: string;
+  /** How the cache came by its answer (RFC 9211), once it has one. */
+  cacheStatus: string | undefined;
+}
+
+const longestLogged = 500;
+
+/** Writes a line when a request has ended or its client has left. Of its headers none is written: they hold secrets. */
+export function logRequest(
+  { req, res, context }: { req: IncomingMessage; res: ServerResponse; context: RequestContext },
+  logger: Logger,
+): void {
+  const startedAt = performance.now();
+  const sentBefore = req.socket.bytesWritten;
+  res.once('close', () => {
+    logger.info(
+      {
+        client: context.address,
+        method: req.method,
+        url: req.url?.slice(0, longestLogged),
+        status: res.statusCode,
+        bytes: req.socket.bytesWritten - sentBefore,
+        ms: Math.round(performance.now() - startedAt),
+        cacheStatus: context.cacheStatus,
+        cutOff: res.writableFinished ? undefined : true,
+      },
+      'request',
+    );
+  });
+}
+
+/** A cache that tells each request's context how it came by the answer. */
+export function noteCacheStatus(cache: Pick<ProxyCache, 'handle'>): Pick<ProxyCache, 'handle'> {
+  return {
+    async handle(request) {
+      const response = await cache.handle(request);
+      const status = response?.headers['cache-status'];
+      (request.context as RequestContext).cacheStatus = typeof status === 'string' ? status : status?.join(', ');
+      return response;
+    },
+  };
+}

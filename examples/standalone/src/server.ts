@@ -1,0 +1,88 @@
+import type { IncomingMessage, Server, ServerResponse } from 'node:http';
+import type { ProxyCache } from '@proxycache/core';
+import { createNodeHandler } from '@proxycache/node-http';
+import type { Logger } from 'pino';
+import { clientAddress } from './client-address.ts';
+import type { Config } from './config-schema.ts';
+import { answerHealth } from './health.ts';
+import { createServer, listen, urlOf } from './listener.ts';
+import { logRequest, noteCacheStatus, type RequestContext } from './request-log.ts';
+
+/** A server that listens. */
+export interface RunningServer {
+  /** `http://127.0.0.1:5000` */
+  url: string;
+  /** Stops listening, lets what runs end for `limits.shutdownWithin`, then cuts it off. */
+  stop(): Promise<void>;
+}
+
+/** What a server is made of. */
+export interface ServerParts {
+  cache: Pick<ProxyCache, 'handle' | 'close'>;
+  config: Config;
+  /** What relative paths of the configuration start from. */
+  folder: string;
+  logger: Logger;
+}
+
+/**
+ * Serves a cache and its health over HTTP or HTTPS.
+ *
+ * @throws ProxyCacheError `invalid-options` for a certificate that cannot be used, or an address that cannot be had
+ */
+export async function startServer({ cache, config, folder, logger }: ServerParts): Promise<RunningServer> {
+  let stopping = false;
+  const addressOf = clientAddress(config.trustedProxies);
+  const contexts = new WeakMap<IncomingMessage, RequestContext>();
+  const handle = createNodeHandler(noteCacheStatus(cache), {
+    context: (req) => contexts.get(req),
+    onError: (err, req) => logger.error({ err, method: req.method, url: req.url }, 'request failed'),
+  });
+  const answer = (req: IncomingMessage, res: ServerResponse): void => {
+    // Clients that keep their connection shall send their next request elsewhere.
+    if (stopping) res.setHeader('connection', 'close');
+    if (answerHealth(req, res, !stopping)) return;
+    const context: RequestContext = { address: addressOf(req), cacheStatus: undefined };
+    contexts.set(req, context);
+    if (config.log.requests) logRequest({ req, res, context }, logger);
+    handle(req, res);
+  };
+
+  const { server, release } = createServer(config, { folder, logger });
+  server.on('request', answer);
+  // A push is refused by its headers: its body need not be sent first (RFC 9110 10.1.1).
+  server.on('checkContinue', answer);
+  try {
+    await listen(server, config.listen);
+  } catch (error) {
+    release();
+    throw error;
+  }
+  return {
+    url: urlOf(server),
+    async stop() {
+      stopping = true;
+      release();
+      await drain(server, cache, config.limits.shutdownWithin);
+    },
+  };
+}
+
+async function drain(server: Server, cache: ServerParts['cache'], graceMs: number): Promise<void> {
+  const closed = new Promise<void>((done) => server.close(() => done()));
+  // A connection that becomes idle from now on is not kept.
+  const sweep = setInterval(() => server.closeIdleConnections(), 100);
+  let cut: NodeJS.Timeout | undefined;
+  const timeIsUp = new Promise<void>((done) => {
+    cut = setTimeout(done, graceMs);
+  });
+  try {
+    const cacheClosed = cache.close({ graceMs });
+    await Promise.race([closed, timeIsUp]);
+    server.closeAllConnections();
+    await Promise.all([closed, cacheClosed]);
+  } finally {
+    clearInterval(sweep);
+    clearTimeout(cut);
+  }
+}
