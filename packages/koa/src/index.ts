@@ -1,1 +1,1 @@
-export {};
+export { type KoaContext, type KoaMiddleware, type KoaOptions, proxyCache } from './proxy-cache.ts';

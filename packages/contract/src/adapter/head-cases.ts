@@ -55,7 +55,7 @@ export const headCases: readonly AdapterCase[] = [
     const url = await serve((request) =>
       request.headers.get('range') === 'bytes=1-2'
         ? { ...found(chunks('bc'), { 'content-range': 'bytes 1-2/4', 'content-length': '2' }), status: 206 }
-        : { status: 416, headers: { 'content-range': 'bytes */4' }, body: null },
+        : { ...found(null, { 'content-range': 'bytes */4' }), status: 416 },
     );
     const part = await ask(`${url}/v2/app/blobs/1`, { headers: { range: 'bytes=1-2' } });
     assert.equal(part.status, 206);

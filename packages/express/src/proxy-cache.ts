@@ -1,0 +1,42 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { ProxyCache } from '@proxycache/core';
+import { serveExchange } from '@proxycache/node-http';
+
+/** What the adapter needs of an Express request, so that it serves Express 4 and 5 alike. */
+export interface MountedRequest extends IncomingMessage {
+  /** The path the middleware is mounted at, which Express has taken off `url`. */
+  baseUrl: string;
+}
+
+/** Options of `proxyCache`. */
+export interface ExpressOptions<Req extends MountedRequest = MountedRequest> {
+  /** What the cache's hooks are to know of a request, such as `(req) => req.user`. Default: nothing. */
+  context?: (req: Req) => unknown;
+  /** Told of what could not be answered or ended half-way. Default: nobody; the cache's observer has its own events. */
+  onError?: (error: unknown, req: IncomingMessage) => void;
+}
+
+/** Middleware that takes the requests of the cache and leaves the others to those behind it. */
+export type ExpressMiddleware<Req extends MountedRequest = MountedRequest> = (
+  req: Req,
+  res: ServerResponse,
+  next: (error?: unknown) => void,
+) => void;
+
+/**
+ * Mounts a cache in an Express 4 or 5 application: `app.use(proxyCache(cache))`, or at a path,
+ * `app.use('/registry', proxyCache(cache))`. Put it above body parsers and below what identifies users.
+ */
+export function proxyCache<Req extends MountedRequest = MountedRequest>(
+  cache: Pick<ProxyCache, 'handle'>,
+  options: ExpressOptions<Req> = {},
+): ExpressMiddleware<Req> {
+  const { context, onError } = options;
+  return (req, res, next) => {
+    const { url = '/', baseUrl: basePath } = req;
+    const exchange = { req, res, url, basePath, context: context && (() => context(req)), onError };
+    void serveExchange(cache, exchange).then((answered) => {
+      if (!answered) next();
+    });
+  };
+}

@@ -1,0 +1,70 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { ProxyCache } from '@proxycache/core';
+import { type ParsedBody, parseBasePath, serveExchange, stripBasePath } from '@proxycache/node-http';
+
+/** What the adapter needs of a Koa context, so that it serves Koa 2 and 3 alike. */
+export interface KoaContext {
+  req: IncomingMessage;
+  res: ServerResponse;
+  /** Where Koa's body parsers leave what they read. */
+  request: object;
+  /** The URL before `koa-mount` took a prefix off. */
+  originalUrl: string;
+  respond?: boolean | undefined;
+}
+
+/** Options of `proxyCache`. */
+export interface KoaOptions<Context extends KoaContext = KoaContext> {
+  /**
+   * Path the cache is mounted at, such as `/registry`: `/registry/v2/...` is answered. Below `koa-mount` it is the rest
+   * of the path. Default `''`.
+   */
+  basePath?: string;
+  /** What the cache's hooks are to know of a request, such as `(ctx) => ctx.state.user`. Default: nothing. */
+  context?: (ctx: Context) => unknown;
+  /** Told of what could not be answered or ended half-way. Default: nobody; the cache's observer has its own events. */
+  onError?: (error: unknown, req: IncomingMessage) => void;
+}
+
+/** Middleware that takes the requests of the cache and leaves the others to those behind it. */
+export type KoaMiddleware<Context extends KoaContext = KoaContext> = (
+  ctx: Context,
+  next: () => Promise<unknown>,
+) => Promise<void>;
+
+/**
+ * Mounts a cache in a Koa 2 or 3 application: `app.use(proxyCache(cache))`. Put it above body parsers and below what
+ * identifies users.
+ *
+ * @throws ProxyCacheError `invalid-options` for a `basePath` that is no path
+ */
+export function proxyCache<Context extends KoaContext = KoaContext>(
+  cache: Pick<ProxyCache, 'handle'>,
+  options: KoaOptions<Context> = {},
+): KoaMiddleware<Context> {
+  const { context, onError } = options;
+  const ownPath = parseBasePath(options.basePath ?? '');
+  return async (ctx, next) => {
+    const { req, res } = ctx;
+    const url = stripBasePath(req.url ?? '/', ownPath);
+    const answered =
+      url !== undefined &&
+      (await serveExchange(cache, {
+        req,
+        res,
+        url,
+        basePath: mountPath(ctx) + ownPath,
+        context: context && (() => context(ctx)),
+        parsedBody: ctx.request as ParsedBody,
+        onError,
+      }));
+    // Koa would write an answer of its own, and its default is 404.
+    if (answered) ctx.respond = false;
+    else await next();
+  };
+}
+
+/** What `koa-mount`, once or several times, has taken off the URL. */
+function mountPath({ originalUrl, req: { url = '' } }: KoaContext): string {
+  return originalUrl.endsWith(url) ? originalUrl.slice(0, originalUrl.length - url.length) : '';
+}
