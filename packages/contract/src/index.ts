@@ -1,4 +1,4 @@
-export { type AdapterCase, type AdapterHost, hostAnswer, type MountAdapter } from './adapter/adapter-case.ts';
+export { type AdapterHost, hostAnswer, type MountAdapter } from './adapter/adapter-case.ts';
 export { adapterContract } from './adapter/adapter-contract.ts';
 export { listenOnLoopback } from './adapter/listen.ts';
 export { blobStoreContract } from './blob-store/blob-store-contract.ts';

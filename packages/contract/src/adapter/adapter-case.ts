@@ -1,4 +1,5 @@
 import type { HttpRequest, HttpResponse, ProxyCache } from '@proxycache/core';
+import type { ContractCase } from '../contract.ts';
 
 /** Answers a request as a scripted cache; `undefined`: not a path of the cache. */
 export type ScriptedHandle = ProxyCache['handle'];
@@ -16,13 +17,6 @@ export interface AdapterHost {
  * adapter passes on, the host answers itself: 200 with {@link hostAnswer} of the whole URL as it came.
  */
 export type MountAdapter = (cache: Pick<ProxyCache, 'handle'>, prefix: string) => Promise<AdapterHost>;
-
-/** One rule that every adapter keeps. Runs in any test runner: it rejects where the rule is broken. */
-export interface AdapterCase {
-  /** The rule, as a sentence. */
-  name: string;
-  run(mount: MountAdapter): Promise<void>;
-}
 
 /** What the host behind the adapter says to a request that reached it. */
 export function hostAnswer(url: string): string {
@@ -42,8 +36,8 @@ export interface Bench {
 // No rule takes longer; a runner that is told which one hung is of more use than one that times out.
 const deadlineMs = 15_000;
 
-/** Makes a case of a rule; what it mounted is closed at its end. */
-export function adapterCase(name: string, rule: (bench: Bench) => Promise<void>): AdapterCase {
+/** Makes a case of a rule that every adapter keeps; what it mounted is closed at its end. */
+export function adapterCase(name: string, rule: (bench: Bench) => Promise<void>): ContractCase<MountAdapter> {
   return {
     name,
     async run(mount) {

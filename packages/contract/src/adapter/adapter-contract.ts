@@ -1,4 +1,5 @@
-import type { AdapterCase } from './adapter-case.ts';
+import type { Contract } from '../contract.ts';
+import type { MountAdapter } from './adapter-case.ts';
 import { bodyCases } from './body-cases.ts';
 import { connectionCases } from './connection-cases.ts';
 import { failureCases } from './failure-cases.ts';
@@ -9,9 +10,9 @@ import { requestCases } from './request-cases.ts';
 /**
  * What every adapter does, over real sockets and before a scripted cache. For any test runner:
  *
- *     for (const { name, run } of adapterContract) test(name, () => run(mount));
+ *     for (const { name, run } of casesOf(adapterContract)) test(name, () => run(mount));
  */
-export const adapterContract: readonly AdapterCase[] = [
+export const adapterContract: Contract<MountAdapter> = [
   ...requestCases,
   ...headCases,
   ...bodyCases,

@@ -1,13 +1,14 @@
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
-import { type AdapterCase, adapterCase } from './adapter-case.ts';
+import type { Contract } from '../contract.ts';
+import { adapterCase, type MountAdapter } from './adapter-case.ts';
 import { ask, open } from './client.ts';
 import { chunks, found, scriptedBody } from './scripted-body.ts';
 
 const mebibyte = 1024 * 1024;
 
 /** Bodies on their way. */
-export const bodyCases: readonly AdapterCase[] = [
+export const bodyCases: Contract<MountAdapter> = [
   adapterCase('sends the chunks of a body in order, with and without a Content-Length', async ({ serve }) => {
     const url = await serve(({ url: path }) =>
       found(chunks('one ', '', 'two ', 'three'), path === '/v2/known' ? { 'content-length': '13' } : {}),

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import type { HttpResponse } from '@proxycache/core';
-import { type AdapterCase, adapterCase } from './adapter-case.ts';
+import type { Contract } from '../contract.ts';
+import { adapterCase, type MountAdapter } from './adapter-case.ts';
 import { openRaw } from './client.ts';
 import { chunks, found, signal } from './scripted-body.ts';
 
@@ -11,7 +12,7 @@ const denied: HttpResponse = {
 };
 
 /** What goes over a connection besides one request and its answer. */
-export const connectionCases: readonly AdapterCase[] = [
+export const connectionCases: Contract<MountAdapter> = [
   adapterCase('answers pipelined requests in their order', async ({ serve }) => {
     const third = signal();
     const url = await serve(async ({ url: path }) => {

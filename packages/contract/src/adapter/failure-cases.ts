@@ -1,12 +1,13 @@
 import assert from 'node:assert/strict';
-import { type AdapterCase, adapterCase, type Bench } from './adapter-case.ts';
+import type { Contract } from '../contract.ts';
+import { adapterCase, type Bench, type MountAdapter } from './adapter-case.ts';
 import { type Answer, ask, openRaw } from './client.ts';
 import { chunks, found, type ScriptedBody, type Step, scriptedBody, signal } from './scripted-body.ts';
 
 const failing = () => Promise.reject(new Error('the spool broke'));
 
 /** What is never to look like success. */
-export const failureCases: readonly AdapterCase[] = [
+export const failureCases: Contract<MountAdapter> = [
   adapterCase('answers 500 with an OCI error when the cache rejects', async ({ serve }) => {
     const url = await serve(() => Promise.reject(new Error('secret detail')));
     assertInternalError(await ask(`${url}/v2/`));

@@ -1,12 +1,13 @@
 import assert from 'node:assert/strict';
-import { type AdapterCase, adapterCase } from './adapter-case.ts';
+import type { Contract } from '../contract.ts';
+import { adapterCase, type MountAdapter } from './adapter-case.ts';
 import { ask, openRaw } from './client.ts';
 import { chunks, found, scriptedBody } from './scripted-body.ts';
 
 const manifest = Buffer.from('{"schemaVersion":2}'.padEnd(4096));
 
 /** Status, headers, and answers without a body. */
-export const headCases: readonly AdapterCase[] = [
+export const headCases: Contract<MountAdapter> = [
   adapterCase('answers with the status, the headers and the bytes that the cache gave', async ({ serve }) => {
     const url = await serve(() => ({ ...found(manifest, { etag: '"sha256:1"' }), status: 203 }));
     const answer = await ask(`${url}/v2/app/manifests/1`);

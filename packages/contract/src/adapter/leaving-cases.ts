@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
-import { type AdapterCase, adapterCase } from './adapter-case.ts';
+import type { Contract } from '../contract.ts';
+import { adapterCase, type MountAdapter } from './adapter-case.ts';
 import { ask, open, openRaw } from './client.ts';
 import { chunks, found, scriptedBody, signal } from './scripted-body.ts';
 
@@ -7,7 +8,7 @@ const never = new Promise<undefined>(() => undefined);
 const get = (path: string) => `GET ${path} HTTP/1.1\r\nHost: registry\r\n\r\n`;
 
 /** Clients that go away. */
-export const leavingCases: readonly AdapterCase[] = [
+export const leavingCases: Contract<MountAdapter> = [
   adapterCase('closes the body and fires the signal when its client leaves half-way', async ({ serve }) => {
     const body = scriptedBody(() => Buffer.alloc(65_536));
     const aborted = signal();

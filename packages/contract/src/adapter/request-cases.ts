@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { type HttpRequest, isProxyCacheError } from '@proxycache/core';
-import { type AdapterCase, adapterCase, hostAnswer } from './adapter-case.ts';
+import type { Contract } from '../contract.ts';
+import { adapterCase, hostAnswer, type MountAdapter } from './adapter-case.ts';
 import { ask, openRaw } from './client.ts';
 import { chunks, found } from './scripted-body.ts';
 
@@ -8,7 +9,7 @@ import { chunks, found } from './scripted-body.ts';
 const asIs = { headers: { 'accept-encoding': 'identity' } };
 
 /** What the cache is told of a request, and what it is not asked. */
-export const requestCases: readonly AdapterCase[] = [
+export const requestCases: Contract<MountAdapter> = [
   adapterCase(
     'hands over the method, the path and the query as they came, at the root and at a prefix',
     async (bench) => {
