@@ -10,7 +10,7 @@ import { createRateLimits, parseRetryAfter } from './rate-limit.ts';
 import { followRedirects, type Hop, RedirectRefused } from './redirect.ts';
 import type { Transport } from './transport.ts';
 import { isUpstreamError, UpstreamError } from './upstream-error.ts';
-import type { UpstreamOptions } from './upstream-options.ts';
+import type { UpstreamSettings } from './upstream-options.ts';
 
 /** What an {@link Ask} is made of. */
 export interface AskParts {
@@ -21,10 +21,9 @@ export interface AskParts {
 }
 
 /** Makes the one way in which questions leave for an upstream. Rejects with UpstreamError or the signal's reason. */
-export function createAsk(options: UpstreamOptions, parts: AskParts): Ask {
-  const { key } = options;
+export function createAsk({ key, url: root }: UpstreamSettings, parts: AskParts): Ask {
   const { clock, transport, authenticator, observe } = parts;
-  const base = options.url.replace(/\/+$/, '');
+  const base = root.replace(/\/+$/, '');
   const limits = createRateLimits(clock);
 
   async function sendHop(question: Question, hop: Hop): Promise<ExchangeResponse> {

@@ -12,6 +12,7 @@ import {
   startFakeUpstream,
 } from '@proxycache/test-kit';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { upstreamSettings } from '../options.ts';
 import { createUpstream } from './client.ts';
 import type { UpstreamAuth } from './credentials.ts';
 import type { UpstreamEvent } from './events.ts';
@@ -55,10 +56,10 @@ function connect(
   auth: UpstreamAuth = 'anonymous',
   more: Partial<UpstreamOptions> = {},
 ): Upstream {
-  const upstream = createUpstream(
-    { key: 'hub', url: registry.url, auth, ...more },
-    { clock, observe: (event) => events.push(event) },
-  );
+  const upstream = createUpstream(upstreamSettings({ key: 'hub', url: registry.url, auth, ...more }), {
+    clock,
+    observe: (event) => events.push(event),
+  });
   cleanups.push(() => upstream.close());
   return upstream;
 }

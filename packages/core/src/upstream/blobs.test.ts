@@ -9,6 +9,7 @@ import {
 } from '@proxycache/test-kit';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { Descriptor } from '../oci/descriptor.ts';
+import { upstreamSettings } from '../options.ts';
 import { collect, discard } from '../runtime/bytes.ts';
 import { createUpstream } from './client.ts';
 import type { FetchedBlob, Reply, Upstream } from './upstream.ts';
@@ -22,7 +23,10 @@ let layer: Descriptor;
 
 beforeEach(async () => {
   registry = await startFakeUpstream();
-  upstream = createUpstream({ key: 'hub', url: registry.url }, { clock: manualClock(), observe: () => undefined });
+  upstream = createUpstream(upstreamSettings({ key: 'hub', url: registry.url }), {
+    clock: manualClock(),
+    observe: () => undefined,
+  });
   layer = registry.addImage(repository, { layerSizes: [3_000_000] }).layers[0]!;
 });
 afterEach(async () => {

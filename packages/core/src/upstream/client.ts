@@ -1,5 +1,6 @@
 import type { Clock } from '../runtime/clock.ts';
 import { ProxyCacheError } from '../runtime/errors.ts';
+import { version } from '../runtime/version.ts';
 import { createAsk } from './ask.ts';
 import { createAuthenticator } from './authenticate.ts';
 import { createBlobs } from './blobs.ts';
@@ -13,30 +14,28 @@ import { createTokens } from './token.ts';
 import { createTokenServiceClient } from './token-service.ts';
 import { createTransport } from './transport.ts';
 import type { Upstream } from './upstream.ts';
-import type { UpstreamOptions } from './upstream-options.ts';
+import type { UpstreamSettings } from './upstream-options.ts';
 
 /** What an upstream needs from the process around it. */
 export interface UpstreamParts {
   clock: Clock;
   observe(event: UpstreamEvent): void;
-  /** Default `proxycache`. */
+  /** Default `proxycache/<version>`. */
   userAgent?: string;
   /** Resolves host names. Default: the machine's `dns.lookup`. */
   lookup?: Lookup;
 }
-
-const defaultManifestLimit = 4 * 1024 * 1024;
 
 /**
  * Makes the client of one registry, by the OCI distribution-spec. It connects when it is first asked.
  *
  * @throws ProxyCacheError `invalid-options`
  */
-export function createUpstream(options: UpstreamOptions, parts: UpstreamParts): Upstream {
-  const { clock, observe, userAgent = 'proxycache', lookup } = parts;
-  const { key, ownVoice: markers = [], maxManifestBytes = defaultManifestLimit } = options;
-  const transport = createTransport(options, { clock, userAgent, ...(lookup && { lookup }) });
-  const loader = createCredentialLoader(options.auth ?? 'anonymous', { key, server: helperServer(options), clock });
+export function createUpstream(settings: UpstreamSettings, parts: UpstreamParts): Upstream {
+  const { clock, observe, userAgent = `proxycache/${version}`, lookup } = parts;
+  const { key, ownVoice: markers, maxManifestBytes } = settings;
+  const transport = createTransport(settings, { clock, userAgent, ...(lookup && { lookup }) });
+  const loader = createCredentialLoader(settings.auth, { key, server: helperServer(settings), clock });
   const authenticator = createAuthenticator({
     key,
     clock,
@@ -45,7 +44,7 @@ export function createUpstream(options: UpstreamOptions, parts: UpstreamParts): 
     rejections: createRejections({ key, clock, observe }),
     isOwn: transport.isOwn,
   });
-  const ask = createAsk(options, { clock, transport, authenticator, observe });
+  const ask = createAsk(settings, { clock, transport, authenticator, observe });
   const notYet = () => Promise.reject(new ProxyCacheError('unsupported', 'not built yet'));
   return {
     ...createManifests(ask, { key, maxManifestBytes, markers }),
@@ -58,6 +57,6 @@ export function createUpstream(options: UpstreamOptions, parts: UpstreamParts): 
 }
 
 /** Docker's tools file credentials of Docker Hub under its first address, all others under their host. */
-function helperServer({ url, hosts = [] }: UpstreamOptions): string {
+function helperServer({ url, hosts }: UpstreamSettings): string {
   return hosts.includes('docker.io') ? 'https://index.docker.io/v1/' : new URL(url).host;
 }

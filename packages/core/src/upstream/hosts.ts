@@ -4,7 +4,7 @@ import { Client, ProxyAgent } from 'undici';
 import { type AddressClass, classifyAddress, createAddressRule } from './address-rule.ts';
 import type { Connection } from './connection-pool.ts';
 import { createConnector, type HostTls, type Lookup } from './connector.ts';
-import type { UpstreamOptions, UpstreamTls } from './upstream-options.ts';
+import type { UpstreamSettings, UpstreamTls } from './upstream-options.ts';
 
 /** Which hosts an upstream's requests may go to, and how. */
 export interface Hosts {
@@ -22,10 +22,10 @@ const keepAliveTimeout = 60_000;
  * Tells an upstream's own hosts (itself and its token hosts), which get its TLS options, from all others, which get the
  * defaults and an address check on the connection made.
  */
-export function createHosts(options: UpstreamOptions, parts: { lookup: Lookup; connectFor: number }): Hosts {
-  const own = new URL(options.url);
-  const tokenHosts = new Set((options.tokenHosts ?? []).map((host) => host.toLowerCase()));
-  const paired: HostTls = { context: contextOf(options.tls), insecure: options.tls?.insecure ?? false };
+export function createHosts(settings: UpstreamSettings, parts: { lookup: Lookup; connectFor: number }): Hosts {
+  const own = new URL(settings.url);
+  const tokenHosts = new Set(settings.tokenHosts.map((host) => host.toLowerCase().replace(/:443$/, '')));
+  const paired: HostTls = { context: contextOf(settings.tls), insecure: settings.tls?.insecure ?? false };
   const foreign: HostTls = { context: tls.createSecureContext(), insecure: false };
   // Until it was reached, an upstream counts as public, unless its own URL says where it lives.
   let home: AddressClass = literalClass(own) ?? 'public';
@@ -35,7 +35,7 @@ export function createHosts(options: UpstreamOptions, parts: { lookup: Lookup; c
     isOwn(url) || (tokenHosts.has(url.host) && (url.protocol === 'https:' || own.protocol === 'http:'));
 
   function rule() {
-    return createAddressRule(home, options.allowPrivate ?? []);
+    return createAddressRule(home, settings.allowPrivate);
   }
 
   function direct(url: URL): Connection {
@@ -75,7 +75,7 @@ export function createHosts(options: UpstreamOptions, parts: { lookup: Lookup; c
       const literal = literalAddress(url);
       return isPaired(url) || literal === undefined || rule().allows(literal, url.host);
     },
-    open: (url) => (options.proxy === undefined ? direct(url) : proxied(url, options.proxy)),
+    open: (url) => (settings.proxy === undefined ? direct(url) : proxied(url, settings.proxy)),
   };
 }
 

@@ -9,6 +9,8 @@ import {
 } from '@proxycache/test-kit';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { manifestAccept, mediaTypes } from '../oci/media-type.ts';
+import { upstreamSettings } from '../options.ts';
+import { version } from '../runtime/version.ts';
 import { createUpstream } from './client.ts';
 import type { UpstreamEvent } from './events.ts';
 import type { Upstream } from './upstream.ts';
@@ -24,7 +26,10 @@ let events: UpstreamEvent[];
 beforeEach(async () => {
   registry = await startFakeUpstream();
   events = [];
-  upstream = createUpstream({ key: 'hub', url: registry.url }, { clock, observe: (event) => events.push(event) });
+  upstream = createUpstream(upstreamSettings({ key: 'hub', url: registry.url }), {
+    clock,
+    observe: (event) => events.push(event),
+  });
 });
 afterEach(async () => {
   await upstream.close();
@@ -47,7 +52,7 @@ describe('resolving a tag', () => {
     expect(registry.requests[0]).toMatchObject({
       method: 'HEAD',
       path: '/v2/library/alpine/manifests/3',
-      headers: { accept: manifestAccept, 'accept-encoding': 'identity', 'user-agent': 'proxycache' },
+      headers: { accept: manifestAccept, 'accept-encoding': 'identity', 'user-agent': `proxycache/${version}` },
     });
     expect(events).toMatchObject([
       { type: 'upstream-request', upstream: 'hub', operation: 'head', host: registry.host, repository, status: 200 },
@@ -57,7 +62,10 @@ describe('resolving a tag', () => {
   it('keeps the path prefix of the url', async () => {
     const prefixed = await startFakeUpstream({ basePath: '/pfx' });
     const { root } = prefixed.addImage(repository, { tag: '3' });
-    const client = createUpstream({ key: 'hub', url: `${prefixed.url}/` }, { clock, observe: () => undefined });
+    const client = createUpstream(upstreamSettings({ key: 'hub', url: `${prefixed.url}/` }), {
+      clock,
+      observe: () => undefined,
+    });
     expect(await client.resolve({ ...query, tag: '3' })).toEqual({ kind: 'found', value: root });
     await client.close();
     await prefixed.stop();
@@ -183,10 +191,10 @@ describe('fetching a manifest', () => {
   });
 
   it('takes at most maxManifestBytes, announced or not', async () => {
-    const client = createUpstream(
-      { key: 'hub', url: registry.url, maxManifestBytes: 100 },
-      { clock, observe: () => undefined },
-    );
+    const client = createUpstream(upstreamSettings({ key: 'hub', url: registry.url, maxManifestBytes: 100 }), {
+      clock,
+      observe: () => undefined,
+    });
     registry.addImage(repository, { tag: '3' });
     const reference = { kind: 'tag', tag: '3' } as const;
     await expect(client.fetchManifest({ ...query, reference })).rejects.toMatchObject({ code: 'too-large' });
@@ -264,10 +272,10 @@ describe('fetching a manifest', () => {
 
   it("takes a marker of the options for the registry's voice", async () => {
     answers({ status: 404, body: 'File not found.' });
-    const client = createUpstream(
-      { key: 'art', url: registry.url, ownVoice: ['File not found'] },
-      { clock, observe: () => undefined },
-    );
+    const client = createUpstream(upstreamSettings({ key: 'art', url: registry.url, ownVoice: ['File not found'] }), {
+      clock,
+      observe: () => undefined,
+    });
     expect(await client.fetchManifest({ ...query, reference: { kind: 'tag', tag: '3' } })).toMatchObject({
       kind: 'absent',
     });

@@ -8,7 +8,7 @@ import { AddressRefused, type Lookup } from './connector.ts';
 import { type ExchangeRequest, type ExchangeResponse, exchange } from './exchange.ts';
 import { createHosts } from './hosts.ts';
 import { UpstreamError, type UpstreamErrorCode } from './upstream-error.ts';
-import type { UpstreamOptions } from './upstream-options.ts';
+import type { UpstreamSettings } from './upstream-options.ts';
 
 /** A request to one URL; redirects are answers like any other. */
 export interface TransportRequest {
@@ -45,14 +45,14 @@ export interface TransportParts {
 const idleFor = 30_000;
 
 /** Makes the transport of one upstream: one pool of connections for each host. */
-export function createTransport(options: UpstreamOptions, parts: TransportParts): Transport {
+export function createTransport(settings: UpstreamSettings, parts: TransportParts): Transport {
   const { clock } = parts;
-  const { key, timeouts = {}, connections: limit = 32 } = options;
-  const connect = parseDuration(timeouts.connect ?? '5s');
-  const headers = parseDuration(timeouts.headers ?? '30s');
-  const idle = parseDuration(timeouts.idle ?? '30s');
-  const queueFor = parseDuration(options.queueFor ?? '60s');
-  const hosts = createHosts(options, { lookup: parts.lookup ?? dnsLookup, connectFor: connect });
+  const { key, timeouts, connections: limit } = settings;
+  const connect = parseDuration(timeouts.connect);
+  const headers = parseDuration(timeouts.headers);
+  const idle = parseDuration(timeouts.idle);
+  const queueFor = parseDuration(settings.queueFor);
+  const hosts = createHosts(settings, { lookup: parts.lookup ?? dnsLookup, connectFor: connect });
   const pools = new Map<string, ConnectionPool>();
   let closed = false;
 

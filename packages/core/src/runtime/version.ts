@@ -1,0 +1,2 @@
+/** This package's version, as its package.json says: a test holds the two together. */
+export const version: string = '0.0.0';
