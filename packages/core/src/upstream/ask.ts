@@ -96,11 +96,11 @@ export function createAsk({ key, url: root }: UpstreamSettings, parts: AskParts)
     );
     if ('kind' in arrived) {
       const { status } = arrived;
-      return { status, headers: {}, body: bytesOf(new Uint8Array()), fromOwnOrigin: true, denial: arrived };
+      return { status, headers: {}, body: bytesOf(new Uint8Array()), fromOwnOrigin: true, url, denial: arrived };
     }
     const { response } = arrived;
     refuseFailures(question, response, limitKind);
-    return { ...response, fromOwnOrigin: transport.isOwn(arrived.url) };
+    return { ...response, fromOwnOrigin: transport.isOwn(arrived.url), url: arrived.url };
   };
 }
 

@@ -1,5 +1,4 @@
 import type { Clock } from '../runtime/clock.ts';
-import { ProxyCacheError } from '../runtime/errors.ts';
 import { version } from '../runtime/version.ts';
 import { createAsk } from './ask.ts';
 import { createAuthenticator } from './authenticate.ts';
@@ -9,7 +8,10 @@ import { createCredentialLoader } from './credential-load.ts';
 import { createCredentialSource } from './credential-source.ts';
 import type { UpstreamEvent } from './events.ts';
 import { createManifests } from './manifests.ts';
+import { createPing } from './ping.ts';
+import { createReferrers } from './referrers.ts';
 import { createRejections } from './rejection.ts';
+import { createTags } from './tags.ts';
 import { createTokens } from './token.ts';
 import { createTokenServiceClient } from './token-service.ts';
 import { createTransport } from './transport.ts';
@@ -45,13 +47,13 @@ export function createUpstream(settings: UpstreamSettings, parts: UpstreamParts)
     isOwn: transport.isOwn,
   });
   const ask = createAsk(settings, { clock, transport, authenticator, observe });
-  const notYet = () => Promise.reject(new ProxyCacheError('unsupported', 'not built yet'));
+  const manifests = createManifests(ask, { key, maxManifestBytes, markers });
   return {
-    ...createManifests(ask, { key, maxManifestBytes, markers }),
+    ...manifests,
     ...createBlobs(ask, { key, markers }),
-    listTags: notYet,
-    listReferrers: notYet,
-    ping: notYet,
+    ...createTags(ask, { key, markers }),
+    ...createReferrers(ask, { key, markers, clock, fetchManifest: manifests.fetchManifest }),
+    ...createPing(ask, { key, markers }),
     close: () => transport.close(),
   };
 }

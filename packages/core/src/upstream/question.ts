@@ -27,6 +27,8 @@ export interface Answer {
   body: Bytes;
   /** Whether it came from the registry's own origin, not from where a redirect led. */
   fromOwnOrigin: boolean;
+  /** Where it came from. Not to be shown: it may be signed. */
+  url: URL;
   /** The token service's refusal, where the question did not even leave. */
   denial?: Denial;
 }
