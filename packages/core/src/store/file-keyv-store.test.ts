@@ -1,0 +1,81 @@
+import fs from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { keyPath } from './file-key-path.ts';
+import { fileStorage } from './file-storage.ts';
+import type { MetadataStore } from './metadata-store.ts';
+
+const signal = new AbortController().signal;
+const key = 'tag/hub/-/library%2Falpine/3.20';
+let directory: string;
+let metadata: MetadataStore;
+
+beforeEach(async () => {
+  directory = fs.mkdtempSync(join(tmpdir(), 'file-keyv-store-'));
+  metadata = fileStorage(directory).metadata;
+  await metadata.set(key, '{"digest":"sha256:…"}', { signal });
+});
+afterEach(() => fs.rmSync(directory, { recursive: true }));
+
+const pathOf = (of: string) => join(directory, 'metadata', keyPath(of));
+
+describe('a damaged file', () => {
+  const damages: Record<string, (content: Buffer) => Buffer> = {
+    empty: () => Buffer.alloc(0),
+    'cut off': (content) => content.subarray(0, -1),
+    'full of zeros': (content) => Buffer.alloc(content.length),
+    'zeros at its end': (content) => Buffer.concat([content.subarray(0, -4), Buffer.alloc(4)]),
+  };
+  test.each(Object.entries(damages))(
+    '%s is an error that names the key, until it is written anew',
+    async (_, damage) => {
+      fs.writeFileSync(pathOf(key), damage(fs.readFileSync(pathOf(key))));
+      const failed = { code: 'storage-failed', message: expect.stringContaining(key) };
+      await expect(metadata.get(key, { signal })).rejects.toMatchObject(failed);
+      await expect(metadata.getMany([key], { signal })).rejects.toMatchObject(failed);
+      expect(await metadata.list('tag/', { limit: 10, signal })).toEqual([key]);
+      await metadata.set(key, 'new', { signal });
+      expect(await metadata.get(key, { signal })).toMatchObject({ value: 'new' });
+    },
+  );
+
+  test('can be deleted', async () => {
+    fs.writeFileSync(pathOf(key), '');
+    expect(await metadata.delete(key, { signal })).toBe(true);
+    expect(await metadata.get(key, { signal })).toBeUndefined();
+  });
+});
+
+test('a folder in the place of a file is an error', async () => {
+  fs.mkdirSync(pathOf('a/b'), { recursive: true });
+  await expect(metadata.get('a/b', { signal })).rejects.toMatchObject({ code: 'storage-failed' });
+  await expect(metadata.set('a/b', 'x', { signal })).rejects.toMatchObject({ code: 'storage-failed' });
+  expect(fs.readdirSync(join(directory, 'tmp'))).toEqual([]);
+});
+
+test('folders go with their last key', async () => {
+  expect(fs.existsSync(dirname(pathOf(key)))).toBe(true);
+  await metadata.delete(key, { signal });
+  expect(fs.readdirSync(join(directory, 'metadata'))).toEqual([]);
+});
+
+test('names differ in more than case, and none is too long for a file system', () => {
+  const keys = ['tag/V1', 'tag/v1', `${'X'.repeat(255)}/${'%2F'.repeat(85)}/y`];
+  const names = keys.flatMap((one) => keyPath(one).split('/'));
+  expect(names.filter((name) => name !== name.toLowerCase() || name.length > 255)).toEqual([]);
+  expect(new Set(keys.map(keyPath)).size).toBe(keys.length);
+});
+
+test('a value and a folder of one name do not meet on the disk', () => {
+  expect(keyPath('a/b/c').startsWith(`${keyPath('a/b')}/`)).toBe(false);
+});
+
+test('is written beside and renamed: a reader of the old file sees the old value', async () => {
+  const fd = fs.openSync(pathOf(key), 'r');
+  const before = fs.fstatSync(fd).ino;
+  await metadata.set(key, 'new', { signal });
+  expect(fs.statSync(pathOf(key)).ino).not.toBe(before);
+  expect(fs.readFileSync(fd, 'utf8')).toContain('{"digest"');
+  fs.closeSync(fd);
+});
