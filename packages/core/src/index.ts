@@ -13,6 +13,8 @@ export { type ErrorCode, isProxyCacheError, ProxyCacheError } from './runtime/er
 export type { BlobStore, OpenBlob, StoredBlob } from './store/blob-store.ts';
 export type { Coordinator, Lease } from './store/coordinator.ts';
 export { type FileStorageOptions, fileStorage } from './store/file-storage.ts';
+export type { KeyvLike } from './store/keyv-access.ts';
+export { type KeyvMetadataOptions, keyvMetadata } from './store/keyv-metadata.ts';
 export { localCoordinator } from './store/local-coordinator.ts';
 export { memoryStorage } from './store/memory-storage.ts';
 export type { MetadataEntry, MetadataStore, SetOptions } from './store/metadata-store.ts';

@@ -1,5 +1,6 @@
 import type { Keyv } from 'keyv';
 import { ProxyCacheError } from '../runtime/errors.ts';
+import type { IndexDocuments } from './key-index.ts';
 import { mapBounded } from './map-bounded.ts';
 import { checkMetadataKey } from './metadata-key.ts';
 
@@ -19,7 +20,7 @@ const readsAtOnce = 32;
  * @throws ProxyCacheError `invalid-options`
  */
 export function checkKeyv(keyv: KeyvLike): void {
-  if (typeof keyv?.get !== 'function' || typeof keyv.set !== 'function' || typeof keyv.delete !== 'function') {
+  if (typeof keyv?.get !== 'function' || typeof keyv.getMany !== 'function') {
     throw new ProxyCacheError('invalid-options', `keyvMetadata: expected a Keyv, received ${typeof keyv}`);
   }
   if (keyv.ttl) {
@@ -76,4 +77,29 @@ export async function readMany(
     found.push(...(await keyv.getMany(keys.slice(at, at + batch))));
   }
   return found;
+}
+
+/** @throws ProxyCacheError `storage-failed` when the Keyv says that it did not */
+export async function writeText(
+  keyv: KeyvLike,
+  { key, text, ttl }: { key: string; text: string; ttl: number | undefined },
+): Promise<void> {
+  if (!(await keyv.set(key, text, ttl))) {
+    throw new ProxyCacheError('storage-failed', `the Keyv did not take the value of ${key}`);
+  }
+}
+
+/** The index's documents in the Keyv itself, under keys that no record can have. */
+export function indexDocuments(keyv: KeyvLike): IndexDocuments {
+  const keyOf = (id: string) => `!index/${id}`;
+  return {
+    async read(id) {
+      const text: unknown = await keyv.get(keyOf(id));
+      return typeof text === 'string' ? text : undefined;
+    },
+    write: (id, text) => writeText(keyv, { key: keyOf(id), text, ttl: undefined }),
+    async remove(id) {
+      await keyv.delete(keyOf(id));
+    },
+  };
 }

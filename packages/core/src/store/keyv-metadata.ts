@@ -1,10 +1,11 @@
 import { randomBytes } from 'node:crypto';
 import { type Clock, systemClock } from '../runtime/clock.ts';
 import { abortable } from '../runtime/collapse.ts';
-import { isProxyCacheError, ProxyCacheError } from '../runtime/errors.ts';
+import { isProxyCacheError } from '../runtime/errors.ts';
 import { orFail } from './file-system.ts';
+import { createKeyIndex } from './key-index.ts';
 import { createKeyedLock } from './keyed-lock.ts';
-import { checkKeyv, checkUse, type KeyvLike, readMany } from './keyv-access.ts';
+import { checkKeyv, checkUse, indexDocuments, type KeyvLike, readMany, writeText } from './keyv-access.ts';
 import { mapBounded } from './map-bounded.ts';
 import { decodeEnvelope, type Envelope, encodeEnvelope } from './metadata-envelope.ts';
 import { prefixSegments } from './metadata-key.ts';
@@ -12,8 +13,11 @@ import type { MetadataEntry, MetadataStore, SetOptions } from './metadata-store.
 
 /** Options of {@link keyvMetadata}. */
 export interface KeyvMetadataOptions {
-  /** A listing of the Keyv's own, by the rule of `MetadataStore.list`; it may hold keys that have expired. */
-  list: MetadataStore['list'];
+  /**
+   * A listing of the Keyv's own, by the rule of `MetadataStore.list`; it may hold keys that have expired. Default: an
+   * index kept in the Keyv, under keys that begin with `!`.
+   */
+  list?: MetadataStore['list'];
   /** Default: the machine's clock. */
   clock?: Clock;
 }
@@ -27,13 +31,18 @@ const isNothing = (text: unknown) => text === undefined || text === null;
 
 /**
  * A metadata store over any Keyv 5, which is set to throw its errors. Conditions (`ifVersion`, `fence`) hold within this
- * process only.
+ * process only; so do listings without a `list` of the Keyv's own: of processes that share the Keyv one may overwrite
+ * what the other has just added to the index. A server that drops keys by itself (Redis with a `maxmemory-policy` other
+ * than `noeviction`) loses records and parts of the index.
  *
  * @throws ProxyCacheError `invalid-options` for a Keyv with a default ttl or a namespace outside `[A-Za-z0-9_-]`
  */
-export function keyvMetadata(keyv: KeyvLike, options: KeyvMetadataOptions): MetadataStore {
+export function keyvMetadata(keyv: KeyvLike, options: KeyvMetadataOptions = {}): MetadataStore {
   checkKeyv(keyv);
-  const { clock = systemClock, list: listKeys } = options;
+  const { clock = systemClock } = options;
+  const index = createKeyIndex(indexDocuments(keyv));
+  const indexed = options.list === undefined;
+  const listKeys = options.list ?? index.list;
   const lock = createKeyedLock();
   const writer = randomBytes(6).toString('base64url');
   let writes = 0;
@@ -65,9 +74,7 @@ export function keyvMetadata(keyv: KeyvLike, options: KeyvMetadataOptions): Meta
   async function write(key: string, envelope: Envelope): Promise<void> {
     const { expiresAt } = envelope;
     const ttl = expiresAt === undefined ? undefined : Math.ceil(Math.max(expiresAt - clock.now(), 0)) + graceMs;
-    if (!(await keyv.set(key, encodeEnvelope(envelope), ttl))) {
-      throw new ProxyCacheError('storage-failed', 'the Keyv did not take the value');
-    }
+    await writeText(keyv, { key, text: encodeEnvelope(envelope), ttl });
   }
 
   /** What is read of a record, or `damaged`: that is something, and the key's next write or delete repairs it. */
@@ -87,18 +94,25 @@ export function keyvMetadata(keyv: KeyvLike, options: KeyvMetadataOptions): Meta
     const current = await inspect(key);
     if (current === undefined || !isTheOne(current)) return false;
     await keyv.delete(key);
+    if (indexed) await index.remove(key);
     return current === 'damaged' || isLive(current);
   }
 
-  /** The keys among these that hold something; those whose value has expired are removed for good. */
+  /** Ends what is left of a key: a value that has expired, an entry of the index without a value. */
+  async function forget(key: string): Promise<void> {
+    const current = await inspect(key);
+    if (current === undefined && indexed) await index.remove(key);
+    else await remove(key, (now) => now !== 'damaged' && !isLive(now));
+  }
+
+  /** The keys among these that hold something; of the others nothing is left. */
   async function keepLive(keys: readonly string[], signal: AbortSignal): Promise<string[]> {
     const live: string[] = [];
     const found = await abortable(mapBounded(keys, readsAtOnce, inspect), signal);
     for (const [at, key] of keys.entries()) {
       const current = found[at];
-      if (current === undefined) continue;
-      if (current === 'damaged' || isLive(current)) live.push(key);
-      else await change(key, signal, () => remove(key, (now) => now !== 'damaged' && !isLive(now)));
+      if (current !== undefined && (current === 'damaged' || isLive(current))) live.push(key);
+      else await change(key, signal, () => forget(key));
     }
     return live;
   }
@@ -133,6 +147,8 @@ export function keyvMetadata(keyv: KeyvLike, options: KeyvMetadataOptions): Meta
       checkUse(keyv, [key], signal);
       return await change(key, signal, async () => {
         if (!(await allows(key, setOptions))) return false;
+        // Before the value can be read: a crash in between leaves an entry without a value, which a listing removes.
+        if (indexed && (await inspect(key)) === undefined) await index.add(key);
         const version = `${writer}.${(writes++).toString(36)}`;
         const until = Number.isFinite(expiresAt) ? expiresAt : undefined;
         await write(key, { value, version, expiresAt: until, fence });
