@@ -1,4 +1,4 @@
-import type { LookupAddress, lookup } from 'node:dns';
+import type { LookupAddress, LookupOptions } from 'node:dns';
 import { connect as connectTcp, isIP, type LookupFunction, type Socket } from 'node:net';
 import { connect as connectTls, type SecureContext } from 'node:tls';
 import type { buildConnector } from 'undici';
@@ -10,8 +10,12 @@ export interface HostTls {
   insecure: boolean;
 }
 
-/** A name resolver with the shape of `dns.lookup`. */
-export type Lookup = typeof lookup;
+/** Gives all addresses of a name, as `dns.lookup` does with `all: true`. */
+export type Lookup = (
+  hostname: string,
+  options: LookupOptions & { all: true },
+  callback: (error: NodeJS.ErrnoException | null, addresses: LookupAddress[]) => void,
+) => void;
 
 /** What connections are made with. */
 export interface ConnectorOptions {
@@ -44,8 +48,7 @@ export function createConnector(options: ConnectorOptions): Connector {
 
   function open({ protocol, hostname, port }: buildConnector.Options): Socket {
     const host = { host: hostname, noDelay: true, keepAlive: true, keepAliveInitialDelay: 60_000 };
-    const check = options.rule && checkedLookup(options.rule(), options.lookup, portOf(hostname, port));
-    const to = { ...host, lookup: check ?? (options.lookup as LookupFunction) };
+    const to = { ...host, lookup: checkedLookup(options.rule?.(), options.lookup, hostOf(hostname, port)) };
     if (protocol !== 'https:') return connectTcp({ ...to, port: Number(port) || 80 });
     const socket = connectTls({
       ...to,
@@ -63,7 +66,7 @@ export function createConnector(options: ConnectorOptions): Connector {
 
   return {
     connect(target, callback) {
-      const host = portOf(target.hostname, target.port);
+      const host = hostOf(target.hostname, target.port);
       const rule = options.rule?.();
       // A literal address is never looked up.
       if (rule && isIP(target.hostname) !== 0 && !rule.allows(target.hostname, host)) {
@@ -79,10 +82,14 @@ export function createConnector(options: ConnectorOptions): Connector {
         socket.on('error', () => undefined).destroy();
         callback(error, null);
       };
-      socket.once('error', settle).once(target.protocol === 'https:' ? 'secureConnect' : 'connect', () => {
-        const address = socket.remoteAddress ?? '';
-        if (rule && !rule.allows(address, host)) return settle(new AddressRefused(host));
-        options.connected?.(address);
+      socket.once('error', settle);
+      // What was connected to is what counts; nothing was sent yet.
+      socket.once('connect', () => {
+        if (rule && !rule.allows(socket.remoteAddress ?? '', host)) socket.destroy(new AddressRefused(host));
+      });
+      socket.once(target.protocol === 'https:' ? 'secureConnect' : 'connect', () => {
+        if (socket.destroyed) return;
+        options.connected?.(socket.remoteAddress ?? '');
         settle(null);
       });
     },
@@ -92,16 +99,16 @@ export function createConnector(options: ConnectorOptions): Connector {
   };
 }
 
-function portOf(hostname: string, port: string): string {
+function hostOf(hostname: string, port: string): string {
   return port === '' ? hostname : `${hostname}:${port}`;
 }
 
 /** A lookup that leaves out the addresses that are refused: a name may change its mind between a check and its use. */
-function checkedLookup(rule: AddressRule, resolve: Lookup, host: string): LookupFunction {
+function checkedLookup(rule: AddressRule | undefined, resolve: Lookup, host: string): LookupFunction {
   return (hostname, options, callback) => {
-    resolve(hostname, { ...options, all: true }, (error, found: LookupAddress[]) => {
+    resolve(hostname, { ...options, all: true }, (error, found) => {
       if (error) return callback(error, []);
-      const allowed = found.filter(({ address }) => rule.allows(address, host));
+      const allowed = rule ? found.filter(({ address }) => rule.allows(address, host)) : found;
       const [first] = allowed;
       if (!first) return callback(new AddressRefused(host), []);
       if (options.all) return callback(null, allowed);

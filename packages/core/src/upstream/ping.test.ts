@@ -66,7 +66,7 @@ describe('ping', () => {
 
   it('tells that the name is not known to DNS', async () => {
     const unknown = Object.assign(new Error('getaddrinfo ENOTFOUND'), { code: 'ENOTFOUND' });
-    const lookup = ((_name, _options, callback) => callback(unknown, [])) as Lookup;
+    const lookup: Lookup = (_name, _options, callback) => callback(unknown, []);
     await expect(ping('http://registry.invalid', { lookup })).rejects.toMatchObject({
       code: 'unreachable',
       message: expect.stringMatching(/registry\.invalid .*DNS/),
