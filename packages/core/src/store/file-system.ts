@@ -81,9 +81,9 @@ export function storageFailure(doing: string, cause: unknown): unknown {
   return new ProxyCacheError(full ? 'storage-full' : 'storage-failed', `could not ${doing}: ${why}`, { cause });
 }
 
-/** A handler for `catch`: throws the failure on as {@link storageFailure}, or as it is when the caller gave up. */
+/** A handler for `catch`: throws the failure on as {@link storageFailure}, or the reason of a caller that gave up. */
 export function orFail(doing: string, signal: AbortSignal): (error: unknown) => never {
   return (error) => {
-    throw signal.aborted ? error : storageFailure(doing, error);
+    throw signal.aborted ? signal.reason : storageFailure(doing, error);
   };
 }

@@ -34,7 +34,7 @@ export interface TreePlan {
 export type ReadNode = (id: string) => Promise<TreeNode>;
 
 /** The document that every way begins at. */
-export const rootId = 'root';
+const rootId = 'root';
 
 /** A longer document is split. What is rewritten per new key stays some 20 KiB, and a million keys are three deep. */
 const longestNode = 256;
