@@ -43,6 +43,17 @@ test('8: a tag known by HEAD alone is not served when the upstream fails', async
   expect((await cache.get(path)).errorCode).toBe('UNAVAILABLE');
 });
 
+test('8: a tag known by HEAD is stored once its manifest came by digest, as containerd and docker pull', async () => {
+  const { upstream, cache } = await startPair();
+  const image = upstream.addImage('team/app', { tag: '1' });
+  await cache.head(path);
+  await cache.get(`/v2/up/team/app/manifests/${image.root.digest}`);
+  await upstream.stop();
+  expect((await cache.head(path)).headers['docker-content-digest']).toBe(image.root.digest);
+  await cache.restart();
+  expect(digestOfBody((await cache.get(path)).body)).toBe(image.root.digest);
+});
+
 test('9: within freshFor the upstream is not asked; after it, one HEAD', async () => {
   const { upstream, cache } = await startPair({ freshFor: '10s' });
   upstream.addImage('team/app', { tag: '1' });

@@ -34,10 +34,26 @@ const mostRecentTags = 10_000;
 const recentForMs = 5 * 60_000;
 
 export function createPullTag(parts: PullParts): PullTag {
-  const { tags, manifests, clock } = parts;
+  const { tags, manifests, links, clock } = parts;
   const ask: AskTag = createAskTag(parts);
   const flights = createFlights<Asked>();
   const recentTags = new LRUCache<string, { tag: string; at: number }>({ max: mostRecentTags });
+
+  /**
+   * What is known of the tag. SEMANTICS 8: one that was seen by HEAD is stored as soon as its manifest is here, which
+   * clients that begin with HEAD ask for by its digest.
+   */
+  async function recordOf({ target, tag, signal }: TagPull): Promise<TagRecord | undefined> {
+    const record = await tags.get(target.place, tag, signal);
+    if (!record?.value || record.stored) return record;
+    const { digest } = record.value;
+    const proven = await links.find(target.place, 'manifest', digest, signal);
+    if (!proven || !(await manifests.load(digest, signal))) return record;
+    await tags.update(target.place, tag, (latest) =>
+      latest?.value?.digest === digest ? { ...latest, stored: true } : undefined,
+    );
+    return tags.get(target.place, tag, signal);
+  }
 
   /** Asks the upstream, once for all who want the same at the same time, and writes down what came of it. */
   async function askOnce(
@@ -134,8 +150,8 @@ export function createPullTag(parts: PullParts): PullTag {
 
   return {
     async pull(request) {
-      const { target, tag, signal } = request;
-      const decision = decide(await tags.get(target.place, tag, signal), target.upstream.rules, clock.now());
+      const { target, tag } = request;
+      const decision = decide(await recordOf(request), target.upstream.rules, clock.now());
       switch (decision.kind) {
         case 'serve': {
           if (decision.revalidate) {
