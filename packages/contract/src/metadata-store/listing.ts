@@ -69,10 +69,10 @@ export const listingCases: Contract<MakeMetadataStore> = [
     assert.deepEqual(await store.list('', { limit: 0, signal }), []);
   }),
 
-  metadataCase('lists a folder of thousands of keys', async ({ store, signal }) => {
-    const keys = Array.from({ length: 1_500 }, (_, at) => `tag/hub/-/app/v${String(at).padStart(5, '0')}`);
+  metadataCase('lists a folder of a thousand keys', async ({ store, signal }) => {
+    const keys = Array.from({ length: 1_000 }, (_, at) => `tag/hub/-/app/v${String(at).padStart(5, '0')}`);
     await setAll(store, keys);
-    assert.deepEqual(await listAll(store, 'tag/hub/-/app/', 700), keys);
+    assert.deepEqual(await listAll(store, 'tag/hub/-/app/', 300), keys);
     await Promise.all(keys.map((key, at) => (at % 10 ? store.delete(key, { signal }) : undefined)));
     assert.deepEqual(
       await listAll(store),

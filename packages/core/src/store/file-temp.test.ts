@@ -54,6 +54,12 @@ test('sweeps what nobody has written to for a day, whoever left it', () => {
   expect(swept()).toEqual([]);
 });
 
+test('leaves what is no file to whoever made it', () => {
+  fs.mkdirSync(join(folder, 'folder'));
+  fs.utimesSync(join(folder, 'folder'), 0, 0);
+  expect(swept()).toEqual(['folder']);
+});
+
 test('names files so that they are spared', async () => {
   const temp = createTempFolder(folder, { durable: false });
   const files = [await temp.write(Buffer.from('x')), await temp.write(Buffer.from('x'))];

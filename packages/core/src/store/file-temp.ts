@@ -51,8 +51,9 @@ export function sweepTempFolder(folder: string): void {
   for (const name of fs.readdirSync(folder)) {
     const file = join(folder, name);
     const [host, pid] = name.split('.');
-    const writtenAt = fs.statSync(file, { throwIfNoEntry: false })?.mtimeMs;
-    if (writtenAt === undefined) continue;
+    const stats = fs.lstatSync(file, { throwIfNoEntry: false });
+    if (!stats?.isFile()) continue;
+    const writtenAt = stats.mtimeMs;
     // In a container the process before us had our own pid: what is older than we are was its.
     const dead =
       host === ownHost && (Number(pid) === process.pid ? writtenAt < startedAt - 1000 : !isAlive(Number(pid)));
