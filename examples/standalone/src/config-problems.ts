@@ -23,7 +23,12 @@ function describeIssue(issue: z.core.$ZodIssue, parent: Path, input: unknown): r
   }
   const value = valueAt(input, path);
   const name = formatPath(path) || 'the configuration';
-  return [`${name}: ${issue.message}, received ${show(name, value)}${hint(issue.message, value)}`];
+  return [describeValue(name, issue.message, value)];
+}
+
+/** A sentence on a wrong value. What is or may be a secret is not shown. */
+export function describeValue(path: string, expected: string, value: unknown): string {
+  return `${path}: ${expected}, received ${show(path, value)}${hint(expected, value)}`;
 }
 
 const mismatches = (issues: readonly z.core.$ZodIssue[]) => issues.filter((issue) => issue.path.length === 0).length;
@@ -61,8 +66,8 @@ function show(path: string, value: unknown): string {
   if (value === null || value === undefined) return 'nothing';
   if (secret.test(path)) return `a ${typeof value} that is not shown`;
   const text = JSON.stringify(value).slice(0, 200);
-  // User and password of a URL.
-  return text.replace(/\/\/[^/@]*@/, '//…@');
+  // User and password of a URL, also of one that is none.
+  return text.replace(/(\/\/|^").*@/, '$1…@');
 }
 
 /** What was probably meant, to be appended. */
@@ -79,6 +84,6 @@ function hint(expected: string, value: unknown): string {
   if (!expected.includes('http(s) URL') || typeof value !== 'string') return '';
   // Docker Hub's source host is not where its registry answers.
   if (/^(https?:\/\/)?(index\.)?docker\.io\/?$/.test(value)) return '; did you mean "https://registry-1.docker.io"?';
-  const isBare = !value.includes('://') && URL.canParse(`https://${value}`);
+  const isBare = !/:\/\/|@/.test(value) && URL.canParse(`https://${value}`);
   return isBare ? `; did you mean ${JSON.stringify(`https://${value}`)}?` : '';
 }

@@ -1,6 +1,7 @@
 import { parseArgs } from 'node:util';
 import { ProxyCacheError } from '@proxycache/core';
 import type { z } from 'zod';
+import { describeValue } from './config-problems.ts';
 import { integer, registryUrl, text } from './config-values.ts';
 
 /** What the command line says. It counts more than the configuration file. */
@@ -77,4 +78,4 @@ function parseUpstream(input: string): { key: string; url: string } {
 }
 
 const refuse = (flag: string, expected: string, received: string) =>
-  new ProxyCacheError('invalid-options', `${flag}: ${expected}, received ${JSON.stringify(received)}`);
+  new ProxyCacheError('invalid-options', describeValue(flag, expected, received));

@@ -1,0 +1,164 @@
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createProxyCache, type ProxyCacheOptions } from '@proxycache/core';
+import { afterAll, describe, expect, test } from 'vitest';
+import { applyFlags, buildOptions } from './build-options.ts';
+import { parseFlags } from './flags.ts';
+import { parseConfig } from './load-config.ts';
+
+const folder = mkdtempSync(join(tmpdir(), 'proxycache-options-'));
+afterAll(() => rmSync(folder, { recursive: true }));
+
+/** Core's options for what a file in `folder` holds and the command line says. */
+function build(input: unknown, ...args: string[]): ProxyCacheOptions {
+  const flags = parseFlags(args);
+  return buildOptions(applyFlags({ config: parseConfig(input, {}), folder }, flags), flags.upstreams);
+}
+
+const keysOf = (options: ProxyCacheOptions) => options.upstreams.map(({ key }) => key);
+const own = { key: 'own', url: 'https://registry.example' };
+
+describe('without upstreams in the configuration', () => {
+  test('Docker Hub is the default upstream, beside other public registries', () => {
+    const options = build({});
+    expect(options.defaultUpstream).toBe('docker-hub');
+    expect(keysOf(options)).toContain('docker-hub');
+    expect(options.upstreams.flatMap(({ hosts }) => hosts)).toEqual(
+      expect.arrayContaining(['docker.io', 'ghcr.io', 'quay.io', 'registry.k8s.io']),
+    );
+  });
+
+  test('no key hides an account of Docker Hub', async () => {
+    const warnings: string[] = [];
+    const observer: ProxyCacheOptions['observer'] = (event) => {
+      if (event.type === 'warning') warnings.push(event.message);
+    };
+    await createProxyCache({ ...build({}), observer }).close();
+    expect(warnings).toEqual([]);
+  });
+
+  test('--upstream adds to them', () => {
+    const options = build({}, '--upstream', 'local=http://127.0.0.1:1', '--default-upstream', 'local');
+    expect(options.upstreams.at(-1)).toEqual({ key: 'local', url: 'http://127.0.0.1:1' });
+    expect(options.defaultUpstream).toBe('local');
+    expect(keysOf(options)).toContain('docker-hub');
+  });
+});
+
+describe('with upstreams in the configuration', () => {
+  test('there are these and no others, and no default', () => {
+    const options = build({ upstreams: [own] });
+    expect(options.upstreams).toEqual([own]);
+    expect(options).not.toHaveProperty('defaultUpstream');
+  });
+
+  test('a source brings what is known of it, and what is written counts more', () => {
+    const [hub] = build({ upstreams: [{ source: 'docker-hub', key: 'hub', freshFor: '1h' }] }).upstreams;
+    expect(hub).toMatchObject({ key: 'hub', library: true, freshFor: 3_600_000, tokenHosts: ['auth.docker.io'] });
+    expect(hub).not.toHaveProperty('source');
+  });
+
+  test('--upstream of a key that is there moves it, and leaves its credentials behind', () => {
+    const input = {
+      upstreams: [own, { source: 'docker-hub', auth: { username: 'u', password: 'p' }, tls: { insecure: true } }],
+    };
+    const options = build(input, '--upstream', 'docker-hub=http://127.0.0.1:1');
+    expect(keysOf(options)).toEqual(['own', 'docker-hub']);
+    expect(options.upstreams[1]).toMatchObject({ url: 'http://127.0.0.1:1', library: true });
+    expect(options.upstreams[1]).not.toHaveProperty('auth');
+    expect(options.upstreams[1]).not.toHaveProperty('tls');
+  });
+
+  test('a key that core refuses is refused with its path', () => {
+    expect(() => createProxyCache(build({ upstreams: [own, { ...own, key: 'Own' }] }))).toThrow(
+      'upstreams[1].key: expected only lowercase letters, digits, ".", "_" and "-", received "Own"',
+    );
+  });
+});
+
+describe('paths', () => {
+  test('those of the file start from its folder', () => {
+    const auth = { usernameFile: 'user', passwordFile: '/run/secrets/password' };
+    const options = build({ storage: { directory: 'data' }, upstreams: [{ ...own, auth }] });
+    expect(options.storage.spoolDirectory).toBe(join(folder, 'data', 'spool'));
+    expect(options.upstreams[0]?.auth).toEqual({
+      usernameFile: join(folder, 'user'),
+      passwordFile: '/run/secrets/password',
+    });
+  });
+
+  test('--data starts from the working directory', () => {
+    const { config } = applyFlags({ config: parseConfig({}, {}), folder }, parseFlags(['--data', 'elsewhere']));
+    expect(config.storage.directory).toBe(join(process.cwd(), 'elsewhere'));
+  });
+
+  test('certificates are read from files, or taken as they stand', () => {
+    const pem = (name: string) => `-----BEGIN ${name}-----\nAA==\n-----END ${name}-----\n`;
+    writeFileSync(join(folder, 'ca.pem'), pem('CERTIFICATE'));
+    const tls = { ca: ['ca.pem', pem('X')], cert: pem('CERTIFICATE'), key: pem('PRIVATE KEY'), insecure: true };
+    const [upstream] = build({ upstreams: [{ ...own, tls }] }).upstreams;
+    expect(upstream?.tls).toEqual({ ...tls, ca: [pem('CERTIFICATE'), pem('X')] });
+  });
+
+  test('a certificate that cannot be read names path and file', () => {
+    const input = { upstreams: [own, { ...own, key: 'b', tls: { ca: 'none.pem' } }] };
+    expect(() => build(input)).toThrow(/^upstreams\[1\]\.tls\.ca: cannot be read: ENOENT.*none\.pem/);
+  });
+
+  test('a file without a certificate is refused, and not shown', () => {
+    writeFileSync(join(folder, 'text.pem'), '271828');
+    const tls = { cert: 'text.pem', key: 'text.pem' };
+    const refused = () => build({ upstreams: [{ ...own, tls }] });
+    expect(refused).toThrow(`upstreams[0].tls.cert: expected PEM text, received ${join(folder, 'text.pem')}`);
+    expect(refused).not.toThrow('271828');
+  });
+});
+
+test('limits and what concerns core alone are handed on', () => {
+  const handed = { publicUrl: 'https://mirror.example', reservedKeys: ['old'], catalog: true, publicContent: true };
+  const limits = { maxRequests: 5, maxIngests: 6, memory: { manifests: 7, buffers: 8 } };
+  const { upstreams, storage, ...options } = build({
+    ...handed,
+    upstreams: [own],
+    limits: { ...limits, maxConnections: 9, shutdownWithin: '1s' },
+    storage: { minFree: '1GiB', durable: true },
+  });
+  expect(options).toEqual({ ...handed, ...limits, minFree: 2 ** 30 });
+});
+
+describe('a server that a network reaches', () => {
+  const withCredentials = [{ ...own, auth: { username: 'u', password: 'p' } }];
+
+  test.each(['0.0.0.0', '::', '192.0.2.1', 'registry.internal'])('is refused credentials at %s', (host) => {
+    expect(() => build({ upstreams: withCredentials, storage: { directory: 'never' } }, '--host', host)).toThrow(
+      `listen.host: expected a loopback address, received "${host}": whoever reaches it could read with the credentials ` +
+        'of "own"; set allowAnonymous: true if that is meant',
+    );
+    expect(existsSync(join(folder, 'never'))).toBe(false);
+  });
+
+  test('a client certificate is a credential too', () => {
+    const pem = '-----BEGIN X-----';
+    const upstreams = [{ ...own, tls: { cert: pem, key: pem } }];
+    expect(() => build({ upstreams, listen: { host: '0.0.0.0' } })).toThrow('the credentials of "own"');
+  });
+
+  test.each(['127.0.0.1', '127.1.2.3', '::1', 'localhost'])('is not one at %s', (host) => {
+    expect(keysOf(build({ upstreams: withCredentials, listen: { host } }))).toEqual(['own']);
+  });
+
+  test('may have them with allowAnonymous', () => {
+    const input = { upstreams: withCredentials, listen: { host: '0.0.0.0' }, allowAnonymous: true };
+    expect(keysOf(build(input))).toEqual(['own']);
+  });
+
+  test('needs nothing while there are no credentials', () => {
+    expect(keysOf(build({ upstreams: [{ ...own, auth: 'anonymous' }], listen: { host: '0.0.0.0' } }))).toEqual(['own']);
+  });
+
+  test('may be moved to upstreams by --upstream, where no credentials go', () => {
+    const moved = ['--host', '0.0.0.0', '--upstream', 'own=http://127.0.0.1:1'];
+    expect(keysOf(build({ upstreams: withCredentials }, ...moved))).toEqual(['own']);
+  });
+});

@@ -1,0 +1,57 @@
+import { once } from 'node:events';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { connect } from 'node:tls';
+import { selfSigned } from '@proxycache/test-kit';
+import { pino } from 'pino';
+import { afterAll, expect, test } from 'vitest';
+import { parseConfig } from './load-config.ts';
+import { startServer } from './server.ts';
+
+const folder = mkdtempSync(join(tmpdir(), 'proxycache-tls-'));
+afterAll(() => rmSync(folder, { recursive: true }));
+
+const cache = { handle: async () => undefined, close: async () => undefined };
+const config = parseConfig({ listen: { port: 0, tls: { cert: 'cert.pem', key: 'key.pem' } } }, {});
+const parts = { cache, config, folder, logger: pino({ level: 'silent' }) };
+
+/** Whether who trusts this authority, and no other, is content with the certificate that is shown. */
+async function isTrusted(url: string, ca: string): Promise<boolean> {
+  const socket = connect({ host: '127.0.0.1', port: Number(new URL(url).port), ca });
+  try {
+    await once(socket, 'secureConnect');
+    return true;
+  } catch {
+    return false;
+  } finally {
+    socket.destroy();
+  }
+}
+
+test('with listen.tls it answers over TLS, and takes over a certificate that changes', async () => {
+  const [first, second] = await Promise.all([selfSigned(), selfSigned()]);
+  const write = ({ cert, key }: { cert: string; key: string }) => {
+    writeFileSync(join(folder, 'cert.pem'), cert);
+    writeFileSync(join(folder, 'key.pem'), key);
+  };
+  write(first.server);
+  const server = await startServer(parts);
+  try {
+    expect(server.url).toMatch(/^https:\/\/127\.0\.0\.1:\d+$/);
+    expect(await isTrusted(server.url, first.ca)).toBe(true);
+    expect(await isTrusted(server.url, second.ca)).toBe(false);
+    write(second.server);
+    await expect.poll(() => isTrusted(server.url, second.ca), { timeout: 10_000 }).toBe(true);
+    expect(await isTrusted(server.url, first.ca)).toBe(false);
+  } finally {
+    await server.stop();
+  }
+});
+
+test('a certificate that cannot be used is refused before it listens', async () => {
+  const broken = parseConfig({ listen: { port: 0, tls: { cert: 'none.pem', key: 'key.pem' } } }, {});
+  await expect(startServer({ ...parts, config: broken })).rejects.toThrow(
+    `listen.tls.cert: cannot be read: ENOENT: no such file or directory, open '${join(folder, 'none.pem')}'`,
+  );
+});
