@@ -9,7 +9,7 @@ import type { LoadedConfig } from './load-config.ts';
 
 /** What a configuration has that lists no upstreams. */
 const defaults: { upstreams: readonly UpstreamConfig[]; defaultUpstream: string } = {
-  upstreams: [{ source: 'docker-hub' }, { source: 'ghcr' }],
+  upstreams: [{ source: 'docker-hub' }, { source: 'ghcr' }, { source: 'quay' }, { source: 'kubernetes' }],
   defaultUpstream: 'docker-hub',
 };
 

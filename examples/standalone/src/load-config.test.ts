@@ -44,7 +44,7 @@ test('a wrong value names file, path and value', () => {
 
 test('several problems stand on a line each', () => {
   const file = write('wrong.yaml', 'listen: {port: http}\nlog: {level: 1}');
-  expect(() => loadConfig(file, {})).toThrow(/^\S+: \n {2}listen\.port: .*\n {2}log\.level: /);
+  expect(() => loadConfig(file, {})).toThrow(/^\S+:\n {2}listen\.port: .*\n {2}log\.level: /);
 });
 
 describe('what cannot be parsed names line and column, and quotes nothing', () => {

@@ -25,7 +25,11 @@ export function loadConfig(file: string, environment: Environment): LoadedConfig
     return { config: parseConfig(parseYaml(readText(path)), environment), folder: dirname(path) };
   } catch (cause) {
     if (!isProxyCacheError(cause)) throw cause;
-    throw new ProxyCacheError('invalid-options', `${file}: ${cause.message}`, { cause });
+    throw new ProxyCacheError(
+      'invalid-options',
+      `${file}:${cause.message.startsWith('\n') ? '' : ' '}${cause.message}`,
+      { cause },
+    );
   }
 }
 

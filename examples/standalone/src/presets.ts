@@ -14,6 +14,8 @@ export const presets = {
     deniedMayMeanAbsent: true,
   }),
   ghcr: preset({ key: 'ghcr.io', url: 'https://ghcr.io', hosts: ['ghcr.io'] }),
+  quay: preset({ key: 'quay.io', url: 'https://quay.io', hosts: ['quay.io'] }),
+  kubernetes: preset({ key: 'registry.k8s.io', url: 'https://registry.k8s.io', hosts: ['registry.k8s.io'] }),
 };
 
 export type PresetName = keyof typeof presets;
