@@ -1,7 +1,4 @@
-import { mkdtemp, rm } from 'node:fs/promises';
 import { createServer, type IncomingMessage, request, type Server, type ServerResponse } from 'node:http';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { listenOnLoopback } from '@proxycache/contract';
 import type { HttpRequest, HttpResponse } from '@proxycache/core';
 import { afterEach, describe, expect, test, vi } from 'vitest';
@@ -164,19 +161,6 @@ describe('createNodeHandler', () => {
     expect(await (await fetch(url)).text()).toBe('aaaabbbbcccc');
     expect(kept.map(String)).toEqual(['aaaa', 'bbbb', 'cccc']);
   });
-
-  test('destroys a connection that knows no reset, such as a Unix socket', async () => {
-    const folder = await mkdtemp(join(tmpdir(), 'proxycache-'));
-    const socketPath = join(folder, 'http.sock');
-    const server = createServer(createNodeHandler({ handle: async () => found(halfABody()) }));
-    await new Promise<void>((resolve) => server.listen(socketPath, resolve));
-    try {
-      await expect(get('http://localhost', { socketPath })).rejects.toThrow('aborted');
-    } finally {
-      await new Promise((resolve) => server.close(resolve));
-      await rm(folder, { recursive: true });
-    }
-  });
 });
 
 async function* halfABody(): AsyncGenerator<Uint8Array> {
@@ -195,10 +179,7 @@ function keepChunks(res: ServerResponse, kept: Uint8Array[]): void {
   }) as typeof res.write;
 }
 
-async function get(
-  url: string,
-  options: { path?: string; method?: string; socketPath?: string } = {},
-): Promise<string> {
+async function get(url: string, options: { path?: string; method?: string } = {}): Promise<string> {
   const incoming = await new Promise<IncomingMessage>((resolve, reject) => {
     request(url, { agent: false, ...options }, resolve)
       .on('error', reject)
