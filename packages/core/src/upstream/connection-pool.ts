@@ -21,6 +21,8 @@ export interface ConnectionPoolOptions {
   open(): Connection;
   /** What waiting too long is refused with. */
   busy(): Error;
+  /** Called when the pool has neither connections nor anyone waiting. */
+  emptied(): void;
 }
 
 /** What a request waits with. */
@@ -35,8 +37,6 @@ export interface ConnectionPool {
   acquire(wait: Wait): Promise<Connection>;
   /** Gives a connection back; one that is not `reusable` is closed. */
   release(connection: Connection, reusable: boolean): void;
-  /** Whether it has neither connections nor anyone waiting. */
-  isEmpty(): boolean;
   close(error: Error): void;
 }
 
@@ -61,6 +61,8 @@ export function createConnectionPool(options: ConnectionPoolOptions): Connection
   function drop(connection: Connection): void {
     open.delete(connection);
     connection.destroy();
+    if (waiters.size > 0) give(openOne());
+    else if (open.size === 0) options.emptied();
   }
 
   function give(connection: Connection): boolean {
@@ -107,7 +109,6 @@ export function createConnectionPool(options: ConnectionPoolOptions): Connection
       if (!open.has(connection)) return;
       if (!reusable) {
         drop(connection);
-        if (waiters.size > 0) give(openOne());
         return;
       }
       connection.used = true;
@@ -122,7 +123,6 @@ export function createConnectionPool(options: ConnectionPoolOptions): Connection
       };
       idle.push(entry);
     },
-    isEmpty: () => open.size === 0 && waiters.size === 0,
     close(error) {
       for (const waiter of waiters) waiter.refuse(error);
       for (const entry of idle.splice(0)) entry.cancelTimer();

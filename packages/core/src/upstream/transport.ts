@@ -59,7 +59,10 @@ export function createTransport(settings: UpstreamSettings, parts: TransportPart
   const failure = (code: UpstreamErrorCode, host: string, why: string, cause?: unknown) =>
     new UpstreamError(code, `${key}: ${host} ${why}`, { upstream: key, cause });
 
-  function translate(url: URL, error: unknown): UpstreamError {
+  const closedError = () => new ProxyCacheError('closed', `${key}: the cache is closed`);
+
+  function translate(url: URL, error: unknown): Error {
+    if (closed) return closedError();
     const { code, why } = describeFailure(error);
     return failure(code, url.host, why, error);
   }
@@ -67,8 +70,16 @@ export function createTransport(settings: UpstreamSettings, parts: TransportPart
   function poolOf(url: URL): ConnectionPool {
     const known = pools.get(url.origin);
     if (known) return known;
-    const busy = () => failure('busy', url.host, `has no free connection: all ${limit} are in use`);
-    const pool = createConnectionPool({ limit, queueFor, idleFor, clock, open: () => hosts.open(url), busy });
+    const pool = createConnectionPool({
+      limit,
+      queueFor,
+      idleFor,
+      clock,
+      open: () => hosts.open(url),
+      busy: () => failure('busy', url.host, `has no free connection: all ${limit} are in use`),
+      // Redirects may lead to ever new hosts.
+      emptied: () => pools.delete(url.origin),
+    });
     pools.set(url.origin, pool);
     return pool;
   }
@@ -91,11 +102,9 @@ export function createTransport(settings: UpstreamSettings, parts: TransportPart
       limits: { clock, connect, headers, idle, deadlineAt, signal },
       hooks: {
         late: (step) => late(url, step),
-        broken: (cause) => failure('unreachable', url.host, 'broke off in the middle of its answer', cause),
-        done(reusable) {
-          pool.release(connection, reusable);
-          if (pool.isEmpty()) pools.delete(url.origin);
-        },
+        broken: (cause) =>
+          closed ? closedError() : failure('unreachable', url.host, 'broke off in the middle of its answer', cause),
+        done: (reusable) => pool.release(connection, reusable),
       },
     });
   }
@@ -103,7 +112,7 @@ export function createTransport(settings: UpstreamSettings, parts: TransportPart
   async function send(request: TransportRequest): Promise<ExchangeResponse> {
     const { url, deadlineAt, signal } = request;
     for (let replayed = false; ; replayed = true) {
-      if (closed) throw new ProxyCacheError('closed', `${key}: the cache is closed`);
+      if (closed) throw closedError();
       if (!hosts.allows(url)) throw translate(url, new AddressRefused(url.host));
       const pool = poolOf(url);
       const connection = await pool.acquire({ deadlineAt, signal });
@@ -126,7 +135,7 @@ export function createTransport(settings: UpstreamSettings, parts: TransportPart
     isPaired: hosts.isPaired,
     async close() {
       closed = true;
-      for (const pool of pools.values()) pool.close(new ProxyCacheError('closed', `${key}: the cache is closed`));
+      for (const pool of pools.values()) pool.close(closedError());
       pools.clear();
     },
   };
