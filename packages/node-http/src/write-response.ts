@@ -22,11 +22,8 @@ export async function writeResponse(req: IncomingMessage, res: ServerResponse, r
     throw new Error(`a body of ${expected} bytes was declared, but it has ${actual}`);
   }
   const measured = expected === undefined && actual !== undefined && !bodiless;
-  const head = {
-    ...headers,
-    ...(measured && { 'content-length': actual }),
-    ...(closing && { connection: 'close' }),
-  } as OutgoingHttpHeaders;
+  const added = { ...(measured && { 'content-length': actual }), ...(closing && { connection: 'close' }) };
+  const head = (measured || closing ? { ...headers, ...added } : headers) as OutgoingHttpHeaders;
   const writeHead = () => res.writeHead(status, head);
 
   if (bodiless || body === null) {

@@ -1,9 +1,6 @@
 import type { HttpRequest, HttpResponse, ProxyCache } from '@proxycache/core';
 import type { ContractCase } from '../contract.ts';
 
-/** Answers a request as a scripted cache; `undefined`: not a path of the cache. */
-export type ScriptedHandle = ProxyCache['handle'];
-
 /** A host that runs the adapter under test, listening on plain http. */
 export interface AdapterHost {
   /** Origin and prefix without a slash at the end, such as `http://127.0.0.1:41234/pfx`. */
@@ -30,7 +27,7 @@ export interface Bench {
     handle: (request: HttpRequest) => Promise<HttpResponse | undefined> | HttpResponse | undefined,
   ): Promise<string>;
   /** The same at a prefix. */
-  serveAt(prefix: string, handle: ScriptedHandle): Promise<string>;
+  serveAt(prefix: string, handle: ProxyCache['handle']): Promise<string>;
 }
 
 // No rule takes longer; a runner that is told which one hung is of more use than one that times out.
