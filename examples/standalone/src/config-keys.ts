@@ -63,10 +63,13 @@ export function listConfigKeys(schema: z.core.$ZodType, path = ''): readonly Con
   });
 }
 
-/** The table of docs/configuration.md. */
+/** The table of docs/configuration.md, its columns as wide as their widest cell. */
 export function configTable(schema: z.core.$ZodType): string {
-  const rows = listConfigKeys(schema).map(
-    (key) => `| \`${key.path}\` | ${key.type} | ${key.default} | ${key.description} |`,
+  const keys = listConfigKeys(schema).map((key) => [`\`${key.path}\``, key.type, key.default, key.description]);
+  const rows = [['Key', 'Value', 'Default', 'Meaning'], ...keys];
+  const widths = [0, 1, 2, 3].map((column) => Math.max(...rows.map((row) => row[column]?.length ?? 0)));
+  const [head, ...body] = rows.map(
+    (row) => `| ${row.map((cell, column) => cell.padEnd(widths[column] ?? 0)).join(' | ')} |`,
   );
-  return ['| key | value | default | meaning |', '| --- | --- | --- | --- |', ...rows].join('\n');
+  return [head, `| ${widths.map((width) => '-'.repeat(width)).join(' | ')} |`, ...body].join('\n');
 }
