@@ -2,15 +2,6 @@ import { isIP } from 'node:net';
 import { type Duration, parseDuration } from '@proxycache/core';
 import { z } from 'zod';
 
-/** What docs/configuration.md says of a key beside its name. */
-export interface KeyEntry {
-  /** What kind of value it takes. */
-  type: string;
-  description?: string;
-  /** The default, where it is not one of the schema itself. */
-  fallback?: string;
-}
-
 /** A value that `parse` takes; where it answers `undefined`, the problem says what was `expected`. */
 export function value<T>(type: string, expected: string, parse: (input: unknown) => T | undefined) {
   const schema = z.unknown().transform((input, context): T => {

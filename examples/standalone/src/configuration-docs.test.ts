@@ -43,13 +43,14 @@ describe('the table', () => {
   const { memory, maxIngests, maxRequests, catalog, publicContent, upstream } = defaults;
   const { timeouts, hosts, tokenHosts, allowPrivate, ownVoice, auth, library, deniedMayMeanAbsent, ...settings } =
     upstream;
-  test.each<[string, unknown]>([
-    ['catalog', catalog],
-    ['publicContent', publicContent],
-    ...Object.entries({ maxIngests, maxRequests }).map(([name, value]) => [`limits.${name}`, value] as const),
-    ...Object.entries(memory).map(([name, value]) => [`limits.memory.${name}`, value] as const),
-    ...Object.entries(timeouts).map(([name, value]) => [`upstreams[].timeouts.${name}`, value] as const),
-    ...Object.entries(settings).map(([name, value]) => [`upstreams[].${name}`, value] as const),
+  const under = (prefix: string, values: object) =>
+    Object.entries(values).map(([name, value]): [string, unknown] => [`${prefix}${name}`, value]);
+  test.each([
+    ...under('', { catalog, publicContent }),
+    ...under('limits.', { maxIngests, maxRequests }),
+    ...under('limits.memory.', memory),
+    ...under('upstreams[].timeouts.', timeouts),
+    ...under('upstreams[].', settings),
   ])("%s has core's default, %j", (path, value) => {
     const documented = keys.find((key) => key.path === path)?.default.replaceAll('`', '');
     expect(meaning(documented ?? '')).toEqual(meaning(value));
