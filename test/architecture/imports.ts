@@ -2,7 +2,7 @@ import { posix } from 'node:path';
 import { isTest, place, type SourceFile, walk } from './source-file.ts';
 
 /** Core's files and folders from the top down: each imports only from itself and from what stands below it. */
-const layers: readonly string[] = [
+export const layers: readonly string[] = [
   'index.ts',
   'proxy-cache.ts',
   'check-options.ts',
