@@ -1,6 +1,7 @@
 import type { ProxyCacheOptions } from './options.ts';
 import { parseDuration } from './runtime/duration.ts';
 import { ProxyCacheError } from './runtime/errors.ts';
+import { isAddressPattern } from './upstream/address-rule.ts';
 import { checkUpstreamKey } from './upstream/upstream-key.ts';
 import type { UpstreamOptions } from './upstream/upstream-options.ts';
 
@@ -57,6 +58,9 @@ function checkUpstream(path: string, upstream: UpstreamOptions): void {
   expectOneOf(`${path}.onAbsent`, upstream.onAbsent, ['refuse', 'serve-stale']);
   expectOneOf(`${path}.onDenied`, upstream.onDenied, ['refuse', 'serve-stale']);
   expectOneOf(`${path}.coldRange`, upstream.coldRange, ['pass', 'verify']);
+  expectEach(`${path}.allowPrivate`, upstream.allowPrivate, 'a host, an address or a CIDR block', isAddressPattern);
+  expectEach(`${path}.tokenHosts`, upstream.tokenHosts, 'a host or host:port', isHost);
+  expectAuth(`${path}.auth`, upstream.auth);
   expectWhole(`${path}.connections`, upstream.connections, 1);
   expectWhole(`${path}.maxManifestBytes`, upstream.maxManifestBytes, 1);
   if (upstream.proxy !== undefined) expectUrl(`${path}.proxy`, upstream.proxy);
@@ -79,6 +83,32 @@ function expectWhole(path: string, value: unknown, least = 0): void {
 function expectOneOf(path: string, value: unknown, choices: readonly string[]): void {
   if (value === undefined || choices.includes(value as string)) return;
   throw invalid(path, choices.map((choice) => JSON.stringify(choice)).join(' or '), value);
+}
+
+function expectEach(path: string, value: unknown, expected: string, isOne: (entry: string) => boolean): void {
+  if (value === undefined) return;
+  if (!Array.isArray(value)) throw invalid(path, `a list, each ${expected}`, value);
+  value.forEach((entry, index) => {
+    if (typeof entry !== 'string' || !isOne(entry)) throw invalid(`${path}[${index}]`, expected, entry);
+  });
+}
+
+function isHost(text: string): boolean {
+  return /^[a-z0-9.-]+(:\d{1,5})?$/i.test(text) || /^\[[0-9a-f:.]+\](:\d{1,5})?$/i.test(text);
+}
+
+/** One of the forms of {@link UpstreamAuth}. What was received is not shown: it may be a secret in the wrong place. */
+function expectAuth(path: string, value: unknown): void {
+  if (value === undefined || value === 'anonymous' || typeof value === 'function') return;
+  const fields: Readonly<Record<string, unknown>> = typeof value === 'object' && value !== null ? { ...value } : {};
+  const has = (...names: readonly string[]) => names.every((name) => typeof fields[name] === 'string');
+  const { exec } = fields;
+  const runs = Array.isArray(exec) && exec.length > 0 && exec.every((part) => typeof part === 'string');
+  if (has('username', 'password') || has('token') || has('usernameFile', 'passwordFile') || runs) return;
+  // A name goes into the name of a program, so it must not lead elsewhere.
+  if (has('helper') && /^[\w.-]+$/.test(String(fields['helper']))) return;
+  const forms = '{username, password}, {token}, {usernameFile, passwordFile}, {helper: NAME}, {exec: [...]} or a function';
+  throw new ProxyCacheError('invalid-options', `${path}: expected "anonymous", ${forms}`);
 }
 
 function expectDuration(path: string, value: UpstreamOptions['freshFor']): void {

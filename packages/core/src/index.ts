@@ -20,6 +20,20 @@ export { memoryStorage } from './store/memory-storage.ts';
 export type { MetadataEntry, MetadataStore, SetOptions } from './store/metadata-store.ts';
 export type { Storage } from './store/storage.ts';
 export type { Credential, CredentialProvider, CredentialQuery, UpstreamAuth } from './upstream/credentials.ts';
+export {
+  type ArtifactRegistryOptions,
+  artifactRegistry,
+  dockerHub,
+  type EcrOptions,
+  ecr,
+  ghcr,
+  gitlab,
+  harbor,
+  kubernetes,
+  type PresetOverrides,
+  quay,
+  registry,
+} from './upstream/presets.ts';
 export type * from './upstream/upstream.ts';
 export { isUpstreamError, UpstreamError, type UpstreamErrorCode } from './upstream/upstream-error.ts';
 export type { UpstreamOptions, UpstreamTls } from './upstream/upstream-options.ts';

@@ -1,7 +1,6 @@
 import { readFile, stat } from 'node:fs/promises';
 import type { Clock } from '../runtime/clock.ts';
 import { parseDuration } from '../runtime/duration.ts';
-import { ProxyCacheError } from '../runtime/errors.ts';
 import { runProgram } from './credential-program.ts';
 import type { Credential, UpstreamAuth } from './credentials.ts';
 
@@ -37,11 +36,7 @@ const defaultLifetime = '12h';
 
 const always = () => Promise.resolve('');
 
-/**
- * The loader of a configured credential; `undefined` for anonymous.
- *
- * @throws ProxyCacheError `invalid-options` for a helper that is no name
- */
+/** The loader of a configured credential; `undefined` for anonymous. */
 export function createCredentialLoader(auth: UpstreamAuth, context: LoadContext): CredentialLoader | undefined {
   const { key, server, clock } = context;
   if (auth === 'anonymous') return undefined;
@@ -55,10 +50,6 @@ export function createCredentialLoader(auth: UpstreamAuth, context: LoadContext)
   }
   if ('usernameFile' in auth) return fileLoader(auth);
   if ('helper' in auth) {
-    if (!/^[\w.-]+$/.test(auth.helper)) {
-      const expected = 'expected the NAME of docker-credential-NAME, such as "ecr-login"';
-      throw new ProxyCacheError('invalid-options', `auth.helper: ${expected}, received ${JSON.stringify(auth.helper)}`);
-    }
     const program = { file: `docker-credential-${auth.helper}`, args: ['get'], input: server };
     return {
       load: async ({ signal }) => parseHelperOutput(await runProgram(program, { clock, signal })),

@@ -1,6 +1,7 @@
 import { isIP } from 'node:net';
 import * as tls from 'node:tls';
 import { Client, ProxyAgent } from 'undici';
+import { ProxyCacheError } from '../runtime/errors.ts';
 import { type AddressClass, classifyAddress, createAddressRule } from './address-rule.ts';
 import type { Connection } from './connection-pool.ts';
 import { createConnector, type HostTls, type Lookup } from './connector.ts';
@@ -93,11 +94,17 @@ function connectionOver(dispatcher: Client | ProxyAgent, cancel: () => void): Co
 
 function contextOf(options: UpstreamTls | undefined): tls.SecureContext {
   const { ca, cert, key } = options ?? {};
-  return tls.createSecureContext({
-    ...(ca !== undefined && { ca: [...machineAuthorities(), ...(typeof ca === 'string' ? [ca] : ca)] }),
-    ...(cert !== undefined && { cert }),
-    ...(key !== undefined && { key }),
-  });
+  try {
+    return tls.createSecureContext({
+      ...(ca !== undefined && { ca: [...machineAuthorities(), ...(typeof ca === 'string' ? [ca] : ca)] }),
+      ...(cert !== undefined && { cert }),
+      ...(key !== undefined && { key }),
+    });
+  } catch (cause) {
+    throw new ProxyCacheError('invalid-options', 'tls: expected PEM text in ca, cert and key, and a key of that cert', {
+      cause,
+    });
+  }
 }
 
 /** The authorities that Node trusts by itself, which giving others would replace. */

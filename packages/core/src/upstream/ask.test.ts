@@ -1,0 +1,142 @@
+import { inspect } from 'node:util';
+import {
+  type FakeUpstream,
+  htmlPage,
+  type ManualClock,
+  manualClock,
+  ociError,
+  startFakeUpstream,
+} from '@proxycache/test-kit';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { upstreamSettings } from '../options.ts';
+import { discard } from '../runtime/bytes.ts';
+import { createUpstream } from './client.ts';
+import type { UpstreamEvent } from './events.ts';
+import type { Upstream } from './upstream.ts';
+
+const repository = 'library/alpine';
+const query = { repository, scope: '-', deadlineAt: Number.POSITIVE_INFINITY, signal: new AbortController().signal };
+
+let clock: ManualClock;
+let registry: FakeUpstream;
+let upstream: Upstream;
+let events: UpstreamEvent[];
+
+beforeEach(async () => {
+  clock = manualClock();
+  events = [];
+  registry = await startFakeUpstream();
+  const settings = upstreamSettings({ key: 'hub', url: registry.url });
+  upstream = createUpstream(settings, { clock, observe: (event) => events.push(event) });
+});
+afterEach(async () => {
+  await upstream.close();
+  await registry.stop();
+});
+
+const fetchTag = (scope = '-') => upstream.fetchManifest({ ...query, scope, reference: { kind: 'tag', tag: '3' } });
+const manifests = /\/manifests\//;
+
+describe('429', () => {
+  it('is remembered per kind of request and credential, and asked again when it said', async () => {
+    const { layers } = registry.addImage(repository, { tag: '3' });
+    registry.on({ path: manifests, method: 'GET', times: 1 }, { status: 429, headers: { 'retry-after': '120' } });
+    const limited = { code: 'rate-limited', status: 429, retryAt: clock.now() + 120_000 };
+    await expect(fetchTag()).rejects.toMatchObject(limited);
+    await expect(fetchTag()).rejects.toMatchObject(limited);
+    expect(registry.count()).toBe(1);
+    expect(await upstream.resolve({ ...query, tag: '3' })).toMatchObject({ kind: 'found' });
+    const blob = await upstream.fetchBlob({ ...query, digest: layers[0]!.digest, from: 0 });
+    if (blob.kind === 'found') await discard(blob.value.body);
+    expect(await fetchTag('bob')).toMatchObject({ kind: 'found' });
+    await clock.advance(120_000);
+    expect(await fetchTag()).toMatchObject({ kind: 'found' });
+  });
+
+  it('backs off 60 s doubling to 15 min where no time is said, and starts anew after an answer', async () => {
+    registry.addImage(repository, { tag: '3' });
+    const heal = registry.on({ path: manifests }, { status: 429 });
+    const wait = async () => {
+      const error = (await fetchTag().catch((thrown: unknown) => thrown)) as { retryAt: number };
+      const ms = error.retryAt - clock.now();
+      await clock.advance(ms);
+      return ms / 1_000;
+    };
+    expect([await wait(), await wait(), await wait(), await wait(), await wait()]).toEqual([60, 120, 240, 480, 900]);
+    heal();
+    await fetchTag();
+    registry.on({ path: manifests }, { status: 429 });
+    expect(await wait()).toBe(60);
+  });
+
+  it('in words under another status is a rate limit all the same', async () => {
+    registry.on({ path: manifests }, ociError(403, 'TOOMANYREQUESTS', 'You have reached your pull rate limit'));
+    await expect(fetchTag()).rejects.toMatchObject({ code: 'rate-limited' });
+  });
+});
+
+describe('a failure', () => {
+  it('of the server keeps its status and its Retry-After', async () => {
+    registry.on({ path: manifests }, { status: 503, headers: { 'retry-after': '30' } });
+    await expect(fetchTag()).rejects.toMatchObject({
+      code: 'server-error',
+      status: 503,
+      retryAt: clock.now() + 30_000,
+      upstream: 'hub',
+      message: 'hub answered 503 for library/alpine:3',
+    });
+  });
+
+  it.each([204, 206, 300, 304, 405, 408])('is a status that means nothing here: %i', async (status) => {
+    registry.on({ path: manifests, method: 'GET' }, { status });
+    await expect(fetchTag()).rejects.toMatchObject({ code: 'server-error', status });
+  });
+
+  it.each([
+    ['no connection', { drop: 'fin' }, 'unreachable'],
+    ['a reset', { drop: 'rst' }, 'unreachable'],
+    ['a page with status 200', htmlPage(200, 'Sign in'), 'foreign-answer'],
+    ['a page with status 403', htmlPage(403, 'Blocked'), 'foreign-answer'],
+    ['a page with status 404', htmlPage(404, 'Not found'), 'foreign-answer'],
+    ['a page with status 401', htmlPage(401, 'Sign in'), 'foreign-answer'],
+    ['an error in JSON of somebody else', { status: 404, body: '{"error":"no"}' }, 'foreign-answer'],
+    ['an error list without codes', { status: 404, body: '{"errors":[{"status":404}]}' }, 'foreign-answer'],
+    [
+      'an error body without an end',
+      { status: 404, body: `{"errors":[{"code":"${'X'.repeat(70_000)}"}]}` },
+      'foreign-answer',
+    ],
+  ] as const)('is %s', async (_what, fault, code) => {
+    registry.on({ path: manifests }, fault);
+    await expect(fetchTag()).rejects.toMatchObject({ code });
+  });
+
+  it('shows what the upstream said only without secrets', async () => {
+    registry.on({ path: manifests }, ociError(403, 'DENIED', 'see https://x.example/?token=s3cr3t\r\nX: y'));
+    const reply = await fetchTag();
+    expect(reply).toMatchObject({ kind: 'denied', message: expect.stringContaining('https://x.example/') });
+    expect(inspect(reply)).not.toMatch(/s3cr3t|\\r/);
+  });
+});
+
+describe('an observer', () => {
+  it('is told of every request, by host, kind, status and duration, and of failures by their code', async () => {
+    registry.on({ path: manifests, times: 1 }, { status: 500 });
+    await fetchTag().catch(() => undefined);
+    await registry.stop();
+    await fetchTag().catch(() => undefined);
+    const common = {
+      type: 'upstream-request',
+      upstream: 'hub',
+      operation: 'manifest',
+      host: registry.host,
+      method: 'GET',
+      repository,
+      durationMs: 0,
+    };
+    expect(events).toEqual([
+      { ...common, status: 500 },
+      { ...common, status: undefined, error: 'unreachable' },
+    ]);
+  });
+});
