@@ -107,7 +107,8 @@ function expectAuth(path: string, value: unknown): void {
   if (has('username', 'password') || has('token') || has('usernameFile', 'passwordFile') || runs) return;
   // A name goes into the name of a program, so it must not lead elsewhere.
   if (has('helper') && /^[\w.-]+$/.test(String(fields['helper']))) return;
-  const forms = '{username, password}, {token}, {usernameFile, passwordFile}, {helper: NAME}, {exec: [...]} or a function';
+  const forms =
+    '{username, password}, {token}, {usernameFile, passwordFile}, {helper: NAME}, {exec: [...]} or a function';
   throw new ProxyCacheError('invalid-options', `${path}: expected "anonymous", ${forms}`);
 }
 

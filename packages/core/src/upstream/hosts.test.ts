@@ -88,6 +88,10 @@ describe('TLS options', () => {
     });
   });
 
+  it('that are no PEM are told when the upstream is made', () => {
+    expect(() => transportTo('https://registry.example', { tls: { ca: 'x', cert: 'y' } })).toThrow('expected PEM');
+  });
+
   it('take authorities as a list, beside those of the machine', async () => {
     const registry = await start({ tls: certificates.server });
     expect(await ask(transportTo(registry.url, { tls: { ca: [certificates.ca] } }), registry.url)).toBe('hello');
