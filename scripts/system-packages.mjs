@@ -10,6 +10,8 @@ const packages = [
   'docker.io',
   'runc',
   'crun',
+  'gcc', // images that run are compiled by the tests
+  'libc6-dev',
   'golang-github-containers-common', // the policy that podman and skopeo need
   'iproute2', // network namespaces: hosts of the tests' own
   'jq',

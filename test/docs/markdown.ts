@@ -27,9 +27,10 @@ export function readPage(path: string): Page {
   return { path, text: readFileSync(join(root, path), 'utf8').replaceAll('\r\n', '\n') };
 }
 
-/** A block between ``` fences: its language, its code, and the line that its code starts at. */
+/** A block between ``` fences: its language, what follows it, its code, and the line that its code starts at. */
 export interface Fence {
   language: string;
+  info: string;
   code: string;
   line: number;
 }
@@ -37,13 +38,14 @@ export interface Fence {
 /** The fences of a page; those in lists may be indented. */
 export function fencesOf(text: string): Fence[] {
   const fences: Fence[] = [];
-  let open: { indent: string; language: string; line: number; code: string[] } | undefined;
+  let open: { indent: string; language: string; info: string; line: number; code: string[] } | undefined;
   for (const [index, line] of text.split('\n').entries()) {
-    const mark = /^( *)```(\S*)/.exec(line);
+    const mark = /^( *)```(\S*)(.*)/.exec(line);
     if (!open && mark) {
-      open = { indent: mark[1] ?? '', language: mark[2] ?? '', line: index + 2, code: [] };
+      const [, indent = '', language = '', info = ''] = mark;
+      open = { indent, language, info: info.trim(), line: index + 2, code: [] };
     } else if (open && mark?.[2] === '') {
-      fences.push({ language: open.language, line: open.line, code: `${open.code.join('\n')}\n` });
+      fences.push({ language: open.language, info: open.info, line: open.line, code: `${open.code.join('\n')}\n` });
       open = undefined;
     } else if (open) {
       open.code.push(line.startsWith(open.indent) ? line.slice(open.indent.length) : line);

@@ -1,6 +1,6 @@
 import { spawnSync } from 'node:child_process';
-import { createCipheriv, createHash } from 'node:crypto';
 import { gzipSync } from 'node:zlib';
+import { seededBytes, sha256 } from '@proxycache/test-kit';
 import { tarOf } from './tar.ts';
 
 /** Bytes with their descriptor (OCI image-spec, descriptor.md). */
@@ -37,15 +37,11 @@ const types = {
   },
 } as const;
 
-/** `size` bytes that do not compress, the same for the same seed. */
-export function randomBytesOf(seed: string, size: number): Uint8Array {
-  const key = createHash('sha256').update(seed).digest();
-  return createCipheriv('aes-256-ctr', key, Buffer.alloc(16)).update(Buffer.alloc(size));
-}
-
 /** What an image is made of. */
 export interface ImageParts {
-  /** What it prints when it runs; another message is another image, of which all but one layer stays the same. */
+  /** Makes its layers unlike those of images with other names. */
+  name: string;
+  /** What it prints when it runs; another message is another image of the same first layer. */
   message: string;
   /** The program of {@link compileHello}. */
   program: Uint8Array;
@@ -65,19 +61,20 @@ export const machineArchitecture: string = process.arch === 'x64' ? 'amd64' : pr
 /** A Linux image whose /hello prints its message. */
 export function buildImage(parts: ImageParts): Image {
   const { format = 'oci', compression = 'gzip', architecture = machineArchitecture, message } = parts;
+  const name = { path: 'name', bytes: Buffer.from(parts.name) };
   const archives = [
-    tarOf([{ path: 'hello', bytes: parts.program, mode: 0o755 }]),
-    tarOf([{ path: 'message', bytes: Buffer.from(message) }]),
+    tarOf([name, { path: 'hello', bytes: parts.program, mode: 0o755 }]),
+    tarOf([name, { path: 'message', bytes: Buffer.from(message) }]),
   ];
   if (parts.ballast !== undefined) {
-    archives.push(tarOf([{ path: 'ballast', bytes: randomBytesOf(message, parts.ballast) }]));
+    archives.push(tarOf([name, { path: 'ballast', bytes: seededBytes(message, parts.ballast) }]));
   }
   const layers = archives.map((archive) => contentOf(types[format].layer(compression), compress(archive, compression)));
   const config = jsonOf(types[format].config, {
     architecture,
     os: 'linux',
     config: { Cmd: ['/hello'], WorkingDir: '/' },
-    rootfs: { type: 'layers', diff_ids: archives.map(digestOf) },
+    rootfs: { type: 'layers', diff_ids: archives.map(sha256) },
     history: archives.map(() => ({ created_by: 'test' })),
   });
   const manifest = manifestOf(types[format].manifest, {
@@ -112,11 +109,21 @@ export function buildIndex(format: Format, entries: readonly IndexEntry[]): Imag
   };
 }
 
-/** An artifact with one layer and the empty config, of a subject where one is given (OCI image-spec, manifest.md). */
-export function buildArtifact(artifactType: string, layer: Content, subject?: Content): Image {
-  const config = contentOf('application/vnd.oci.empty.v1+json', Buffer.from('{}'));
+/** An artifact with one layer, of a subject where one is given (OCI image-spec, manifest.md). */
+export interface ArtifactParts {
+  artifactType?: string;
+  /** Default: the empty one. */
+  config?: Content;
+  layer: Content;
+  subject?: Content;
+}
+
+const emptyConfig = contentOf('application/vnd.oci.empty.v1+json', Buffer.from('{}'));
+
+/** Content that is no image. */
+export function buildArtifact({ artifactType, config = emptyConfig, layer, subject }: ArtifactParts): Image {
   const manifest = manifestOf(types.oci.manifest, {
-    artifactType,
+    ...(artifactType === undefined ? {} : { artifactType }),
     config: descriptorOf(config),
     layers: [descriptorOf(layer)],
     ...(subject === undefined ? {} : { subject: descriptorOf(subject) }),
@@ -136,11 +143,7 @@ export function buildReferrersTag(referrers: readonly Image[]): Image {
 
 /** The descriptor of some bytes. */
 export function contentOf(mediaType: string, bytes: Uint8Array): Content {
-  return { mediaType, digest: digestOf(bytes), size: bytes.length, bytes };
-}
-
-function digestOf(bytes: Uint8Array): string {
-  return `sha256:${createHash('sha256').update(bytes).digest('hex')}`;
+  return { mediaType, digest: sha256(bytes), size: bytes.length, bytes };
 }
 
 function descriptorOf({ mediaType, digest, size }: Content) {

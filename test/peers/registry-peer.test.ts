@@ -16,7 +16,7 @@ describe.skipIf(registry === undefined || compiler === undefined)(
     let image: Image;
     beforeAll(async () => {
       program = await compileHello();
-      image = buildImage({ message: 'one', program });
+      image = buildImage({ name: 'hello', message: 'one', program });
     });
 
     describe('open to anyone', () => {

@@ -1,6 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import type { IncomingMessage } from 'node:http';
-import { type LoopbackServer, startLoopbackServer } from './loopback-server.ts';
+import { type Answer, type Exchange, type FakeHost, jsonAnswer, ociError, startFakeHost } from '@proxycache/test-kit';
 import { createSigningKey } from './signing-key.ts';
 
 /** What a client asked the token server for. */
@@ -13,13 +12,13 @@ export interface TokenRequest {
 }
 
 /** A Docker token server (distribution: token authentication), which a registry trusts by its certificate. */
-export interface TokenServer extends Omit<LoopbackServer, 'server'> {
+export interface TokenServer extends Pick<FakeHost, 'host' | 'stop' | 'start'> {
   readonly realm: string;
   readonly service: string;
   readonly issuer: string;
   readonly certificate: string;
-  /** All requests so far. */
-  readonly requests: readonly TokenRequest[];
+  /** What it was asked since the last call. */
+  takeRequests(): readonly TokenRequest[];
   /** How long tokens made from now on are good, in seconds; what it tells its clients of that is `announced`. */
   setLifetime(seconds: number, announced?: number): void;
   /** A token for these actions on a repository, whoever asks: for filling the registry. */
@@ -39,7 +38,7 @@ const issuer = 'tokens.test';
 
 /** Starts one. Tokens are good for 300 s. */
 export async function startTokenServer(options: TokenServerOptions): Promise<TokenServer> {
-  const key = createSigningKey();
+  const key = await createSigningKey();
   const requests: TokenRequest[] = [];
   let lifetime = { actual: 300, announced: 300 };
 
@@ -58,36 +57,37 @@ export async function startTokenServer(options: TokenServerOptions): Promise<Tok
       return allowed ? [{ type, name, actions: ['pull'] }] : [];
     });
 
-  const server = await startLoopbackServer((request, response) => {
-    const url = new URL(request.url ?? '/', 'http://token.server');
-    const scopes = url.searchParams.getAll('scope').flatMap((scope) => scope.split(' '));
-    const basic = basicOf(request);
-    const user = basic !== undefined && options.users[basic.username] === basic.password ? basic.username : undefined;
-    const answer = (status: number, body: object) => {
-      requests.push({ method: request.method ?? '', user, scopes, status });
-      response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(body));
-    };
-    if (url.pathname !== '/token' || request.method !== 'GET') {
-      // As token services without OAuth2 do: clients that tried POST go on with GET.
-      return answer(404, errorBody('UNSUPPORTED', 'GET /token is all there is'));
+  const answerTo = (
+    { method, path, headers }: Exchange,
+    scopes: readonly string[],
+  ): [Answer, user?: string | undefined] => {
+    // As token services without OAuth2 do: clients that tried POST go on with GET.
+    if (path !== '/token' || method !== 'GET') return [ociError(404, 'UNSUPPORTED', 'GET /token is all there is')];
+    const basic = basicOf(headers.authorization);
+    if (basic !== undefined && options.users[basic.username] !== basic.password) {
+      return [ociError(401, 'UNAUTHORIZED', 'incorrect username or password')];
     }
-    if (basic !== undefined && user === undefined) {
-      return answer(401, errorBody('UNAUTHORIZED', 'incorrect username or password'));
-    }
+    const user = basic?.username;
     const token = tokenOf(user ?? '', grantsOf(user, scopes));
-    answer(200, { token, expires_in: lifetime.announced, issued_at: new Date().toISOString() });
+    return [jsonAnswer(200, { token, expires_in: lifetime.announced, issued_at: new Date().toISOString() }), user];
+  };
+
+  const host = await startFakeHost({}, (request) => {
+    const scopes = request.query.getAll('scope').flatMap((scope) => scope.split(' '));
+    const [answer, user] = answerTo(request, scopes);
+    requests.push({ method: request.method, user, scopes, status: answer.status });
+    return answer;
   });
 
   return {
-    port: server.port,
-    url: server.url,
-    stop: server.stop,
-    start: server.start,
-    realm: `${server.url}/token`,
+    host: host.host,
+    stop: host.stop,
+    start: host.start,
+    realm: `${host.url}/token`,
     service,
     issuer,
     certificate: key.certificate,
-    requests,
+    takeRequests: () => requests.splice(0),
     setLifetime: (actual, announced = actual) => {
       lifetime = { actual, announced };
     },
@@ -95,10 +95,8 @@ export async function startTokenServer(options: TokenServerOptions): Promise<Tok
   };
 }
 
-const errorBody = (code: string, message: string) => ({ errors: [{ code, message }] });
-
-function basicOf(request: IncomingMessage): { username: string; password: string } | undefined {
-  const [scheme, value] = (request.headers.authorization ?? '').split(' ');
+function basicOf(authorization = ''): { username: string; password: string } | undefined {
+  const [scheme, value] = authorization.split(' ');
   if (scheme?.toLowerCase() !== 'basic' || value === undefined) return undefined;
   const text = Buffer.from(value, 'base64').toString();
   const colon = text.indexOf(':');
