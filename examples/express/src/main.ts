@@ -1,7 +1,7 @@
 // A pull-through cache of Docker Hub in an Express application: node dist/main.js --port 5000 --data ./proxycache-data
 import type { AddressInfo } from 'node:net';
 import { parseArgs } from 'node:util';
-import { createProxyCache, fileStorage } from '@proxycache/core';
+import { createProxyCache, dockerHub, fileStorage } from '@proxycache/core';
 import { proxyCache } from '@proxycache/express';
 import express from 'express';
 
@@ -9,18 +9,7 @@ const { values } = parseArgs({
   options: { port: { type: 'string', default: '5000' }, data: { type: 'string', default: './proxycache-data' } },
 });
 
-const cache = createProxyCache({
-  upstreams: [
-    {
-      key: 'docker-hub',
-      url: 'https://registry-1.docker.io',
-      hosts: ['docker.io'],
-      library: true,
-      tokenHosts: ['auth.docker.io'],
-    },
-  ],
-  storage: fileStorage(values.data),
-});
+const cache = createProxyCache({ upstreams: [dockerHub()], storage: fileStorage(values.data) });
 
 const app = express();
 app.use(proxyCache(cache));

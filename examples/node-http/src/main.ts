@@ -2,25 +2,14 @@
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { parseArgs } from 'node:util';
-import { createProxyCache, fileStorage } from '@proxycache/core';
+import { createProxyCache, dockerHub, fileStorage } from '@proxycache/core';
 import { createNodeHandler } from '@proxycache/node-http';
 
 const { values } = parseArgs({
   options: { port: { type: 'string', default: '5000' }, data: { type: 'string', default: './proxycache-data' } },
 });
 
-const cache = createProxyCache({
-  upstreams: [
-    {
-      key: 'docker-hub',
-      url: 'https://registry-1.docker.io',
-      hosts: ['docker.io'],
-      library: true,
-      tokenHosts: ['auth.docker.io'],
-    },
-  ],
-  storage: fileStorage(values.data),
-});
+const cache = createProxyCache({ upstreams: [dockerHub()], storage: fileStorage(values.data) });
 
 const server = createServer(createNodeHandler(cache));
 server.listen(Number(values.port), '127.0.0.1', () => {
