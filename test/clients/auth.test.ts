@@ -19,7 +19,7 @@ async function ask(cache: CacheProcess, path: string) {
   return { status: response.status, challenge: response.headers.get('www-authenticate'), ...error };
 }
 
-describe.skipIf(!hasPrograms({ skopeo: 'skopeo' }))('an upstream that asks who we are', () => {
+describe.skipIf(!hasPrograms({ skopeo: 'skopeo', openssl: 'openssl' }))('an upstream that asks who we are', () => {
   let built: Image;
   let upstream: UpstreamPeer;
   const caches: CacheProcess[] = [];

@@ -27,9 +27,10 @@ describe.skipIf(!hasPrograms({ skopeo: 'skopeo' }))('what is pulled through the 
   let images: MediaImages;
   let upstream: UpstreamPeer;
   let cache: CacheProcess;
-  const folder = makeTemporaryFolder('media');
+  let folder: string;
 
   beforeAll(async () => {
+    folder = makeTemporaryFolder('media');
     images = mediaImages(await compileHello());
     upstream = await startUpstream();
     cache = await startCacheProcess(configFor(upstream));

@@ -7,9 +7,9 @@ import { startTokenServer, type TokenServer } from './token-server.ts';
 import { startUpstreamPeer, type UpstreamPeer } from './upstream-peer.ts';
 
 const registry = requireProgram('docker-registry');
-const compiler = requireProgram('gcc', 'gcc libc6-dev');
+const tools = [requireProgram('gcc', 'gcc libc6-dev'), requireProgram('openssl')];
 
-describe.skipIf(registry === undefined || compiler === undefined)(
+describe.skipIf(registry === undefined || tools.includes(undefined))(
   'the registry that tests have for an upstream',
   () => {
     let program: Uint8Array;
