@@ -6,6 +6,7 @@ import { afterAll, describe, expect, test } from 'vitest';
 import { applyFlags, buildOptions } from './build-options.ts';
 import { parseFlags } from './flags.ts';
 import { parseConfig } from './load-config.ts';
+import { needsUrl, presetNames } from './presets.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'proxycache-options-'));
 afterAll(() => rmSync(folder, { recursive: true }));
@@ -40,7 +41,7 @@ describe('without upstreams in the configuration', () => {
 
   test('--upstream adds to them', () => {
     const options = build({}, '--upstream', 'local=http://127.0.0.1:1', '--default-upstream', 'local');
-    expect(options.upstreams.at(-1)).toEqual({ key: 'local', url: 'http://127.0.0.1:1' });
+    expect(options.upstreams.at(-1)).toEqual({ key: 'local', url: 'http://127.0.0.1:1', hosts: ['127.0.0.1:1'] });
     expect(options.defaultUpstream).toBe('local');
     expect(keysOf(options)).toContain('docker-hub');
   });
@@ -49,7 +50,7 @@ describe('without upstreams in the configuration', () => {
 describe('with upstreams in the configuration', () => {
   test('there are these and no others, and no default', () => {
     const options = build({ upstreams: [own] });
-    expect(options.upstreams).toEqual([own]);
+    expect(options.upstreams).toEqual([{ ...own, hosts: ['registry.example'] }]);
     expect(options).not.toHaveProperty('defaultUpstream');
   });
 
@@ -57,6 +58,16 @@ describe('with upstreams in the configuration', () => {
     const [hub] = build({ upstreams: [{ source: 'docker-hub', key: 'hub', freshFor: '1h' }] }).upstreams;
     expect(hub).toMatchObject({ key: 'hub', library: true, freshFor: 3_600_000, tokenHosts: ['auth.docker.io'] });
     expect(hub).not.toHaveProperty('source');
+  });
+
+  test('every source builds', () => {
+    const upstreams = presetNames.map((source) => ({
+      source,
+      ...(needsUrl(source) && { url: `https://${source}.example` }),
+    }));
+    const built = build({ upstreams }).upstreams;
+    expect(built).toHaveLength(presetNames.length);
+    for (const { url } of built) expect(url).toMatch(/^https:/);
   });
 
   test('--upstream of a key that is there moves it, and leaves its credentials behind', () => {

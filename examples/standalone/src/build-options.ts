@@ -1,5 +1,5 @@
 import { resolve } from 'node:path';
-import { fileStorage, type ProxyCacheOptions, type UpstreamOptions } from '@proxycache/core';
+import { fileStorage, type ProxyCacheOptions, registry, type UpstreamOptions } from '@proxycache/core';
 import { buildUpstream } from './build-upstream.ts';
 import { checkExposure } from './check-exposure.ts';
 import type { Config } from './config-schema.ts';
@@ -9,7 +9,13 @@ import type { LoadedConfig } from './load-config.ts';
 
 /** What a configuration has that lists no upstreams. */
 const defaults: { upstreams: readonly UpstreamConfig[]; defaultUpstream: string } = {
-  upstreams: [{ source: 'docker-hub' }, { source: 'ghcr' }, { source: 'quay' }, { source: 'kubernetes' }],
+  // The keys of the presets `ghcr` and `quay` could be accounts of Docker Hub, which they would hide.
+  upstreams: [
+    { source: 'docker-hub' },
+    { source: 'ghcr', key: 'ghcr.io' },
+    { source: 'quay', key: 'quay.io' },
+    { source: 'kubernetes', key: 'registry.k8s.io' },
+  ],
   defaultUpstream: 'docker-hub',
 };
 
@@ -59,7 +65,7 @@ function moveUpstream(
   { key, url }: { key: string; url: string },
 ): readonly UpstreamOptions[] {
   const found = upstreams.find((upstream) => upstream.key === key);
-  if (!found) return [...upstreams, { key, url }];
+  if (!found) return [...upstreams, registry(url, { key })];
   const { auth, tls, ...kept } = found;
   return upstreams.map((upstream) => (upstream === found ? { ...kept, url } : upstream));
 }

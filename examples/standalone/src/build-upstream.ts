@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { ProxyCacheError, type UpstreamAuth, type UpstreamOptions, type UpstreamTls } from '@proxycache/core';
 import type { UpstreamConfig } from './config-upstream.ts';
-import { presets } from './presets.ts';
+import { fromPreset } from './presets.ts';
 
 /** Where a part of the configuration stands: for messages, and for paths that are relative to its file. */
 export interface Place {
@@ -17,13 +17,12 @@ export interface Place {
  * @throws ProxyCacheError `invalid-options` for a file that cannot be read
  */
 export function buildUpstream(config: UpstreamConfig, place: Place): UpstreamOptions {
-  const { source, auth, tls, ...rest } = config;
-  const own = {
+  const { source = 'registry', auth, tls, ...rest } = config;
+  return fromPreset(source, {
     ...rest,
     ...(auth !== undefined && { auth: buildAuth(auth, place) }),
     ...(tls !== undefined && { tls: buildTls(tls, { ...place, path: `${place.path}.tls` }) }),
-  };
-  return source === undefined ? (own as UpstreamOptions) : presets[source](own);
+  });
 }
 
 function buildAuth(auth: NonNullable<UpstreamConfig['auth']>, { folder }: Place): UpstreamAuth {

@@ -46,11 +46,15 @@ function entry(path: string, field: z.core.$ZodType): ConfigKey | undefined {
   const { schema, fallback } = unwrap(field);
   const { type, description, fallback: described } = z.globalRegistry.get(schema) ?? {};
   if (typeof type !== 'string' || !description) return undefined;
-  const value = fallback === undefined ? `${described ?? 'required'}` : `\`${format(fallback)}\``;
-  return { path, type, default: value, description };
+  const value = fallback ?? described ?? 'required';
+  return { path, type, default: value === 'required' ? value : format(value), description };
 }
 
-const format = (fallback: unknown) => (typeof fallback === 'string' ? fallback : JSON.stringify(fallback));
+/** A default: as code where it is a value, else as the words it is. */
+function format(fallback: unknown): string {
+  const text = typeof fallback === 'string' ? fallback : JSON.stringify(fallback);
+  return /^-$|[ ,`]/.test(text) ? text : `\`${text}\``;
+}
 
 /** All keys, in the order of the schema. */
 export function listConfigKeys(schema: z.core.$ZodType, path = ''): readonly ConfigKey[] {

@@ -116,6 +116,10 @@ describe('a wrong value names its path, what was expected and what was received'
       { upstreams: [{ url: 'https://registry.example' }] },
       'upstreams[0]: expected a `source`, or a `key` and a `url`, received the keys url',
     ],
+    [
+      { upstreams: [{ source: 'harbor' }] },
+      'upstreams[0].url: expected its URL, which this `source` does not know, received nothing',
+    ],
     [{ defaultUpstream: ['a'] }, 'defaultUpstream: expected text that is not empty, received a list'],
     [{ reservedKeys: 'old' }, 'reservedKeys: expected a list, received "old"'],
     [{ catalog: 'on' }, 'catalog: expected true or false, received "on"'],

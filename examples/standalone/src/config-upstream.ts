@@ -15,7 +15,7 @@ import {
   text,
   value,
 } from './config-values.ts';
-import { presetNames } from './presets.ts';
+import { needsUrl, presetNames } from './presets.ts';
 
 const file = () => text('file');
 const pem = () => text('file or PEM text');
@@ -63,7 +63,7 @@ const tls = mapping({
 
 /** One of `upstreams[]`. Its keys are those of core's `UpstreamOptions`, and `source`. */
 export const upstreamSchema = mapping({
-  key: optional(text(), 'Its name in paths; a `source` brings its own', "the source's"),
+  key: optional(text(), 'Its name in paths; needed without `source`', "the source's"),
   source: optional(choice(...presetNames), 'Preset: a well-known registry or product'),
   url: optional(registryUrl(), 'Base URL; needed where `source` does not know it', "the source's"),
   hosts: optional(list(host()), 'Source hosts it answers for: `?ns=`, the Host header', "the source's"),
@@ -71,7 +71,7 @@ export const upstreamSchema = mapping({
   auth: optional(
     z.union([anonymous, authKeys]).meta({ type: '`anonymous` or the keys below' }),
     'How we authenticate there',
-    '`anonymous`',
+    'anonymous',
   ),
   tokenHosts: optional(list(host()), 'Token services on other hosts that may get its credential', "the source's"),
   allowPrivate: optional(list(text('host, address or CIDR block')), 'Private places redirects and realms may lead to'),
@@ -79,11 +79,11 @@ export const upstreamSchema = mapping({
   staleIfErrorFor: optional(durationOrUnlimited(), 'How long a stored image is served when it fails', 'unlimited'),
   staleWhileRevalidateFor: optional(durationOrUnlimited(), 'How long a stale image is served at once', '0'),
   absentFor: optional(duration(), 'How long "absent" is remembered', '0'),
-  onAbsent: optional(choice('refuse', 'serve-stale'), 'A stored tag that it says is gone', '`refuse`'),
-  onDenied: optional(choice('refuse', 'serve-stale'), 'A stored tag that it denies', '`refuse`'),
+  onAbsent: optional(choice('refuse', 'serve-stale'), 'A stored tag that it says is gone', 'refuse'),
+  onDenied: optional(choice('refuse', 'serve-stale'), 'A stored tag that it denies', 'refuse'),
   deniedMayMeanAbsent: optional(flag(), 'It says "denied" for repositories that do not exist', "the source's, false"),
   linkValidFor: optional(durationOrUnlimited(), "How long a repository's proof of content holds", 'unlimited'),
-  coldRange: optional(choice('pass', 'verify'), 'A range of a blob that is not stored', '`pass`'),
+  coldRange: optional(choice('pass', 'verify'), 'A range of a blob that is not stored', 'pass'),
   timeouts: optional(timeouts, ''),
   manifestWithin: optional(duration(), "To a manifest's first byte, with nothing stored", '10s'),
   blobWithin: optional(duration(), "To a blob's first byte, with nothing stored", '60s'),
@@ -94,8 +94,13 @@ export const upstreamSchema = mapping({
   tls: optional(tls, ''),
   proxy: optional(proxyUrl(), 'HTTP(S) proxy to reach it through; the environment is not read'),
   ownVoice: optional(list(text()), 'Text that marks an error body as its own', "the source's"),
-}).refine((upstream) => upstream.source !== undefined || (upstream.url !== undefined && upstream.key !== undefined), {
-  error: 'expected a `source`, or a `key` and a `url`',
-});
+})
+  .refine((upstream) => upstream.source !== undefined || (upstream.url !== undefined && upstream.key !== undefined), {
+    error: 'expected a `source`, or a `key` and a `url`',
+  })
+  .refine(({ source, url }) => source === undefined || !needsUrl(source) || url !== undefined, {
+    path: ['url'],
+    error: 'expected its URL, which this `source` does not know',
+  });
 
 export type UpstreamConfig = z.output<typeof upstreamSchema>;

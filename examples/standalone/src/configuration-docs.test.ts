@@ -9,6 +9,7 @@ import { configTable, listConfigKeys } from './config-keys.ts';
 import { configSchema } from './config-schema.ts';
 import { usage } from './flags.ts';
 import { loadConfig, parseConfig } from './load-config.ts';
+import { fromPreset, needsUrl, presetNames } from './presets.ts';
 
 const read = (path: string) => readFileSync(new URL(`../../../${path}`, import.meta.url), 'utf8');
 const page = read('docs/configuration.md');
@@ -22,6 +23,14 @@ describe('docs/configuration.md', () => {
 
   test('has every flag', () => {
     for (const [flag] of usage.matchAll(/--[a-z-]+/g)) expect(page).toContain(`\`${flag}`);
+  });
+
+  test.each(presetNames)('says what the source %s is', (source) => {
+    const { key, url, hosts } = fromPreset(source, needsUrl(source) ? { url: 'https://any.example' } : {});
+    const [row] = page.split('\n').filter((line) => line.startsWith(`| \`${source}\` `));
+    expect(row).toContain(` | \`${key}\` `);
+    expect(row).toContain(needsUrl(source) ? 'at its `url`' : new URL(url).host);
+    expect(row).toContain(needsUrl(source) ? 'at its `url`' : hosts?.[0]);
   });
 
   test('shows configurations that are right', () => {

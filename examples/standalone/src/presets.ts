@@ -1,22 +1,35 @@
-import type { UpstreamOptions } from '@proxycache/core';
+import {
+  dockerHub,
+  ghcr,
+  gitlab,
+  harbor,
+  kubernetes,
+  type PresetOverrides,
+  quay,
+  registry,
+  type UpstreamOptions,
+} from '@proxycache/core';
 
-type Own = Partial<UpstreamOptions>;
+/** Presets that know where their registry is. */
+const located = { 'docker-hub': dockerHub, ghcr, quay, kubernetes, gitlab };
+/** Presets that have to be told. */
+const unlocated = { harbor, registry };
 
-const preset = (base: UpstreamOptions) => (own: Own) => ({ ...base, ...own });
+/** What `source` can say. */
+export type PresetName = keyof typeof located | keyof typeof unlocated;
 
-export const presets = {
-  'docker-hub': preset({
-    key: 'docker-hub',
-    url: 'https://registry-1.docker.io',
-    hosts: ['docker.io', 'index.docker.io', 'registry-1.docker.io'],
-    library: true,
-    tokenHosts: ['auth.docker.io'],
-    deniedMayMeanAbsent: true,
-  }),
-  ghcr: preset({ key: 'ghcr.io', url: 'https://ghcr.io', hosts: ['ghcr.io'] }),
-  quay: preset({ key: 'quay.io', url: 'https://quay.io', hosts: ['quay.io'] }),
-  kubernetes: preset({ key: 'registry.k8s.io', url: 'https://registry.k8s.io', hosts: ['registry.k8s.io'] }),
-};
+export const presetNames: readonly PresetName[] = [...namesOf(located), ...namesOf(unlocated)];
 
-export type PresetName = keyof typeof presets;
-export const presetNames = Object.keys(presets) as PresetName[];
+function namesOf<Name extends string>(presets: Record<Name, unknown>): readonly Name[] {
+  return Object.keys(presets) as Name[];
+}
+
+/** Whether a preset's `url` has to be given. */
+export const needsUrl = (name: PresetName): name is keyof typeof unlocated => name in unlocated;
+
+/** A preset's options, with what the configuration says in their place. */
+export function fromPreset(name: PresetName, overrides: PresetOverrides): UpstreamOptions {
+  if (!needsUrl(name)) return located[name](overrides);
+  const { url = '', ...others } = overrides;
+  return unlocated[name](url, others);
+}
