@@ -111,6 +111,20 @@ describe('a failure', () => {
     await expect(fetchTag()).rejects.toMatchObject({ code });
   });
 
+  it('is a refusal that does not come to its end by the deadline', async () => {
+    registry.serve('/v2/library/alpine/manifests/3', () => ({
+      status: 404,
+      headers: { 'content-type': 'application/json', 'content-length': '100' },
+      body: '{',
+    }));
+    const reference = { kind: 'tag', tag: '3' } as const;
+    const asked = upstream.fetchManifest({ ...query, reference, deadlineAt: clock.monotonic() + 2_000 });
+    const refused = expect(asked).rejects.toMatchObject({ code: 'timeout' });
+    await expect.poll(() => events.length).toBe(1);
+    await clock.advance(2_000);
+    await refused;
+  });
+
   it('shows what the upstream said only without secrets', async () => {
     registry.on({ path: manifests }, ociError(403, 'DENIED', 'see https://x.example/?token=s3cr3t\r\nX: y'));
     const reply = await fetchTag();

@@ -2,6 +2,7 @@ import { essenceOf } from '../oci/media-type.ts';
 import { bytesOf } from '../runtime/bytes.ts';
 import type { Clock } from '../runtime/clock.ts';
 import type { Authenticator } from './authenticate.ts';
+import { bytesByDeadline } from './by-deadline.ts';
 import type { UpstreamEvent } from './events.ts';
 import { type ExchangeResponse, headerOf } from './exchange.ts';
 import { letGo } from './let-go.ts';
@@ -100,7 +101,11 @@ export function createAsk({ key, url: root }: UpstreamSettings, parts: AskParts)
     }
     const { response } = arrived;
     refuseFailures(question, response, limitKind);
-    return { ...response, fromOwnOrigin: transport.isOwn(arrived.url), url: arrived.url };
+    const late = () =>
+      new UpstreamError('timeout', `${key} did not end its refusal of ${question.subject} in time`, { upstream: key });
+    // Why something is refused is read before it can be said that it is.
+    const body = response.status < 300 ? response.body : bytesByDeadline(response.body, question, { clock, late });
+    return { ...response, body, fromOwnOrigin: transport.isOwn(arrived.url), url: arrived.url };
   };
 }
 

@@ -1,3 +1,4 @@
+import type { Bytes } from '../runtime/bytes.ts';
 import type { Clock } from '../runtime/clock.ts';
 import { abortable } from '../runtime/collapse.ts';
 
@@ -5,6 +6,28 @@ import { abortable } from '../runtime/collapse.ts';
 export interface Deadline {
   deadlineAt: number;
   signal: AbortSignal;
+}
+
+/** A body whose every chunk must be here by the deadline. For short ones, which are read before anything is answered. */
+export function bytesByDeadline(bytes: Bytes, deadline: Deadline, parts: { clock: Clock; late: () => Error }): Bytes {
+  const iterator = bytes[Symbol.asyncIterator]();
+  const close = async () => {
+    await iterator.return?.();
+    return { done: true as const, value: undefined };
+  };
+  return {
+    [Symbol.asyncIterator]: () => ({
+      async next() {
+        try {
+          return await byDeadline(deadline, parts, () => iterator.next());
+        } catch (error) {
+          await close();
+          throw error;
+        }
+      },
+      return: close,
+    }),
+  };
 }
 
 /** The work's outcome, or `late`'s error at the deadline, or the signal's reason; the work's signal fires then, too. */

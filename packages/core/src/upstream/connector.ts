@@ -23,6 +23,8 @@ export interface ConnectorOptions {
   lookup: Lookup;
   /** Checked on every connection made. None: the host is the upstream's own. */
   rule?: () => AddressRule;
+  /** TLS sessions to take up again, by host and port: a handshake less on both sides. */
+  sessions: { get(host: string): Buffer | undefined; set(host: string, session: Buffer): unknown };
   /** Told the address of each connection made. */
   connected?: (address: string) => void;
 }
@@ -44,12 +46,13 @@ export class AddressRefused extends Error {
 /** Makes a connector. Undici's own would check no address and could not be cancelled. */
 export function createConnector(options: ConnectorOptions): Connector {
   let connecting: Socket | undefined;
-  let session: Buffer | undefined;
 
   function open({ protocol, hostname, port }: buildConnector.Options): Socket {
     const host = { host: hostname, noDelay: true, keepAlive: true, keepAliveInitialDelay: 60_000 };
     const to = { ...host, lookup: checkedLookup(options.rule?.(), options.lookup, hostOf(hostname, port)) };
     if (protocol !== 'https:') return connectTcp({ ...to, port: Number(port) || 80 });
+    const name = hostOf(hostname, port);
+    const session = options.sessions.get(name);
     const socket = connectTls({
       ...to,
       port: Number(port) || 443,
@@ -60,7 +63,7 @@ export function createConnector(options: ConnectorOptions): Connector {
       ...(session && { session }),
     });
     return socket.on('session', (ticket: Buffer) => {
-      session = ticket;
+      options.sessions.set(name, ticket);
     });
   }
 

@@ -1,5 +1,6 @@
 import { isIP } from 'node:net';
 import * as tls from 'node:tls';
+import { LRUCache } from 'lru-cache';
 import { Client, ProxyAgent } from 'undici';
 import { ProxyCacheError } from '../runtime/errors.ts';
 import { type AddressClass, classifyAddress, createAddressRule } from './address-rule.ts';
@@ -28,6 +29,8 @@ export function createHosts(settings: UpstreamSettings, parts: { lookup: Lookup;
   const tokenHosts = new Set(settings.tokenHosts.map((host) => host.toLowerCase().replace(/:443$/, '')));
   const paired: HostTls = { context: contextOf(settings.tls), insecure: settings.tls?.insecure ?? false };
   const foreign: HostTls = { context: tls.createSecureContext(), insecure: false };
+  const pairedSessions = new LRUCache<string, Buffer>({ max: 100 });
+  const foreignSessions = new LRUCache<string, Buffer>({ max: 100 });
   // Until it was reached, an upstream counts as public, unless its own URL says where it lives.
   let home: AddressClass = literalClass(own) ?? 'public';
 
@@ -42,6 +45,8 @@ export function createHosts(settings: UpstreamSettings, parts: { lookup: Lookup;
   function direct(url: URL): Connection {
     const connector = createConnector({
       tls: isPaired(url) ? paired : foreign,
+      // Apart, because a session carries how its certificate was checked.
+      sessions: isPaired(url) ? pairedSessions : foreignSessions,
       lookup: parts.lookup,
       ...(!isPaired(url) && { rule }),
       ...(isOwn(url) && {

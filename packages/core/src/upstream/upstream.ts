@@ -61,17 +61,24 @@ export interface Referrers {
   manifests: readonly Readonly<Record<string, unknown>>[];
 }
 
-/** One registry that content comes from. Failures throw `UpstreamError`. */
+/** One registry that content comes from. Failures throw `UpstreamError`. A query's signal ends its body, too. */
 export interface Upstream {
   /** HEAD of a tag; GET where HEAD cannot say, and then the bytes are kept. */
   resolve(query: Query & { tag: string }): Promise<Reply<Descriptor & { bytes?: Uint8Array }>>;
   /** HEAD of a manifest by digest: does this repository have it? GET where HEAD cannot say. */
   statManifest(query: Query & { digest: Digest }): Promise<Reply<Descriptor>>;
-  /** GET of a manifest: bounded, and verified against its digest and media type. */
+  /**
+   * GET of a manifest: bounded, and verified against its digest and media type.
+   *
+   * @throws ProxyCacheError `manifest-unsupported` where the image is there in schema version 1 only
+   */
   fetchManifest(query: Query & { reference: TagOrDigest }): Promise<Reply<FetchedManifest>>;
   /** HEAD of a blob. `size` is missing where the upstream does not say. */
   statBlob(query: Query & { digest: Digest }): Promise<Reply<{ size?: number }>>;
-  /** GET of a blob from byte `from` on; the bytes are not verified here. */
+  /**
+   * GET of a blob from byte `from` on; the bytes are not verified here. `start` is 0 where the upstream ignores ranges or
+   * the blob is not that of `ifMatch` any more; where `total` is not above `start`, there is nothing at `from`.
+   */
   fetchBlob(
     query: Query & { digest: Digest; from: number; to?: number; ifMatch?: string },
   ): Promise<Reply<FetchedBlob>>;

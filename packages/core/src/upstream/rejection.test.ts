@@ -1,0 +1,190 @@
+import { inspect } from 'node:util';
+import {
+  type FakeHost,
+  type FakeUpstream,
+  type FakeUpstreamOptions,
+  jsonAnswer,
+  type ManualClock,
+  manualClock,
+  ociError,
+  startFakeHost,
+  startFakeUpstream,
+} from '@proxycache/test-kit';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { upstreamSettings } from '../options.ts';
+import { createUpstream } from './client.ts';
+import type { UpstreamAuth } from './credentials.ts';
+import type { UpstreamEvent } from './events.ts';
+import type { Upstream } from './upstream.ts';
+import type { UpstreamOptions } from './upstream-options.ts';
+
+const signal = new AbortController().signal;
+const query = { repository: 'library/alpine', scope: '-', deadlineAt: Number.POSITIVE_INFINITY, signal };
+const secret = 'correct horse';
+const users = { ann: { password: secret } };
+
+let clock: ManualClock;
+let events: UpstreamEvent[];
+let cleanups: (() => Promise<void>)[];
+
+beforeEach(() => {
+  clock = manualClock();
+  events = [];
+  cleanups = [];
+});
+afterEach(async () => {
+  for (const cleanup of cleanups.reverse()) await cleanup();
+});
+
+async function start(auth: FakeUpstreamOptions['auth'], more: FakeUpstreamOptions = {}): Promise<FakeUpstream> {
+  const registry = await startFakeUpstream({ clock, ...(auth && { auth }), ...more });
+  cleanups.push(registry.stop);
+  registry.addImage('library/alpine', { tag: '3' });
+  registry.addImage('library/busybox', { tag: '1' });
+  return registry;
+}
+
+async function startHost(): Promise<FakeHost> {
+  const host = await startFakeHost({ address: '127.0.0.2' }, () => ociError(404, 'UNKNOWN', 'nothing here'));
+  cleanups.push(host.stop);
+  return host;
+}
+
+function connect(
+  registry: FakeUpstream,
+  auth: UpstreamAuth = 'anonymous',
+  more: Partial<UpstreamOptions> = {},
+): Upstream {
+  const upstream = createUpstream(upstreamSettings({ key: 'hub', url: registry.url, auth, ...more }), {
+    clock,
+    observe: (event) => events.push(event),
+  });
+  cleanups.push(() => upstream.close());
+  return upstream;
+}
+
+const pull = (upstream: Upstream, tag = '3', repository = 'library/alpine') =>
+  upstream.resolve({ ...query, repository, tag });
+const tokenPath = { path: '/token' };
+
+describe('a configured credential', () => {
+  it('that is rejected is told apart, told to the observer, and left alone for 5 s doubling to 5 min', async () => {
+    const registry = await start({ bearer: { users } });
+    const upstream = connect(registry, { username: 'ann', password: 'wrong' });
+    const expected = { code: 'credentials-rejected', status: 401, retryAt: clock.now() + 5_000 };
+    await expect(pull(upstream)).rejects.toMatchObject(expected);
+    expect(events.at(-1)).toEqual({
+      type: 'credentials-rejected',
+      upstream: 'hub',
+      host: registry.host,
+      retryAt: clock.now() + 5_000,
+    });
+    await expect(pull(upstream)).rejects.toMatchObject(expected);
+    expect(registry.tokenCalls()).toBe(1);
+    const waits: number[] = [];
+    for (let rejection = 1; rejection < 10; rejection++) {
+      const error = await pull(upstream).catch((thrown: { retryAt: number }) => thrown);
+      waits.push((error as { retryAt: number }).retryAt - clock.now());
+      await clock.advance(waits.at(-1)!);
+      await pull(upstream).catch(() => undefined);
+    }
+    expect(waits).toEqual([5, 10, 20, 40, 80, 160, 300, 300, 300].map((s) => s * 1_000));
+    expect(events.filter(({ type }) => type === 'credentials-rejected')).toHaveLength(10);
+  });
+
+  it('that is rejected shows neither name nor password in error and events', async () => {
+    const registry = await start({ bearer: { users } });
+    const error = await pull(connect(registry, { username: 'ann', password: 'wr0ng' })).catch((e: unknown) => e);
+    expect(inspect([error, events], { depth: 10 })).not.toMatch(/wr0ng|YW5u/);
+  });
+
+  it('goes to a token host that is paired with the upstream', async () => {
+    const host = await startHost();
+    const registry = await start({ bearer: { users, public: [], at: host } });
+    const upstream = connect(registry, { username: 'ann', password: secret }, { tokenHosts: [host.host] });
+    expect(await pull(upstream)).toMatchObject({ kind: 'found' });
+    expect(host.requests[0]!.headers.authorization).toMatch(/^Basic /);
+  });
+
+  it('does not go to any other token host, which is asked anonymously', async () => {
+    const host = await startHost();
+    const registry = await start({ bearer: { users, at: host } });
+    expect(await pull(connect(registry, { username: 'ann', password: secret }))).toMatchObject({ kind: 'found' });
+    expect(host.requests[0]!.headers).not.toHaveProperty('authorization');
+    registry.change({ auth: { bearer: { users, public: [], at: host } } });
+    host.on(tokenPath, jsonAnswer(401, { details: 'who?' }));
+    const denied = await pull(connect(registry, { username: 'ann', password: secret }));
+    expect(denied).toMatchObject({ kind: 'denied', message: expect.stringContaining('tokenHosts') });
+  });
+
+  it('is sent as Basic where that is asked for, and without being asked once that is known', async () => {
+    const registry = await start({ basic: { username: 'ann', password: secret } });
+    const upstream = connect(registry, { username: 'ann', password: secret });
+    await pull(upstream);
+    expect(await pull(upstream)).toMatchObject({ kind: 'found' });
+    expect(registry.requests.map(({ status }) => status)).toEqual([401, 200, 200]);
+  });
+
+  it('that Basic rejects is rejected, without a second try', async () => {
+    const registry = await start({ basic: { username: 'ann', password: secret } });
+    const upstream = connect(registry, { username: 'ann', password: 'wrong' });
+    await expect(pull(upstream)).rejects.toMatchObject({ code: 'credentials-rejected' });
+    await expect(pull(upstream)).rejects.toMatchObject({ code: 'credentials-rejected' });
+    expect(registry.requests).toHaveLength(2);
+  });
+
+  it('in the form of a token is sent as it is, at once', async () => {
+    const registry = await start('none');
+    expect(await pull(connect(registry, { token: 'abc' }))).toMatchObject({ kind: 'found' });
+    expect(registry.requests.map(({ headers }) => headers.authorization)).toEqual(['Bearer abc']);
+  });
+
+  it('of a provider is asked for again, once, when the one before was refused', async () => {
+    const registry = await start({ basic: { username: 'AWS', password: 'two' } }, { personality: 'ecr' });
+    const refusals: boolean[] = [];
+    const upstream = connect(registry, async ({ refused, upstream: key }) => {
+      expect(key).toBe('hub');
+      refusals.push(refused);
+      return { username: 'AWS', password: refused ? 'two' : 'one' };
+    });
+    expect(await pull(upstream)).toMatchObject({ kind: 'found' });
+    expect(await pull(upstream)).toMatchObject({ kind: 'found' });
+    expect(refusals).toEqual([false, true]);
+    expect(registry.requests.map(({ status }) => status)).toEqual([401, 403, 200, 200]);
+  });
+
+  it('of a provider that has no other one is not tried a second time', async () => {
+    const registry = await start({ bearer: { users } });
+    const upstream = connect(registry, async () => ({ username: 'ann', password: 'wrong' }));
+    await expect(pull(upstream)).rejects.toMatchObject({ code: 'credentials-rejected' });
+    expect(registry.tokenCalls()).toBe(1);
+  });
+
+  it('that changed voids the tokens had by the one before', async () => {
+    const registry = await start({ bearer: { users: { ...users, bob: { password: 'b' } }, expiresIn: 86_400 } });
+    let name = 'ann';
+    const passwords: Record<string, string> = { ann: secret, bob: 'b' };
+    const upstream = connect(registry, async () => ({ username: name, password: passwords[name]! }));
+    await pull(upstream);
+    name = 'bob';
+    await clock.advance(6 * 60_000);
+    await pull(upstream);
+    name = 'ann';
+    await clock.advance(6 * 60_000);
+    await pull(upstream);
+    expect(registry.tokenCalls()).toBe(3);
+  });
+
+  it('that cannot be had fails, and is not asked for again at once', async () => {
+    const registry = await start({ bearer: { users } });
+    let calls = 0;
+    const upstream = connect(registry, async () => {
+      calls++;
+      throw new Error('vault sealed');
+    });
+    await expect(pull(upstream)).rejects.toMatchObject({ code: 'token-failed' });
+    await expect(pull(upstream)).rejects.toMatchObject({ code: 'token-failed' });
+    expect(calls).toBe(1);
+    expect(registry.requests).toHaveLength(0);
+  });
+});

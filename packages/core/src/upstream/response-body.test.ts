@@ -1,0 +1,75 @@
+import { manualClock } from '@proxycache/test-kit';
+import { describe, expect, it } from 'vitest';
+import { discard } from '../runtime/bytes.ts';
+import { createResponseBody, type ResponseBody } from './response-body.ts';
+
+const chunk = (size: number) => new Uint8Array(size);
+
+function make(): { body: ResponseBody; calls: string[]; clock: ReturnType<typeof manualClock> } {
+  const calls: string[] = [];
+  const clock = manualClock();
+  const source = {
+    pause: () => calls.push('pause'),
+    resume: () => calls.push('resume'),
+    abandon: () => calls.push('abandon'),
+  };
+  const body = createResponseBody(source, { clock, ms: 1_000, error: () => new Error('idle') });
+  return { body, calls, clock };
+}
+
+describe('a response body', () => {
+  it('pauses its source at 256 KiB and resumes it when 64 KiB are left', async () => {
+    const { body, calls } = make();
+    const iterator = body.bytes[Symbol.asyncIterator]();
+    for (let pushed = 0; pushed < 8; pushed++) body.push(chunk(32 * 1024));
+    expect(calls).toEqual(['pause']);
+    for (let read = 0; read < 5; read++) await iterator.next();
+    expect(calls).toEqual(['pause']);
+    await iterator.next();
+    expect(calls).toEqual(['pause', 'resume']);
+  });
+
+  it('gives what came before its end and before an error', async () => {
+    const { body } = make();
+    const iterator = body.bytes[Symbol.asyncIterator]();
+    body.push(chunk(1));
+    body.fail(new Error('broken'));
+    expect(await iterator.next()).toMatchObject({ done: false });
+    await expect(iterator.next()).rejects.toThrow('broken');
+    expect(await iterator.next()).toEqual({ done: true, value: undefined });
+  });
+
+  it('closes its source when it is returned from, also before it was read, and only once', async () => {
+    const { body, calls } = make();
+    await discard(body.bytes);
+    await discard(body.bytes);
+    expect(calls).toEqual(['abandon']);
+    body.push(chunk(1));
+    body.end();
+    expect(await body.bytes[Symbol.asyncIterator]().next()).toEqual({ done: true, value: undefined });
+  });
+
+  it('leaves its source alone when it is returned from after its end', async () => {
+    const { body, calls } = make();
+    body.push(chunk(1));
+    body.end();
+    await discard(body.bytes);
+    expect(calls).toEqual([]);
+  });
+
+  it('ends a reader that waits while it is returned from', async () => {
+    const { body } = make();
+    const waiting = body.bytes[Symbol.asyncIterator]().next();
+    await discard(body.bytes);
+    expect(await waiting).toEqual({ done: true, value: undefined });
+  });
+
+  it('fails a reader that waits too long, and closes its source', async () => {
+    const { body, calls, clock } = make();
+    const waiting = expect(body.bytes[Symbol.asyncIterator]().next()).rejects.toThrow('idle');
+    await clock.advance(1_000);
+    await waiting;
+    expect(calls).toEqual(['abandon']);
+    expect(clock.pending()).toBe(0);
+  });
+});

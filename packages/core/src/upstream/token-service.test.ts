@@ -1,0 +1,132 @@
+import { inspect } from 'node:util';
+import {
+  type FakeUpstream,
+  type FakeUpstreamOptions,
+  gate,
+  jsonAnswer,
+  type ManualClock,
+  manualClock,
+  startFakeUpstream,
+} from '@proxycache/test-kit';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { upstreamSettings } from '../options.ts';
+import { createUpstream } from './client.ts';
+import type { UpstreamAuth } from './credentials.ts';
+import type { UpstreamEvent } from './events.ts';
+import type { Upstream } from './upstream.ts';
+import type { UpstreamOptions } from './upstream-options.ts';
+
+const signal = new AbortController().signal;
+const query = { repository: 'library/alpine', scope: '-', deadlineAt: Number.POSITIVE_INFINITY, signal };
+const secret = 'correct horse';
+const users = { ann: { password: secret } };
+
+let clock: ManualClock;
+let events: UpstreamEvent[];
+let cleanups: (() => Promise<void>)[];
+
+beforeEach(() => {
+  clock = manualClock();
+  events = [];
+  cleanups = [];
+});
+afterEach(async () => {
+  for (const cleanup of cleanups.reverse()) await cleanup();
+});
+
+async function start(auth: FakeUpstreamOptions['auth'], more: FakeUpstreamOptions = {}): Promise<FakeUpstream> {
+  const registry = await startFakeUpstream({ clock, ...(auth && { auth }), ...more });
+  cleanups.push(registry.stop);
+  registry.addImage('library/alpine', { tag: '3' });
+  registry.addImage('library/busybox', { tag: '1' });
+  return registry;
+}
+
+function connect(
+  registry: FakeUpstream,
+  auth: UpstreamAuth = 'anonymous',
+  more: Partial<UpstreamOptions> = {},
+): Upstream {
+  const upstream = createUpstream(upstreamSettings({ key: 'hub', url: registry.url, auth, ...more }), {
+    clock,
+    observe: (event) => events.push(event),
+  });
+  cleanups.push(() => upstream.close());
+  return upstream;
+}
+
+const pull = (upstream: Upstream, tag = '3', repository = 'library/alpine') =>
+  upstream.resolve({ ...query, repository, tag });
+const tokenPath = { path: '/token' };
+
+describe('a token service that gives none', () => {
+  it('is a denial where it says 403 in its own voice to an anonymous caller, as ghcr does', async () => {
+    const registry = await start({ bearer: {} }, { personality: 'ghcr' });
+    expect(await pull(connect(registry), '3', 'gone/image')).toMatchObject({ kind: 'denied', status: 403 });
+  });
+
+  it.each([401, 403, 404])('is a denial where it says %i in its own voice to an anonymous caller', async (status) => {
+    const registry = await start({ bearer: {} });
+    registry.on(tokenPath, jsonAnswer(status, { details: 'no' }));
+    expect(await pull(connect(registry))).toMatchObject({ kind: 'denied', status });
+  });
+
+  it.each([403, 404])('is a denial where it says %i to an identity it accepts', async (status) => {
+    const registry = await start({ bearer: { users } });
+    registry.on(tokenPath, jsonAnswer(status, { details: 'no' }));
+    const upstream = connect(registry, { username: 'ann', password: secret });
+    expect(await pull(upstream)).toMatchObject({ kind: 'denied', status });
+  });
+
+  it.each([
+    ['5xx', { status: 503 }, 'token-failed'],
+    ['a web page', { status: 403, headers: { 'content-type': 'text/html' }, body: '<html>' }, 'token-failed'],
+    ['a 404 of somebody else', { status: 404, body: 'no such page' }, 'token-failed'],
+    ['no JSON', { status: 200, body: 'token=x' }, 'token-failed'],
+    ['JSON without a token', { status: 200, body: '{}' }, 'token-failed'],
+    ['a token that would break out of its header', { status: 200, body: '{"token":"a\\r\\nX: y"}' }, 'token-failed'],
+    ['429', { status: 429 }, 'rate-limited'],
+    ['no answer', { drop: 'rst' }, 'unreachable'],
+  ] as const)('fails on %s', async (_what, fault, code) => {
+    const registry = await start({ bearer: {} });
+    registry.on(tokenPath, fault);
+    await expect(pull(connect(registry))).rejects.toMatchObject({ code });
+  });
+
+  it('keeps a token that came in broken JSON out of the error', async () => {
+    const registry = await start({ bearer: {} });
+    registry.on(tokenPath, { status: 200, body: '{"token":"s3cr3t' });
+    const error = await pull(connect(registry)).catch((thrown: unknown) => thrown);
+    expect(inspect(error, { depth: 10 })).not.toContain('s3cr3t');
+  });
+
+  it('is left alone for a while after a 429', async () => {
+    const registry = await start({ bearer: {} });
+    registry.on({ ...tokenPath, times: 1 }, { status: 429, headers: { 'retry-after': '7' } });
+    const upstream = connect(registry);
+    await expect(pull(upstream)).rejects.toMatchObject({ code: 'rate-limited', retryAt: clock.now() + 7_000 });
+    await expect(pull(upstream)).rejects.toMatchObject({ code: 'rate-limited' });
+    expect(registry.tokenCalls()).toBe(1);
+    await clock.advance(7_000);
+    expect(await pull(upstream)).toMatchObject({ kind: 'found' });
+  });
+
+  it('is not waited for longer than the request may take, nor when the request is given up', async () => {
+    const registry = await start({ bearer: {} });
+    const held = gate();
+    registry.on(tokenPath, { gate: held });
+    const upstream = connect(registry);
+    const late = upstream.resolve({ ...query, tag: '3', deadlineAt: clock.monotonic() + 2_000 });
+    await held.reached;
+    const abort = new AbortController();
+    const given = upstream.resolve({ ...query, tag: '3', signal: abort.signal });
+    const outcomes = Promise.allSettled([late, given]);
+    abort.abort(new Error('the client left'));
+    await expect(given).rejects.toThrow('the client left');
+    await clock.advance(2_000);
+    await expect(late).rejects.toMatchObject({ code: 'timeout' });
+    await outcomes;
+    // Nobody waits any more, so the token request itself is given up.
+    await expect.poll(() => registry.requests.find(({ path }) => path === '/token')?.aborted).toBe(true);
+  });
+});
