@@ -18,7 +18,7 @@ export interface UpstreamOptions {
   key: string;
   /** Its base URL, `https://registry-1.docker.io`. Paths are kept: `https://host/prefix` is asked at `/prefix/v2/`. */
   url: string;
-  /** Source hosts it answers for, as in `?ns=docker.io` or the Host header. Default: none but its key. */
+  /** Source hosts it answers for, as in `?ns=docker.io` or the Host header. Default: none. */
   hosts?: readonly string[];
   /** Whether one-component names mean `library/<name>`, as at Docker Hub. Default false. */
   library?: boolean;
