@@ -1,5 +1,3 @@
-import { essenceOf } from '../oci/media-type.ts';
-import { headerOf } from './exchange.ts';
 import { letGo } from './let-go.ts';
 import { hear, isHtml } from './own-voice.ts';
 import type { Answer } from './question.ts';
@@ -67,7 +65,6 @@ export function interpretHeadRefusal(answer: Answer, { key, subject }: RefusalCo
       status,
     });
   }
-  // A 401 is what it says; other refusals are the registry's where their headers are those of its error body.
-  if (status !== 401 && essenceOf(headerOf(headers, 'content-type')) !== 'application/json') return undefined;
-  return { kind: 'denied', status, message: `answered ${status}` };
+  // A 401 is what it says. Of other refusals only the body tells whose they are: gateways speak JSON, too.
+  return status === 401 ? { kind: 'denied', status, message: 'answered 401' } : undefined;
 }
