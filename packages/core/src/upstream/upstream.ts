@@ -39,7 +39,10 @@ export interface FetchedManifest {
   bytes: Uint8Array;
 }
 
-/** A blob on its way, from byte `start` on. Whoever got it reads `body` or returns from it. */
+/**
+ * A blob on its way, from byte `start` on. Whoever got it reads `body` or returns from it. Beyond what {@link Bytes} asks,
+ * its chunks are the reader's to keep: a transfer shares them with all who follow it.
+ */
 export interface FetchedBlob {
   start: number;
   /** Size of the whole blob, where the upstream says it. */
