@@ -41,6 +41,7 @@ export interface CacheUnderTest {
 /** Starts a cache; everything ends with the test. */
 export async function startCache(
   options: Omit<ProxyCacheOptions, 'storage'> & Partial<Pick<ProxyCacheOptions, 'storage'>>,
+  mount: { basePath?: string } = {},
 ): Promise<CacheUnderTest> {
   const directory = mkdtempSync(join(tmpdir(), 'proxycache-test-'));
   const clock = manualClock();
@@ -54,7 +55,7 @@ export async function startCache(
       ...changes,
     });
   let cache = create();
-  const server = createServer((req, res) => createNodeHandler(cache)(req, res));
+  const server = createServer((req, res) => createNodeHandler(cache, mount)(req, res));
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
   onTestFinished(async () => {

@@ -164,7 +164,7 @@ describe('parseRoute', () => {
     expect(parse('/v2/?nsx=1&xns=2')).toMatchObject({ ns: undefined });
   });
 
-  it.each(['ns=a&ns=b', 'ns=a&ns=a', 'ns', 'ns=', 'ns=%zz', 'ns=a&%6Es=b'])(
+  it.each(['ns=a&ns=b', 'ns=a&ns=a', 'ns', 'ns=', 'ns=%zz', 'ns=a&%6Es=b', 'ns=%E2%84%AA', 'ns=a%0d%0ab', 'ns=%20a'])(
     'marks ?%s as a source host nobody has',
     (query) => {
       expect(parse(`/v2/?${query}`)).toMatchObject({ ns: '' });

@@ -18,7 +18,7 @@ export type Endpoint =
 
 /** Where a request says its content comes from. The resolver decides what it counts for. */
 export interface RouteSource {
-  /** The source host of `?ns=`; `''` where it was given but cannot be relied on (empty, repeated, badly encoded). */
+  /** The source host of `?ns=`; `''` where it was given but cannot be relied on (empty, repeated, not ASCII). */
   ns: string | undefined;
   /** The `Host` header. Good for routing by an allow-list, for nothing else. */
   host: string | undefined;
@@ -116,7 +116,16 @@ function sourceHost(query: string): string | undefined {
   if (query === '') return undefined;
   const ns = queryValue(query, 'ns');
   if (ns.kind === 'none') return undefined;
-  return ns.kind === 'one' ? ns.value : '';
+  // RFC 3986 3.2.2: a host is ASCII. Case folding would make hosts of look-alikes, which no header can echo.
+  return ns.kind === 'one' && isVisibleAscii(ns.value) ? ns.value : '';
+}
+
+function isVisibleAscii(text: string): boolean {
+  for (let i = 0; i < text.length; i++) {
+    const code = text.charCodeAt(i);
+    if (code < 0x21 || code > 0x7e) return false;
+  }
+  return true;
 }
 
 // OCI distribution-spec, listing referrers: a client filters for itself what the answer does not say was filtered. So a
