@@ -5,6 +5,8 @@ import { defaultConfig, loadConfig } from './load-config.ts';
 import { createLog, logEvents } from './log.ts';
 import { startServer } from './server.ts';
 
+const echoMs = 500;
+
 async function main(): Promise<void> {
   const flags = parseFlags(process.argv.slice(2));
   if (flags.help) {
@@ -26,11 +28,14 @@ async function main(): Promise<void> {
   const server = await startServer({ cache, ...loaded, logger });
   process.stdout.write(`proxycache listening on ${server.url}\n`);
 
-  let stopping = false;
+  let stoppingSince: number | undefined;
   const stop = (signal: NodeJS.Signals) => {
-    // Who asks twice does not want to wait.
-    if (stopping) process.exit(1);
-    stopping = true;
+    if (stoppingSince !== undefined) {
+      // Who asks again does not want to wait. At once it is an echo: npm hands on what the terminal sent to both.
+      if (performance.now() - stoppingSince > echoMs) process.exit(1);
+      return;
+    }
+    stoppingSince = performance.now();
     logger.info(
       { signal, withinMs: loaded.config.limits.shutdownWithin },
       'stopping: no new requests, what runs may end',
