@@ -14,6 +14,7 @@ import { openSpool } from './ingest/spool.ts';
 import type { Descriptor } from './oci/descriptor.ts';
 import { parseReference } from './oci/reference.ts';
 import { defaults, type ProxyCacheOptions, upstreamSettings } from './options.ts';
+import { createHasImage } from './pull/has-image.ts';
 import { createListReferrers } from './pull/list-referrers.ts';
 import { createListRepositories } from './pull/list-repositories.ts';
 import { createListTags } from './pull/list-tags.ts';
@@ -36,11 +37,11 @@ export interface ProxyCache {
   /** The same for web requests: Hono, Next, Bun, tests. 404 for what is not ours. */
   fetch(request: Request): Promise<Response>;
   /**
-   * Whether an image such as `docker-hub/library/alpine:3` can be pulled whole from here, without the upstream; of an
-   * index, any one of its platforms. @throws ProxyCacheError for a reference that is none
+   * Whether an image such as `docker-hub/library/alpine:3` would be pulled whole from here if its upstream failed now; of
+   * an index, any one of its platforms. @throws ProxyCacheError for a reference that is none, `name-unknown`, `closed`
    */
   has(reference: string): Promise<boolean>;
-  /** What a reference means now, by the rules of a pull. @throws ProxyCacheError, UpstreamError */
+  /** What a reference means now, by the rules of a pull (a HEAD's). @throws ProxyCacheError, UpstreamError */
   resolve(reference: string): Promise<Descriptor>;
   /** Ends: later requests get 503; transfers may end for `graceMs` (default 10 s), then they are cut off. */
   close(options?: { graceMs?: number }): Promise<void>;
@@ -108,6 +109,7 @@ export function createProxyCache(options: ProxyCacheOptions): ProxyCache {
 
   const pullTag = createPullTag(parts);
   const pullDigest = createPullDigest(parts, pullTag.recentTagOf);
+  const hasImage = createHasImage(parts);
   const listsRepositories = options.catalog ?? defaults.catalog;
   let closing: Promise<void> | undefined;
   const handle = bounded(
@@ -135,6 +137,7 @@ export function createProxyCache(options: ProxyCacheOptions): ProxyCache {
     target: Target;
     reference: ReturnType<typeof parseReference>['reference'];
   } {
+    if (closing !== undefined) throw new ProxyCacheError('closed', 'the cache is closed');
     const { name, reference } = parseReference(text);
     const located = locate({ name, ns: undefined, host: undefined });
     if (!located) throw new ProxyCacheError('name-unknown', `${name} names no upstream; expected <key>/<name>`);
@@ -156,14 +159,7 @@ export function createProxyCache(options: ProxyCacheOptions): ProxyCache {
     fetch: (request) => answerFetch(request, handle),
     async has(text) {
       const { target, reference } = locateReference(text);
-      const { signal } = new AbortController();
-      if (reference.kind === 'digest') {
-        const link = await parts.links.find(target.place, 'manifest', reference.digest, signal);
-        return link !== undefined && parts.manifests.isComplete(reference.digest, signal);
-      }
-      const record = await parts.tags.get(target.place, reference.tag, signal);
-      const held = record?.stored && !record.absent && !record.denied ? record.value : undefined;
-      return held !== undefined && parts.manifests.isComplete(held.digest, signal);
+      return hasImage({ target, reference, signal: new AbortController().signal });
     },
     async resolve(text) {
       const { target, reference } = locateReference(text);

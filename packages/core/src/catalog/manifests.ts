@@ -13,8 +13,6 @@ export interface Manifests {
   load(digest: Digest, signal: AbortSignal): Promise<Uint8Array | undefined>;
   /** Keeps verified bytes. Here at once; in the store when the promise resolves. Never rejects. */
   store(digest: Digest, bytes: Uint8Array): Promise<void>;
-  /** Whether an image can be pulled whole from here: for an index, any one of its platforms. */
-  isComplete(digest: Digest, signal: AbortSignal): Promise<boolean>;
   /** The size of a blob, where a manifest that passed through here lately tells it. */
   sizeOf(blob: Digest): number | undefined;
 }
@@ -86,26 +84,6 @@ export function createManifests({ blobs, maxBytes, observe }: ManifestsParts): M
     }
   }
 
-  async function hasBlob(digest: Digest, signal: AbortSignal): Promise<boolean> {
-    const blob = await blobs.open(digest, { signal });
-    await blob?.close();
-    return blob !== undefined;
-  }
-
-  async function isComplete(digest: Digest, signal: AbortSignal): Promise<boolean> {
-    const bytes = await load(digest, signal);
-    const manifest = bytes && parsed(bytes);
-    if (!manifest) return false;
-    if (manifest.kind === 'index' && manifest.children.length > 0) {
-      for (const child of manifest.children) if (await isComplete(child.digest, signal)) return true;
-      return false;
-    }
-    for (const blob of manifest.blobs) {
-      if (!blob.foreign && !(await hasBlob(blob.digest, signal))) return false;
-    }
-    return true;
-  }
-
   return {
     load,
     async store(digest, bytes) {
@@ -114,15 +92,6 @@ export function createManifests({ blobs, maxBytes, observe }: ManifestsParts): M
         await blobs.put({ digest, bytes, signal: new AbortController().signal });
       } catch (error) {
         failed('put', digest, error);
-      }
-    },
-    async isComplete(digest, signal) {
-      try {
-        return await isComplete(digest, signal);
-      } catch (error) {
-        signal.throwIfAborted();
-        failed('open', digest, error);
-        return false;
       }
     },
     sizeOf: (blob) => sizes.get(blob),

@@ -16,8 +16,8 @@ export interface TagRecords {
     tag: string,
     change: (record: TagRecord | undefined) => TagRecord | undefined,
   ) => Promise<void>;
-  /** The tags of a repository whose image is stored and not absent, in order. */
-  stored(place: Place, signal: AbortSignal): Promise<string[]>;
+  /** The tags of a repository that there are records of, in order. Not on a pull's path. */
+  list(place: Place, signal: AbortSignal): Promise<string[]>;
   settled(): Promise<void>;
 }
 
@@ -30,13 +30,12 @@ export function createTagRecords(parts: RecordsParts, most: number): TagRecords 
   return {
     get: (place, tag, signal) => records.get(tagKey(place, tag), signal),
     update: (place, tag, change) => records.update(tagKey(place, tag), change),
-    async stored(place, signal) {
+    async list(place, signal) {
       const tags: string[] = [];
       const prefix = prefixOf('tag', place.upstream, place.scope, place.repository);
       for await (const key of listAll(parts.metadata, prefix, signal)) {
-        const record = await records.get(key, signal);
         const tag = textOf(key.slice(prefix.length));
-        if (tag !== undefined && record?.stored && !record.absent) tags.push(tag);
+        if (tag !== undefined) tags.push(tag);
       }
       return tags;
     },

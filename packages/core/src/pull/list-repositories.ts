@@ -1,3 +1,5 @@
+import type { KnownRepository } from '../catalog/repositories.ts';
+import { ProxyCacheError } from '../runtime/errors.ts';
 import type { PageQuery } from '../upstream/upstream.ts';
 import type { CatalogAnswer } from './answer.ts';
 import type { PullParts } from './pull-parts.ts';
@@ -9,11 +11,20 @@ const pageSize = 100;
 
 /** @param keys of the upstreams that are served now */
 export function createListRepositories(parts: PullParts, keys: readonly string[]): ListRepositories {
+  async function list(key: string, signal: AbortSignal): Promise<KnownRepository[]> {
+    try {
+      return await parts.repositories.list(key, signal);
+    } catch (cause) {
+      signal.throwIfAborted();
+      throw new ProxyCacheError('storage-failed', `the repositories of ${key} cannot be listed`, { cause });
+    }
+  }
+
   return async ({ n = pageSize, last, cursor }, signal) => {
     const after = cursor ?? last;
     const names: string[] = [];
     for (const key of keys) {
-      const known = await parts.repositories.list(key, signal);
+      const known = await list(key, signal);
       names.push(...known.map(({ repository }) => `${key}/${repository}`));
     }
     const rest = names.sort().filter((name) => after === undefined || name > after);

@@ -5,6 +5,7 @@ import { isUpstreamError } from '../upstream/upstream-error.ts';
 import type { TagsAnswer } from './answer.ts';
 import type { PullParts } from './pull-parts.ts';
 import { refusedReply } from './refusal.ts';
+import { storedTag } from './stored-tag.ts';
 import { queryOf, type Target, targetKey } from './target.ts';
 
 /** A request for a page of a repository's tags. `page.cursor` is one that an answer's `next` gave. */
@@ -58,16 +59,45 @@ export function createListTags(parts: PullParts): ListTags {
     }
   };
 
-  async function storedTags({ target, signal }: TagsPull, page: PageQuery, error: unknown): Promise<TagsAnswer> {
-    const all = await parts.tags.stored(target.place, signal).catch(() => []);
-    if (all.length === 0) throw error;
-    const { last } = page;
+  /** Of these tags those that would be served now, at most `most`. */
+  async function served(request: TagsPull, tags: readonly string[], most: number): Promise<string[]> {
+    const found: string[] = [];
+    for (const tag of tags) {
+      if (found.length === most) break;
+      if (await storedTag(parts, { ...request, tag })) found.push(tag);
+    }
+    return found;
+  }
+
+  async function known({ target, signal }: TagsPull): Promise<readonly string[]> {
+    try {
+      return await parts.tags.list(target.place, signal);
+    } catch (error) {
+      signal.throwIfAborted();
+      const { upstream, repository } = target.place;
+      const message = error instanceof Error ? error.message : String(error);
+      parts.observe({
+        type: 'store-failed',
+        operation: 'metadata-list',
+        subject: `${upstream}/${repository}`,
+        error: message,
+      });
+      return [];
+    }
+  }
+
+  async function storedTags(request: TagsPull, page: PageQuery, error: unknown): Promise<TagsAnswer> {
+    const { last, n = Number.POSITIVE_INFINITY } = page;
+    const all = await known(request);
     const rest = last === undefined ? all : all.filter((tag) => tag > last);
-    const tags = rest.slice(0, page.n);
+    const found = await served(request, rest, n + 1);
+    // SEMANTICS 30: a page behind the last known tag may be empty, a list of nothing may not.
+    if (found.length === 0 && (last === undefined || (await served(request, all, 1)).length === 0)) throw error;
+    const tags = found.slice(0, n);
     const end = tags.at(-1);
     return {
       tags,
-      ...(tags.length < rest.length && end !== undefined && { next: `${storedCursor}${end}` }),
+      ...(tags.length < found.length && end !== undefined && { next: `${storedCursor}${end}` }),
       warning: 'partial list: upstream unavailable',
       cacheStatus: { hit: false, fwd: 'stale', detail: 'stale-failed' },
     };

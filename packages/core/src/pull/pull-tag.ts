@@ -7,9 +7,11 @@ import type { Digest } from '../oci/digest.ts';
 import { createFlights } from '../runtime/collapse.ts';
 import type { CacheStatus, ManifestAnswer } from './answer.ts';
 import { type AskTag, createAskTag, type TagOutcome } from './ask-tag.ts';
+import { createIsComplete } from './is-complete.ts';
 import type { PullParts } from './pull-parts.ts';
-import { refusedTag } from './refusal.ts';
+import { refused, refusedTag } from './refusal.ts';
 import { statusOf, warningOf } from './stale.ts';
+import { tagRecordOf } from './stored-tag.ts';
 import { type Target, targetKey } from './target.ts';
 
 /** A request for a manifest by tag. `want`: its bytes (GET), or what it is (HEAD). */
@@ -34,26 +36,11 @@ const mostRecentTags = 10_000;
 const recentForMs = 5 * 60_000;
 
 export function createPullTag(parts: PullParts): PullTag {
-  const { tags, manifests, links, clock } = parts;
+  const { tags, manifests, clock } = parts;
   const ask: AskTag = createAskTag(parts);
+  const isComplete = createIsComplete(parts);
   const flights = createFlights<Asked>();
   const recentTags = new LRUCache<string, { tag: string; at: number }>({ max: mostRecentTags });
-
-  /**
-   * What is known of the tag. SEMANTICS 8: one that was seen by HEAD is stored as soon as its manifest is here, which
-   * clients that begin with HEAD ask for by its digest.
-   */
-  async function recordOf({ target, tag, signal }: TagPull): Promise<TagRecord | undefined> {
-    const record = await tags.get(target.place, tag, signal);
-    if (!record?.value || record.stored) return record;
-    const { digest } = record.value;
-    const proven = await links.find(target.place, 'manifest', digest, signal);
-    if (!proven || !(await manifests.load(digest, signal))) return record;
-    await tags.update(target.place, tag, (latest) =>
-      latest?.value?.digest === digest ? { ...latest, stored: true } : undefined,
-    );
-    return tags.get(target.place, tag, signal);
-  }
 
   /** Asks the upstream, once for all who want the same at the same time, and writes down what came of it. */
   async function askOnce(
@@ -86,7 +73,7 @@ export function createPullTag(parts: PullParts): PullTag {
     const { verdict } = settle(record, outcome, context);
 
     const replaced = outcome.kind === 'found' && record?.stored && record.value?.digest !== outcome.value.digest;
-    const complete = replaced && record.value && (await manifests.isComplete(record.value.digest, signal));
+    const complete = replaced && record.value && (await isComplete(target, record.value.digest, signal));
     const lastComplete = complete ? record.value : undefined;
     const saved = tags.update(target.place, tag, (current) => {
       const next = settle(current, outcome, context).record;
@@ -122,10 +109,10 @@ export function createPullTag(parts: PullParts): PullTag {
   }
 
   /** SEMANTICS 12: while the upstream fails, an image that cannot be pulled whole loses to the last one that can. */
-  async function pullable(asked: Asked, value: Descriptor, signal: AbortSignal): Promise<Descriptor> {
+  async function pullable({ target, signal }: TagPull, asked: Asked, value: Descriptor): Promise<Descriptor> {
     const fallback = asked.record?.lastComplete;
-    if (!fallback || (await manifests.isComplete(value.digest, signal))) return value;
-    return (await manifests.isComplete(fallback.digest, signal)) ? fallback : value;
+    if (!fallback || (await isComplete(target, value.digest, signal))) return value;
+    return (await isComplete(target, fallback.digest, signal)) ? fallback : value;
   }
 
   async function answerAsked(
@@ -135,7 +122,7 @@ export function createPullTag(parts: PullParts): PullTag {
     const { verdict, outcome } = asked;
     if (verdict.kind === 'failed') throw verdict.error;
     if (verdict.kind !== 'serve') throw refusedTag(request.target, request.tag, verdict);
-    const value = verdict.stale === 'failed' ? await pullable(asked, verdict.value, request.signal) : verdict.value;
+    const value = verdict.stale === 'failed' ? await pullable(request, asked, verdict.value) : verdict.value;
     const bytes = outcome.kind === 'found' && outcome.value.digest === value.digest ? outcome.bytes : undefined;
     return answerOf(request, { ...verdict, value, bytes }, statusOf(asked));
   }
@@ -144,14 +131,14 @@ export function createPullTag(parts: PullParts): PullTag {
     const asked = await askOnce(request, request.want === 'bytes' ? 'fetch' : 'look');
     const answer = await answerAsked(request, asked);
     if (answer) return answer;
-    // Stored by the record, gone from the store, and the upstream failed: nothing is here after all.
-    throw asked.outcome.kind === 'failed' ? asked.outcome.error : new Error(`the manifest of ${request.tag} vanished`);
+    // Stored by the record, gone from the store: nothing is here after all.
+    throw withoutCopy(request, asked.outcome);
   }
 
   return {
     async pull(request) {
       const { target, tag } = request;
-      const decision = decide(await recordOf(request), target.upstream.rules, clock.now());
+      const decision = decide(await tagRecordOf(parts, request), target.upstream.rules, clock.now());
       switch (decision.kind) {
         case 'serve': {
           if (decision.revalidate) {
@@ -177,4 +164,11 @@ export function createPullTag(parts: PullParts): PullTag {
       return recent && clock.monotonic() - recent.at < recentForMs ? recent.tag : undefined;
     },
   };
+}
+
+function withoutCopy({ target, tag }: TagPull, outcome: TagOutcome): unknown {
+  if (outcome.kind === 'failed') return outcome.error;
+  const kind = outcome.kind === 'denied' ? 'denied' : 'absent';
+  const code = outcome.kind === 'absent' ? outcome.code : '';
+  return refused(target, { kind, code, of: 'manifest-unknown', subject: `tag ${tag}` });
 }

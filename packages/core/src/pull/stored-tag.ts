@@ -1,0 +1,44 @@
+import type { TagRecord } from '../catalog/tag-records.ts';
+import { settle } from '../freshness/settle.ts';
+import type { Descriptor } from '../oci/descriptor.ts';
+import type { PullParts } from './pull-parts.ts';
+import type { Target } from './target.ts';
+
+/** A tag of a repository. */
+export interface TagQuery {
+  target: Target;
+  tag: string;
+  signal: AbortSignal;
+}
+
+/**
+ * What is known of a tag. SEMANTICS 8: one that was seen by HEAD is stored as soon as its manifest is here, which
+ * clients that begin with HEAD ask for by its digest.
+ */
+export async function tagRecordOf(
+  { tags, links, manifests }: PullParts,
+  { target, tag, signal }: TagQuery,
+): Promise<TagRecord | undefined> {
+  const record = await tags.get(target.place, tag, signal);
+  if (!record?.value || record.stored) return record;
+  const { digest } = record.value;
+  const proven = await links.find(target.place, 'manifest', digest, signal);
+  if (!proven || !(await manifests.load(digest, signal))) return record;
+  await tags.update(target.place, tag, (latest) =>
+    latest?.value?.digest === digest ? { ...latest, stored: true } : undefined,
+  );
+  return tags.get(target.place, tag, signal);
+}
+
+/** What a tag would be answered with, by the rules, if the upstream failed now. */
+export async function storedTag(
+  parts: PullParts,
+  query: TagQuery,
+): Promise<{ value: Descriptor; lastComplete?: Descriptor } | undefined> {
+  const record = await tagRecordOf(parts, query);
+  const now = parts.clock.now();
+  const context = { rules: query.target.upstream.rules, startedAt: now, now };
+  const { verdict } = settle(record, { kind: 'failed', error: undefined }, context);
+  if (verdict.kind !== 'serve') return undefined;
+  return { value: verdict.value, ...(record?.lastComplete && { lastComplete: record.lastComplete }) };
+}

@@ -1,0 +1,358 @@
+import { memoryStorage } from '@proxycache/core';
+import { flakyStore, htmlPage, jsonAnswer, ociError } from '@proxycache/test-kit';
+import { describe, expect, test } from 'vitest';
+import { type CacheUnderTest, startCache, startPair, startUpstream } from './cache-under-test.ts';
+import type { Got } from './request.ts';
+
+const path = '/v2/up/team/app/tags/list';
+const asked = { path: /\/tags\/list$/ };
+
+const json = (got: Got) => JSON.parse(got.body.toString());
+const linkOf = (got: Got) => /^<([^>]+)>; rel="next"$/.exec(got.headers['link'] ?? '')?.[1];
+
+/** Follows `Link` to the end, as clients do. */
+async function allPages(cache: CacheUnderTest, first: string, key: 'tags' | 'repositories' = 'tags') {
+  const pages: { entries: string[]; got: Got }[] = [];
+  for (let next: string | undefined = first; next !== undefined; next = linkOf(pages.at(-1)!.got)) {
+    const got = await cache.get(next);
+    expect(got.status).toBe(200);
+    pages.push({ entries: json(got)[key], got });
+    if (pages.length > 50) throw new Error('pages without an end');
+  }
+  return pages;
+}
+
+async function startTagged(tags: readonly string[], options: Parameters<typeof startPair>[0] = {}) {
+  const pair = await startPair(options);
+  for (const tag of tags) pair.upstream.addImage('team/app', { tag });
+  return pair;
+}
+
+describe('30: tags', () => {
+  test('the pages of the upstream, as it cuts them, linked by cursors of ours', async () => {
+    const { cache } = await startTagged(['a', 'b', 'c', 'd', 'e'], { fake: { pageLimit: 2 } });
+    const pages = await allPages(cache, path);
+    expect(pages.map(({ entries }) => entries)).toEqual([['a', 'b'], ['c', 'd'], ['e']]);
+    expect(json(pages[0]!.got)).toEqual({ name: 'up/team/app', tags: ['a', 'b'] });
+    expect(linkOf(pages[0]!.got)).toMatch(/^\/v2\/up\/team\/app\/tags\/list\?cursor=/);
+    expect(pages[0]!.got.headers['cache-control']).toBe('no-cache, no-transform');
+  });
+
+  test('n and last go to the upstream, and links keep n and ns', async () => {
+    const { upstream, cache } = await startTagged(['a', 'b', 'c', 'd', 'e'], { hosts: ['reg.example'] });
+    const pages = await allPages(cache, '/v2/team/app/tags/list?n=2&last=a&ns=reg.example');
+    expect(pages.map(({ entries }) => entries)).toEqual([
+      ['b', 'c'],
+      ['d', 'e'],
+    ]);
+    expect(linkOf(pages[0]!.got)).toMatch(/\?ns=reg\.example&n=2&cursor=/);
+    expect(pages.map(({ got }) => got.headers['oci-namespace'])).toEqual(['reg.example', 'reg.example']);
+    expect(json(pages[1]!.got).name).toBe('team/app');
+    expect(upstream.requests[0]!.query.toString()).toBe('n=2&last=a');
+  });
+
+  test('n=0 is an empty list without a link', async () => {
+    const { upstream, cache } = await startTagged(['a']);
+    const got = await cache.get(`${path}?n=0`);
+    expect([got.status, json(got), got.headers['link']]).toEqual([200, { name: 'up/team/app', tags: [] }, undefined]);
+    expect(upstream.requests).toEqual([]);
+  });
+
+  test('the order is the upstream’s own', async () => {
+    const { upstream, cache } = await startTagged(['a']);
+    upstream.on(asked, jsonAnswer(200, { name: 'team/app', tags: ['z', 'a', 'm'] }));
+    expect(json(await cache.get(path)).tags).toEqual(['z', 'a', 'm']);
+  });
+
+  test.each([
+    ['of another origin', '<https://evil.example/v2/team/app/tags/list?last=b>; rel="next"'],
+    ['of another repository', '</v2/other/secret/tags/list?last=b>; rel="next"'],
+  ])('a link %s never makes us ask there', async (_what, link) => {
+    const { upstream, cache } = await startTagged(['a']);
+    upstream.on({ ...asked, times: 1 }, jsonAnswer(200, { tags: ['a'] }, { link }));
+    const got = await cache.get(path);
+    expect(JSON.stringify(got.headers)).not.toContain('evil.example');
+    const next = linkOf(got);
+    if (next) await cache.get(next);
+    expect(new Set(upstream.requests.map((request) => request.path))).toEqual(new Set(['/v2/team/app/tags/list']));
+  });
+
+  test.each(['x', 'u', 's.', 'u.../../../other?x', 'u.%0d%0a', 's.-bad', `u.${'x'.repeat(5000)}`])(
+    'a cursor that a client made up (%s) asks for nothing but this list',
+    async (cursor) => {
+      const { upstream, cache } = await startTagged(['a']);
+      const got = await cache.get(`${path}?cursor=${encodeURIComponent(cursor)}`);
+      expect([200, 400]).toContain(got.status);
+      if (got.status === 400) expect(got.errorCode).toBe('PAGINATION_NUMBER_INVALID');
+      expect(upstream.requests.every((request) => request.path === '/v2/team/app/tags/list')).toBe(true);
+    },
+  );
+
+  test('concurrent requests for one page share one request', async () => {
+    const { upstream, cache } = await startTagged(['a']);
+    await Promise.all(Array.from({ length: 10 }, () => cache.get(path)));
+    expect(upstream.count(asked)).toBeLessThan(10);
+  });
+
+  test('while the upstream fails: the stored tags without absent and denied ones, said to be partial, also after a restart', async () => {
+    const { upstream, cache } = await startTagged(['a', 'b', 'c', 'd', 'e']);
+    for (const tag of ['c', 'a', 'd', 'e']) await cache.get(`/v2/up/team/app/manifests/${tag}`);
+    upstream.removeTag('team/app', 'd');
+    await cache.get('/v2/up/team/app/manifests/d');
+    upstream.on({ path: /manifests\/e$/ }, { status: 403 });
+    await cache.get('/v2/up/team/app/manifests/e');
+    await upstream.stop();
+    for (const restart of [false, true]) {
+      if (restart) await cache.restart();
+      const got = await cache.get(path);
+      expect(json(got)).toEqual({ name: 'up/team/app', tags: ['a', 'c'] });
+      expect(got.headers['warning']).toBe('299 - "partial list: upstream unavailable"');
+    }
+  });
+
+  test("what onAbsent 'serve-stale' serves is listed, too", async () => {
+    const { upstream, cache } = await startTagged(['a', 'b'], { onAbsent: 'serve-stale' });
+    for (const tag of ['a', 'b']) await cache.get(`/v2/up/team/app/manifests/${tag}`);
+    upstream.removeTag('team/app', 'b');
+    await cache.get('/v2/up/team/app/manifests/b');
+    await upstream.stop();
+    expect(json(await cache.get(path)).tags).toEqual(['a', 'b']);
+  });
+
+  test('the stored tags come in pages, too', async () => {
+    const { upstream, cache } = await startTagged(['a', 'b', 'c', 'd', 'e']);
+    for (const tag of ['a', 'b', 'c', 'd', 'e']) await cache.get(`/v2/up/team/app/manifests/${tag}`);
+    await upstream.stop();
+    const pages = await allPages(cache, `${path}?n=2`);
+    expect(pages.map(({ entries }) => entries)).toEqual([['a', 'b'], ['c', 'd'], ['e']]);
+    expect((await allPages(cache, `${path}?n=3&last=b`)).map(({ entries }) => entries)).toEqual([['c', 'd', 'e']]);
+    await upstream.start();
+    const second = await cache.get(linkOf(pages[0]!.got)!);
+    expect([json(second).tags, second.headers['warning']]).toEqual([['c', 'd'], undefined]);
+  });
+
+  test('a page in the middle of the upstream’s own list cannot be gone on with', async () => {
+    const { upstream, cache } = await startTagged(['a', 'b', 'c'], { fake: { pageLimit: 1 } });
+    await cache.get('/v2/up/team/app/manifests/a');
+    const first = await cache.get(path);
+    await upstream.stop();
+    expect((await cache.get(linkOf(first)!)).status).toBe(502);
+  });
+
+  test.each([
+    ['no connection', undefined, 502],
+    ['503', { status: 503 }, 503],
+    ['429', { status: 429, headers: { 'retry-after': '7' } }, 429],
+    ['a web page', htmlPage(200, 'Sign in'), 502],
+  ] as const)('none known and %s: rule 11, never an empty list', async (_what, fault, status) => {
+    const { upstream, cache } = await startTagged(['a']);
+    if (fault) upstream.on({}, fault);
+    else await upstream.stop();
+    const got = await cache.get(path);
+    expect(got.status).toBe(status);
+    expect(json(got).tags).toBeUndefined();
+    if (status === 429) expect(got.headers['retry-after']).toBe('7');
+  });
+
+  test('an upstream that never answers: 504 after manifestWithin, the stored tags where there are some', async () => {
+    const { upstream, cache } = await startTagged(['a'], { manifestWithin: '3s' });
+    upstream.on(asked, { hang: true });
+    const waiting = cache.get(path);
+    await expect.poll(() => upstream.count(asked)).toBe(1);
+    await cache.clock.advance(3_000);
+    expect((await waiting).status).toBe(504);
+  });
+
+  test('absent is 404, denied is 403, though tags are stored', async () => {
+    const { upstream, cache } = await startTagged(['a']);
+    await cache.get('/v2/up/team/app/manifests/a');
+    upstream.on(asked, ociError(403, 'DENIED', 'not yours, see https://reg.example/?token=hidden'));
+    const denied = await cache.get(path);
+    expect([denied.status, denied.errorCode]).toEqual([403, 'DENIED']);
+    expect(denied.body.toString()).not.toContain('hidden');
+    upstream.heal();
+    upstream.removeRepository('team/app');
+    const gone = await cache.get(path);
+    expect([gone.status, gone.errorCode]).toEqual([404, 'NAME_UNKNOWN']);
+  });
+
+  test.each(['metadata.list', 'metadata.get'] as const)(
+    'a store whose %s fails costs no more than the stored list',
+    async (operation) => {
+      const storage = flakyStore(memoryStorage());
+      const { upstream, cache } = await startTagged(['a'], { cache: { storage } });
+      await cache.get('/v2/up/team/app/manifests/a');
+      storage.on(operation, { fail: 'disk gone' });
+      expect(json(await cache.get(path)).tags).toEqual(['a']);
+      await upstream.stop();
+      expect([200, 502]).toContain((await cache.get(path)).status);
+    },
+  );
+});
+
+describe('31: referrers', () => {
+  async function startSigned(options: Parameters<typeof startPair>[0] = {}) {
+    const { upstream, cache } = await startPair(options);
+    const image = upstream.addImage('team/app', { tag: '1' });
+    const attach = (artifactType: string) =>
+      upstream.addReferrer('team/app', { subject: image.root, artifactType, fallbackTag: true });
+    const [signature, sbom] = [attach('application/signature'), attach('application/sbom')];
+    return { upstream, cache, image, signature, sbom, attach, list: `/v2/up/team/app/referrers/${image.root.digest}` };
+  }
+
+  const digestsOf = (got: Got) => new Set(json(got).manifests.map(({ digest }: { digest: string }) => digest));
+
+  test('an image index of all that refers to the subject', async () => {
+    const { cache, list, signature, sbom } = await startSigned();
+    const got = await cache.get(list);
+    expect([got.status, got.headers['content-type']]).toEqual([200, 'application/vnd.oci.image.index.v1+json']);
+    expect(json(got)).toMatchObject({ schemaVersion: 2, mediaType: 'application/vnd.oci.image.index.v1+json' });
+    expect(digestsOf(got)).toEqual(new Set([signature.digest, sbom.digest]));
+    expect(got.headers['oci-filters-applied']).toBeUndefined();
+  });
+
+  test('filtered by us, from one stored list', async () => {
+    const { upstream, cache, list, signature } = await startSigned({ freshFor: '1m' });
+    const filter = `?artifactType=${encodeURIComponent('application/signature')}`;
+    const got = await cache.get(`${list}${filter}`);
+    expect(digestsOf(got)).toEqual(new Set([signature.digest]));
+    expect(got.headers['oci-filters-applied']).toBe('artifactType');
+    expect(upstream.requests.map(({ query }) => query.size)).toEqual([0]);
+    const none = await cache.get(`${list}?artifactType=application%2Fother`);
+    expect([none.headers['oci-filters-applied'], digestsOf(none).size]).toEqual(['artifactType', 0]);
+    expect(digestsOf(await cache.get(list)).size).toBe(2);
+    expect(upstream.requests).toHaveLength(1);
+  });
+
+  test('they change, so they are asked for again, and concurrent requests share that', async () => {
+    const { upstream, cache, list, attach } = await startSigned();
+    await cache.get(list);
+    const added = attach('application/late');
+    expect(digestsOf(await cache.get(list)).has(added.digest)).toBe(true);
+    upstream.clear();
+    await Promise.all(Array.from({ length: 10 }, () => cache.get(list)));
+    expect(upstream.requests.length).toBeLessThan(10);
+  });
+
+  test('the tag schema where the API is missing', async () => {
+    const { upstream, cache, list, signature, sbom } = await startSigned({ fake: { referrers: false } });
+    expect(digestsOf(await cache.get(list))).toEqual(new Set([signature.digest, sbom.digest]));
+    upstream.clear();
+    await cache.get(list);
+    expect(upstream.count({ path: /\/referrers\// })).toBe(0);
+  });
+
+  test('an empty list only where both say none', async () => {
+    const { upstream, cache } = await startPair({ fake: { referrers: false } });
+    const image = upstream.addImage('team/app', { tag: '1' });
+    const list = `/v2/up/team/app/referrers/${image.root.digest}`;
+    expect(json(await cache.get(list)).manifests).toEqual([]);
+    upstream.on({ path: /manifests\/sha256-/ }, { status: 500 });
+    const other = await startCache({ upstreams: [{ key: 'up', url: upstream.url }] });
+    expect((await other.get(list)).status).toBe(503);
+  });
+
+  test.each([
+    ['no connection', undefined, 502],
+    ['503', { status: 503 }, 503],
+    ['429', { status: 429 }, 429],
+    ['a web page', htmlPage(200, 'Sign in'), 502],
+    ['an index with something else in it', jsonAnswer(200, { manifests: [{ digest: 'x' }] }), 502],
+  ] as const)(
+    'failed (%s) is the stored list with a warning, or an error, never an empty list',
+    async (_what, fault, status) => {
+      const { upstream, cache, image, list, signature, sbom } = await startSigned();
+      await cache.get(list);
+      if (fault) upstream.on({}, fault);
+      else await upstream.stop();
+      for (const restart of [false, true]) {
+        if (restart) await cache.restart();
+        const stale = await cache.get(list);
+        expect(digestsOf(stale)).toEqual(new Set([signature.digest, sbom.digest]));
+        expect(stale.headers['warning']).toMatch(/^299 - "stale: up is unavailable/);
+      }
+      const nothing = await cache.get(`/v2/up/team/app/referrers/${image.config.digest}`);
+      expect(nothing.status).toBe(status);
+      expect(json(nothing).manifests).toBeUndefined();
+    },
+  );
+
+  test('denied is 403, absent is 404: neither is an empty list', async () => {
+    const { upstream, cache, list } = await startSigned();
+    await cache.get(list);
+    upstream.on({}, { status: 403 });
+    const denied = await cache.get(list);
+    expect([denied.status, denied.errorCode]).toEqual([403, 'DENIED']);
+    upstream.heal();
+    await cache.clock.advance(5_000);
+    upstream.removeRepository('team/app');
+    const gone = await cache.get(list);
+    expect([gone.status, gone.errorCode]).toEqual([404, 'NAME_UNKNOWN']);
+    await upstream.stop();
+    expect((await cache.get(list)).status).toBe(502);
+  });
+
+  test('a store that fails costs no list', async () => {
+    const storage = flakyStore(memoryStorage());
+    const { cache, list } = await startSigned({ cache: { storage } });
+    for (const operation of ['metadata.get', 'metadata.set'] as const) storage.on(operation, { fail: 'disk gone' });
+    expect(digestsOf(await cache.get(list)).size).toBe(2);
+    expect(cache.seen('store-failed').length).toBeGreaterThan(0);
+  });
+});
+
+describe('22: _catalog', () => {
+  async function startStored(options: { catalog?: boolean }) {
+    const [one, two] = [await startUpstream(), await startUpstream()];
+    const cache = await startCache({
+      upstreams: [
+        { key: 'one', url: one.url },
+        { key: 'two', url: two.url },
+      ],
+      ...options,
+    });
+    for (const name of ['b', 'a/c', 'a']) {
+      one.addImage(name, { tag: '1' });
+      await cache.get(`/v2/one/${name}/manifests/1`);
+    }
+    two.addImage('z', { tag: '1' });
+    await cache.get('/v2/two/z/manifests/1');
+    one.addImage('never-asked', { tag: '1' });
+    await cache.get('/v2/one/absent/manifests/1');
+    return { one, two, cache };
+  }
+
+  test('is off by default', async () => {
+    const { cache } = await startStored({});
+    const got = await cache.get('/v2/_catalog');
+    expect([got.status, got.errorCode]).toEqual([404, 'UNSUPPORTED']);
+  });
+
+  test('lists what is stored, by names that can be pulled, also with the upstreams down and after a restart', async () => {
+    const { one, two, cache } = await startStored({ catalog: true });
+    await one.stop();
+    await two.stop();
+    await cache.restart();
+    const got = await cache.get('/v2/_catalog');
+    expect(json(got)).toEqual({ repositories: ['one/a', 'one/a/c', 'one/b', 'two/z'] });
+    expect(got.headers['content-type']).toBe('application/json');
+  });
+
+  test('in pages', async () => {
+    const { cache } = await startStored({ catalog: true });
+    const pages = await allPages(cache, '/v2/_catalog?n=3', 'repositories');
+    expect(pages.map(({ entries }) => entries)).toEqual([['one/a', 'one/a/c', 'one/b'], ['two/z']]);
+    expect(json(await cache.get('/v2/_catalog?last=one/a')).repositories).toEqual(['one/a/c', 'one/b', 'two/z']);
+    expect(json(await cache.get('/v2/_catalog?n=0'))).toEqual({ repositories: [] });
+  });
+
+  test('a store that cannot list is told as such, not as an empty catalog', async () => {
+    const storage = flakyStore(memoryStorage());
+    const upstream = await startUpstream();
+    const cache = await startCache({ upstreams: [{ key: 'up', url: upstream.url }], storage, catalog: true });
+    storage.on('metadata.list', { fail: 'disk gone: /secret/path' });
+    const got = await cache.get('/v2/_catalog');
+    expect([got.status, got.errorCode]).toEqual([503, 'UNAVAILABLE']);
+    expect(got.body.toString()).not.toContain('/secret/path');
+  });
+});
