@@ -5,6 +5,7 @@ import { defaultConfig, loadConfig } from './load-config.ts';
 import { createLog, logEvents } from './log.ts';
 import { startServer } from './server.ts';
 
+/** A second signal that comes sooner is the first one, by another way. */
 const echoMs = 500;
 
 async function main(): Promise<void> {
@@ -31,7 +32,7 @@ async function main(): Promise<void> {
   let stoppingSince: number | undefined;
   const stop = (signal: NodeJS.Signals) => {
     if (stoppingSince !== undefined) {
-      // Who asks again does not want to wait. At once it is an echo: npm hands on what the terminal sent to both.
+      // Who asks again does not want to wait; but npm hands on the Ctrl-C that the terminal sent to both.
       if (performance.now() - stoppingSince > echoMs) process.exit(1);
       return;
     }

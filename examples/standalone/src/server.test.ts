@@ -167,6 +167,14 @@ describe('requests', () => {
   });
 });
 
+test('connections over limits.maxConnections are closed', async () => {
+  const { port } = await start(async () => json(200, '{}'), { limits: { maxConnections: 1 } });
+  const response = await client(port)('/v2/');
+  const second = connect(port, '127.0.0.1').resume();
+  await once(second, 'close');
+  expect(await textOf(response)).toBe('{}');
+});
+
 describe('stopping', () => {
   test('refuses connections, and lets what runs end', async () => {
     const rest = gate();

@@ -1,0 +1,47 @@
+import type { ProxyCacheEvent } from '@proxycache/core';
+import { pino } from 'pino';
+import { expect, test } from 'vitest';
+import { logEvents } from './log.ts';
+
+/** The lines that an event makes at a level. */
+function linesOf(event: ProxyCacheEvent, level = 'debug'): Record<string, unknown>[] {
+  const lines: Record<string, unknown>[] = [];
+  const stream = { write: (line: string) => lines.push(JSON.parse(line)) };
+  logEvents(pino({ level, base: null, formatters: { level: (label) => ({ level: label }) } }, stream))(event);
+  return lines;
+}
+
+const asked = { type: 'upstream-request', upstream: 'hub', operation: 'head', host: 'h', method: 'HEAD' } as const;
+const blob = { upstream: 'hub', repository: 'a', digest: 'sha256:0' } as const;
+const ended = { type: 'ingest-ended', ...blob, bytes: 1, durationMs: 1 } as const;
+
+test.each<[string, ProxyCacheEvent]>([
+  ['a warning of core', { type: 'warning', message: 'key "x" hides an account' }],
+  ['refused credentials', { type: 'credentials-rejected', upstream: 'hub', host: 'h', retryAt: 0 }],
+  ['an upstream that could not say', { ...asked, status: undefined, durationMs: 1, error: 'unreachable' }],
+  ['a store that failed', { type: 'store-failed', operation: 'adopt', subject: 'sha256:0', error: 'EIO' }],
+  ['a full disk', { type: 'passed-through', ...blob, reason: 'min-free' }],
+  ['a transfer that failed', { ...ended, outcome: 'failed', error: 'timeout' }],
+  ['a transfer that was not stored', { ...ended, outcome: 'unstored', error: 'EIO' }],
+])('%s is a warning', (_, event) => {
+  expect(linesOf(event)).toEqual([expect.objectContaining({ level: 'warn' })]);
+});
+
+test.each<[string, ProxyCacheEvent]>([
+  ['an answer of an upstream', { ...asked, status: 200, durationMs: 1 }],
+  ['a transfer that began', { type: 'ingest-started', ...blob }],
+  ['a transfer that was stored', { ...ended, outcome: 'stored' }],
+  [
+    'a request, which the server logs itself',
+    { type: 'request', method: 'GET', kind: 'ping', status: 200, durationMs: 1 },
+  ],
+])('%s is there for debugging only', (_, event) => {
+  expect(linesOf(event)).toEqual([expect.objectContaining({ level: 'debug', msg: event.type })]);
+  expect(linesOf(event, 'info')).toEqual([]);
+});
+
+test('a line has the fields of its event', () => {
+  const event = { ...asked, repository: 'a', status: 429, durationMs: 12, error: 'rate-limited' } as const;
+  const { type, ...fields } = event;
+  expect(linesOf(event)).toEqual([expect.objectContaining({ ...fields, msg: type })]);
+});
