@@ -1,4 +1,4 @@
-import type { CredentialProvider, UpstreamOptions } from '@proxycache/core';
+import { dockerHub, ecr, ghcr, type UpstreamOptions } from '@proxycache/core';
 import {
   type FakeHost,
   type FakeUpstream,
@@ -61,25 +61,21 @@ async function startDockerHub(users?: Record<string, { password: string }>): Pro
     personality: 'docker-hub',
     auth: { bearer: { at: tokenHost, service: 'registry.docker.io', expiresIn: 300, ...(users && { users }) } },
   });
-  const options: UpstreamOptions = {
-    key: 'docker-hub',
+  const options = dockerHub({
     url: upstream.url,
-    hosts: ['docker.io'],
-    library: true,
     tokenHosts: [tokenHost.host],
-    deniedMayMeanAbsent: true,
     ...(users && { auth: { username: 'ann', password: 'hub-password' } }),
-  };
+  });
   return { upstream, tokenHost, options, repository: 'library/app', path: '/v2/app', query: '?ns=docker.io' };
 }
 
 async function startEcr(): Promise<StartedKind> {
   let password = 'credential-1';
-  const provider: CredentialProvider = async () => ({ username: 'AWS', password });
+  const getToken = async () => Buffer.from(`AWS:${password}`).toString('base64');
   const upstream = await startUpstream({ personality: 'ecr', auth: { basic: { username: 'AWS', password } } });
   return {
     upstream,
-    options: { key: 'ecr', url: upstream.url, auth: provider },
+    options: ecr({ account: '123456789012', region: 'eu-central-1', getToken }, { url: upstream.url }),
     repository,
     path: `/v2/ecr/${repository}`,
     expireCredential() {
@@ -108,9 +104,10 @@ export const upstreamKinds: readonly UpstreamKind[] = [
     name: 'ghcr',
     async start() {
       const upstream = await startUpstream({ personality: 'ghcr', auth: { bearer: { expiresIn: 300 } } });
-      return { upstream, options: { key: 'ghcr', url: upstream.url }, repository, path: `/v2/ghcr/${repository}` };
+      return { upstream, options: ghcr({ url: upstream.url }), repository, path: `/v2/ghcr/${repository}` };
     },
-    removed: { status: 403, code: 'DENIED' },
+    // A refusal of its token service, which says the same of what is private.
+    removed: { status: 404, code: 'MANIFEST_UNKNOWN' },
     extraGets: 0,
   },
   { name: 'ECR', start: startEcr, removed: { status: 404, code: 'NAME_UNKNOWN' }, extraGets: 0 },

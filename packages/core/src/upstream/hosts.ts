@@ -6,7 +6,7 @@ import { ProxyCacheError } from '../runtime/errors.ts';
 import { type AddressClass, classifyAddress, createAddressRule } from './address-rule.ts';
 import type { Connection } from './connection-pool.ts';
 import { createConnector, type HostTls, type Lookup } from './connector.ts';
-import type { UpstreamSettings, UpstreamTls } from './upstream-options.ts';
+import type { UpstreamSettings } from './upstream-options.ts';
 
 /** Which hosts an upstream's requests may go to, and how. */
 export interface Hosts {
@@ -27,7 +27,7 @@ const keepAliveTimeout = 60_000;
 export function createHosts(settings: UpstreamSettings, parts: { lookup: Lookup; connectFor: number }): Hosts {
   const own = new URL(settings.url);
   const tokenHosts = new Set(settings.tokenHosts.map((host) => host.toLowerCase().replace(/:443$/, '')));
-  const paired: HostTls = { context: contextOf(settings.tls), insecure: settings.tls?.insecure ?? false };
+  const paired: HostTls = { context: contextOf(settings), insecure: settings.tls?.insecure ?? false };
   const foreign: HostTls = { context: tls.createSecureContext(), insecure: false };
   const pairedSessions = new LRUCache<string, Buffer>({ max: 100 });
   const foreignSessions = new LRUCache<string, Buffer>({ max: 100 });
@@ -97,8 +97,8 @@ function connectionOver(dispatcher: Client | ProxyAgent, cancel: () => void): Co
   };
 }
 
-function contextOf(options: UpstreamTls | undefined): tls.SecureContext {
-  const { ca, cert, key } = options ?? {};
+function contextOf(settings: UpstreamSettings): tls.SecureContext {
+  const { ca, cert, key } = settings.tls ?? {};
   try {
     return tls.createSecureContext({
       ...(ca !== undefined && { ca: [...machineAuthorities(), ...(typeof ca === 'string' ? [ca] : ca)] }),
@@ -106,9 +106,8 @@ function contextOf(options: UpstreamTls | undefined): tls.SecureContext {
       ...(key !== undefined && { key }),
     });
   } catch (cause) {
-    throw new ProxyCacheError('invalid-options', 'tls: expected PEM text in ca, cert and key, and a key of that cert', {
-      cause,
-    });
+    const message = `tls of the upstream "${settings.key}": expected PEM text in ca, cert and key, and a key of that cert`;
+    throw new ProxyCacheError('invalid-options', message, { cause });
   }
 }
 

@@ -1,0 +1,92 @@
+import { parseDuration } from './duration.ts';
+import { ProxyCacheError } from './errors.ts';
+import { nearestName } from './nearest-name.ts';
+
+// Each of these throws ProxyCacheError `invalid-options` with the path, what was expected and what was received.
+// `undefined` passes everywhere but in expectObject: an option that is left out has its default.
+
+/** The error of an option that is wrong. */
+export function invalidOption(path: string, expected: string, received: unknown, hint = ''): ProxyCacheError {
+  return new ProxyCacheError('invalid-options', `${path}: expected ${expected}, received ${shown(received)}${hint}`);
+}
+
+// Objects and lists are named, not shown: what stands in the wrong place may be a credential.
+function shown(value: unknown): string {
+  if (typeof value === 'string') return JSON.stringify(value.length > 200 ? `${value.slice(0, 200)}…` : value);
+  if (typeof value === 'function') return 'a function';
+  if (Array.isArray(value)) return value.length === 0 ? 'an empty list' : 'a list';
+  return typeof value === 'object' && value !== null ? 'an object' : String(value);
+}
+
+export function expectObject(path: string, value: unknown): void {
+  if (typeof value !== 'object' || value === null || Array.isArray(value))
+    throw invalidOption(path, 'an object', value);
+}
+
+/** Refuses names that are none: a misspelt option would be passed over in silence. */
+export function expectKnown(path: string, value: object, names: readonly string[]): void {
+  const unknown = Object.keys(value).find((name) => !names.includes(name));
+  if (unknown === undefined) return;
+  const meant = nearestName(unknown, names);
+  const hint = meant === undefined ? '' : `; did you mean ${meant}?`;
+  throw new ProxyCacheError('invalid-options', `${path}${path && '.'}${unknown}: there is no such option${hint}`);
+}
+
+export function expectBoolean(path: string, value: unknown): void {
+  if (value !== undefined && typeof value !== 'boolean') throw invalidOption(path, 'true or false', value);
+}
+
+export function expectFunction(path: string, value: unknown): void {
+  if (value !== undefined && typeof value !== 'function') throw invalidOption(path, 'a function', value);
+}
+
+export function expectWhole(path: string, value: unknown, least = 0): void {
+  if (value === undefined || (Number.isSafeInteger(value) && (value as number) >= least)) return;
+  throw invalidOption(path, `a whole number from ${least}`, value);
+}
+
+export function expectOneOf(path: string, value: unknown, choices: readonly string[]): void {
+  if (value === undefined || choices.includes(value as string)) return;
+  throw invalidOption(path, choices.map((choice) => JSON.stringify(choice)).join(' or '), value);
+}
+
+export function expectEach(path: string, value: unknown, entry: { is: string; test: (text: string) => boolean }): void {
+  if (value === undefined) return;
+  if (!Array.isArray(value)) throw invalidOption(path, `a list, each ${entry.is}`, value);
+  value.forEach((one, index) => {
+    if (typeof one !== 'string' || !entry.test(one)) throw invalidOption(`${path}[${index}]`, entry.is, one);
+  });
+}
+
+/** @param least in ms */
+export function expectDuration(path: string, value: unknown, least = 0): void {
+  if (value === undefined) return;
+  let ms: number;
+  try {
+    ms = parseDuration(value as never);
+  } catch {
+    throw invalidOption(path, 'a duration such as 500, "10s" or "7d"', value);
+  }
+  if (ms < least) throw invalidOption(path, `a duration of ${least} ms or more`, value);
+}
+
+/**
+ * An http(s) URL without query or fragment, and without credentials unless they are allowed. What is received is shown
+ * only where no secret can be in it.
+ */
+export function expectUrl(path: string, value: unknown, allow: { credentials?: boolean } = {}): void {
+  if (value === undefined) return;
+  const text = typeof value === 'string' ? value : '';
+  const url = URL.canParse(text) ? new URL(text) : undefined;
+  const isHttp = url?.protocol === 'https:' || url?.protocol === 'http:';
+  const bare = !/[?#]/.test(text) && (allow.credentials === true || !text.includes('@'));
+  if (isHttp && bare) return;
+  if (!bare) {
+    const where = allow.credentials ? '' : '; credentials belong into auth';
+    const parts = allow.credentials ? 'query or fragment' : 'user, password, query or fragment';
+    throw new ProxyCacheError('invalid-options', `${path}: expected an http(s) URL without ${parts}${where}`);
+  }
+  if (text.includes('@')) throw new ProxyCacheError('invalid-options', `${path}: expected an http(s) URL`);
+  const hint = /^[a-z0-9.-]+(:\d+)?(\/.*)?$/i.test(text) ? `; did you mean "https://${text}"?` : '';
+  throw invalidOption(path, 'an http(s) URL', value, hint);
+}
