@@ -27,6 +27,7 @@ import { type Target, targetOf } from './pull/target.ts';
 import { createBuffers } from './runtime/buffers.ts';
 import { systemClock } from './runtime/clock.ts';
 import { ProxyCacheError } from './runtime/errors.ts';
+import { timelyStorage } from './store/timely-storage.ts';
 import { createResolver } from './upstream/resolver.ts';
 import { shadowWarnings } from './upstream/upstream-key.ts';
 
@@ -83,7 +84,7 @@ export function createProxyCache(options: ProxyCacheOptions): ProxyCache {
 
   const spool = openSpool({ directory: storage.spoolDirectory, minFree: options.minFree, clock });
   const buffers = createBuffers(memory.buffers);
-  const { blobs, metadata } = storage;
+  const { blobs, metadata } = timelyStorage(storage, clock);
   const maxIngests = options.maxIngests ?? defaults.maxIngests;
   const parts: PullParts = {
     tags: createTagRecords({ metadata, observe }, mostRecords),

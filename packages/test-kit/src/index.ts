@@ -10,10 +10,12 @@ export {
   type UpstreamSettings,
 } from './fake-upstream.ts';
 export type { Fault, RequestMatch } from './fault.ts';
+export { type Feed, feed } from './feed.ts';
 export { type FlakyStorage, flakyStore, type StoreOperation } from './flaky-store.ts';
 export { type ChunkGate, chunkGate, type Gate, gate } from './gate.ts';
 export { type AddedImage, absentDigest, type ImageOptions, type ReferrerOptions, seededBytes } from './image.ts';
 export { type ManualClock, manualClock } from './manual-clock.ts';
+export { openFiles } from './open-files.ts';
 export { type Personality, type PersonalityName, personalities, type Refusal } from './personality.ts';
 export { type SelfSigned, selfSigned } from './self-signed.ts';
 export type { FakeUser, TokenServiceOptions } from './token-service.ts';

@@ -15,6 +15,8 @@ export interface Manifests {
   store(digest: Digest, bytes: Uint8Array): Promise<void>;
   /** The size of a blob, where a manifest that passed through here lately tells it. */
   sizeOf(blob: Digest): number | undefined;
+  /** Takes back what {@link sizeOf} told, where it was wrong: a manifest of any repository may say anything. */
+  forgetSize(blob: Digest): void;
 }
 
 /** What {@link createManifests} works with. */
@@ -32,7 +34,8 @@ const longestManifest = 64 * 1024 * 1024;
 
 export function createManifests({ blobs, maxBytes, observe }: ManifestsParts): Manifests {
   const memory = new LRUCache<Digest, Uint8Array>({
-    maxSize: maxBytes,
+    // It takes no 0; of one byte nothing can be kept either.
+    maxSize: Math.max(maxBytes, 1),
     sizeCalculation: (bytes) => bytes.byteLength || 1,
   });
   const sizes = new LRUCache<Digest, number>({ max: mostSizes });
@@ -95,6 +98,7 @@ export function createManifests({ blobs, maxBytes, observe }: ManifestsParts): M
       }
     },
     sizeOf: (blob) => sizes.get(blob),
+    forgetSize: (blob) => void sizes.delete(blob),
   };
 }
 

@@ -1,7 +1,7 @@
 import { LRUCache } from 'lru-cache';
-import { ProxyCacheError } from '../runtime/errors.ts';
 import type { StoreEvent } from '../store/events.ts';
 import type { MetadataEntry, MetadataStore } from '../store/metadata-store.ts';
+import { decodeRecord, encodeRecord, isOtherFormat } from './record-codec.ts';
 
 /** What records of all kinds work with. */
 export interface RecordsParts {
@@ -15,122 +15,154 @@ export interface Records<T> {
   get(key: string, signal: AbortSignal): Promise<T | undefined>;
   /**
    * Changes a record: `change` sees the latest one and gives the next, or `undefined` to leave it; it may be called
-   * again on what another process wrote. A record in memory is changed at once; the store has it when the promise
-   * resolves, which never rejects.
+   * again on what another process wrote. `get` knows of it at once; the store has it when the promise resolves, which
+   * never rejects.
    */
-  update(key: string, change: (record: T | undefined) => T | undefined): Promise<void>;
+  update(key: string, change: Change<T>): Promise<void>;
   /** Resolves when every change under way is in the store, or failed. */
   settled(): Promise<void>;
 }
 
-/** The version of the records' JSON; a higher one was written by a later release. */
-const format = 1;
+type Change<T> = (record: T | undefined) => T | undefined;
 
 const mostTries = 4;
 
-/** `saved`: the store's text that the record is based on. `dirty`: the store has not taken the record yet. */
-type Held<T> = { record: T; saved: string | undefined; dirty: boolean };
+/** `saved`: the store's text that the record is based on. */
+type Held<T> = { record: T; saved: string | undefined };
 
-type Change<T> = (record: T | undefined) => T | undefined;
+/** Changes that the store has not taken yet, and the saves that bring them there: one that runs, one that waits. */
+type Pending<T> = { changes: Change<T>[]; running: Promise<void>; next: Promise<void> | undefined };
 
 /** @param most how many records stay in memory */
 export function createRecords<T extends object>({ metadata, observe }: RecordsParts, most: number): Records<T> {
   const held = new LRUCache<string, Held<T>>({ max: most });
-  const saving = new Map<string, Promise<void>>();
+  const pending = new Map<string, Pending<T>>();
 
   function failed(operation: string, key: string, error: unknown): void {
-    observe({
-      type: 'store-failed',
-      operation,
-      subject: key,
-      error: error instanceof Error ? error.message : `${error}`,
-    });
+    const message = error instanceof Error ? error.message : String(error);
+    observe({ type: 'store-failed', operation, subject: key, error: message });
   }
 
-  /** Brings a change into the store, on top of what others wrote there since. */
-  async function save(key: string, change: Change<T>): Promise<void> {
+  /** What the store's text says; `undefined` for a text that is damaged, which the next save replaces. */
+  function read(key: string, entry: MetadataEntry | undefined): T | undefined {
+    try {
+      return entry && decodeRecord<T>(key, entry.value);
+    } catch (error) {
+      if (isOtherFormat(error)) throw error;
+      failed('metadata-get', key, error);
+      return undefined;
+    }
+  }
+
+  /** Brings the changes that wait into the store, on top of what others wrote there since. */
+  async function save(key: string, { changes }: Pending<T>): Promise<void> {
     // Not a request's signal: what was learnt is kept also when whoever asked has left.
     const { signal } = new AbortController();
     for (let tries = 0; tries < mostTries; tries++) {
-      // A change before this one may have taken it along.
-      if (held.peek(key)?.dirty === false) return;
       const entry = await metadata.get(key, { signal });
-      const mine = held.peek(key);
-      const record = mine && mine.saved === entry?.value ? mine.record : change(entry && decode<T>(key, entry));
-      if (record === undefined) {
-        held.delete(key);
-        return;
-      }
-      held.set(key, { record, saved: entry?.value, dirty: true });
-      const value = encode(record);
-      if (await metadata.set(key, value, { ifVersion: entry?.version ?? 'absent', signal })) {
+      const known = held.peek(key);
+      const isBase = known !== undefined && known.saved === entry?.value;
+      const record = isBase ? known.record : applied(changes, read(key, entry));
+      const taken = changes.length;
+      if (record !== undefined) held.set(key, { record, saved: entry?.value });
+      const value = record && encodeRecord(record);
+      if (value !== undefined && value !== entry?.value) {
+        const written = await metadata.set(key, value, { ifVersion: entry?.version ?? 'absent', signal });
+        if (!written) continue;
         const now = held.peek(key);
-        if (now) held.set(key, { record: now.record, saved: value, dirty: now.record !== record });
-        return;
+        if (now) held.set(key, { record: now.record, saved: value });
       }
+      changes.splice(0, taken);
+      return;
     }
     throw new Error(`given up after ${mostTries} conflicting writes`);
+  }
+
+  /** The store is away: memory goes on with what it knows, and the next change tries the store again. */
+  function keepInMemory(key: string, { changes, next }: Pending<T>): void {
+    const record = held.peek(key) ? undefined : applied(changes, undefined);
+    if (record !== undefined) held.set(key, { record, saved: undefined });
+    if (!next) changes.length = 0;
+  }
+
+  async function saveOrKeep(key: string, waiting: Pending<T>): Promise<void> {
+    try {
+      await save(key, waiting);
+    } catch (error) {
+      failed('metadata-set', key, error);
+      keepInMemory(key, waiting);
+    }
+  }
+
+  /** One save after the other; changes that come while one runs share the next. */
+  function schedule(key: string, change: Change<T>): Promise<void> {
+    const waiting = pending.get(key);
+    if (!waiting) {
+      const started: Pending<T> = { changes: [change], running: Promise.resolve(), next: undefined };
+      pending.set(key, started);
+      started.running = saveOrKeep(key, started).then(() => finish(key, started));
+      return started.running;
+    }
+    waiting.changes.push(change);
+    waiting.next ??= chained(key, waiting);
+    return waiting.next;
+  }
+
+  function chained(key: string, waiting: Pending<T>): Promise<void> {
+    return waiting.running.then(() => {
+      waiting.running = waiting.next ?? waiting.running;
+      waiting.next = undefined;
+      return saveOrKeep(key, waiting).then(() => finish(key, waiting));
+    });
+  }
+
+  function finish(key: string, waiting: Pending<T>): void {
+    if (!waiting.next) pending.delete(key);
+  }
+
+  function lastSave(key: string): Promise<void> | undefined {
+    const waiting = pending.get(key);
+    return waiting?.next ?? waiting?.running;
   }
 
   return {
     async get(key, signal) {
       const inMemory = held.get(key);
       if (inMemory) return inMemory.record;
+      let entry: MetadataEntry | undefined;
+      let stored: T | undefined;
       try {
-        const entry = await metadata.get(key, { signal });
-        if (!entry) return undefined;
-        const record = decode<T>(key, entry);
-        // A change may have come meanwhile, and knows more.
-        const known = held.get(key);
-        if (known) return known.record;
-        held.set(key, { record, saved: entry.value, dirty: false });
-        return record;
+        entry = await metadata.get(key, { signal });
+        stored = read(key, entry);
       } catch (error) {
         signal.throwIfAborted();
         failed('metadata-get', key, error);
-        return undefined;
+        // Not what the store says: only what came meanwhile.
+        return held.get(key)?.record ?? applied(pending.get(key)?.changes ?? [], undefined);
       }
+      // A change may have come meanwhile, and knows more.
+      const known = held.get(key);
+      if (known) return known.record;
+      const record = applied(pending.get(key)?.changes ?? [], stored);
+      if (record !== undefined) held.set(key, { record, saved: entry?.value });
+      return record;
     },
     update(key, change) {
       const known = held.get(key);
       if (known) {
         const record = change(known.record);
-        if (record === undefined) return Promise.resolve();
-        held.set(key, { record, saved: known.saved, dirty: true });
+        if (record === undefined) return lastSave(key) ?? Promise.resolve();
+        held.set(key, { record, saved: known.saved });
       }
-      // Saves of one key go one after the other.
-      const before = saving.get(key) ?? Promise.resolve();
-      const now = before
-        .then(() => save(key, change))
-        .catch((error) => {
-          // The store is away: memory goes on with what it knows, and the next change tries the store again.
-          const record = held.peek(key) ? undefined : change(undefined);
-          if (record) held.set(key, { record, saved: undefined, dirty: true });
-          failed('metadata-set', key, error);
-        })
-        .finally(() => {
-          if (saving.get(key) === now) saving.delete(key);
-        });
-      saving.set(key, now);
-      return now;
+      return schedule(key, change);
     },
     async settled() {
-      await Promise.all(saving.values());
+      while (pending.size > 0) await Promise.all([...pending.keys()].map(lastSave));
     },
   };
 }
 
-function encode(record: object): string {
-  return JSON.stringify({ format, ...record });
-}
-
-function decode<T>(key: string, entry: MetadataEntry): T {
-  const { format: found, ...record } = JSON.parse(entry.value);
-  if (found !== format) {
-    throw new ProxyCacheError(
-      'storage-format',
-      `${key} has format ${found}, this release reads ${format}; use the release that wrote it, or another folder`,
-    );
-  }
-  return record as T;
+/** The record after all the changes. */
+function applied<T>(changes: readonly Change<T>[], record: T | undefined): T | undefined {
+  return changes.reduce((current, change) => change(current) ?? current, record);
 }

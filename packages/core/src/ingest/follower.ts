@@ -11,6 +11,20 @@ export function visibleBytes(view: SpoolView): number {
 }
 
 /**
+ * Resolves when the byte at `position` may leave, or none more will come.
+ *
+ * @throws the transfer's failure, the signal's reason
+ */
+export async function untilReadable(view: SpoolView, position: number, signal: AbortSignal): Promise<void> {
+  for (;;) {
+    const state = view.state();
+    if (state.phase === 'failed') throw view.failure;
+    if (state.phase === 'verified' || visibleBytes(view) > position) return;
+    await view.changed(state, signal);
+  }
+}
+
+/**
  * Reads a transfer while it runs: in step from memory, behind it from the spool file. One reader's slowness touches
  * nobody else. Bytes leave only as far as the hold-back allows; the end only once all is verified. Fails with the
  * transfer's failure.

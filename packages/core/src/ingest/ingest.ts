@@ -1,17 +1,16 @@
 import type { Digest } from '../oci/digest.ts';
 import type { Buffers } from '../runtime/buffers.ts';
-import type { ByteRange } from '../runtime/byte-range.ts';
-import { type Bytes, discard } from '../runtime/bytes.ts';
+import { discard } from '../runtime/bytes.ts';
 import type { Clock } from '../runtime/clock.ts';
 import { createDeferred } from '../runtime/deferred.ts';
-import { ProxyCacheError } from '../runtime/errors.ts';
 import type { BlobStore } from '../store/blob-store.ts';
 import type { StoreEvent } from '../store/events.ts';
 import type { FetchedBlob, Reply } from '../upstream/upstream.ts';
 import { UpstreamError } from '../upstream/upstream-error.ts';
 import type { IngestEvent } from './events.ts';
-import { follow, visibleBytes } from './follower.ts';
+import { visibleBytes } from './follower.ts';
 import { releasable } from './hold-back.ts';
+import { holdOf, type IngestHold } from './ingest-hold.ts';
 import type { Spool } from './spool.ts';
 import type { SpoolFile } from './spool-file.ts';
 import { createSpooling, type Spooling } from './spooling.ts';
@@ -44,16 +43,6 @@ export interface Ingest {
   hold(): IngestHold | undefined;
 }
 
-/** A reader's hold on an ingest. */
-export interface IngestHold {
-  /** Reads it from here on, while it runs and after. */
-  follow(part?: ByteRange): Bytes;
-  /** Bytes that have come so far: all of them, once verified. */
-  received(): number;
-  /** May be called again without harm. */
-  release(): Promise<void>;
-}
-
 /** What an ingest works with. */
 export interface IngestParts {
   spool: Spool;
@@ -83,7 +72,8 @@ export function createIngest(request: IngestRequest, parts: IngestParts, signal:
     let outcome: 'stored' | 'unstored' | 'refused' | 'failed' = 'failed';
     let error: unknown;
     try {
-      file = await openFile(request.expectedSize ?? 0);
+      file = await parts.spool.create();
+      await parts.spool.claim(file, request.expectedSize ?? 0);
       const answer = await ask();
       if (answer.kind !== 'found') {
         outcome = 'refused';
@@ -91,7 +81,7 @@ export function createIngest(request: IngestRequest, parts: IngestParts, signal:
         throw new Error(`${upstream} has no ${digest} for ${repository}`);
       }
       spooling = createSpooling(file, digest);
-      await receive(spooling, answer.value);
+      await receive(spooling, file, answer.value);
       spooling.verify();
       verified.resolve();
       outcome = (await adopt(file, spooling.view.state().contiguous)) ? 'stored' : 'unstored';
@@ -114,18 +104,8 @@ export function createIngest(request: IngestRequest, parts: IngestParts, signal:
     });
   }
 
-  async function openFile(bytes: number): Promise<SpoolFile> {
-    if (!(await parts.spool.hasRoom(bytes))) {
-      throw new ProxyCacheError('storage-full', 'the disk has less than minFree left; free some or lower minFree');
-    }
-    try {
-      return await parts.spool.create();
-    } catch (cause) {
-      throw new ProxyCacheError('storage-failed', `cannot create a spool file: ${(cause as Error).message}`, { cause });
-    }
-  }
-
   async function ask(): Promise<Reply<FetchedBlob>> {
+    signal.throwIfAborted();
     const answer = await request.fetch(0, signal);
     if (answer.kind === 'found' && answer.value.start !== 0) {
       await discard(answer.value.body);
@@ -136,12 +116,8 @@ export function createIngest(request: IngestRequest, parts: IngestParts, signal:
     return answer;
   }
 
-  async function receive(into: Spooling, first: FetchedBlob): Promise<void> {
-    into.expect(first.total ?? request.expectedSize);
-    if (first.total !== undefined && !(await parts.spool.hasRoom(first.total))) {
-      await discard(first.body);
-      throw new ProxyCacheError('storage-full', 'the disk has less than minFree left; free some or lower minFree');
-    }
+  async function receive(into: Spooling, file: SpoolFile, first: FetchedBlob): Promise<void> {
+    await prepare(into, file, first);
     reply.resolve({ kind: 'found', value: { total: into.view.total } });
 
     const received = await into.fill(first.body);
@@ -150,10 +126,21 @@ export function createIngest(request: IngestRequest, parts: IngestParts, signal:
     if (releasable(received.size, into.view.total) > 0) throw mismatch(received.digest);
     const again = await ask();
     if (again.kind !== 'found') throw mismatch(received.digest);
-    await into.restart();
-    into.expect(again.value.total ?? request.expectedSize);
+    await prepare(into, file, again.value);
     const second = await into.fill(again.value.body);
     if (second.digest !== digest) throw mismatch(second.digest);
+  }
+
+  /** Makes ready for all of a body, from byte 0 on; where it cannot be taken in, it is closed. */
+  async function prepare(into: Spooling, file: SpoolFile, blob: FetchedBlob): Promise<void> {
+    try {
+      if (into.view.state().contiguous > 0) await into.restart();
+      into.expect(blob.total ?? request.expectedSize);
+      await parts.spool.claim(file, into.view.total ?? 0);
+    } catch (error) {
+      await discard(blob.body);
+      throw error;
+    }
   }
 
   function mismatch(actual: Digest): UpstreamError {
@@ -175,11 +162,12 @@ export function createIngest(request: IngestRequest, parts: IngestParts, signal:
   }
 
   async function tidy(file: SpoolFile | undefined, outcome: string): Promise<void> {
-    try {
-      if (outcome !== 'stored') await file?.remove();
-      await (spooling ? spooling.release() : file?.close());
-    } catch (cause) {
-      observe({ type: 'store-failed', operation: 'tidy', subject: digest, error: (cause as Error).message });
+    const removed = outcome === 'stored' ? undefined : file?.remove();
+    const closed = spooling ? spooling.release() : file?.close();
+    for (const result of await Promise.allSettled([removed, closed])) {
+      if (result.status === 'fulfilled') continue;
+      const { message } = result.reason as Error;
+      observe({ type: 'store-failed', operation: 'tidy', subject: digest, error: message });
     }
   }
 
@@ -188,20 +176,6 @@ export function createIngest(request: IngestRequest, parts: IngestParts, signal:
     verified: verified.promise,
     ended,
     releasable: () => (spooling ? visibleBytes(spooling.view) : 0),
-    hold() {
-      const view = spooling?.isOpen() ? spooling.view : undefined;
-      if (!view) return undefined;
-      const file = view.open();
-      let released = false;
-      return {
-        follow: (part) => follow(view, parts.buffers, part),
-        received: () => view.state().contiguous,
-        async release() {
-          if (released) return;
-          released = true;
-          await file.close();
-        },
-      };
-    },
+    hold: () => (spooling?.isOpen() ? holdOf(spooling.view, parts.buffers) : undefined),
   };
 }

@@ -1,10 +1,13 @@
+import { setMaxListeners } from 'node:events';
 import type { Digest } from '../oci/digest.ts';
 import { ProxyCacheError } from '../runtime/errors.ts';
 import { createIngest, type Ingest, type IngestParts, type IngestRequest } from './ingest.ts';
 
-/** An ingest under way, and the repositories that proved to hold its blob. */
+/** An ingest under way, and who may read it. Repositories are given as `<scope>/<repository>`. */
 export interface RunningIngest extends Ingest {
-  /** `<scope>/<repository>` of each: others join only after a proof of their own. */
+  /** Whose request it is: what it comes to is said of this repository alone. */
+  readonly startedFor: string;
+  /** Who proved to hold its blob, and who it was started for: others join only after a proof of their own. */
   readonly provenFor: Set<string>;
 }
 
@@ -17,38 +20,45 @@ export interface Ingests {
    *
    * @throws ProxyCacheError `too-many-ingests`, `closed`
    */
-  start(request: IngestRequest, provenFor: string): RunningIngest;
+  start(request: IngestRequest, startedFor: string): RunningIngest;
   /** Lets what runs end by itself for `graceMs`, then cuts it off. Resolves when all have ended. */
   close(graceMs: number): Promise<void>;
 }
 
 export function createIngests(parts: IngestParts & { maxIngests: number }): Ingests {
-  const running = new Map<string, RunningIngest>();
+  const joinable = new Map<string, RunningIngest>();
+  const running = new Set<RunningIngest>();
   const cutOff = new AbortController();
+  // Every transfer listens to it.
+  setMaxListeners(0, cutOff.signal);
   let closed = false;
 
   return {
-    find: (upstream, digest) => running.get(`${upstream} ${digest}`),
-    start(request, provenFor) {
+    find: (upstream, digest) => joinable.get(`${upstream} ${digest}`),
+    start(request, startedFor) {
       if (closed) throw new ProxyCacheError('closed', 'the cache is closed');
       if (running.size >= parts.maxIngests) {
         throw new ProxyCacheError('too-many-ingests', `${running.size} transfers run already; try again shortly`);
       }
       const key = `${request.upstream} ${request.digest}`;
       const ingest = createIngest(request, parts, cutOff.signal);
-      const entry: RunningIngest = { ...ingest, provenFor: new Set([provenFor]) };
-      running.set(key, entry);
-      const forget = () => {
-        if (running.get(key) === entry) running.delete(key);
+      const entry: RunningIngest = { ...ingest, startedFor, provenFor: new Set([startedFor]) };
+      joinable.set(key, entry);
+      running.add(entry);
+      const part = () => {
+        if (joinable.get(key) === entry) joinable.delete(key);
       };
       // What failed is no use to newcomers, though its readers may still be leaving.
-      ingest.verified.catch(forget);
-      void ingest.ended.then(forget);
+      ingest.verified.catch(part);
+      void ingest.ended.then(() => {
+        part();
+        running.delete(entry);
+      });
       return entry;
     },
     async close(graceMs) {
       closed = true;
-      const ended = Promise.all([...running.values()].map((ingest) => ingest.ended));
+      const ended = Promise.all([...running].map((ingest) => ingest.ended));
       const stop = parts.clock.after(graceMs, () => {
         cutOff.abort(new ProxyCacheError('closed', 'the cache was closed while the blob came in'));
       });

@@ -13,6 +13,19 @@ export interface Ring {
 export function createRing(): Ring {
   const chunks: { start: number; bytes: Uint8Array }[] = [];
   let end = 0;
+
+  /** The last chunk that starts at `position` or before. Upstreams may send tiny ones, so that there are many. */
+  function before(position: number): number {
+    let low = 0;
+    let high = chunks.length - 1;
+    while (low <= high) {
+      const middle = (low + high) >> 1;
+      if ((chunks[middle]?.start ?? 0) <= position) low = middle + 1;
+      else high = middle - 1;
+    }
+    return high;
+  }
+
   return {
     push(bytes) {
       if (bytes.byteLength === 0) return;
@@ -20,14 +33,12 @@ export function createRing(): Ring {
       end += bytes.byteLength;
     },
     at(position) {
-      // Readers in step ask for the last chunk or the one before: from the end, the first look is nearly always right.
-      for (let i = chunks.length - 1; i >= 0; i--) {
-        const chunk = chunks[i];
-        if (!chunk || chunk.start > position) continue;
-        const offset = position - chunk.start;
-        return offset < chunk.bytes.byteLength ? chunk.bytes.subarray(offset) : undefined;
-      }
-      return undefined;
+      // Readers in step ask for the last chunk: nothing needs to be searched then.
+      const last = chunks.at(-1);
+      const chunk = last && last.start <= position ? last : chunks[before(position)];
+      if (!chunk) return undefined;
+      const offset = position - chunk.start;
+      return offset < chunk.bytes.byteLength ? chunk.bytes.subarray(offset) : undefined;
     },
     trim(position, keepBytes) {
       const limit = Math.min(position, end - keepBytes);

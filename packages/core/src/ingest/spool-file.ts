@@ -29,8 +29,16 @@ export interface SpoolFile {
 // Enough for a few writes under way; more would only hide a disk that is slower than the network.
 const mostPendingBytes = 4 * 1024 * 1024;
 
+/** What a spool wants to know of a file. */
+export interface SpoolFileHooks {
+  /** It could not be written to; called once. */
+  failed(): void;
+  /** It is closed. */
+  closed(): void;
+}
+
 /** Opens a new file; one that exists already is an error (re-truncating a used one would stall on its old pages). */
-export async function createSpoolFile(path: string): Promise<SpoolFile> {
+export async function createSpoolFile(path: string, hooks?: SpoolFileHooks): Promise<SpoolFile> {
   const fd = await openFile(path, 'wx+', 0o600);
   let queue: Uint8Array[] = [];
   let pending = 0;
@@ -53,7 +61,10 @@ export async function createSpoolFile(path: string): Promise<SpoolFile> {
     writev(fd, batch, written, (error, count) => {
       writing = false;
       if (error) {
+        // What can never be written need not stay in memory until the last reader has left.
+        queue = [];
         failure = error;
+        hooks?.failed();
         wake();
         return;
       }
@@ -77,6 +88,7 @@ export async function createSpoolFile(path: string): Promise<SpoolFile> {
       return written;
     },
     append(chunk) {
+      if (failure) return;
       queue.push(chunk);
       pending += chunk.byteLength;
       pump();
@@ -94,7 +106,9 @@ export async function createSpoolFile(path: string): Promise<SpoolFile> {
       }),
     async close() {
       failure ??= new Error('the spool file is closed');
+      queue = [];
       while (writing) await new Promise<void>((resolve) => waiters.push(resolve));
+      hooks?.closed();
       await closeFile(fd);
     },
     async remove() {

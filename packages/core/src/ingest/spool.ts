@@ -1,16 +1,25 @@
-import { mkdirSync, readdirSync, rmSync, utimesSync } from 'node:fs';
-import { statfs } from 'node:fs/promises';
+import { mkdirSync, mkdtempSync, readdirSync, rmdirSync, rmSync, utimesSync } from 'node:fs';
+import { mkdir, statfs } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Clock } from '../runtime/clock.ts';
 import { ProxyCacheError } from '../runtime/errors.ts';
 import { isDead, ownerName, parseOwner, thisOwner } from './owner.ts';
 import { createSpoolFile, type SpoolFile } from './spool-file.ts';
 
-/** This process's folder for transfers under way. */
+/** A folder of this process for transfers under way. */
 export interface Spool {
+  /**
+   * A new, empty file.
+   *
+   * @throws ProxyCacheError `storage-failed`, also for a while after a file could not be written to
+   */
   create(): Promise<SpoolFile>;
-  /** Whether `bytes` more leave the disk with at least `minFree` bytes. */
-  hasRoom(bytes: number): Promise<boolean>;
+  /**
+   * Sees to it that a file may grow to `bytes` bytes; what files may still grow by counts as taken.
+   *
+   * @throws ProxyCacheError `storage-full` where the disk would have less than `minFree` left, `storage-failed`
+   */
+  claim(file: SpoolFile, bytes: number): Promise<void>;
   /** Removes the folder. */
   close(): void;
 }
@@ -26,6 +35,9 @@ export interface SpoolOptions {
 // Folders are told dead from silent by their mtime where their owner cannot be looked up.
 const heartbeatMs = 60_000;
 
+/** A disk that refuses bytes (a quota, an error) would break each transfer half-way: pulls pass through instead. */
+const restMs = 30_000;
+
 /**
  * Opens the spool and removes what dead owners left in it, before it returns: nothing of an earlier crash outlives the
  * start.
@@ -33,26 +45,91 @@ const heartbeatMs = 60_000;
  * @throws ProxyCacheError `storage-failed` where the folder cannot be made or read
  */
 export function openSpool({ directory, minFree, clock }: SpoolOptions): Spool {
-  const folder = join(directory, ownerName(thisOwner()));
+  const owned = join(directory, ownerName(thisOwner()));
+  let folder: string;
   try {
     mkdirSync(directory, { recursive: true });
-    for (const name of readdirSync(directory)) {
-      const owner = parseOwner(name);
-      if (owner && name !== ownerName(thisOwner()) && isDead(owner, join(directory, name), clock.now())) {
-        rmSync(join(directory, name), { recursive: true, force: true });
-      }
-    }
-    mkdirSync(folder, { recursive: true, mode: 0o700 });
+    sweep(directory, clock.now());
+    mkdirSync(owned, { recursive: true, mode: 0o700 });
+    // Of its own: another cache of this process may use the same storage.
+    folder = mkdtempSync(join(owned, 'cache-'));
   } catch (cause) {
-    throw new ProxyCacheError(
-      'storage-failed',
-      `cannot use the spool folder ${directory}: ${(cause as Error).message}; it must be writable`,
-      { cause },
-    );
+    throw failed(`cannot use the spool folder ${directory}, which must be writable`, cause);
   }
 
   let made = 0;
-  let stopHeartbeat = (): void => undefined;
+  let restsUntil = Number.NEGATIVE_INFINITY;
+  const claims = new Map<SpoolFile, number>();
+  const stopHeartbeat = heartbeat(owned, clock);
+
+  async function open(): Promise<SpoolFile> {
+    const file = await createSpoolFile(join(folder, String(made++)), {
+      failed() {
+        restsUntil = clock.monotonic() + restMs;
+      },
+      closed: () => void claims.delete(file),
+    });
+    return file;
+  }
+
+  function taken(): number {
+    let bytes = 0;
+    for (const [file, most] of claims) bytes += Math.max(most - file.written, 0);
+    return bytes;
+  }
+
+  return {
+    async create() {
+      if (clock.monotonic() < restsUntil) throw failed('the spool could not be written to lately');
+      try {
+        return await open().catch(async (error: NodeJS.ErrnoException) => {
+          if (error.code !== 'ENOENT') throw error;
+          // Cleaners of temporary folders take what is empty.
+          await mkdir(folder, { recursive: true, mode: 0o700 });
+          return await open();
+        });
+      } catch (cause) {
+        throw failed('cannot create a spool file', cause);
+      }
+    },
+    async claim(file, bytes) {
+      claims.set(file, bytes);
+      const disk = await statfs(folder).catch((cause) => {
+        throw failed('cannot look at the disk of the spool', cause);
+      });
+      const free = disk.bavail * disk.bsize - taken();
+      if (free >= (minFree ?? Math.min(0.05 * disk.blocks * disk.bsize, 1024 ** 3))) return;
+      claims.delete(file);
+      throw new ProxyCacheError('storage-full', 'the disk has less than minFree left; free some or lower minFree');
+    },
+    close() {
+      stopHeartbeat();
+      rmSync(folder, { recursive: true, force: true });
+      try {
+        rmdirSync(owned);
+      } catch {
+        // Another cache of this process uses it.
+      }
+    },
+  };
+}
+
+function sweep(directory: string, now: number): void {
+  const self = ownerName(thisOwner());
+  for (const name of readdirSync(directory)) {
+    const owner = parseOwner(name);
+    if (!owner || name === self) continue;
+    try {
+      if (isDead(owner, join(directory, name), now)) rmSync(join(directory, name), { recursive: true, force: true });
+    } catch (error) {
+      // Another process that starts sweeps it too.
+      if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
+    }
+  }
+}
+
+function heartbeat(folder: string, clock: Clock): () => void {
+  let stop = (): void => undefined;
   const beat = () => {
     try {
       const now = clock.now() / 1000;
@@ -60,20 +137,13 @@ export function openSpool({ directory, minFree, clock }: SpoolOptions): Spool {
     } catch {
       // Without a heartbeat the worst is that another host sweeps this folder while its files are open here.
     }
-    stopHeartbeat = clock.after(heartbeatMs, beat);
+    stop = clock.after(heartbeatMs, beat);
   };
   beat();
+  return () => stop();
+}
 
-  return {
-    create: () => createSpoolFile(join(folder, `${process.hrtime.bigint()}-${made++}`)),
-    async hasRoom(bytes) {
-      const disk = await statfs(directory);
-      const free = disk.bavail * disk.bsize;
-      return free - bytes >= (minFree ?? Math.min(0.05 * disk.blocks * disk.bsize, 1024 ** 3));
-    },
-    close() {
-      stopHeartbeat();
-      rmSync(folder, { recursive: true, force: true });
-    },
-  };
+function failed(what: string, cause?: unknown): ProxyCacheError {
+  const why = cause === undefined ? '' : `: ${(cause as Error).message}`;
+  return new ProxyCacheError('storage-failed', `${what}${why}`, { cause });
 }

@@ -50,6 +50,12 @@ export function createSpooling(file: SpoolFile, digest: Digest): Spooling {
     if (holders === 0) await file.close();
   }
 
+  /** The file has all of it, or nobody may read on: slow readers must not keep memory. */
+  function release(): Promise<void> {
+    ring.reset();
+    return letGo();
+  }
+
   const view: SpoolView = {
     get total() {
       return total;
@@ -93,6 +99,7 @@ export function createSpooling(file: SpoolFile, digest: Digest): Spooling {
         received += chunk.byteLength;
         // A few bytes over are as wrong as a wrong digest, and need not be waited for.
         if (total !== undefined && received > total) break;
+        // Kept past the next chunk, which upstreams allow: they give each chunk memory of its own.
         hash.update(chunk);
         ring.push(chunk);
         file.append(chunk);
@@ -101,6 +108,7 @@ export function createSpooling(file: SpoolFile, digest: Digest): Spooling {
         ring.trim(file.written, ringBytes);
       }
       await written(file.flush());
+      ring.trim(file.written, ringBytes);
       return { digest: finishDigest(hash, digestAlgorithm(digest)), size: received };
     },
     async restart() {
@@ -110,11 +118,11 @@ export function createSpooling(file: SpoolFile, digest: Digest): Spooling {
     },
     verify: () => enter({ phase: 'verified' }),
     fail(error) {
-      failure = error;
+      failure = error ?? new Error('the transfer failed');
       enter({ phase: 'failed' });
     },
     isOpen: () => holders > 0,
-    release: letGo,
+    release,
   };
 }
 

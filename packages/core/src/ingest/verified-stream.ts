@@ -28,7 +28,9 @@ export async function* verifiedStream(
   for await (const chunk of body) {
     hash.update(chunk);
     received += chunk.byteLength;
-    held.push(Uint8Array.from(chunk));
+    // What is over is as wrong as a wrong digest; held back without a bound it would fill the memory.
+    if (total !== undefined && received > total) break;
+    held.push(new Uint8Array(chunk));
     while (held[0] && left + held[0].byteLength <= releasable(received, total)) {
       const next = held.shift() as Uint8Array;
       left += next.byteLength;
@@ -36,7 +38,7 @@ export async function* verifiedStream(
     }
   }
   const actual = finishDigest(hash, digestAlgorithm(digest));
-  if (actual !== digest) {
+  if (actual !== digest || (total !== undefined && received !== total)) {
     throw new UpstreamError('digest-mismatch', `${upstream} sent bytes of ${actual} for ${digest}`, { upstream });
   }
   for (const chunk of held) yield chunk;

@@ -1,5 +1,4 @@
-import { heldWholeBytes } from '../ingest/hold-back.ts';
-import type { IngestHold } from '../ingest/ingest.ts';
+import type { IngestHold } from '../ingest/ingest-hold.ts';
 import type { RunningIngest } from '../ingest/ingests.ts';
 import type { Digest } from '../oci/digest.ts';
 import { type RangeSpec, satisfiableRanges } from '../runtime/byte-range.ts';
@@ -30,11 +29,10 @@ export async function followedAnswer(
   const parted = ranges !== undefined && ranges.length > 0;
   let size = request.total;
   try {
-    // What is held back whole may as well be waited for: a failure is an honest status then, not a broken transfer.
-    if (request.whole || (size === undefined && parted) || (size ?? heldWholeBytes + 1) <= heldWholeBytes) {
-      await abortable(ingest.verified, signal);
-      size = hold.received();
-    }
+    if (request.whole || (size === undefined && parted)) await abortable(ingest.verified, signal);
+    // What fails before the first byte can be read fails with an honest status, not with a broken transfer.
+    else await hold.readable(parted ? firstByte(ranges, size) : 0, signal);
+    if (hold.isVerified()) size = hold.received();
   } catch (error) {
     await hold.release();
     throw error;
@@ -47,4 +45,9 @@ export async function followedAnswer(
     read: (part) => hold.follow(part),
     close: () => hold.release(),
   };
+}
+
+/** Where reading starts: nothing needs to be waited for where no part can be read. */
+function firstByte(ranges: readonly RangeSpec[], size: number | undefined): number {
+  return satisfiableRanges(ranges, size ?? 0)[0]?.from ?? -1;
 }

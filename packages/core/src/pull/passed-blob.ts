@@ -1,7 +1,7 @@
 import { verifiedStream } from '../ingest/verified-stream.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { ByteRange } from '../runtime/byte-range.ts';
-import { type Bytes, discard } from '../runtime/bytes.ts';
+import { type Bytes, begun, discard } from '../runtime/bytes.ts';
 import type { FetchedBlob } from '../upstream/upstream.ts';
 import { type BlobAnswer, unverifiedDetail } from './answer.ts';
 import { proveBlob } from './blob-proof.ts';
@@ -41,14 +41,16 @@ export async function passedWhole(parts: PullParts, request: PassedPull): Promis
   const left = new AbortController();
   const signal = AbortSignal.any([request.signal, left.signal]);
   const { total = parts.manifests.sizeOf(digest), body } = await fetchFor(parts, request, { signal });
+  // A small blob is held back whole: that it is wrong is known before the status.
+  const stream = await begun(verifiedStream(body, { upstream: target.place.upstream, digest, total }));
   return {
     digest,
     ...(total !== undefined && { size: total }),
     cacheStatus: { hit: false, fwd: 'miss', fwdStatus: 200 },
-    read: () => verifiedStream(body, { upstream: target.place.upstream, digest, total }),
+    read: () => stream,
     async close() {
       left.abort();
-      await discard(body);
+      await discard(stream);
     },
   };
 }
@@ -67,12 +69,16 @@ export async function passedParts(
   const left = new AbortController();
   const signal = AbortSignal.any([request.signal, left.signal]);
   // Asked for before the status is sent, so that what the upstream says of it can still be told.
-  let first: FetchedBlob | undefined = await fetchFor(parts, request, { part: ranges[0], signal });
+  let first: Bytes | undefined = await begun(await open(ranges[0]));
+
+  async function open(part: ByteRange): Promise<Bytes> {
+    return slice(await fetchFor(parts, request, { part, signal }), part);
+  }
 
   async function* readPart(part: ByteRange): AsyncGenerator<Uint8Array, void, undefined> {
-    const fetched = first ?? (await fetchFor(parts, request, { part, signal }));
+    const body = first ?? (await open(part));
     first = undefined;
-    yield* slice(fetched, part);
+    yield* body;
   }
   return {
     digest: request.digest,
@@ -82,7 +88,7 @@ export async function passedParts(
     read: (part) => readPart(part ?? { from: 0, to: size - 1 }),
     async close() {
       left.abort();
-      if (first) await discard(first.body);
+      if (first) await discard(first);
     },
   };
 }
@@ -93,7 +99,7 @@ async function* slice(
   { from, to }: ByteRange,
 ): AsyncGenerator<Uint8Array, void, undefined> {
   let position = start;
-  for await (const chunk of body as Bytes) {
+  for await (const chunk of body) {
     const part = chunk.subarray(Math.max(from - position, 0), Math.max(to + 1 - position, 0));
     position += chunk.byteLength;
     if (part.byteLength > 0) yield part;

@@ -3,13 +3,14 @@ import type { Digest } from '../oci/digest.ts';
 import { type ByteRange, type RangeSpec, satisfiableRanges } from '../runtime/byte-range.ts';
 import { abortable } from '../runtime/collapse.ts';
 import { isProxyCacheError } from '../runtime/errors.ts';
-import type { BlobAnswer } from './answer.ts';
+import { isUpstreamError } from '../upstream/upstream-error.ts';
+import type { BlobAnswer, CacheStatus } from './answer.ts';
 import { createBlobProof, proveBlob } from './blob-proof.ts';
 import { followedAnswer } from './followed-blob.ts';
 import { passedParts, passedWhole } from './passed-blob.ts';
 import type { PullParts } from './pull-parts.ts';
 import { refusedReply } from './refusal.ts';
-import { openStored, storedAnswer } from './stored-blob.ts';
+import { createStoredBlobs, type StoredBlob } from './stored-blob.ts';
 import { queryOf, type Target } from './target.ts';
 
 /** A request for a blob. `want`: its bytes (GET), or its size (HEAD). */
@@ -35,35 +36,51 @@ const mostTries = 3;
 export function createPullBlob(parts: PullParts): PullBlob {
   const { ingests, links, manifests } = parts;
   const prove = createBlobProof(parts);
+  const storedBlobs = createStoredBlobs(parts);
 
   return async (request) => {
-    const { target, digest, signal, ranges } = request;
+    const { target, digest, signal } = request;
     const link = await links.find(target.place, 'blob', digest, signal);
-    const stored = await openStored(parts, { digest, size: link?.size }, signal);
+    const opened = await storedBlobs.open(digest, signal);
     try {
-      const running = runningFor(request);
-      // A plain GET of what nobody has here is its own proof; so is one that this repository has under way.
-      const selfProving = request.want === 'bytes' && !stored && (running ? running.mine : !ranges?.length);
-      const proof = link ?? (selfProving ? undefined : await prove(target, digest, signal));
-
+      const proof =
+        link ?? (isProofItself(request, opened !== undefined) ? undefined : await prove(target, digest, signal));
+      const told = proof?.size ?? manifests.sizeOf(digest);
+      const stored = opened && (await storedBlobs.check(opened, told, signal));
       if (stored) {
-        const cacheStatus = link ? { hit: true } : ({ hit: false, fwd: 'uri-miss', fwdStatus: 200 } as const);
-        return storedAnswer(parts, { digest, blob: stored, ranges }, { cacheStatus, signal });
+        const { size } = stored.blob;
+        // The bytes are right, so what was told of their number was wrong.
+        if (told !== undefined && told !== size) proveBlob(parts, target, { digest, size });
+        return storedAnswer(request, stored, link ? { hit: true } : { hit: false, fwd: 'uri-miss', fwdStatus: 200 });
       }
-      const size = proof?.size ?? manifests.sizeOf(digest);
-      if (request.want === 'descriptor')
-        return headAnswer(request, link && !running ? await prove(target, digest, signal) : { size });
-      const cold = coldParts(request, size);
+      if (request.want === 'descriptor') {
+        const stale = link !== undefined && !runningFor(request);
+        return unreadAnswer(request, stale ? await prove(target, digest, signal) : { size: told });
+      }
+      const cold = coldParts(request, told);
       return cold ? await passedParts(parts, request, cold) : await ingested(request, proof !== undefined);
     } catch (error) {
-      await stored?.close();
+      await opened?.blob.close();
       throw error;
     }
   };
 
-  function runningFor({ target, digest }: BlobPull): (RunningIngest & { mine: boolean }) | undefined {
-    const running = ingests.find(target.place.upstream, digest);
-    return running && { ...running, mine: running.provenFor.has(placeKey(target)) };
+  /** A plain GET of what nobody has here is its own proof; so is one that this repository has under way. */
+  function isProofItself(request: BlobPull, stored: boolean): boolean {
+    if (request.want !== 'bytes' || stored) return false;
+    const running = runningFor(request);
+    return running ? running.provenFor.has(placeKey(request.target)) : !request.ranges?.length;
+  }
+
+  function runningFor({ target, digest }: BlobPull): RunningIngest | undefined {
+    return ingests.find(target.place.upstream, digest);
+  }
+
+  function storedAnswer(request: BlobPull, stored: StoredBlob, cacheStatus: CacheStatus): BlobAnswer {
+    const { ranges, signal } = request;
+    // What is answered here was proven.
+    const refetch = () => ingested({ ...request, ranges: undefined }, true);
+    return storedBlobs.answer(stored, { ranges, cacheStatus, signal, refetch });
   }
 
   /** Parts that are better passed through than waited for; `undefined`: through a transfer of the whole. */
@@ -76,56 +93,56 @@ export function createPullBlob(parts: PullParts): PullBlob {
     const [only, ...others] = satisfiableRanges(request.ranges, size);
     // Several parts would be as many requests; and what goes on to the end is how a broken pull is resumed.
     if (!only || others.length > 0 || only.to === size - 1) return undefined;
-    const running = ingests.find(request.target.place.upstream, request.digest);
+    const running = runningFor(request);
     return running && running.releasable() > only.to ? undefined : { size, ranges: [only] };
   }
 
   /** Through a transfer of the whole blob: one that runs, or a new one. */
   async function ingested(request: BlobPull, proven: boolean): Promise<BlobAnswer> {
-    const { target, digest, signal } = request;
-    for (let tries = 1; ; tries++) {
-      const running = ingests.find(target.place.upstream, digest);
-      const mine = !running || running.provenFor.has(placeKey(target));
+    const { target, signal } = request;
+    for (let tries = 1; tries <= mostTries; tries++) {
+      const running = runningFor(request);
       const ingest = running ?? start(request);
       if (proven) ingest.provenFor.add(placeKey(target));
       try {
-        const reply = await abortable(ingest.reply, signal);
-        if (reply.kind !== 'found') {
-          throw refusedReply(target, reply, { of: 'blob-unknown', subject: `blob ${digest}` });
-        }
-        const hold = ingest.hold();
-        if (hold) {
-          return await followedAnswer(ingest, hold, {
-            digest,
-            total: reply.value.total,
-            ranges: request.ranges,
-            whole: target.upstream.coldRange === 'verify' && (request.ranges?.length ?? 0) > 0,
-            signal,
-            cacheStatus: { hit: false, fwd: 'miss', fwdStatus: 200, stored: true, ...(running && { collapsed: true }) },
-          });
-        }
-        // It ended in between: by now the store should have it.
-        const stored = await openStored(parts, { digest, size: reply.value.total }, signal);
-        if (stored)
-          return storedAnswer(
-            parts,
-            { digest, blob: stored, ranges: request.ranges },
-            { cacheStatus: { hit: true }, signal },
-          );
+        const answer = await joined(request, ingest, running !== undefined);
+        if (answer) return answer;
       } catch (error) {
         signal.throwIfAborted();
         if (isLocal(error)) return passed(request, error.code === 'storage-full' ? 'min-free' : 'spool-failed');
         // What another repository's request came to says nothing about this one's.
-        if (mine || tries === mostTries) throw error;
+        if (ingest.startedFor === placeKey(target)) throw error;
       }
-      if (tries === mostTries) return passed(request, 'spool-failed');
     }
+    return passed(request, 'spool-failed');
+  }
+
+  /** `undefined`: the ingest has ended, and left nothing in the store. */
+  async function joined(request: BlobPull, ingest: RunningIngest, collapsed: boolean): Promise<BlobAnswer | undefined> {
+    const { target, digest, signal, ranges } = request;
+    const reply = await abortable(ingest.reply, signal);
+    if (reply.kind !== 'found') {
+      throw refusedReply(target, reply, { of: 'blob-unknown', subject: `blob ${digest}` });
+    }
+    const hold = ingest.hold();
+    if (!hold) {
+      const stored = await storedBlobs.open(digest, signal);
+      return stored && storedBlobs.answer(stored, { ranges, cacheStatus: { hit: true }, signal });
+    }
+    return await followedAnswer(ingest, hold, {
+      digest,
+      total: reply.value.total,
+      ranges,
+      whole: target.upstream.coldRange === 'verify' && (ranges?.length ?? 0) > 0,
+      signal,
+      cacheStatus: { hit: false, fwd: 'miss', fwdStatus: 200, stored: true, ...(collapsed && { collapsed }) },
+    });
   }
 
   function start({ target, digest }: BlobPull): RunningIngest {
     const { upstream, repository } = target.place;
     const expectedSize = manifests.sizeOf(digest);
-    return ingests.start(
+    const ingest = ingests.start(
       {
         upstream,
         repository,
@@ -140,6 +157,10 @@ export function createPullBlob(parts: PullParts): PullBlob {
       },
       placeKey(target),
     );
+    ingest.verified.catch((error) => {
+      if (isUpstreamError(error) && error.code === 'digest-mismatch') manifests.forgetSize(digest);
+    });
+    return ingest;
   }
 
   async function passed(request: BlobPull, reason: 'min-free' | 'spool-failed'): Promise<BlobAnswer> {
@@ -148,10 +169,10 @@ export function createPullBlob(parts: PullParts): PullBlob {
     parts.observe({ type: 'passed-through', upstream, repository, digest, reason });
     if (!ranges?.length) return passedWhole(parts, request);
     const { size } = await prove(target, digest, request.signal);
-    const [first, ...others] = size === undefined ? [] : satisfiableRanges(ranges, size);
-    return size === undefined || !first
-      ? passedWhole(parts, request)
-      : passedParts(parts, request, { size, ranges: [first, ...others] });
+    if (size === undefined) return passedWhole(parts, request);
+    const [first, ...others] = satisfiableRanges(ranges, size);
+    if (!first) return { ...unreadAnswer(request, { size }), parts: [] };
+    return passedParts(parts, request, { size, ranges: [first, ...others] });
   }
 }
 
@@ -161,13 +182,14 @@ function isLocal(error: unknown): error is { code: 'storage-full' | 'storage-fai
   return isProxyCacheError(error) && (error.code === 'storage-full' || error.code === 'storage-failed');
 }
 
-function headAnswer({ digest }: BlobPull, { size }: { size?: number | undefined }): BlobAnswer {
+/** What is said of a blob without its bytes. */
+function unreadAnswer({ digest }: BlobPull, { size }: { size?: number | undefined }): BlobAnswer {
   return {
     digest,
     ...(size !== undefined && { size }),
     cacheStatus: { hit: false, fwd: 'miss', fwdStatus: 200 },
     read: () => {
-      throw new Error('the answer to a HEAD has no bytes');
+      throw new Error('this answer has no bytes');
     },
     close: async () => undefined,
   };

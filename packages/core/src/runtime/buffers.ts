@@ -4,6 +4,8 @@ export interface Buffers {
   take(): Uint8Array;
   /** Takes a buffer back; nobody may look at it from now on. */
   give(buffer: Uint8Array): void;
+  /** Counts a buffer out that somebody may still write to: it is never handed out again. */
+  drop(buffer: Uint8Array): void;
 }
 
 const pooledBytes = 256 * 1024;
@@ -26,6 +28,9 @@ export function createBuffers(maxBytes: number): Buffers {
     },
     give(buffer) {
       if (buffer.byteLength === pooledBytes) idle.push(buffer);
+    },
+    drop(buffer) {
+      if (buffer.byteLength === pooledBytes) pooled--;
     },
   };
 }

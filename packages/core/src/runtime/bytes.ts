@@ -35,3 +35,72 @@ export async function discard(bytes: Bytes): Promise<void> {
     // The body was unwanted: why it could not be closed is of no use to anyone.
   }
 }
+
+/**
+ * The same body, once its first chunk is here: what fails before that can still be told by a status. A body that fails
+ * is closed.
+ */
+export async function begun(bytes: Bytes): Promise<Bytes> {
+  const source = bytes[Symbol.asyncIterator]();
+  let first: IteratorResult<Uint8Array> | undefined = await source.next();
+  const iterator: AsyncIterator<Uint8Array> = {
+    next() {
+      const result = first;
+      first = undefined;
+      return result ? Promise.resolve(result) : source.next();
+    },
+    async return() {
+      first = undefined;
+      await source.return?.();
+      return { done: true, value: undefined };
+    },
+  };
+  return { [Symbol.asyncIterator]: () => iterator };
+}
+
+/**
+ * A body of `length` bytes that goes on elsewhere, once, when its source fails or ends early.
+ *
+ * @param resume gives the rest, after the bytes `delivered` so far
+ */
+export function resumed(
+  bytes: Bytes,
+  length: number,
+  resume: (delivered: number, error: unknown) => Promise<Bytes>,
+): Bytes {
+  let source = bytes[Symbol.asyncIterator]();
+  let delivered = 0;
+  let isResumed = false;
+  let left = false;
+
+  async function take(): Promise<IteratorResult<Uint8Array, undefined>> {
+    const result = await source.next();
+    if (!result.done) {
+      delivered += result.value.byteLength;
+      return result;
+    }
+    if (delivered < length && !left) throw new Error(`content ended after ${delivered} of ${length} bytes`);
+    return { done: true, value: undefined };
+  }
+
+  const iterator: AsyncIterator<Uint8Array, undefined> = {
+    async next() {
+      try {
+        return await take();
+      } catch (error) {
+        if (left || delivered >= length) return { done: true, value: undefined };
+        if (isResumed) throw error;
+        isResumed = true;
+        source = (await resume(delivered, error))[Symbol.asyncIterator]();
+        if (left) await source.return?.();
+        return take();
+      }
+    },
+    async return() {
+      left = true;
+      await source.return?.();
+      return { done: true, value: undefined };
+    },
+  };
+  return { [Symbol.asyncIterator]: () => iterator };
+}

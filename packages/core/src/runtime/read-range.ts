@@ -23,9 +23,14 @@ export function readRange(source: RandomAccess, { from, to }: ByteRange, buffers
   async function end(): Promise<void> {
     if (ended) return;
     ended = true;
-    // A read under way still writes into the buffer: it must land before anyone else gets that memory.
-    await reading?.catch(() => undefined);
-    if (buffer) buffers.give(buffer);
+    // A read under way still writes into the buffer: it must land before anyone else gets that memory. One that failed,
+    // by a time limit say, may land at any time.
+    const landed = await (reading?.then(
+      () => true,
+      () => false,
+    ) ?? true);
+    if (buffer && landed) buffers.give(buffer);
+    else if (buffer) buffers.drop(buffer);
     buffer = undefined;
     await source.close();
   }

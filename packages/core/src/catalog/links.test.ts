@@ -1,0 +1,102 @@
+import { flakyStore, gate, type ManualClock, manualClock } from '@proxycache/test-kit';
+import { beforeEach, describe, expect, it } from 'vitest';
+import { digestOf } from '../oci/digest.ts';
+import type { StoreEvent } from '../store/events.ts';
+import { memoryStorage } from '../store/memory-storage.ts';
+import { createLinks, type Links } from './links.ts';
+import type { Place } from './place.ts';
+
+const { signal } = new AbortController();
+const place: Place = { upstream: 'up', scope: '-', repository: 'team/app', generation: 'g1' };
+const digest = digestOf(Buffer.from('content'));
+const blob = { digest, mediaType: 'application/octet-stream', size: 7 };
+let clock: ManualClock;
+let storage: ReturnType<typeof flakyStore>;
+let events: StoreEvent[];
+let validForMs: number;
+let links: Links;
+
+beforeEach(() => {
+  clock = manualClock();
+  storage = flakyStore(memoryStorage({ clock }));
+  events = [];
+  validForMs = Number.POSITIVE_INFINITY;
+  links = create();
+});
+
+function create(): Links {
+  const { metadata } = storage;
+  return createLinks({ metadata, observe: (event) => events.push(event), clock, validForMs: () => validForMs }, 100);
+}
+
+describe('19: a link', () => {
+  it('is of one upstream, scope, repository, kind and digest, and of no other', async () => {
+    await links.prove(place, 'blob', blob);
+    for (const known of [links, create()]) {
+      expect(await known.find(place, 'blob', digest, signal)).toEqual({
+        mediaType: blob.mediaType,
+        size: 7,
+        provenAt: clock.now(),
+        generation: 'g1',
+      });
+      expect(await known.find({ ...place, upstream: 'other' }, 'blob', digest, signal)).toBeUndefined();
+      expect(await known.find({ ...place, scope: 'alice' }, 'blob', digest, signal)).toBeUndefined();
+      expect(await known.find({ ...place, repository: 'team' }, 'blob', digest, signal)).toBeUndefined();
+      expect(await known.find({ ...place, repository: 'team/app/x' }, 'blob', digest, signal)).toBeUndefined();
+      expect(await known.find(place, 'manifest', digest, signal)).toBeUndefined();
+      expect(await known.find(place, 'blob', digestOf(Buffer.from('x')), signal)).toBeUndefined();
+    }
+  });
+
+  it('is void once the URL or credential of its upstream is another one', async () => {
+    await links.prove(place, 'blob', blob);
+    const changed = { ...place, generation: 'g2' };
+    expect(await links.find(changed, 'blob', digest, signal)).toBeUndefined();
+    expect(await create().find(changed, 'blob', digest, signal)).toBeUndefined();
+    await links.prove(changed, 'blob', blob);
+    expect(await links.find(changed, 'blob', digest, signal)).toMatchObject({ generation: 'g2' });
+    expect(await links.find(place, 'blob', digest, signal)).toBeUndefined();
+  });
+
+  it('holds for linkValidFor, and a proof renews it', async () => {
+    validForMs = 1_000;
+    await links.prove(place, 'blob', blob);
+    await clock.advance(1_000);
+    expect(await links.find(place, 'blob', digest, signal)).toBeDefined();
+    await clock.advance(1);
+    expect(await links.find(place, 'blob', digest, signal)).toBeUndefined();
+    await links.prove(place, 'blob', { ...blob, size: undefined });
+    expect(await links.find(place, 'blob', digest, signal)).toEqual({
+      mediaType: blob.mediaType,
+      provenAt: clock.now(),
+      generation: 'g1',
+    });
+  });
+
+  it('of a clock that stepped back holds', async () => {
+    validForMs = 1_000;
+    await links.prove(place, 'blob', blob);
+    clock.set(clock.now() - 3_600_000);
+    expect(await links.find(place, 'blob', digest, signal)).toBeDefined();
+  });
+
+  it('that cannot be read is none', async () => {
+    await links.prove(place, 'blob', blob);
+    storage.on('metadata.get', { fail: 'away' });
+    expect(await create().find(place, 'blob', digest, signal)).toBeUndefined();
+    expect(events).toEqual([expect.objectContaining({ operation: 'metadata-get', error: 'away' })]);
+  });
+
+  it('that cannot be written holds while the process lives', async () => {
+    storage.on('metadata.set', { fail: 'away' });
+    await links.prove(place, 'blob', blob);
+    expect(await links.find(place, 'blob', digest, signal)).toBeDefined();
+    expect(await create().find(place, 'blob', digest, signal)).toBeUndefined();
+  });
+
+  it('is seen at once, before the store has it', async () => {
+    storage.on('metadata.set', { gate: gate() });
+    void links.prove(place, 'blob', blob);
+    expect(await links.find(place, 'blob', digest, signal)).toBeDefined();
+  });
+});

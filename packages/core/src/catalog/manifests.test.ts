@@ -1,0 +1,189 @@
+import { flakyStore, manualClock, seededBytes } from '@proxycache/test-kit';
+import { beforeEach, describe, expect, it } from 'vitest';
+import { type Digest, digestOf } from '../oci/digest.ts';
+import { mediaTypes } from '../oci/media-type.ts';
+import type { StoreEvent } from '../store/events.ts';
+import { memoryStorage } from '../store/memory-storage.ts';
+import { createManifests, type Manifests } from './manifests.ts';
+
+const { signal } = new AbortController();
+let storage: ReturnType<typeof flakyStore>;
+let events: StoreEvent[];
+let manifests: Manifests;
+
+beforeEach(() => {
+  storage = flakyStore(memoryStorage({ clock: manualClock() }));
+  events = [];
+  manifests = create();
+});
+
+/** Manifests as this process has them after a restart. */
+function create(maxBytes = 1_000_000): Manifests {
+  return createManifests({ blobs: storage.blobs, maxBytes, observe: (event) => events.push(event) });
+}
+
+const imageType = 'application/vnd.oci.image.manifest.v1+json';
+
+function descriptor(text: string, extra: object = {}) {
+  const bytes = Buffer.from(text);
+  return { mediaType: mediaTypes.blob, digest: digestOf(bytes), size: bytes.byteLength, ...extra };
+}
+
+function image(config: string, layers: object[]): { bytes: Buffer; digest: Digest } {
+  const bytes = Buffer.from(
+    JSON.stringify({ schemaVersion: 2, mediaType: imageType, config: descriptor(config), layers }),
+  );
+  return { bytes, digest: digestOf(bytes) };
+}
+
+function index(children: { bytes: Uint8Array; digest: Digest }[]): { bytes: Buffer; digest: Digest } {
+  const bytes = Buffer.from(
+    JSON.stringify({
+      schemaVersion: 2,
+      mediaType: 'application/vnd.oci.image.index.v1+json',
+      manifests: children.map(({ digest, bytes: child }) => ({ mediaType: imageType, digest, size: child.byteLength })),
+    }),
+  );
+  return { bytes, digest: digestOf(bytes) };
+}
+
+const put = (text: string) => {
+  const bytes = Buffer.from(text);
+  return storage.blobs.put({ digest: digestOf(bytes), bytes, signal });
+};
+
+describe('the bytes of a manifest', () => {
+  const one = image('config', [descriptor('layer')]);
+
+  it('are here at once, and after a restart, verbatim', async () => {
+    await manifests.store(one.digest, one.bytes);
+    for (const known of [manifests, create()]) {
+      expect(Buffer.from((await known.load(one.digest, signal))!).equals(one.bytes)).toBe(true);
+    }
+    expect(storage.openBlobs()).toBe(0);
+  });
+
+  it('are served from memory without asking the store', async () => {
+    await manifests.store(one.digest, one.bytes);
+    await manifests.load(one.digest, signal);
+    expect(storage.calls('blobs.open')).toBe(0);
+  });
+
+  it.each(['sha256', 'sha512'])('are verified when they come from the store (%s)', async (algorithm) => {
+    const digest = digestOf(one.bytes, algorithm);
+    await storage.blobs.put({ digest, bytes: Buffer.concat([one.bytes, Buffer.from(' ')]), signal });
+    expect(await manifests.load(digest, signal)).toBeUndefined();
+    expect(events).toEqual([expect.objectContaining({ type: 'store-failed', operation: 'open', subject: digest })]);
+    // Removed, so that the right ones take their place.
+    expect(await storage.blobs.open(digest, { signal })).toBeUndefined();
+    await manifests.store(digest, one.bytes);
+    expect(await create().load(digest, signal)).toBeDefined();
+  });
+
+  it('that are not here are none', async () => {
+    expect(await manifests.load(one.digest, signal)).toBeUndefined();
+    expect(events).toEqual([]);
+  });
+
+  it.each(['blobs.open', 'blobs.read', 'blobs.put'] as const)(
+    'are none, or only in memory, where %s fails',
+    async (operation) => {
+      storage.on(operation, { fail: 'away' });
+      await manifests.store(one.digest, one.bytes);
+      expect(await manifests.load(one.digest, signal)).toBeDefined();
+      expect(await create().load(one.digest, signal)).toBeUndefined();
+      expect(events.map(({ error }) => error)).toEqual(['away']);
+      expect(storage.openBlobs()).toBe(0);
+    },
+  );
+
+  it('are kept up to so many bytes, none of them included', async () => {
+    const nothing = create(0);
+    await nothing.store(one.digest, one.bytes);
+    expect(await nothing.load(one.digest, signal)).toBeDefined();
+    expect(storage.calls('blobs.open')).toBe(1);
+    const some = create(2.5 * one.bytes.byteLength);
+    const others = ['a', 'b', 'c'].map((text) => image(text, [descriptor(text)]));
+    for (const { digest, bytes } of others) await some.store(digest, bytes);
+    const before = storage.calls('blobs.open');
+    for (const { digest } of others) expect(await some.load(digest, signal)).toBeDefined();
+    expect(storage.calls('blobs.open')).toBeGreaterThan(before);
+  });
+
+  it('that are absurdly long are not what was stored', async () => {
+    const blob = { kind: 'file', size: 1e12, read: async () => 0, close: async () => undefined } as const;
+    const blobs = { ...storage.blobs, open: async () => blob };
+    const careful = createManifests({ blobs, maxBytes: 1000, observe: () => undefined });
+    expect(await careful.load(one.digest, signal)).toBeUndefined();
+  });
+
+  it('do not fail for a caller who left: that one is told by its own signal', async () => {
+    storage.on('blobs.open', { hang: true });
+    const caller = new AbortController();
+    const loading = create().load(one.digest, caller.signal);
+    caller.abort(new Error('the client left'));
+    await expect(loading).rejects.toThrow('the client left');
+    expect(events).toEqual([]);
+  });
+});
+
+describe('an image', () => {
+  const amd64 = image('config amd64', [descriptor('layer amd64'), descriptor('shared')]);
+  const arm64 = image('config arm64', [descriptor('layer arm64'), descriptor('shared')]);
+  const both = index([amd64, arm64]);
+
+  it('is complete when its manifest, config and layers are here', async () => {
+    expect(await manifests.isComplete(amd64.digest, signal)).toBe(false);
+    await manifests.store(amd64.digest, amd64.bytes);
+    for (const text of ['config amd64', 'layer amd64', 'shared']) {
+      expect(await manifests.isComplete(amd64.digest, signal)).toBe(false);
+      await put(text);
+    }
+    expect(await manifests.isComplete(amd64.digest, signal)).toBe(true);
+    expect(storage.openBlobs()).toBe(0);
+  });
+
+  it('of several platforms is complete when one of them is', async () => {
+    await manifests.store(both.digest, both.bytes);
+    for (const text of ['config arm64', 'layer arm64', 'shared']) await put(text);
+    expect(await manifests.isComplete(both.digest, signal)).toBe(false);
+    await manifests.store(arm64.digest, arm64.bytes);
+    expect(await create().isComplete(both.digest, signal)).toBe(true);
+  });
+
+  it('37: needs no foreign layers', async () => {
+    const windows = image('config', [
+      {
+        ...descriptor('foreign'),
+        mediaType: 'application/vnd.oci.image.layer.nondistributable.v1.tar',
+        urls: ['https://x/'],
+      },
+    ]);
+    await manifests.store(windows.digest, windows.bytes);
+    await put('config');
+    expect(await manifests.isComplete(windows.digest, signal)).toBe(true);
+  });
+
+  it('is not complete as far as a store that fails can tell', async () => {
+    await manifests.store(amd64.digest, amd64.bytes);
+    storage.on('blobs.open', { fail: 'away' });
+    expect(await manifests.isComplete(amd64.digest, signal)).toBe(false);
+    expect(events).toHaveLength(1);
+  });
+
+  it('tells the sizes of its blobs, until one is found wrong', async () => {
+    const layer = descriptor('layer amd64');
+    expect(manifests.sizeOf(layer.digest)).toBeUndefined();
+    await manifests.store(amd64.digest, amd64.bytes);
+    expect(manifests.sizeOf(layer.digest)).toBe(layer.size);
+    manifests.forgetSize(layer.digest);
+    expect(manifests.sizeOf(layer.digest)).toBeUndefined();
+  });
+
+  it('that this release would not take is served all the same', async () => {
+    const bytes = Buffer.from(seededBytes('no manifest', 100));
+    await manifests.store(digestOf(bytes), bytes);
+    expect(await manifests.load(digestOf(bytes), signal)).toEqual(bytes);
+    expect(await manifests.isComplete(digestOf(bytes), signal)).toBe(false);
+  });
+});

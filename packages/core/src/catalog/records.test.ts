@@ -1,0 +1,271 @@
+import { type FlakyStorage, flakyStore, gate, type ManualClock, manualClock } from '@proxycache/test-kit';
+import { beforeEach, describe, expect, it } from 'vitest';
+import type { StoreEvent } from '../store/events.ts';
+import { memoryStorage } from '../store/memory-storage.ts';
+import { createRecords, type Records } from './records.ts';
+
+type Count = { count: number; by?: string };
+
+const { signal } = new AbortController();
+let clock: ManualClock;
+let storage: FlakyStorage;
+let events: StoreEvent[];
+let records: Records<Count>;
+
+beforeEach(() => {
+  clock = manualClock();
+  storage = flakyStore(memoryStorage({ clock }));
+  events = [];
+  records = create();
+});
+
+/** Records as another process, or this one after a restart, has them. */
+function create(most = 100): Records<Count> {
+  return createRecords<Count>({ metadata: storage.metadata, observe: (event) => events.push(event) }, most);
+}
+
+const add = (by: number) => (record: Count | undefined) => ({ ...record, count: (record?.count ?? 0) + by });
+const stored = async (key: string) => {
+  const entry = await storage.metadata.get(key, { signal });
+  return entry && JSON.parse(entry.value);
+};
+
+describe('a change', () => {
+  it('is in the store when its promise resolves, and there after a restart', async () => {
+    expect(await records.get('a', signal)).toBeUndefined();
+    await records.update('a', add(1));
+    expect(await stored('a')).toEqual({ format: 1, count: 1 });
+    expect(await create().get('a', signal)).toEqual({ count: 1 });
+  });
+
+  it('is seen at once, before the store has it', async () => {
+    await records.update('a', add(1));
+    const held = gate();
+    storage.on('metadata.set', { gate: held });
+    const saving = records.update('a', add(1));
+    expect(await records.get('a', signal)).toEqual({ count: 2 });
+    expect(await stored('a')).toMatchObject({ count: 1 });
+    held.open();
+    await saving;
+    expect(await stored('a')).toMatchObject({ count: 2 });
+  });
+
+  it('is seen at once also where the record was not in memory', async () => {
+    await create().update('a', add(10));
+    const held = gate();
+    storage.on('metadata.get', { gate: held, times: 1 });
+    const saving = records.update('a', add(1));
+    await held.reached;
+    expect(await records.get('a', signal)).toEqual({ count: 11 });
+    held.open();
+    await saving;
+    expect(await stored('a')).toMatchObject({ count: 11 });
+  });
+
+  it('is not lost to a reader that brings the record into memory meanwhile', async () => {
+    await create().update('a', add(10));
+    const held = gate();
+    storage.on('metadata.get', { gate: held });
+    const reading = records.get('a', signal);
+    await held.reached;
+    const saving = records.update('a', add(1));
+    held.open();
+    await saving;
+    expect((await reading)?.count).toBeGreaterThanOrEqual(10);
+    expect(await records.get('a', signal)).toEqual({ count: 11 });
+    expect(await stored('a')).toMatchObject({ count: 11 });
+  });
+
+  it('that leaves the record alone writes nothing', async () => {
+    await records.update('a', () => undefined);
+    expect(await stored('a')).toBeUndefined();
+    await records.update('a', add(1));
+    const before = storage.calls('metadata.set');
+    await records.update('a', () => undefined);
+    await create().update('a', () => undefined);
+    expect(storage.calls('metadata.set')).toBe(before);
+    expect(await records.get('a', signal)).toEqual({ count: 1 });
+  });
+});
+
+it('saves many changes of one record together', async () => {
+  const held = gate();
+  storage.on('metadata.set', { gate: held, times: 1 });
+  const saving = Array.from({ length: 50 }, () => records.update('a', add(1)));
+  await held.reached;
+  saving.push(...Array.from({ length: 50 }, () => records.update('a', add(1))));
+  held.open();
+  await Promise.all(saving);
+  expect(await stored('a')).toMatchObject({ count: 100 });
+  expect(storage.calls('metadata.set')).toBeLessThanOrEqual(3);
+});
+
+describe('another writer of the same store', () => {
+  it('is not overwritten: the changes are made on top of what it wrote', async () => {
+    const other = create();
+    await records.update('a', add(1));
+    await other.update('a', (record) => ({ ...add(10)(record), by: 'other' }));
+    await records.update('a', add(1));
+    expect(await stored('a')).toEqual({ format: 1, count: 12, by: 'other' });
+    expect(await records.get('a', signal)).toEqual({ count: 12, by: 'other' });
+  });
+
+  it('that writes in between is met by another try, with all the changes', async () => {
+    const other = create();
+    await records.update('a', add(1));
+    const held = gate();
+    storage.on('metadata.set', { gate: held, times: 1 });
+    const saving = [records.update('a', add(1))];
+    await held.reached;
+    saving.push(records.update('a', add(1)), records.update('a', add(1)));
+    await other.update('a', add(100));
+    held.open();
+    await Promise.all(saving);
+    expect(await stored('a')).toMatchObject({ count: 104 });
+    expect(await records.get('a', signal)).toEqual({ count: 104 });
+  });
+
+  it('that never lets go is given up on, and memory goes on', async () => {
+    const { metadata } = storage;
+    let writes = 0;
+    const contested = createRecords<Count>(
+      {
+        metadata: {
+          ...metadata,
+          async set(key, value, options) {
+            writes++;
+            await metadata.set(key, JSON.stringify({ format: 1, count: 1000 * writes }), { signal });
+            return metadata.set(key, value, options);
+          },
+        },
+        observe: (event) => events.push(event),
+      },
+      100,
+    );
+    await contested.update('a', add(1));
+    expect(writes).toBe(4);
+    expect(events).toEqual([
+      expect.objectContaining({ operation: 'metadata-set', error: expect.stringMatching(/4 conflicting writes/) }),
+    ]);
+    expect(await contested.get('a', signal)).toMatchObject({ count: 3001 });
+  });
+});
+
+describe('a store that fails', () => {
+  it('to write is an event: memory goes on, and the next change brings all of it there', async () => {
+    await records.update('a', add(1));
+    storage.on('metadata.set', { fail: 'disk full', times: 1 });
+    await records.update('a', add(1));
+    expect(events).toEqual([{ type: 'store-failed', operation: 'metadata-set', subject: 'a', error: 'disk full' }]);
+    expect(await records.get('a', signal)).toEqual({ count: 2 });
+    await records.update('a', add(1));
+    expect(await stored('a')).toMatchObject({ count: 3 });
+  });
+
+  it('to write keeps the changes that came meanwhile', async () => {
+    const held = gate();
+    storage.on('metadata.get', { gate: held, times: 1 });
+    const first = records.update('a', add(1));
+    await held.reached;
+    const second = records.update('a', add(1));
+    storage.on('metadata.set', { fail: 'disk full', times: 1 });
+    held.open();
+    await Promise.all([first, second]);
+    expect(await stored('a')).toMatchObject({ count: 2 });
+  });
+
+  it('altogether is lived without', async () => {
+    storage.on('metadata.get', { fail: 'away' });
+    storage.on('metadata.set', { fail: 'away' });
+    expect(await records.get('a', signal)).toBeUndefined();
+    await records.update('a', add(1));
+    await records.update('a', add(1));
+    expect(await records.get('a', signal)).toEqual({ count: 2 });
+    storage.heal();
+    await records.update('a', add(1));
+    expect(await stored('a')).toMatchObject({ count: 3 });
+  });
+
+  it('to read says what came meanwhile, and does not take it for all there is', async () => {
+    await create().update('a', add(10));
+    const held = gate();
+    storage.on('metadata.get', { gate: held, times: 1 });
+    const saving = records.update('a', add(1));
+    await held.reached;
+    storage.on('metadata.get', { fail: 'away', times: 1 });
+    expect(await records.get('a', signal)).toEqual({ count: 1 });
+    storage.heal();
+    held.open();
+    await saving;
+    expect(await records.get('a', signal)).toEqual({ count: 11 });
+  });
+
+  it('is no failure of a caller who left: that one is told by its own signal', async () => {
+    storage.on('metadata.get', { hang: true });
+    const caller = new AbortController();
+    const reading = records.get('a', caller.signal);
+    caller.abort(new Error('the client left'));
+    await expect(reading).rejects.toThrow('the client left');
+    expect(events).toEqual([]);
+  });
+});
+
+describe('what stands in the store', () => {
+  it.each(['', 'no json', '[]', '{"count":1}', 'null'])(
+    'damaged (%j) counts as nothing, and is replaced',
+    async (text) => {
+      await storage.metadata.set('a', text, { signal });
+      expect(await records.get('a', signal)).toBeUndefined();
+      expect(events.at(-1)).toMatchObject({ type: 'store-failed', operation: 'metadata-get', subject: 'a' });
+      await records.update('a', add(1));
+      expect(await stored('a')).toEqual({ format: 1, count: 1 });
+    },
+  );
+
+  it('of a later release is neither read nor overwritten', async () => {
+    const text = JSON.stringify({ format: 2, total: 7 });
+    await storage.metadata.set('a', text, { signal });
+    expect(await records.get('a', signal)).toBeUndefined();
+    expect(events.at(-1)?.error).toContain('a has format 2, this release reads 1');
+    await records.update('a', add(1));
+    expect((await storage.metadata.get('a', { signal }))?.value).toBe(text);
+    expect(await records.get('a', signal)).toEqual({ count: 1 });
+  });
+});
+
+it('holds only the latest records in memory; the others are read again', async () => {
+  const few = create(2);
+  for (const key of ['a', 'b', 'c']) await few.update(key, add(1));
+  const before = storage.calls('metadata.get');
+  expect(await few.get('a', signal)).toEqual({ count: 1 });
+  expect(storage.calls('metadata.get')).toBe(before + 1);
+  // One that leaves memory while it is saved is saved all the same.
+  const held = gate();
+  storage.on('metadata.set', { gate: held });
+  const saving = [few.update('a', add(1)), few.update('a', add(1))];
+  await held.reached;
+  saving.push(few.update('x', add(1)), few.update('y', add(1)));
+  await clock.advance(0);
+  held.open();
+  await Promise.all(saving);
+  expect(await stored('a')).toMatchObject({ count: 3 });
+});
+
+it('is settled when no change is under way', async () => {
+  await records.settled();
+  const held = gate();
+  storage.on('metadata.set', { gate: held });
+  void records.update('a', add(1));
+  void records.update('a', add(1));
+  void records.update('b', add(1));
+  let settled = false;
+  const settling = records.settled().then(() => {
+    settled = true;
+  });
+  await held.reachedBy(2);
+  expect(settled).toBe(false);
+  held.open();
+  await settling;
+  expect(await stored('a')).toMatchObject({ count: 2 });
+  expect(await stored('b')).toMatchObject({ count: 1 });
+});

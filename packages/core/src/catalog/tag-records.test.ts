@@ -1,0 +1,60 @@
+import { flakyStore, manualClock } from '@proxycache/test-kit';
+import { beforeEach, expect, it } from 'vitest';
+import { digestOf } from '../oci/digest.ts';
+import { memoryStorage } from '../store/memory-storage.ts';
+import type { Place } from './place.ts';
+import { createReferrersRecords } from './referrer-records.ts';
+import { createTagRecords, type TagRecords } from './tag-records.ts';
+
+const { signal } = new AbortController();
+const place: Place = { upstream: 'up', scope: '-', repository: 'team/app', generation: 'g1' };
+const value = { mediaType: 'application/vnd.oci.image.manifest.v1+json', digest: digestOf(Buffer.from('a')), size: 1 };
+const refusal = { at: 0, code: 'MANIFEST_UNKNOWN', message: '' };
+let storage: ReturnType<typeof flakyStore>;
+
+beforeEach(() => {
+  storage = flakyStore(memoryStorage({ clock: manualClock() }));
+});
+
+const parts = () => ({ metadata: storage.metadata, observe: () => undefined });
+const create = (most = 100): TagRecords => createTagRecords(parts(), most);
+
+it('keeps the record of each tag of each repository apart, over a restart', async () => {
+  const tags = create();
+  await tags.update(place, '1', () => ({ stored: true, value }));
+  await tags.update({ ...place, repository: 'team' }, '1', () => ({ stored: false, value }));
+  for (const known of [tags, create()]) {
+    expect(await known.get(place, '1', signal)).toEqual({ stored: true, value });
+    expect(await known.get({ ...place, repository: 'team' }, '1', signal)).toEqual({ stored: false, value });
+    expect(await known.get({ ...place, scope: 'alice' }, '1', signal)).toBeUndefined();
+    expect(await known.get(place, '2', signal)).toBeUndefined();
+  }
+  await tags.settled();
+});
+
+it('lists the tags whose image is here and not absent, in order, however many', async () => {
+  const tags = create();
+  const names = Array.from({ length: 1_203 }, (_, i) => `v${String(i).padStart(4, '0')}`);
+  await Promise.all(names.map((tag) => tags.update(place, tag, () => ({ stored: true, value }))));
+  await tags.update(place, 'v0500', () => ({ stored: true, value, absent: refusal }));
+  await tags.update(place, 'known', () => ({ stored: false, value }));
+  await tags.update({ ...place, repository: 'team/app/more' }, 'other', () => ({ stored: true, value }));
+  const expected = names.filter((tag) => tag !== 'v0500');
+  expect(await tags.stored(place, signal)).toEqual(expected);
+  expect(await create(10).stored(place, signal)).toEqual(expected);
+  expect(storage.calls('metadata.list')).toBe(6);
+});
+
+it('fails to list where the store does: "none" would be a lie', async () => {
+  storage.on('metadata.list', { fail: 'away' });
+  await expect(create().stored(place, signal)).rejects.toThrow('away');
+});
+
+it('keeps the referrers of each subject apart', async () => {
+  const referrers = createReferrersRecords(parts(), 10);
+  await referrers.update(place, value.digest, () => ({ stored: true, value: { manifests: [{ a: 1 }] } }));
+  const again = createReferrersRecords(parts(), 10);
+  expect(await again.get(place, value.digest, signal)).toMatchObject({ value: { manifests: [{ a: 1 }] } });
+  expect(await again.get(place, digestOf(Buffer.from('b')), signal)).toBeUndefined();
+  await referrers.settled();
+});

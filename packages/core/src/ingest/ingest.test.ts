@@ -1,0 +1,380 @@
+import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import {
+  type Feed,
+  type FlakyStorage,
+  feed,
+  flakyStore,
+  gate,
+  type ManualClock,
+  manualClock,
+  openFiles,
+  seededBytes,
+} from '@proxycache/test-kit';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { digestOf } from '../oci/digest.ts';
+import { createBuffers } from '../runtime/buffers.ts';
+import { collect } from '../runtime/bytes.ts';
+import { fileStorage } from '../store/file-storage.ts';
+import type { FetchedBlob, Reply } from '../upstream/upstream.ts';
+import { createIngest, type Ingest, type IngestRequest } from './ingest.ts';
+import { openSpool, type Spool } from './spool.ts';
+
+const KiB = 1024;
+const MiB = 1024 * KiB;
+const bytes = seededBytes('blob', 3 * MiB);
+const small = seededBytes('small', 1000);
+const buffers = createBuffers(8 * MiB);
+
+let directory: string;
+let clock: ManualClock;
+let storage: FlakyStorage;
+let spool: Spool;
+let events: { type: string; outcome?: string; operation?: string; error?: string }[];
+let stop: AbortController;
+const unhandled: unknown[] = [];
+const note = (error: unknown) => unhandled.push(error);
+
+beforeEach(() => {
+  directory = mkdtempSync(join(tmpdir(), 'ingest-'));
+  clock = manualClock();
+  storage = flakyStore(fileStorage(directory, { clock }));
+  spool = openSpool({ directory: storage.spoolDirectory, minFree: 0, clock });
+  events = [];
+  stop = new AbortController();
+  unhandled.length = 0;
+  process.on('unhandledRejection', note);
+});
+afterEach(async () => {
+  await new Promise((resolve) => setTimeout(resolve, 1));
+  process.off('unhandledRejection', note);
+  expect(unhandled).toEqual([]);
+  expect(openFiles(directory)).toEqual([]);
+  expect(spooled()).toEqual([]);
+  spool.close();
+  rmSync(directory, { recursive: true });
+});
+
+/** The files in the spool. */
+function spooled(): string[] {
+  const found = readdirSync(storage.spoolDirectory, { recursive: true, withFileTypes: true });
+  return found.filter((entry) => entry.isFile()).map(({ name }) => name);
+}
+
+/** What an upstream answers with: each body is for one request. */
+function ingest(of: Uint8Array, bodies: (Feed | Reply<FetchedBlob> | Error)[], changes: Partial<IngestRequest> = {}) {
+  let asked = 0;
+  const request: IngestRequest = {
+    upstream: 'up',
+    repository: 'team/app',
+    digest: digestOf(of),
+    expectedSize: undefined,
+    async fetch() {
+      const next = bodies[asked++];
+      if (next instanceof Error) throw next;
+      if (next === undefined) throw new Error('asked once too often');
+      if ('kind' in next) return next;
+      return { kind: 'found', value: { start: 0, total: of.byteLength, body: next.bytes } };
+    },
+    ...changes,
+  };
+  const parts = {
+    spool,
+    blobs: storage.blobs,
+    buffers,
+    clock,
+    observe: (event: (typeof events)[0]) => events.push(event),
+  };
+  const started = createIngest(request, parts, stop.signal);
+  return Object.assign(started, { asked: () => asked });
+}
+
+/** A body that is there whole. */
+function whole(of: Uint8Array): Feed {
+  const body = feed(of.subarray(0, of.byteLength / 2), of.subarray(of.byteLength / 2));
+  body.end();
+  return body;
+}
+
+async function stored(of: Uint8Array): Promise<boolean> {
+  const blob = await storage.blobs.open(digestOf(of), { signal: new AbortController().signal });
+  await blob?.close();
+  return blob !== undefined;
+}
+
+/** How the only ingest ended. */
+const outcome = () => events.find(({ type }) => type === 'ingest-ended')?.outcome;
+
+async function readWhole(from: Ingest): Promise<Buffer> {
+  await from.reply;
+  const hold = from.hold()!;
+  try {
+    return Buffer.from((await collect(hold.follow(), 1e9))!);
+  } finally {
+    await hold.release();
+    await hold.release();
+  }
+}
+
+it('brings a blob in, to its readers and to the store', async () => {
+  const running = ingest(bytes, [whole(bytes)]);
+  expect(running.hold()).toBeUndefined();
+  expect(running.releasable()).toBe(0);
+  expect((await readWhole(running)).equals(bytes)).toBe(true);
+  await running.verified;
+  await running.ended;
+  expect(await stored(bytes)).toBe(true);
+  expect(running.hold()).toBeUndefined();
+  expect(events).toEqual([
+    { type: 'ingest-started', upstream: 'up', repository: 'team/app', digest: digestOf(bytes) },
+    expect.objectContaining({ type: 'ingest-ended', outcome: 'stored', bytes: bytes.byteLength, durationMs: 0 }),
+  ]);
+});
+
+it.each([0, 1])('brings in a blob of %i bytes', async (size) => {
+  const blob = seededBytes('tiny', size);
+  const running = ingest(blob, [whole(blob)]);
+  expect((await readWhole(running)).equals(blob)).toBe(true);
+  await running.ended;
+  expect(await stored(blob)).toBe(true);
+});
+
+it.each([undefined, 3 * MiB])(
+  'brings in a blob whose size the upstream does not say (%s by its manifest)',
+  async (expectedSize) => {
+    const body = whole(bytes).bytes;
+    const running = ingest(bytes, [{ kind: 'found', value: { start: 0, body } }], { expectedSize });
+    expect(await running.reply).toEqual({ kind: 'found', value: { total: expectedSize } });
+    expect((await readWhole(running)).equals(bytes)).toBe(true);
+    await running.ended;
+    expect(outcome()).toBe('stored');
+  },
+);
+
+it('goes on when its readers leave', async () => {
+  const body = feed(bytes.subarray(0, 2 * MiB));
+  const running = ingest(bytes, [body]);
+  await running.reply;
+  const hold = running.hold()!;
+  const reader = hold.follow()[Symbol.asyncIterator]();
+  await reader.next();
+  await reader.return?.();
+  await hold.release();
+  body.push(bytes.subarray(2 * MiB));
+  body.end();
+  await running.ended;
+  expect(await stored(bytes)).toBe(true);
+});
+
+it('is held readable by a reader that is slower than the store', async () => {
+  const running = ingest(bytes, [whole(bytes)]);
+  await running.reply;
+  const hold = running.hold()!;
+  const reader = hold.follow()[Symbol.asyncIterator]();
+  const first = Buffer.from((await reader.next()).value!);
+  await running.ended;
+  expect(hold.isVerified()).toBe(true);
+  expect(hold.received()).toBe(bytes.byteLength);
+  // As long as somebody holds it, others can.
+  const other = running.hold()!;
+  await hold.release();
+  const rest = Buffer.from((await collect({ [Symbol.asyncIterator]: () => reader }, 1e9))!);
+  expect(Buffer.concat([first, rest]).equals(bytes)).toBe(true);
+  expect(Buffer.from((await collect(other.follow({ from: 7, to: 9 }), 1e9))!).equals(bytes.subarray(7, 10))).toBe(true);
+  await other.release();
+  expect(running.hold()).toBeUndefined();
+});
+
+describe('what the upstream says', () => {
+  it('no: is the reply, and nothing is left', async () => {
+    const absent = { kind: 'absent', code: 'BLOB_UNKNOWN', message: 'no such blob' } as const;
+    const running = ingest(bytes, [absent]);
+    expect(await running.reply).toEqual(absent);
+    await expect(running.verified).rejects.toThrow('up has no');
+    await running.ended;
+    expect(outcome()).toBe('refused');
+  });
+
+  it('nothing: is the failure', async () => {
+    const running = ingest(bytes, [new Error('no connection')]);
+    await expect(running.reply).rejects.toThrow('no connection');
+    await expect(running.verified).rejects.toThrow('no connection');
+    await running.ended;
+    expect(outcome()).toBe('failed');
+  });
+
+  it('a part, where all was asked for: is not taken', async () => {
+    const body = whole(bytes);
+    const running = ingest(bytes, [{ kind: 'found', value: { start: 5, total: bytes.byteLength, body: body.bytes } }]);
+    await expect(running.reply).rejects.toMatchObject({ code: 'foreign-answer' });
+    await running.ended;
+    expect(body.closed).toBe(true);
+  });
+
+  it('a body that breaks off: fails its readers, and is not stored', async () => {
+    const body = feed(bytes.subarray(0, 2 * MiB));
+    const running = ingest(bytes, [body]);
+    const reading = readWhole(running);
+    body.fail(new Error('cut off'));
+    await expect(reading).rejects.toThrow('cut off');
+    await running.ended;
+    expect(await stored(bytes)).toBe(false);
+    expect(events.at(-1)).toMatchObject({ outcome: 'failed', error: 'cut off' });
+  });
+});
+
+describe('18: wrong bytes', () => {
+  const wrong = (of: Uint8Array) => of.map((byte, i) => (i === 0 ? byte ^ 1 : byte));
+
+  it('of a small blob are asked for once more, and nobody notices', async () => {
+    const running = ingest(small, [whole(wrong(small)), whole(small)]);
+    expect((await readWhole(running)).equals(small)).toBe(true);
+    await running.ended;
+    expect(running.asked()).toBe(2);
+    expect(await stored(small)).toBe(true);
+  });
+
+  it('of a small blob twice are a mismatch, of which no byte was given', async () => {
+    const running = ingest(small, [whole(wrong(small)), whole(wrong(small))]);
+    await running.reply;
+    const hold = running.hold()!;
+    const reader = hold.follow()[Symbol.asyncIterator]();
+    await expect(reader.next()).rejects.toMatchObject({ code: 'digest-mismatch' });
+    await hold.release();
+    await running.ended;
+    expect(running.asked()).toBe(2);
+    expect(await stored(small)).toBe(false);
+  });
+
+  it('are a mismatch where the second try is refused', async () => {
+    const running = ingest(small, [whole(wrong(small)), { kind: 'denied', status: 403, message: '' }]);
+    await expect(running.verified).rejects.toMatchObject({ code: 'digest-mismatch' });
+    await running.ended;
+  });
+
+  it('of a large blob are a mismatch at once: some of it has left', async () => {
+    const running = ingest(bytes, [whole(wrong(bytes))]);
+    await expect(readWhole(running)).rejects.toMatchObject({ code: 'digest-mismatch' });
+    await running.ended;
+    expect(running.asked()).toBe(1);
+    expect(await stored(bytes)).toBe(false);
+  });
+
+  it('too few of them are a mismatch', async () => {
+    const running = ingest(bytes, [whole(bytes.subarray(0, 2 * MiB))]);
+    await expect(readWhole(running)).rejects.toMatchObject({ code: 'digest-mismatch' });
+    await running.ended;
+  });
+
+  it('too many of them are a mismatch, without waiting for their end', async () => {
+    const body = feed(bytes, Buffer.from('x'));
+    const running = ingest(bytes, [body], {
+      async fetch() {
+        return { kind: 'found', value: { start: 0, total: bytes.byteLength - 1, body: body.bytes } };
+      },
+    });
+    await expect(running.verified).rejects.toMatchObject({ code: 'digest-mismatch' });
+    await running.ended;
+    expect(body.closed).toBe(true);
+  });
+});
+
+describe('a store that fails', () => {
+  it('to adopt costs no reader anything', async () => {
+    storage.on('blobs.adopt', { fail: 'the store is away' });
+    const running = ingest(bytes, [whole(bytes)]);
+    expect((await readWhole(running)).equals(bytes)).toBe(true);
+    await running.ended;
+    expect(events.at(-2)).toMatchObject({ type: 'store-failed', operation: 'adopt', error: 'the store is away' });
+    expect(outcome()).toBe('unstored');
+  });
+
+  it('to answer keeps the blob readable meanwhile', async () => {
+    const held = gate();
+    storage.on('blobs.adopt', { gate: held });
+    const running = ingest(bytes, [whole(bytes)]);
+    await held.reached;
+    await running.verified;
+    expect((await readWhole(running)).equals(bytes)).toBe(true);
+    held.open();
+    await running.ended;
+    expect(outcome()).toBe('stored');
+  });
+});
+
+describe('a spool that fails', () => {
+  it('for want of room asks nobody', async () => {
+    spool.close();
+    spool = openSpool({ directory: storage.spoolDirectory, minFree: Number.MAX_SAFE_INTEGER, clock });
+    const running = ingest(bytes, [whole(bytes)]);
+    await expect(running.reply).rejects.toMatchObject({ code: 'storage-full' });
+    await running.ended;
+    expect(running.asked()).toBe(0);
+    expect(outcome()).toBe('failed');
+  });
+
+  it('for want of room, once the size is known, closes the body', async () => {
+    const body = whole(bytes);
+    vi.spyOn(spool, 'claim').mockImplementation(async (_, size) => {
+      if (size > 0) throw Object.assign(new Error('full'), { code: 'storage-full' });
+    });
+    const running = ingest(bytes, [body]);
+    await expect(running.reply).rejects.toMatchObject({ code: 'storage-full' });
+    await running.ended;
+    expect(body.closed).toBe(true);
+  });
+
+  it('to be created is storage-failed', async () => {
+    vi.spyOn(spool, 'create').mockRejectedValue(Object.assign(new Error('read-only'), { code: 'storage-failed' }));
+    const running = ingest(bytes, [whole(bytes)]);
+    await expect(running.reply).rejects.toMatchObject({ code: 'storage-failed' });
+    await running.ended;
+  });
+});
+
+describe('its signal ends it', () => {
+  const gone = new Error('the cache was closed');
+
+  it('before anything is done', async () => {
+    stop.abort(gone);
+    const running = ingest(bytes, [whole(bytes)]);
+    await expect(running.reply).rejects.toBe(gone);
+    await running.ended;
+    expect(running.asked()).toBe(0);
+  });
+
+  it('while the upstream is asked', async () => {
+    const running = ingest(bytes, [], {
+      fetch: (_, signal) =>
+        new Promise((_resolve, reject) => signal.addEventListener('abort', () => reject(signal.reason))),
+    });
+    await new Promise((resolve) => setTimeout(resolve, 5));
+    stop.abort(gone);
+    await expect(running.reply).rejects.toBe(gone);
+    await running.ended;
+  });
+
+  it('while the blob comes in', async () => {
+    const body = feed(bytes.subarray(0, 2 * MiB));
+    stop.signal.addEventListener('abort', () => body.fail(gone));
+    const running = ingest(bytes, [body]);
+    const reading = readWhole(running);
+    await running.reply;
+    stop.abort(gone);
+    await expect(reading).rejects.toBe(gone);
+    await running.ended;
+  });
+
+  it('while the store takes it: its readers have it all the same', async () => {
+    storage.on('blobs.adopt', { hang: true });
+    const running = ingest(bytes, [whole(bytes)]);
+    await running.verified;
+    const hold = running.hold()!;
+    stop.abort(gone);
+    await running.ended;
+    expect(outcome()).toBe('unstored');
+    expect(Buffer.from((await collect(hold.follow(), 1e9))!).equals(bytes)).toBe(true);
+    await hold.release();
+  });
+});

@@ -1,0 +1,134 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { type Feed, feed, type ManualClock, manualClock, seededBytes } from '@proxycache/test-kit';
+import { afterEach, beforeEach, expect, it } from 'vitest';
+import { type Digest, digestOf } from '../oci/digest.ts';
+import { createBuffers } from '../runtime/buffers.ts';
+import { memoryStorage } from '../store/memory-storage.ts';
+import type { IngestRequest } from './ingest.ts';
+import { createIngests, type Ingests } from './ingests.ts';
+import { openSpool, type Spool } from './spool.ts';
+
+const bytes = seededBytes('blob', 1000);
+const digest = digestOf(bytes);
+let clock: ManualClock;
+let ingests: Ingests;
+let spool: Spool;
+let directory: string;
+
+beforeEach(() => {
+  directory = mkdtempSync(join(tmpdir(), 'ingests-'));
+  clock = manualClock();
+  const { blobs } = memoryStorage({ clock });
+  spool = openSpool({ directory, minFree: 0, clock });
+  ingests = createIngests({ spool, blobs, buffers: createBuffers(0), clock, observe: () => undefined, maxIngests: 2 });
+});
+afterEach(() => {
+  spool.close();
+  rmSync(directory, { recursive: true });
+});
+
+function request(body: Feed, of: Digest = digest, upstream = 'up'): IngestRequest {
+  return {
+    upstream,
+    repository: 'team/app',
+    digest: of,
+    expectedSize: undefined,
+    fetch: async (_, signal) => {
+      signal.addEventListener('abort', () => body.fail(signal.reason));
+      return { kind: 'found', value: { start: 0, total: bytes.byteLength, body: body.bytes } };
+    },
+  };
+}
+
+it('finds a running one by upstream and digest, until it has ended', async () => {
+  const body = feed(bytes);
+  const running = ingests.start(request(body), '-/team/app');
+  expect(ingests.find('up', digest)).toBe(running);
+  expect(ingests.find('other', digest)).toBeUndefined();
+  expect(ingests.find('up', digestOf(Buffer.from('x')))).toBeUndefined();
+  expect(running.startedFor).toBe('-/team/app');
+  expect([...running.provenFor]).toEqual(['-/team/app']);
+  body.end();
+  await running.ended;
+  await clock.advance(0);
+  expect(ingests.find('up', digest)).toBeUndefined();
+});
+
+it('does not lead newcomers to one that failed, and starts another beside it', async () => {
+  const body = feed();
+  const failing = ingests.start(request(body), '-/a');
+  const failed = expect(failing.verified).rejects.toThrow('cut off');
+  body.fail(new Error('cut off'));
+  await failed;
+  expect(ingests.find('up', digest)).toBeUndefined();
+  const healed = feed(bytes);
+  const second = ingests.start(request(healed), '-/a');
+  await failing.ended;
+  expect(ingests.find('up', digest)).toBe(second);
+  healed.end();
+  await second.ended;
+});
+
+it('38: refuses more than maxIngests, until one has ended', async () => {
+  const [one, two] = [feed(bytes), feed(bytes)];
+  const first = ingests.start(request(one), '-/a');
+  ingests.start(request(two, digest, 'other'), '-/a');
+  const third = () => ingests.start(request(feed()), '-/a');
+  expect(third).toThrowError(expect.objectContaining({ code: 'too-many-ingests' }));
+  one.end();
+  await first.ended;
+  await clock.advance(0);
+  expect(third).not.toThrow();
+  two.end();
+  const closing = ingests.close(0);
+  await clock.advance(0);
+  await closing;
+});
+
+it('lets what runs end by itself when it is closed, and starts nothing more', async () => {
+  const body = feed(bytes);
+  const running = ingests.start(request(body), '-/a');
+  let closed = false;
+  const closing = ingests.close(10_000).then(() => {
+    closed = true;
+  });
+  expect(() => ingests.start(request(feed()), '-/a')).toThrowError(expect.objectContaining({ code: 'closed' }));
+  await clock.advance(9_999);
+  expect(closed).toBe(false);
+  body.end();
+  await closing;
+  await running.verified;
+});
+
+it('cuts off what runs longer than it is given, and waits until all is tidy', async () => {
+  const bodies = [feed(bytes), feed(bytes)];
+  const running = bodies.map((body, i) => ingests.start(request(body, digest, `up-${i}`), '-/a'));
+  const closing = ingests.close(10_000);
+  await clock.advance(10_000);
+  await closing;
+  for (const ingest of running) await expect(ingest.verified).rejects.toMatchObject({ code: 'closed' });
+});
+
+it('prints no warning, however many transfers listen to its end', async () => {
+  const warnings: Error[] = [];
+  const note = (warning: Error) => warnings.push(warning);
+  process.on('warning', note);
+  const { blobs } = memoryStorage({ clock });
+  const many = createIngests({
+    spool,
+    blobs,
+    buffers: createBuffers(0),
+    clock,
+    observe: () => undefined,
+    maxIngests: 99,
+  });
+  for (let i = 0; i < 30; i++) many.start(request(feed(), digest, `up-${i}`), '-/a');
+  await new Promise((resolve) => setTimeout(resolve, 20));
+  const closing = many.close(0);
+  await clock.advance(0);
+  await closing;
+  process.off('warning', note);
+  expect(warnings).toEqual([]);
+});

@@ -1,0 +1,128 @@
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { openFiles } from '@proxycache/test-kit';
+import { afterEach, beforeEach, expect, it, vi } from 'vitest';
+import { createSpoolFile } from './spool-file.ts';
+
+const disk = vi.hoisted(() => ({ most: Number.POSITIVE_INFINITY, failure: undefined as Error | undefined }));
+vi.mock('node:fs', async (importOriginal) => {
+  const real = await importOriginal<typeof import('node:fs')>();
+  return {
+    ...real,
+    writev(fd: number, chunks: Uint8Array[], position: number, done: (error: Error | null, count: number) => void) {
+      if (disk.failure) return void setImmediate(() => done(disk.failure ?? null, 0));
+      const whole = Buffer.concat(chunks);
+      real.write(fd, whole, 0, Math.min(whole.byteLength, disk.most), position, done);
+    },
+  };
+});
+
+let directory: string;
+let path: string;
+beforeEach(() => {
+  directory = mkdtempSync(join(tmpdir(), 'spool-file-'));
+  path = join(directory, 'file');
+});
+afterEach(() => {
+  disk.most = Number.POSITIVE_INFINITY;
+  disk.failure = undefined;
+  expect(openFiles(directory)).toEqual([]);
+  rmSync(directory, { recursive: true, force: true });
+});
+
+it('holds what is appended, in order', async () => {
+  const file = await createSpoolFile(path);
+  const chunks = Array.from({ length: 200 }, (_, i) => Buffer.alloc(1000 + i, i));
+  for (const chunk of chunks) {
+    file.append(chunk);
+    await file.ready();
+  }
+  await file.flush();
+  const whole = Buffer.concat(chunks);
+  expect(file.written).toBe(whole.byteLength);
+  expect(readFileSync(path).equals(whole)).toBe(true);
+  const into = new Uint8Array(50);
+  expect(await file.read(into, 995)).toBe(50);
+  expect(Buffer.from(into).equals(whole.subarray(995, 1045))).toBe(true);
+  expect(await file.read(into, whole.byteLength)).toBe(0);
+  await file.close();
+});
+
+it('goes on after writes that take only a part', async () => {
+  disk.most = 7;
+  const file = await createSpoolFile(path);
+  for (const text of ['abc', '', 'defghijklmnop', 'q', 'rstuvwxyz']) file.append(Buffer.from(text));
+  await file.flush();
+  expect(readFileSync(path, 'utf8')).toBe('abcdefghijklmnopqrstuvwxyz');
+  await file.close();
+});
+
+it('makes a writer that is faster than the disk wait', async () => {
+  const file = await createSpoolFile(path);
+  file.append(Buffer.alloc(5 * 1024 * 1024));
+  let ready = false;
+  const waiting = file.ready().then(() => {
+    ready = true;
+  });
+  await Promise.resolve();
+  expect(ready).toBe(false);
+  await waiting;
+  expect(file.written).toBe(5 * 1024 * 1024);
+  await file.close();
+});
+
+it('starts anew from byte 0', async () => {
+  const file = await createSpoolFile(path);
+  file.append(Buffer.from('a longer text'));
+  await file.restart();
+  expect(file.written).toBe(0);
+  file.append(Buffer.from('new'));
+  await file.flush();
+  expect(readFileSync(path, 'utf8')).toBe('new');
+  await file.close();
+});
+
+it('says that it could not be written, once to its spool and to everybody who waits', async () => {
+  let told = 0;
+  const file = await createSpoolFile(path, { failed: () => told++, closed: () => undefined });
+  disk.failure = Object.assign(new Error('no space left on device'), { code: 'ENOSPC' });
+  file.append(Buffer.from('abc'));
+  const flushing = expect(file.flush()).rejects.toThrow('no space left');
+  await expect(file.restart()).rejects.toThrow('no space left');
+  await flushing;
+  disk.failure = undefined;
+  file.append(Buffer.from('more'));
+  await expect(file.ready()).rejects.toThrow('no space left');
+  expect(told).toBe(1);
+  expect(readFileSync(path)).toHaveLength(0);
+  await file.close();
+});
+
+it('closes after what is being written, and forgets what waits', async () => {
+  let closed = 0;
+  const file = await createSpoolFile(path, { failed: () => undefined, closed: () => closed++ });
+  file.append(Buffer.alloc(1024 * 1024, 'a'));
+  file.append(Buffer.from('b'));
+  await file.close();
+  expect(closed).toBe(1);
+  expect(readFileSync(path)).toHaveLength(1024 * 1024);
+  await expect(file.flush()).rejects.toThrow('the spool file is closed');
+});
+
+it('is removed where it still is, and stays readable', async () => {
+  const file = await createSpoolFile(path);
+  file.append(Buffer.from('abc'));
+  await file.flush();
+  await file.remove();
+  await file.remove();
+  expect(existsSync(path)).toBe(false);
+  expect(await file.read(new Uint8Array(10), 0)).toBe(3);
+  await file.close();
+});
+
+it('never takes a file that exists', async () => {
+  writeFileSync(path, 'somebody else');
+  await expect(createSpoolFile(path)).rejects.toMatchObject({ code: 'EEXIST' });
+  expect(readFileSync(path, 'utf8')).toBe('somebody else');
+});

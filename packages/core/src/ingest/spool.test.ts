@@ -1,0 +1,176 @@
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { type ManualClock, manualClock, openFiles } from '@proxycache/test-kit';
+import { afterEach, beforeEach, expect, it, vi } from 'vitest';
+import { ownerName, thisOwner } from './owner.ts';
+import { openSpool } from './spool.ts';
+
+const disk = vi.hoisted(() => ({ free: undefined as number | undefined, writeFails: false, gone: false }));
+vi.mock('node:fs/promises', async (importOriginal) => {
+  const real = await importOriginal<typeof import('node:fs/promises')>();
+  const statfs = async (path: string) => {
+    if (disk.gone) throw Object.assign(new Error('EIO: i/o error'), { code: 'EIO' });
+    return disk.free === undefined ? real.statfs(path) : { bsize: 1, blocks: 10_000, bavail: disk.free };
+  };
+  return { ...real, statfs };
+});
+vi.mock('node:fs', async (importOriginal) => {
+  const real = await importOriginal<typeof import('node:fs')>();
+  return {
+    ...real,
+    writev(...args: Parameters<typeof real.writev>) {
+      const done = args[3] as unknown as (error: Error | null, count: number) => void;
+      if (disk.writeFails) return void setImmediate(() => done(new Error('disk quota exceeded'), 0));
+      real.writev(...args);
+    },
+  };
+});
+
+let directory: string;
+let clock: ManualClock;
+beforeEach(() => {
+  directory = join(mkdtempSync(join(tmpdir(), 'spool-')), 'spool');
+  clock = manualClock({ now: Date.now() });
+});
+afterEach(() => {
+  Object.assign(disk, { free: undefined, writeFails: false, gone: false });
+  expect(openFiles(directory)).toEqual([]);
+  rmSync(join(directory, '..'), { recursive: true, force: true });
+});
+
+const open = (minFree?: number) => openSpool({ directory, minFree, clock });
+
+it('makes its folder, and leaves nothing behind', async () => {
+  const spool = open();
+  const file = await spool.create();
+  expect(existsSync(file.path)).toBe(true);
+  await file.close();
+  spool.close();
+  expect(readdirSync(directory)).toEqual([]);
+  expect(clock.pending()).toBe(0);
+});
+
+it('removes what dead owners left before it returns, and nothing else', () => {
+  const { startedAt, ...self } = thisOwner();
+  const dead = ownerName({ ...self, startedAt: `${Number(startedAt) - 1}` });
+  const foreign = ownerName({ ...self, host: 'elsewhere', startedAt });
+  for (const name of [dead, foreign, 'lost+found', ownerName(thisOwner())]) {
+    mkdirSync(join(directory, name, 'cache-a'), { recursive: true });
+    writeFileSync(join(directory, name, 'cache-a', '0'), 'left');
+  }
+  const spool = open();
+  expect(readdirSync(directory).sort()).toEqual([foreign, 'lost+found', ownerName(thisOwner())].sort());
+  spool.close();
+});
+
+it('starts where another process sweeps at the same time', () => {
+  const { startedAt, ...self } = thisOwner();
+  const gone = { ...self, host: 'elsewhere', startedAt };
+  mkdirSync(directory);
+  // A name that is listed, and cannot be looked at any more.
+  symlinkSync(join(directory, '..', 'nowhere'), join(directory, ownerName(gone)));
+  open().close();
+  expect(readdirSync(directory)).toEqual([ownerName(gone)]);
+});
+
+it('says which folder it cannot use', () => {
+  writeFileSync(directory, 'a file');
+  expect(() => open()).toThrowError(
+    expect.objectContaining({ code: 'storage-failed', message: expect.stringContaining(directory) }),
+  );
+  rmSync(directory);
+});
+
+it('shares a folder with another cache of the same process: closing one leaves the files of the other', async () => {
+  const [one, other] = [open(), open()];
+  const files = [await one.create(), await other.create()];
+  await files[0]!.close();
+  one.close();
+  expect(existsSync(files[1]!.path)).toBe(true);
+  const more = await other.create();
+  await Promise.all([files[1]!.close(), more.close()]);
+  other.close();
+  expect(readdirSync(directory)).toEqual([]);
+});
+
+it('makes its folder anew when a cleaner of temporary folders took it', async () => {
+  const spool = open();
+  rmSync(join(directory, ownerName(thisOwner())), { recursive: true });
+  const file = await spool.create();
+  expect(existsSync(file.path)).toBe(true);
+  await file.close();
+  spool.close();
+});
+
+it('says that it is not writable', async () => {
+  const spool = open();
+  rmSync(directory, { recursive: true });
+  writeFileSync(directory, 'in the way');
+  await expect(spool.create()).rejects.toMatchObject({ code: 'storage-failed' });
+  rmSync(directory);
+  spool.close();
+});
+
+it('keeps minFree bytes of the disk free, and counts what other files may still grow by', async () => {
+  const spool = open(1_000);
+  disk.free = 3_000;
+  const [one, two] = [await spool.create(), await spool.create()];
+  await spool.claim(one, 1_500);
+  await expect(spool.claim(two, 501)).rejects.toMatchObject({ code: 'storage-full' });
+  await spool.claim(two, 500);
+  // What is written is no longer free: only the rest still counts.
+  one.append(Buffer.alloc(1_000));
+  await one.flush();
+  disk.free = 2_000;
+  await spool.claim(two, 500);
+  await one.close();
+  await spool.claim(two, 1_000);
+  await two.close();
+  spool.close();
+});
+
+it('keeps 5 % of the disk free by default', async () => {
+  const spool = open();
+  const file = await spool.create();
+  disk.free = 1_000;
+  await spool.claim(file, 500);
+  await expect(spool.claim(file, 501)).rejects.toMatchObject({ code: 'storage-full' });
+  await file.close();
+  spool.close();
+});
+
+it('says that it cannot look at the disk', async () => {
+  const spool = open();
+  const file = await spool.create();
+  disk.gone = true;
+  await expect(spool.claim(file, 1)).rejects.toMatchObject({ code: 'storage-failed' });
+  await file.close();
+  spool.close();
+});
+
+it('gives no file for a while after one could not be written to', async () => {
+  const spool = open();
+  const file = await spool.create();
+  disk.writeFails = true;
+  file.append(Buffer.from('a'));
+  await expect(file.flush()).rejects.toThrow('disk quota exceeded');
+  await file.close();
+  await expect(spool.create()).rejects.toMatchObject({
+    code: 'storage-failed',
+    message: expect.stringMatching(/lately/),
+  });
+  await clock.advance(30_000);
+  await (await spool.create()).close();
+  spool.close();
+});
+
+it('touches its folder every minute, so that other hosts see it alive', async () => {
+  const spool = open();
+  const folder = join(directory, ownerName(thisOwner()));
+  await clock.advance(10 * 60_000);
+  expect(Math.round(statSync(folder).mtimeMs)).toBe(clock.now());
+  rmSync(folder, { recursive: true });
+  await clock.advance(60_000);
+  spool.close();
+});

@@ -1,0 +1,78 @@
+import { feed, seededBytes } from '@proxycache/test-kit';
+import { describe, expect, it } from 'vitest';
+import { digestOf } from '../oci/digest.ts';
+import { collect } from '../runtime/bytes.ts';
+import { verifiedStream } from './verified-stream.ts';
+
+const KiB = 1024;
+const MiB = 1024 * KiB;
+
+function chunksOf(bytes: Uint8Array): Uint8Array[] {
+  const chunks: Uint8Array[] = [];
+  for (let from = 0; from < bytes.byteLength; from += 64 * KiB) chunks.push(bytes.subarray(from, from + 64 * KiB));
+  return chunks;
+}
+
+function stream(sent: Uint8Array, { digest = digestOf(sent), total = sent.byteLength as number | undefined } = {}) {
+  const body = feed(...chunksOf(sent));
+  body.end();
+  return { body, stream: verifiedStream(body.bytes, { upstream: 'up', digest, total }) };
+}
+
+/** How many bytes came, and the failure. */
+async function drain(bytes: AsyncIterable<Uint8Array>): Promise<{ length: number; code: string | undefined }> {
+  let length = 0;
+  try {
+    for await (const chunk of bytes) length += chunk.byteLength;
+    return { length, code: undefined };
+  } catch (error) {
+    return { length, code: (error as { code: string }).code };
+  }
+}
+
+const sizes = [1, 10 * KiB, MiB, MiB + 1, 3 * MiB + 5];
+
+describe.each([0, ...sizes])('a blob of %i bytes', (size) => {
+  const bytes = seededBytes('passed', size);
+
+  it.each(['known', 'unknown'])('comes through whole, its size %s', async (known) => {
+    const digest = digestOf(bytes, known === 'known' ? 'sha256' : 'sha512');
+    const got = await collect(stream(bytes, { digest, total: known === 'known' ? size : undefined }).stream, 1e9);
+    expect(Buffer.from(got!).equals(bytes)).toBe(true);
+  });
+});
+
+describe.each(sizes)('a wrong blob of %i bytes', (size) => {
+  const bytes = seededBytes('passed', size);
+
+  it.each([0, 0.5, 1])('never looks whole where a byte is wrong, at %f of it', async (where) => {
+    const wrong = Uint8Array.from(bytes);
+    const at = Math.floor((size - 1) * where);
+    wrong[at] = (wrong[at] ?? 0) ^ 1;
+    for (const total of [size, undefined]) {
+      const got = await drain(stream(wrong, { digest: digestOf(bytes), total }).stream);
+      expect(got.code).toBe('digest-mismatch');
+      expect(got.length).toBeLessThan(Math.max(size - 60 * KiB, 1));
+    }
+  });
+});
+
+it('fails where more comes than was announced, without taking all of it', async () => {
+  const bytes = seededBytes('endless', 8 * MiB);
+  const { body, stream: passing } = stream(bytes, { digest: digestOf(bytes), total: 2 * MiB });
+  expect(await drain(passing)).toMatchObject({ code: 'digest-mismatch' });
+  expect(body.taken).toBe(33);
+  expect(body.closed).toBe(true);
+});
+
+it('fails where less comes than was announced', async () => {
+  const bytes = seededBytes('short', 10);
+  expect(await drain(stream(bytes, { total: 11 }).stream)).toEqual({ length: 0, code: 'digest-mismatch' });
+});
+
+it('closes its source when it is left', async () => {
+  const { body, stream: passing } = stream(seededBytes('left', 3 * MiB));
+  await passing.next();
+  await passing.return();
+  expect(body.closed).toBe(true);
+});

@@ -1,0 +1,112 @@
+import { expect, it } from 'vitest';
+import { type Buffers, createBuffers } from './buffers.ts';
+import { collect } from './bytes.ts';
+import { createDeferred } from './deferred.ts';
+import { type RandomAccess, readRange } from './read-range.ts';
+
+const content = Buffer.from(Array.from({ length: 1_000_000 }, (_, i) => i % 251));
+
+function source(options: { before?: () => Promise<void>; most?: number } = {}): RandomAccess & { closed: number } {
+  const opened = {
+    closed: 0,
+    async read(into: Uint8Array, position: number) {
+      await options.before?.();
+      return content.copy(into, 0, position, Math.min(position + into.byteLength, position + (options.most ?? 1e9)));
+    },
+    async close() {
+      opened.closed++;
+    },
+  };
+  return opened;
+}
+
+/** Buffers that know which are out, and which were given up. */
+function watched(): Buffers & { out: Set<Uint8Array>; dropped: Uint8Array[] } {
+  const buffers = createBuffers(10 * 1024 * 1024);
+  const out = new Set<Uint8Array>();
+  const dropped: Uint8Array[] = [];
+  return {
+    out,
+    dropped,
+    take() {
+      const buffer = buffers.take();
+      out.add(buffer);
+      return buffer;
+    },
+    give(buffer) {
+      expect(out.delete(buffer)).toBe(true);
+      buffers.give(buffer);
+    },
+    drop(buffer) {
+      expect(out.delete(buffer)).toBe(true);
+      dropped.push(buffer);
+      buffers.drop(buffer);
+    },
+  };
+}
+
+it.each([
+  [0, 999_999],
+  [0, 0],
+  [999_999, 999_999],
+  [123, 700_000],
+  [262_143, 262_144],
+])('gives bytes %i to %i, closes once, and gives its buffer back', async (from, to) => {
+  const buffers = watched();
+  const file = source();
+  const got = await collect(readRange(file, { from, to }, buffers), 1e9);
+  expect(Buffer.from(got!).equals(content.subarray(from, to + 1))).toBe(true);
+  expect(file.closed).toBe(1);
+  expect(buffers.out.size).toBe(0);
+});
+
+it('gives nothing of an empty range', async () => {
+  const file = source();
+  expect(await collect(readRange(file, { from: 0, to: -1 }, watched()), 1e9)).toHaveLength(0);
+  expect(file.closed).toBe(1);
+});
+
+it('goes on after reads that give less than was asked for', async () => {
+  const got = await collect(readRange(source({ most: 1000 }), { from: 5, to: 99_999 }, watched()), 1e9);
+  expect(Buffer.from(got!).equals(content.subarray(5, 100_000))).toBe(true);
+});
+
+it('fails where the content ends early: a short body must never look complete', async () => {
+  const buffers = watched();
+  const file = source();
+  const reading = collect(readRange(file, { from: 999_990, to: 1_000_009 }, buffers), 1e9);
+  await expect(reading).rejects.toThrow('content ends at byte 1000000, expected 1000010 bytes');
+  expect(file.closed).toBe(1);
+  expect(buffers.out.size).toBe(0);
+});
+
+it('closes when it is returned from before the first chunk', async () => {
+  const file = source();
+  await readRange(file, { from: 0, to: 9 }, watched())[Symbol.asyncIterator]().return?.();
+  expect(file.closed).toBe(1);
+});
+
+it('keeps its buffer until a read under way has landed, when it is returned from meanwhile', async () => {
+  const landing = createDeferred<void>();
+  const buffers = watched();
+  const file = source({ before: () => landing.promise });
+  const iterator = readRange(file, { from: 0, to: 9 }, buffers)[Symbol.asyncIterator]();
+  const waiting = iterator.next();
+  const leaving = iterator.return?.();
+  await new Promise((resolve) => setImmediate(resolve));
+  expect(buffers.out.size).toBe(1);
+  expect(file.closed).toBe(0);
+  landing.resolve();
+  await leaving;
+  expect(await waiting).toEqual({ done: true, value: undefined });
+  expect(buffers.out.size).toBe(0);
+  expect(file.closed).toBe(1);
+});
+
+it('never hands on the buffer of a read that failed: it may still be written to', async () => {
+  const buffers = watched();
+  const file = source({ before: () => Promise.reject(new Error('too slow')) });
+  await expect(collect(readRange(file, { from: 0, to: 9 }, buffers), 1e9)).rejects.toThrow('too slow');
+  expect(buffers.dropped).toHaveLength(1);
+  expect(file.closed).toBe(1);
+});

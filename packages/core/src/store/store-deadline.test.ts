@@ -1,0 +1,212 @@
+import { flakyStore, manualClock } from '@proxycache/test-kit';
+import { describe, expect, it } from 'vitest';
+import { digestOf } from '../oci/digest.ts';
+import type { OpenBlob } from './blob-store.ts';
+import { memoryStorage } from './memory-storage.ts';
+import { createStoreDeadline } from './store-deadline.ts';
+import { timelyStorage } from './timely-storage.ts';
+
+const { signal } = new AbortController();
+const bytes = Buffer.from('content');
+const digest = digestOf(bytes);
+const never = () => new Promise<never>(() => undefined);
+
+describe('createStoreDeadline', () => {
+  it('gives the outcome of a call in time, and leaves no timer behind', async () => {
+    const clock = manualClock();
+    const deadline = createStoreDeadline(clock, 100);
+    expect(await deadline.run({ operation: 'get', signal }, async () => 1)).toBe(1);
+    await expect(
+      deadline.run({ operation: 'get' }, () => {
+        throw new Error('broken');
+      }),
+    ).rejects.toThrow('broken');
+    expect(clock.pending()).toBe(0);
+  });
+
+  it('fails a call that takes too long, and tells the store by its signal', async () => {
+    const clock = manualClock();
+    const deadline = createStoreDeadline(clock, 100);
+    let told: AbortSignal | undefined;
+    const waiting = deadline.run({ operation: 'get' }, (given) => {
+      told = given;
+      return never();
+    });
+    await clock.advance(99);
+    expect(told?.aborted).toBe(false);
+    const failing = expect(waiting).rejects.toMatchObject({
+      code: 'storage-failed',
+      message: expect.stringMatching(/"get" within 100 ms/),
+    });
+    await clock.advance(1);
+    await failing;
+    expect(told?.aborted).toBe(true);
+  });
+
+  it('ends with its caller, whether the store heeds that or not', async () => {
+    const clock = manualClock();
+    const deadline = createStoreDeadline(clock, 100);
+    const caller = new AbortController();
+    const waiting = deadline.run({ operation: 'get', signal: caller.signal }, never);
+    caller.abort(new Error('the client left'));
+    await expect(waiting).rejects.toThrow('the client left');
+    await expect(deadline.run({ operation: 'get', signal: caller.signal }, never)).rejects.toThrow('the client left');
+    expect(clock.pending()).toBe(0);
+    // It was not the store that failed.
+    expect(await deadline.run({ operation: 'get' }, async () => 1)).toBe(1);
+  });
+
+  it('leaves an operation alone that took too long, then lets one caller try', async () => {
+    const clock = manualClock();
+    const deadline = createStoreDeadline(clock, 100);
+    let calls = 0;
+    const call = (work: () => Promise<unknown>) =>
+      deadline.run({ operation: 'get' }, () => {
+        calls++;
+        return work();
+      });
+    const hanging = expect(call(never)).rejects.toThrow('within 100 ms');
+    await clock.advance(100);
+    await hanging;
+    await expect(call(never)).rejects.toMatchObject({
+      code: 'storage-failed',
+      message: expect.stringMatching(/left alone/),
+    });
+    expect(calls).toBe(1);
+    expect(await deadline.run({ operation: 'set' }, async () => 'others go on')).toBe('others go on');
+
+    await clock.advance(10_000);
+    const probe = expect(call(never)).rejects.toThrow('within 100 ms');
+    await clock.advance(0);
+    await expect(call(never)).rejects.toThrow('left alone');
+    expect(calls).toBe(2);
+    await clock.advance(100);
+    await probe;
+    await clock.advance(10_000);
+    expect(await call(async () => 'back')).toBe('back');
+    expect(await call(async () => 'back')).toBe('back');
+  });
+
+  it('lets go of an outcome that comes too late', async () => {
+    const clock = manualClock();
+    const deadline = createStoreDeadline(clock, 100);
+    const late: string[] = [];
+    let answer = (_: string): void => undefined;
+    const waiting = deadline.run({ operation: 'open', late: (value: string) => late.push(value) }, () => {
+      return new Promise<string>((resolve) => (answer = resolve));
+    });
+    const failing = expect(waiting).rejects.toThrow('within 100 ms');
+    await clock.advance(100);
+    await failing;
+    answer('a handle');
+    await clock.advance(0);
+    expect(late).toEqual(['a handle']);
+  });
+});
+
+describe('timelyStorage', () => {
+  async function start() {
+    const clock = manualClock();
+    const flaky = flakyStore(memoryStorage({ clock }));
+    const { blobs, metadata } = timelyStorage(flaky, clock);
+    await blobs.put({ digest, bytes, signal });
+    await metadata.set('a', '1', { signal });
+    const inTime = async (call: () => Promise<unknown>) => {
+      const failing = expect(call()).rejects.toMatchObject({ code: 'storage-failed' });
+      await clock.advance(3_000);
+      await failing;
+    };
+    return { clock, flaky, blobs, metadata, inTime };
+  }
+
+  it.each(['blobs.open', 'blobs.put', 'blobs.delete'] as const)(
+    'bounds %s of a store that hangs',
+    async (operation) => {
+      const { flaky, blobs, inTime } = await start();
+      flaky.on(operation, { hang: 'deaf' });
+      await inTime(() =>
+        operation === 'blobs.open'
+          ? blobs.open(digest, { signal })
+          : operation === 'blobs.put'
+            ? blobs.put({ digest, bytes, signal })
+            : blobs.delete(digest, { signal }),
+      );
+    },
+  );
+
+  it.each(['get', 'getMany', 'set', 'delete', 'list'] as const)(
+    'bounds metadata.%s of a store that hangs',
+    async (name) => {
+      const { flaky, metadata, inTime } = await start();
+      flaky.on(`metadata.${name}`, { hang: 'deaf' });
+      const calls = {
+        get: () => metadata.get('a', { signal }),
+        getMany: () => metadata.getMany(['a'], { signal }),
+        set: () => metadata.set('a', '2', { signal }),
+        delete: () => metadata.delete('a', { signal }),
+        list: () => metadata.list('', { limit: 1, signal }),
+      };
+      await inTime(calls[name]);
+    },
+  );
+
+  it('bounds the reads of an open blob, each for itself', async () => {
+    const { flaky, blobs, inTime } = await start();
+    const blob = (await blobs.open(digest, { signal })) as Extract<OpenBlob, { kind: 'file' }>;
+    const into = new Uint8Array(100);
+    flaky.on('blobs.read', { hang: 'deaf', times: 1 });
+    await inTime(() => blob.read(into, 0));
+    expect(await blob.read(into, 0)).toBe(bytes.byteLength);
+    await blob.close();
+    expect(flaky.openBlobs()).toBe(0);
+  });
+
+  it('closes a blob that was opened too late', async () => {
+    const { flaky, blobs, inTime, clock } = await start();
+    flaky.on('blobs.open', { hang: 'deaf' });
+    await inTime(() => blobs.open(digest, { signal }));
+    flaky.heal();
+    await expect.poll(() => clock.advance(0).then(() => flaky.openBlobs())).toBe(0);
+    expect(flaky.calls('blobs.open')).toBe(1);
+  });
+
+  it('gives an upload the time that its size takes', async () => {
+    const { flaky, blobs, clock } = await start();
+    flaky.on('blobs.adopt', { hang: 'deaf' });
+    const size = 100 * 1024 * 1024;
+    let over = false;
+    const adopting = blobs.adopt({ file: '/nowhere', digest, size, signal }).catch((error) => {
+      over = true;
+      return error;
+    });
+    await clock.advance(60_000 + 102_399);
+    expect(over).toBe(false);
+    await clock.advance(1);
+    expect(await adopting).toMatchObject({ code: 'storage-failed' });
+  });
+
+  it('bounds each chunk of a streamed blob, and closes it with its reader', async () => {
+    const clock = manualClock();
+    const { blobs: plain, metadata } = memoryStorage({ clock });
+    let closed = 0;
+    const body = {
+      [Symbol.asyncIterator]: () => ({
+        next: never,
+        return: async () => {
+          closed++;
+          return { done: true as const, value: undefined };
+        },
+      }),
+    };
+    const open = async (): Promise<OpenBlob> => ({ kind: 'stream', size: 10, body, close: async () => void closed++ });
+    const { blobs } = timelyStorage({ blobs: { ...plain, open }, metadata, spoolDirectory: '' }, clock);
+    const blob = (await blobs.open(digest, { signal })) as Extract<OpenBlob, { kind: 'stream' }>;
+    const iterator = blob.body[Symbol.asyncIterator]();
+    const failing = expect(iterator.next()).rejects.toMatchObject({ code: 'storage-failed' });
+    await clock.advance(3_000);
+    await failing;
+    await iterator.return?.();
+    await blob.close();
+    expect(closed).toBe(2);
+  });
+});

@@ -1,0 +1,57 @@
+import type { Bytes } from '../runtime/bytes.ts';
+import type { BlobStore, OpenBlob } from './blob-store.ts';
+import type { StoreDeadline } from './store-deadline.ts';
+
+const slowestBytesPerMs = 1024;
+const adoptBaseMs = 60_000;
+
+/** The same blobs, each call bounded in time. What was opened too late for its caller is closed. */
+export function timelyBlobs(blobs: BlobStore, deadline: StoreDeadline): BlobStore {
+  function timelyBlob(blob: OpenBlob, signal: AbortSignal): OpenBlob {
+    const close = () => deadline.run({ operation: 'close', rests: false }, () => blob.close());
+    if (blob.kind === 'stream') return { ...blob, body: timelyBytes(blob.body, signal), close };
+    return {
+      kind: 'file',
+      size: blob.size,
+      // One file that hangs says nothing about the others.
+      read: (into, position) => deadline.run({ operation: 'read', rests: false }, () => blob.read(into, position)),
+      close,
+    };
+  }
+
+  function timelyBytes(body: Bytes, signal: AbortSignal): Bytes {
+    const source = body[Symbol.asyncIterator]();
+    const iterator: AsyncIterator<Uint8Array> = {
+      next: () => deadline.run({ operation: 'read', signal, rests: false }, () => source.next()),
+      async return() {
+        await deadline.run({ operation: 'close', rests: false }, async () => source.return?.());
+        return { done: true, value: undefined };
+      },
+    };
+    return { [Symbol.asyncIterator]: () => iterator };
+  }
+
+  return {
+    async open(digest, { range, signal }) {
+      const late = (blob: OpenBlob | undefined) => void blob?.close().catch(() => undefined);
+      const blob = await deadline.run({ operation: 'open', signal, late }, (signalOfCall) =>
+        blobs.open(digest, { ...(range && { range }), signal: signalOfCall }),
+      );
+      return blob && timelyBlob(blob, signal);
+    },
+    adopt: ({ signal, ...blob }) =>
+      // Nobody waits for it, and it may be an upload of any size: only one that makes no headway is given up.
+      deadline.run(
+        { operation: 'adopt', signal, withinMs: adoptBaseMs + blob.size / slowestBytesPerMs, rests: false },
+        (signalOfCall) => blobs.adopt({ ...blob, signal: signalOfCall }),
+      ),
+    put: ({ signal, ...blob }) =>
+      deadline.run({ operation: 'put', signal }, (signalOfCall) => blobs.put({ ...blob, signal: signalOfCall })),
+    delete: (digest, { signal, ...options }) =>
+      deadline.run({ operation: 'delete', signal }, (signalOfCall) =>
+        blobs.delete(digest, { ...options, signal: signalOfCall }),
+      ),
+    // Never on a request's path.
+    digests: (options) => blobs.digests(options),
+  };
+}
