@@ -23,6 +23,18 @@ test.each<[string, ProxyCacheEvent]>([
   ['a full disk', { type: 'passed-through', ...blob, reason: 'min-free' }],
   ['a transfer that failed', { ...ended, outcome: 'failed', error: 'timeout' }],
   ['a transfer that was not stored', { ...ended, outcome: 'unstored', error: 'EIO' }],
+  [
+    'a defect',
+    {
+      type: 'request',
+      method: 'GET',
+      kind: 'tags',
+      status: 500,
+      durationMs: 1,
+      error: 'internal',
+      defect: 'TypeError: x',
+    },
+  ],
 ])('%s is a warning', (_, event) => {
   expect(linesOf(event)).toEqual([expect.objectContaining({ level: 'warn' })]);
 });

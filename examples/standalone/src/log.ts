@@ -56,9 +56,10 @@ function needsAttention(event: ProxyCacheEvent): boolean {
       return event.error !== undefined;
     case 'ingest-ended':
       return event.outcome === 'failed' || event.outcome === 'unstored';
-    case 'ingest-started':
-    // The server's own line for each request says more.
     case 'request':
+      // Of all others the server's own line says more.
+      return event.defect !== undefined;
+    case 'ingest-started':
       return false;
   }
 }

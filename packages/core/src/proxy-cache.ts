@@ -131,6 +131,7 @@ export function createProxyCache(options: ProxyCacheOptions): ProxyCache {
       maxRequests: options.maxRequests ?? defaults.maxRequests,
       closed: () => closing !== undefined,
       now: () => clock.now(),
+      observe,
     },
   );
 

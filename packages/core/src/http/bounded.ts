@@ -1,7 +1,9 @@
 import type { Bytes } from '../runtime/bytes.ts';
 import { ProxyCacheError } from '../runtime/errors.ts';
 import { errorResponse } from './error-response.ts';
+import type { RequestEvent } from './events.ts';
 import type { HttpRequest, HttpResponse } from './message.ts';
+import { isBelowV2 } from './route.ts';
 
 /** What {@link bounded} is told. */
 export interface Bounds {
@@ -11,24 +13,33 @@ export interface Bounds {
   closed(): boolean;
   /** Wall time in ms since the epoch. */
   now(): number;
+  /** Told of what is refused here, before anybody else has seen it. */
+  observe(event: RequestEvent): void;
 }
 
 /** Answers with 503 what is more than the host wants to bear (SEMANTICS 38), and everything once the cache is closed. */
 export function bounded(
   handle: (request: HttpRequest) => Promise<HttpResponse | undefined>,
-  { maxRequests, closed, now }: Bounds,
+  { maxRequests, closed, now, observe }: Bounds,
 ): (request: HttpRequest) => Promise<HttpResponse | undefined> {
   let running = 0;
   const done = () => {
     running--;
   };
 
+  function refuse(request: HttpRequest, error: ProxyCacheError): HttpResponse {
+    const response = errorResponse(error, request, { now: now() });
+    const { method } = request;
+    observe({ type: 'request', method, kind: 'invalid', status: response.status, durationMs: 0, error: error.code });
+    return response;
+  }
+
   return async (request) => {
-    if (!request.url.startsWith('/v2')) return undefined;
-    if (closed()) return errorResponse(new ProxyCacheError('closed', 'the cache is closed'), request, { now: now() });
+    if (!isBelowV2(request.url)) return undefined;
+    if (closed()) return refuse(request, new ProxyCacheError('closed', 'the cache is closed'));
     if (running >= maxRequests) {
-      const error = new ProxyCacheError('too-many-requests', `${running} requests run already; try again shortly`);
-      return errorResponse(error, request, { now: now() });
+      const message = `${running} requests run already; try again shortly`;
+      return refuse(request, new ProxyCacheError('too-many-requests', message));
     }
     running++;
     let response: HttpResponse | undefined;

@@ -7,6 +7,7 @@ import type { PullTag } from '../pull/pull-tag.ts';
 import type { Target } from '../pull/target.ts';
 import type { Clock } from '../runtime/clock.ts';
 import { isProxyCacheError, ProxyCacheError } from '../runtime/errors.ts';
+import { redact } from '../upstream/redact.ts';
 import { isUpstreamError } from '../upstream/upstream-error.ts';
 import { etagOf } from './answer-headers.ts';
 import { errorResponse } from './error-response.ts';
@@ -130,7 +131,9 @@ export function createDispatch(parts: DispatchParts): (request: HttpRequest) => 
       response = await answer(route, request, told);
     } catch (cause) {
       const error = request.signal.aborted ? new ProxyCacheError('aborted', 'the client left', { cause }) : cause;
-      told.error = isProxyCacheError(error) || isUpstreamError(error) ? error.code : 'internal';
+      const isKnown = isProxyCacheError(error) || isUpstreamError(error);
+      told.error = isKnown ? error.code : 'internal';
+      if (!isKnown) told.defect = redact(error instanceof Error ? (error.stack ?? error.message) : String(error));
       response = errorResponse(error, request, { now: clock.now() });
     }
     const durationMs = clock.monotonic() - startedAt;

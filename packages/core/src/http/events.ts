@@ -4,7 +4,7 @@ import type { CacheStatus } from '../pull/answer.ts';
 export interface RequestEvent {
   type: 'request';
   method: string;
-  /** What was asked for; `invalid` where the path is none of ours. */
+  /** What was asked for; `invalid` where the path is none of ours, or was not looked at: too many requests, closed. */
   kind: 'ping' | 'catalog' | 'manifest' | 'blob' | 'tags' | 'referrers' | 'upload' | 'invalid';
   /** The upstream's key and the repository there, where the request named one. */
   upstream?: string;
@@ -14,6 +14,8 @@ export interface RequestEvent {
   status: number;
   durationMs: number;
   cacheStatus?: CacheStatus;
-  /** The error's code, of a request that failed. */
+  /** The error's code, of a request that failed; `internal` for a defect, here or in a store. */
   error?: string;
+  /** Of a defect: what broke and where, on one line and without secrets. Clients are not told. */
+  defect?: string;
 }

@@ -147,4 +147,28 @@ describe('answerFetch', () => {
       expect(signal?.aborted).toBe(true);
     }
   });
+
+  it('closes a body that nobody reads when the caller aborts, and never ends it in good order', async () => {
+    for (const read of [0, 1]) {
+      let returned = 0;
+      const body: Bytes = {
+        [Symbol.asyncIterator]: () => ({
+          next: async () => (returned ? { done: true, value: undefined } : { done: false, value: Buffer.from('a') }),
+          async return() {
+            returned++;
+            return { done: true, value: undefined };
+          },
+        }),
+      };
+      const caller = new AbortController();
+      const got = await answerFetch(new Request('http://cache.example/v2/', { signal: caller.signal }), async () =>
+        response(body),
+      );
+      const reader = got.body!.getReader();
+      for (let i = 0; i < read; i++) await reader.read();
+      caller.abort();
+      expect(returned).toBe(1);
+      await expect(reader.read()).rejects.toMatchObject({ name: 'AbortError' });
+    }
+  });
 });

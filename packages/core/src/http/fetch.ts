@@ -16,7 +16,7 @@ export async function answerFetch(request: Request, handle: Handle): Promise<Res
   if (request.signal.aborted) leave();
   else request.signal.addEventListener('abort', leave, { once: true });
   const response = await handle(readWebRequest(request, left.signal));
-  if (response !== undefined) return writeWebResponse(response, leave);
+  if (response !== undefined) return writeWebResponse(response, left);
   const headers = { 'content-type': 'text/plain; charset=utf-8' };
   return new Response(request.method === 'HEAD' ? null : 'not found\n', { status: 404, headers });
 }
@@ -46,30 +46,47 @@ async function readBody(request: Request, limit: number): Promise<Uint8Array> {
   throw new ProxyCacheError('body-too-large', `the request's body is longer than ${limit} bytes`);
 }
 
-function writeWebResponse(response: HttpResponse, leave: () => void): Response {
+function writeWebResponse(response: HttpResponse, left: AbortController): Response {
   const headers = new Headers();
   for (const [name, value] of Object.entries(response.headers)) {
     for (const line of typeof value === 'string' ? [value] : value) headers.append(name, line);
   }
   const { status, body } = response;
   if (body === null || body instanceof Uint8Array) return new Response(body, { status, headers });
-  return new Response(streamOf(body, leave), { status, headers });
+  return new Response(streamOf(body, left), { status, headers });
 }
 
-/** The body as a web stream that takes a chunk when one is wanted, and no sooner. */
-function streamOf(body: Bytes, leave: () => void): ReadableStream<Uint8Array> {
+/**
+ * The body as a web stream that takes a chunk when one is wanted, and no sooner. When the client leaves it is closed and
+ * fails, also where nobody reads on or cancels: an end in good order would pass for the whole.
+ */
+function streamOf(body: Bytes, left: AbortController): ReadableStream<Uint8Array> {
   const chunks = body[Symbol.asyncIterator]();
+  const { signal } = left;
+  let stop = (): void => undefined;
+  const over = () => signal.removeEventListener('abort', stop);
   return new ReadableStream(
     {
+      start(controller) {
+        stop = () => {
+          controller.error(signal.reason);
+          Promise.resolve(chunks.return?.()).catch(() => undefined);
+        };
+        if (signal.aborted) stop();
+        else signal.addEventListener('abort', stop, { once: true });
+      },
       async pull(controller) {
         const { done, value } = await chunks.next();
+        if (signal.aborted) return;
         // A copy: the reader keeps what it got, and the producer may reuse its memory at the next call.
-        if (!done) controller.enqueue(new Uint8Array(value));
-        else controller.close();
+        if (!done) return controller.enqueue(new Uint8Array(value));
+        over();
+        controller.close();
       },
       async cancel() {
+        over();
         // First: a pending read holds up the return, and ends when the client has left.
-        leave();
+        left.abort();
         await chunks.return?.();
       },
     },

@@ -36,6 +36,11 @@ export function pushRefused(): ProxyCacheError {
   return new ProxyCacheError('read-only', 'this registry is a proxy cache; push to the upstream registry');
 }
 
+/** Whether a path is `/v2` or below it: the rest is the host's. */
+export function isBelowV2(url: string): boolean {
+  return url.startsWith('/v2') && (url.length === 3 || url[3] === '/' || url[3] === '?');
+}
+
 /**
  * Parses a request of the OCI distribution API.
  *
@@ -45,11 +50,9 @@ export function pushRefused(): ProxyCacheError {
  */
 export function parseRoute(request: HttpRequest): Route | undefined {
   const { url, method } = request;
-  if (!url.startsWith('/v2')) return undefined;
+  if (!isBelowV2(url)) return undefined;
   const mark = url.indexOf('?');
   const end = mark < 0 ? url.length : mark;
-  if (end > 3 && url[3] !== '/') return undefined;
-
   const query = mark < 0 ? '' : url.slice(mark + 1);
   const source: RouteSource = { ns: sourceHost(query), host: request.headers.get('host') ?? undefined };
   if (method === 'GET' || method === 'HEAD') return parsePath(url.slice(4, end), query, source);

@@ -1,0 +1,149 @@
+import { gate } from '@proxycache/test-kit';
+import { describe, expect, it } from 'vitest';
+import type { Bytes } from '../runtime/bytes.ts';
+import { type Bounds, bounded } from './bounded.ts';
+import type { RequestEvent } from './events.ts';
+import type { HttpRequest, HttpResponse } from './message.ts';
+
+const request = (url = '/v2/', method = 'GET'): HttpRequest => ({
+  method,
+  url,
+  basePath: '',
+  headers: { get: () => null },
+  signal: new AbortController().signal,
+  body: async () => new Uint8Array(),
+});
+const response = (body: HttpResponse['body'] = null): HttpResponse => ({ status: 200, headers: {}, body });
+
+function make(handle: (request: HttpRequest) => Promise<HttpResponse | undefined>, bounds: Partial<Bounds> = {}) {
+  const events: RequestEvent[] = [];
+  const observe = (event: RequestEvent) => void events.push(event);
+  const answer = bounded(handle, { maxRequests: 1, closed: () => false, now: () => 0, observe, ...bounds });
+  return { events, answer, status: async (url?: string) => (await answer(request(url)))?.status };
+}
+
+async function* letters(text = 'abc'): AsyncGenerator<Uint8Array> {
+  for (const letter of text) yield Buffer.from(letter);
+}
+
+const chunksOf = (got: HttpResponse | undefined) => (got!.body as Bytes)[Symbol.asyncIterator]();
+
+describe('a request over maxRequests', () => {
+  it('is 503 with Retry-After, and told to the observer', async () => {
+    const held = gate();
+    const { answer, events } = make(async () => {
+      await held.pass();
+      return response();
+    });
+    const first = answer(request());
+    const second = await answer(request('/v2/up/app/manifests/1', 'HEAD'));
+    expect(second).toMatchObject({ status: 503, headers: { 'retry-after': '1' }, body: null });
+    expect(events).toEqual([
+      { type: 'request', method: 'HEAD', kind: 'invalid', status: 503, durationMs: 0, error: 'too-many-requests' },
+    ]);
+    held.open();
+    expect((await first)?.status).toBe(200);
+    expect((await answer(request()))?.status).toBe(200);
+  });
+
+  it.each(['/', '/v1/', '/v2x', '/v22/', '/v', '/metrics'])(
+    'is none where the path is the host’s own: %s',
+    async (url) => {
+      const held = gate();
+      const { answer, status } = make(async () => {
+        await held.pass();
+        return response();
+      });
+      const first = answer(request());
+      expect(await status(url)).toBeUndefined();
+      held.open();
+      await first;
+    },
+  );
+
+  it.each(['/v2', '/v2?x=1', '/v2/', '/v2/a'])('is any below /v2: %s', async (url) => {
+    const held = gate();
+    const { answer, status } = make(async () => {
+      await held.pass();
+      return response();
+    });
+    const first = answer(request());
+    expect(await status(url)).toBe(503);
+    held.open();
+    await first;
+  });
+});
+
+describe('a request counts until', () => {
+  it('it is answered, where its body is bytes or none', async () => {
+    const { answer, status } = make(async () => response(Buffer.from('abc')));
+    expect((await answer(request()))?.body).toEqual(Buffer.from('abc'));
+    expect(await status()).toBe(200);
+  });
+
+  it('it turns out to be the host’s', async () => {
+    const { status } = make(async () => undefined);
+    expect([await status(), await status()]).toEqual([undefined, undefined]);
+  });
+
+  it('it fails', async () => {
+    let calls = 0;
+    const { answer, status } = make(async () => {
+      if (calls++ === 0) throw new Error('broken');
+      return response();
+    });
+    await expect(answer(request())).rejects.toThrow('broken');
+    expect(await status()).toBe(200);
+  });
+
+  it('its body was read to the end, not before', async () => {
+    const { answer, status } = make(async () => response(letters()));
+    const chunks = chunksOf(await answer(request()));
+    for (let result = await chunks.next(); !result.done; result = await chunks.next()) expect(await status()).toBe(503);
+    const next = await answer(request());
+    expect(next?.status).toBe(200);
+    await chunksOf(next).return?.();
+  });
+
+  it('its body is returned from, read or not, and that counts once', async () => {
+    const { answer } = make(async () => response(letters()), { maxRequests: 2 });
+    for (let i = 0; i < 5; i++) {
+      const chunks = chunksOf(await answer(request()));
+      if (i % 2) await chunks.next();
+      await chunks.return?.();
+      await chunks.return?.();
+      await chunks.next();
+    }
+    const open = [await answer(request()), await answer(request())];
+    expect(open.map((got) => got?.status)).toEqual([200, 200]);
+    expect((await answer(request()))?.status).toBe(503);
+  });
+
+  it('its body fails', async () => {
+    async function* broken(): AsyncGenerator<Uint8Array> {
+      yield Buffer.from('a');
+      throw new Error('cut off');
+    }
+    const { answer, status } = make(async () => response(broken()));
+    const chunks = chunksOf(await answer(request()));
+    await chunks.next();
+    await expect(chunks.next()).rejects.toThrow('cut off');
+    expect(await status()).toBe(200);
+  });
+});
+
+describe('once the cache is closed', () => {
+  it('every request below /v2 is 503 and handled by nobody', async () => {
+    let handled = 0;
+    const { answer, status, events } = make(
+      async () => {
+        handled++;
+        return response();
+      },
+      { closed: () => true },
+    );
+    expect(await answer(request())).toMatchObject({ status: 503, headers: { 'retry-after': '5' } });
+    expect(await status('/v2x')).toBeUndefined();
+    expect([handled, events.map(({ error }) => error)]).toEqual([0, ['closed']]);
+  });
+});

@@ -1,0 +1,271 @@
+import { chunkGate, gate, type RequestMatch } from '@proxycache/test-kit';
+import { describe, expect, test } from 'vitest';
+import { digestOfBody, startCache, startPair, startUpstream } from './cache-under-test.ts';
+import { pullImage } from './pull-image.ts';
+
+const at = { path: '/v2/up/team/app', tag: '1' };
+const byTag = '/v2/up/team/app/manifests/1';
+const manifests: RequestMatch = { path: /\/manifests\// };
+const blobs: RequestMatch = { path: /\/blobs\// };
+
+describe('32: how long a request waits for its upstream', () => {
+  test.each([
+    ['a manifest by tag', 'manifestWithin', (digest: string) => `/v2/up/team/app/manifests/${digest && '1'}`],
+    ['a manifest by digest', 'manifestWithin', (digest: string) => `/v2/up/team/app/manifests/${digest}`],
+    ['a list of tags', 'manifestWithin', () => '/v2/up/team/app/tags/list'],
+    ['a list of referrers', 'manifestWithin', (digest: string) => `/v2/up/team/app/referrers/${digest}`],
+    ['a blob', 'blobWithin', (digest: string) => `/v2/up/team/app/blobs/${digest}`],
+  ] as const)('%s with nothing stored: %s, then 504', async (_what, option, pathOf) => {
+    const { upstream, cache } = await startPair({ [option]: '7s' });
+    const image = upstream.addImage('team/app', { tag: '1' });
+    upstream.on({}, { hang: true });
+    const path = pathOf(option === 'blobWithin' ? image.config.digest : image.root.digest);
+    for (const method of ['GET', 'HEAD']) {
+      upstream.clear();
+      let status: number | undefined;
+      const waiting = cache.get(path, { method }).then((got) => {
+        status = got.status;
+      });
+      await expect.poll(() => upstream.requests.length).toBe(1);
+      await cache.clock.advance(6_999);
+      expect(status).toBeUndefined();
+      await cache.clock.advance(1);
+      await waiting;
+      expect(status).toBe(504);
+    }
+  });
+
+  test('the defaults are 10 s for a manifest and 60 s for a blob, a token service that hangs counted in', async () => {
+    const upstream = await startUpstream({ auth: { bearer: {} } });
+    const image = upstream.addImage('team/app', { tag: '1' });
+    upstream.on({ path: '/token' }, { hang: true });
+    const cache = await startCache({ upstreams: [{ key: 'up', url: upstream.url, timeouts: { headers: '2m' } }] });
+    for (const [path, ms] of [
+      [byTag, 10_000],
+      [`/v2/up/team/app/blobs/${image.config.digest}`, 60_000],
+    ] as const) {
+      const waiting = cache.get(path);
+      await expect.poll(() => upstream.count({ path: '/token' })).toBeGreaterThan(0);
+      const before = cache.clock.monotonic();
+      let status: number | undefined;
+      void waiting.then((got) => {
+        status = got.status;
+      });
+      const later = async () => {
+        await cache.clock.advance(1_000);
+        return status;
+      };
+      await expect.poll(later, { interval: 5 }).toBe(504);
+      // The answer needs a few turns of the loop to arrive, while the clock goes on.
+      expect(cache.seen('request').at(-1)?.durationMs).toBeLessThanOrEqual(ms);
+      expect(cache.clock.monotonic() - before).toBeGreaterThanOrEqual(10_000);
+      upstream.clear();
+    }
+  });
+
+  test('a manifest whose bytes stop coming does not hold a request for longer than the idle timeout', async () => {
+    const { upstream, cache } = await startPair({ timeouts: { idle: '3s' } });
+    upstream.addImage('team/app', { tag: '1' });
+    upstream.on({ method: 'GET', ...manifests }, { stallAfter: 10 });
+    const waiting = cache.get(byTag);
+    await expect.poll(() => upstream.requests[0]?.sentBytes).toBe(10);
+    await cache.clock.advance(10_000);
+    expect((await waiting).status).toBe(504);
+  });
+
+  test('a validation: validateWithin, then the stored image', async () => {
+    const { upstream, cache } = await startPair({ validateWithin: '500ms' });
+    const image = upstream.addImage('team/app', { tag: '1' });
+    await pullImage(cache, at);
+    upstream.clear();
+    upstream.on({}, { hang: true });
+    const waiting = pullImage(cache, at);
+    await expect.poll(() => upstream.requests.length).toBe(1);
+    await cache.clock.advance(500);
+    expect((await waiting).digest).toBe(image.root.digest);
+  });
+
+  test('a validation that needs a GET to be sure has validateWithin for both', async () => {
+    const { upstream, cache } = await startPair({ fake: { personality: 'head-404' } });
+    const image = upstream.addImage('team/app', { tag: '1' });
+    await pullImage(cache, at, 'get-by-tag');
+    upstream.clear();
+    upstream.on({ method: 'GET', ...manifests }, { hang: true });
+    const waiting = pullImage(cache, at, 'get-by-tag');
+    await expect.poll(() => upstream.requests.length).toBe(2);
+    await cache.clock.advance(2_000);
+    expect((await waiting).digest).toBe(image.root.digest);
+  });
+
+  test('a client that leaves ends the upstream’s request when nobody else waits for it', async () => {
+    const { upstream, cache } = await startPair();
+    upstream.addImage('team/app', { tag: '1' });
+    upstream.on(manifests, { hang: true });
+    const [one, two] = [new AbortController(), new AbortController()];
+    const waiting = [one, two].map(({ signal }) => cache.get(byTag, { signal }).catch(() => 'left'));
+    await expect.poll(() => upstream.requests.length).toBe(1);
+    one.abort();
+    await waiting[0];
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(upstream.requests[0]!.aborted).toBe(false);
+    two.abort();
+    await waiting[1];
+    await expect.poll(() => upstream.requests[0]!.aborted).toBe(true);
+  });
+});
+
+describe('38: how much a cache bears', () => {
+  test('requests over maxRequests are 503 with Retry-After; answered ones make room', async () => {
+    const { upstream, cache } = await startPair({ cache: { maxRequests: 2 } });
+    upstream.addImage('team/app', { tag: '1' });
+    const held = gate();
+    upstream.on(manifests, { gate: held });
+    const first = [cache.get(byTag), cache.get('/v2/up/team/app/manifests/2')];
+    await held.reachedBy(2);
+    const refused = await cache.get('/v2/');
+    expect([refused.status, refused.errorCode, refused.headers['retry-after']]).toEqual([503, 'UNAVAILABLE', '1']);
+    expect(cache.seen('request').at(-1)).toMatchObject({ status: 503, error: 'too-many-requests' });
+    held.open();
+    await Promise.all(first);
+    expect((await cache.get('/v2/')).status).toBe(200);
+  });
+
+  test('a body under way counts, until it is through or its client has left', async () => {
+    const { upstream, cache } = await startPair({ cache: { maxRequests: 1 } });
+    const image = upstream.addImage('team/app', { tag: '1', layerSizes: [4 * 1024 * 1024] });
+    const chunks = chunkGate(64 * 1024);
+    upstream.on(blobs, { throttle: chunks });
+    const client = new AbortController();
+    const path = `/v2/up/team/app/blobs/${image.layers[0]!.digest}`;
+    const waiting = cache.get(path, { signal: client.signal }).catch(() => 'left');
+    chunks.allow(40);
+    await expect.poll(() => upstream.requests.at(-1)?.sentBytes ?? 0).toBeGreaterThan(2 * 1024 * 1024);
+    expect((await cache.get('/v2/')).status).toBe(503);
+    client.abort();
+    await waiting;
+    await expect.poll(async () => (await cache.get('/v2/')).status).toBe(200);
+    chunks.open();
+    const whole = await cache.get(path);
+    expect(digestOfBody(whole.body)).toBe(image.layers[0]!.digest);
+    expect((await cache.get('/v2/')).status).toBe(200);
+  });
+
+  test('a request whose client left while it waited makes room at once', async () => {
+    const { upstream, cache } = await startPair({ cache: { maxRequests: 1 } });
+    upstream.on(manifests, { hang: true });
+    for (let i = 0; i < 3; i++) {
+      upstream.clear();
+      const client = new AbortController();
+      const waiting = cache.get(byTag, { signal: client.signal }).catch(() => 'left');
+      await expect.poll(() => upstream.requests.length).toBe(1);
+      client.abort();
+      await waiting;
+      await expect.poll(async () => (await cache.get('/v2/')).status).toBe(200);
+    }
+  });
+
+  test('web requests whose body nobody reads make room when their caller aborts', async () => {
+    const { upstream, cache } = await startPair({ cache: { maxRequests: 1 } });
+    const image = upstream.addImage('team/app', { tag: '1' });
+    const path = `/v2/up/team/app/blobs/${image.layers[0]!.digest}`;
+    await cache.get(path);
+    const caller = new AbortController();
+    const unread = await cache.cache.fetch(new Request(`http://cache.example${path}`, { signal: caller.signal }));
+    expect(unread.status).toBe(200);
+    expect((await cache.get('/v2/')).status).toBe(503);
+    caller.abort();
+    await expect.poll(async () => (await cache.get('/v2/')).status).toBe(200);
+  });
+
+  test('too many ranges are 400, many are served', async () => {
+    const { upstream, cache } = await startPair();
+    const image = upstream.addImage('team/app', { tag: '1' });
+    const path = `/v2/up/team/app/blobs/${image.layers[0]!.digest}`;
+    await cache.get(path);
+    const ranges = (count: number) => `bytes=${Array.from({ length: count }, (_, i) => `${i * 8}-${i * 8}`).join(',')}`;
+    expect((await cache.get(path, { headers: { range: ranges(256) } })).status).toBe(206);
+    const refused = await cache.get(path, { headers: { range: ranges(257) } });
+    expect([refused.status, refused.errorCode]).toEqual([400, 'RANGE_INVALID']);
+  });
+
+  test('transfers over maxIngests are 503 with Retry-After, and joined ones are none', async () => {
+    const { upstream, cache } = await startPair({ cache: { maxIngests: 1 } });
+    const image = upstream.addImage('team/app', { tag: '1' });
+    const held = gate();
+    upstream.on(blobs, { gate: held });
+    const [one, two] = image.layers.map(({ digest }) => `/v2/up/team/app/blobs/${digest}`) as [string, string];
+    const first = [cache.get(one), cache.get(one)];
+    await held.reached;
+    const refused = await cache.get(two);
+    expect([refused.status, refused.headers['retry-after']]).toEqual([503, '1']);
+    held.open();
+    expect((await Promise.all(first)).map(({ status }) => status)).toEqual([200, 200]);
+    await expect.poll(async () => (await cache.get(two)).status).toBe(200);
+  });
+});
+
+describe('close', () => {
+  test('answers what comes later with 503, everywhere below /v2', async () => {
+    const { upstream, cache } = await startPair();
+    upstream.addImage('team/app', { tag: '1' });
+    await pullImage(cache, at);
+    await cache.cache.close();
+    upstream.clear();
+    for (const path of ['/v2/', byTag, '/v2/up/team/app/tags/list', '/v2/what/ever']) {
+      const got = await cache.get(path);
+      expect([got.status, got.errorCode, got.headers['retry-after']]).toEqual([503, 'UNAVAILABLE', '5']);
+    }
+    expect((await cache.get('/other')).status).toBe(404);
+    expect((await cache.cache.fetch(new Request('http://cache.example/v2/'))).status).toBe(503);
+    expect(upstream.requests).toEqual([]);
+  });
+
+  test('ends what waits for an upstream that hangs, and ends itself', async () => {
+    const { upstream, cache } = await startPair();
+    const image = upstream.addImage('team/app', { tag: '1' });
+    upstream.on({}, { hang: true });
+    const waiting = [byTag, '/v2/up/team/app/tags/list', `/v2/up/team/app/blobs/${image.config.digest}`].map((path) =>
+      cache.get(path),
+    );
+    await expect.poll(() => upstream.requests.length).toBe(3);
+    const closed = cache.cache.close({ graceMs: 1_000 });
+    await cache.clock.advance(1_000);
+    await closed;
+    expect((await Promise.all(waiting)).map(({ status }) => status)).toEqual([503, 503, 503]);
+    await expect.poll(() => upstream.requests.every(({ aborted }) => aborted)).toBe(true);
+  });
+
+  test('lets transfers end within its grace, and cuts off those that do not', async () => {
+    const { upstream, cache } = await startPair();
+    const image = upstream.addImage('team/app', { tag: '1', layerSizes: [3 * 1024 * 1024, 4 * 1024 * 1024] });
+    const [quick, slow] = image.layers as [{ digest: string }, { digest: string }];
+    const chunks = [chunkGate(64 * 1024), chunkGate(64 * 1024)];
+    upstream.on({ path: new RegExp(quick.digest) }, { throttle: chunks[0]! });
+    upstream.on({ path: new RegExp(slow.digest) }, { throttle: chunks[1]! });
+    const waiting = [quick, slow].map(({ digest }) => cache.get(`/v2/up/team/app/blobs/${digest}`));
+    for (const chunk of chunks) chunk.allow(24);
+    await expect.poll(() => upstream.requests.filter(({ sentBytes }) => sentBytes > 1024 * 1024).length).toBe(2);
+    const closed = cache.cache.close({ graceMs: 1_000 });
+    chunks[0]!.open();
+    const whole = await waiting[0]!;
+    expect(digestOfBody(whole.body)).toBe(quick.digest);
+    await cache.clock.advance(1_000);
+    await closed;
+    const cut = await waiting[1]!;
+    expect(cut.failure).toBeDefined();
+  });
+
+  test('may be called again, also at once, and is the same end', async () => {
+    const { cache } = await startPair();
+    expect(await Promise.all([cache.cache.close(), cache.cache.close()])).toEqual([undefined, undefined]);
+  });
+
+  test('keeps what was learnt: a restart has it', async () => {
+    const { upstream, cache } = await startPair();
+    const image = upstream.addImage('team/app', { tag: '1' });
+    await pullImage(cache, at);
+    await cache.restart();
+    await upstream.stop();
+    expect((await pullImage(cache, at)).digest).toBe(image.root.digest);
+  });
+});
