@@ -238,7 +238,7 @@ describe('close', () => {
   test('lets transfers end within its grace, and cuts off those that do not', async () => {
     const { upstream, cache } = await startPair();
     const image = upstream.addImage('team/app', { tag: '1', layerSizes: [3 * 1024 * 1024, 4 * 1024 * 1024] });
-    const [quick, slow] = image.layers as [{ digest: string }, { digest: string }];
+    const [quick, slow] = [image.layers[0]!, image.layers[1]!];
     const chunks = [chunkGate(64 * 1024), chunkGate(64 * 1024)];
     upstream.on({ path: new RegExp(quick.digest) }, { throttle: chunks[0]! });
     upstream.on({ path: new RegExp(slow.digest) }, { throttle: chunks[1]! });

@@ -36,22 +36,6 @@ function image(config: string, layers: object[]): { bytes: Buffer; digest: Diges
   return { bytes, digest: digestOf(bytes) };
 }
 
-function index(children: { bytes: Uint8Array; digest: Digest }[]): { bytes: Buffer; digest: Digest } {
-  const bytes = Buffer.from(
-    JSON.stringify({
-      schemaVersion: 2,
-      mediaType: 'application/vnd.oci.image.index.v1+json',
-      manifests: children.map(({ digest, bytes: child }) => ({ mediaType: imageType, digest, size: child.byteLength })),
-    }),
-  );
-  return { bytes, digest: digestOf(bytes) };
-}
-
-const put = (text: string) => {
-  const bytes = Buffer.from(text);
-  return storage.blobs.put({ digest: digestOf(bytes), bytes, signal });
-};
-
 describe('the bytes of a manifest', () => {
   const one = image('config', [descriptor('layer')]);
 
@@ -129,47 +113,6 @@ describe('the bytes of a manifest', () => {
 
 describe('an image', () => {
   const amd64 = image('config amd64', [descriptor('layer amd64'), descriptor('shared')]);
-  const arm64 = image('config arm64', [descriptor('layer arm64'), descriptor('shared')]);
-  const both = index([amd64, arm64]);
-
-  it('is complete when its manifest, config and layers are here', async () => {
-    expect(await manifests.isComplete(amd64.digest, signal)).toBe(false);
-    await manifests.store(amd64.digest, amd64.bytes);
-    for (const text of ['config amd64', 'layer amd64', 'shared']) {
-      expect(await manifests.isComplete(amd64.digest, signal)).toBe(false);
-      await put(text);
-    }
-    expect(await manifests.isComplete(amd64.digest, signal)).toBe(true);
-    expect(storage.openBlobs()).toBe(0);
-  });
-
-  it('of several platforms is complete when one of them is', async () => {
-    await manifests.store(both.digest, both.bytes);
-    for (const text of ['config arm64', 'layer arm64', 'shared']) await put(text);
-    expect(await manifests.isComplete(both.digest, signal)).toBe(false);
-    await manifests.store(arm64.digest, arm64.bytes);
-    expect(await create().isComplete(both.digest, signal)).toBe(true);
-  });
-
-  it('37: needs no foreign layers', async () => {
-    const windows = image('config', [
-      {
-        ...descriptor('foreign'),
-        mediaType: 'application/vnd.oci.image.layer.nondistributable.v1.tar',
-        urls: ['https://x/'],
-      },
-    ]);
-    await manifests.store(windows.digest, windows.bytes);
-    await put('config');
-    expect(await manifests.isComplete(windows.digest, signal)).toBe(true);
-  });
-
-  it('is not complete as far as a store that fails can tell', async () => {
-    await manifests.store(amd64.digest, amd64.bytes);
-    storage.on('blobs.open', { fail: 'away' });
-    expect(await manifests.isComplete(amd64.digest, signal)).toBe(false);
-    expect(events).toHaveLength(1);
-  });
 
   it('tells the sizes of its blobs, until one is found wrong', async () => {
     const layer = descriptor('layer amd64');
@@ -184,6 +127,5 @@ describe('an image', () => {
     const bytes = Buffer.from(seededBytes('no manifest', 100));
     await manifests.store(digestOf(bytes), bytes);
     expect(await manifests.load(digestOf(bytes), signal)).toEqual(bytes);
-    expect(await manifests.isComplete(digestOf(bytes), signal)).toBe(false);
   });
 });
