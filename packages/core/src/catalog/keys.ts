@@ -7,7 +7,7 @@ const longestSegment = 200;
  * A text as one segment of a metadata key. What is too long becomes `~` and its hash: `~` is in no name, tag or digest,
  * so nothing else can be taken for it.
  */
-function segment(text: string): string {
+export function segment(text: string): string {
   const encoded = encodeURIComponent(text).replaceAll(/[!'()*]/g, (char) => `%${char.charCodeAt(0).toString(16)}`);
   return encoded.length <= longestSegment ? encoded : `~${createHash('sha256').update(text).digest('hex')}`;
 }
