@@ -10,6 +10,7 @@ import {
   type ProxyCache,
   type ProxyCacheEvent,
   type ProxyCacheOptions,
+  type Storage,
   type UpstreamOptions,
 } from '@proxycache/core';
 import { createNodeHandler } from '@proxycache/node-http';
@@ -38,17 +39,24 @@ export interface CacheUnderTest {
   seen<T extends ProxyCacheEvent['type']>(type: T): Extract<ProxyCacheEvent, { type: T }>[];
 }
 
+/** How a cache is set up around its options. */
+export interface MountOptions {
+  basePath?: string;
+  /** What is made of the storage in the test's own folder. Default: nothing. */
+  wrapStorage?: (storage: Storage) => Storage;
+}
+
 /** Starts a cache; everything ends with the test. */
 export async function startCache(
   options: Omit<ProxyCacheOptions, 'storage'> & Partial<Pick<ProxyCacheOptions, 'storage'>>,
-  mount: { basePath?: string } = {},
+  { wrapStorage = (storage) => storage, ...mount }: MountOptions = {},
 ): Promise<CacheUnderTest> {
   const directory = mkdtempSync(join(tmpdir(), 'proxycache-test-'));
   const clock = manualClock();
   const events: ProxyCacheEvent[] = [];
   const create = (changes: Partial<ProxyCacheOptions> = {}) =>
     createProxyCache({
-      storage: options.storage ?? fileStorage(directory, { clock }),
+      storage: options.storage ?? wrapStorage(fileStorage(directory, { clock })),
       clock,
       observer: (event) => events.push(event),
       ...options,
@@ -94,14 +102,16 @@ export async function startUpstream(options?: FakeUpstreamOptions): Promise<Fake
 
 /** One fake registry and a cache in front of it under the key `up`. */
 export async function startPair(
-  options: Partial<UpstreamOptions> & { fake?: FakeUpstreamOptions; cache?: Partial<ProxyCacheOptions> } = {},
+  options: Partial<UpstreamOptions> & {
+    fake?: FakeUpstreamOptions;
+    cache?: Partial<ProxyCacheOptions>;
+    mount?: MountOptions;
+  } = {},
 ): Promise<{ upstream: FakeUpstream; cache: CacheUnderTest }> {
-  const { fake, cache: cacheOptions, ...upstreamOptions } = options;
+  const { fake, cache: cacheOptions, mount, ...upstreamOptions } = options;
   const upstream = await startUpstream(fake);
-  const cache = await startCache({
-    upstreams: [{ key: 'up', url: upstream.url, ...upstreamOptions }],
-    ...cacheOptions,
-  });
+  const upstreams = [{ key: 'up', url: upstream.url, ...upstreamOptions }];
+  const cache = await startCache({ upstreams, ...cacheOptions }, mount);
   return { upstream, cache };
 }
 

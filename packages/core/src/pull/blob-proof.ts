@@ -25,14 +25,17 @@ export function createBlobProof(parts: PullParts): BlobProof {
   return async (target, digest, signal) => {
     const reply = await flights.join(
       `${targetKey(target)} ${digest}`,
-      (signalOfAll) => {
+      async (signalOfAll) => {
         const within = { ms: target.upstream.blobWithinMs, signal: signalOfAll };
-        return target.upstream.client.statBlob({ ...queryOf(target, parts.clock.monotonic(), within), digest });
+        const query = queryOf(target, parts.clock.monotonic(), within);
+        const said = await target.upstream.client.statBlob({ ...query, digest });
+        // Before the flight lands: whoever comes then finds the proof.
+        if (said.kind === 'found') proveBlob(parts, target, { digest, size: said.value.size });
+        return said;
       },
       signal,
     );
     if (reply.kind !== 'found') throw refusedReply(target, reply, { of: 'blob-unknown', subject: `blob ${digest}` });
-    proveBlob(parts, target, { digest, size: reply.value.size });
     return reply.value;
   };
 }

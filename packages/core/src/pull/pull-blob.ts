@@ -1,3 +1,4 @@
+import type { Link } from '../catalog/links.ts';
 import type { RunningIngest } from '../ingest/ingests.ts';
 import type { Digest } from '../oci/digest.ts';
 import { type ByteRange, type RangeSpec, satisfiableRanges } from '../runtime/byte-range.ts';
@@ -40,11 +41,16 @@ export function createPullBlob(parts: PullParts): PullBlob {
 
   return async (request) => {
     const { target, digest, signal } = request;
-    const link = await links.find(target.place, 'blob', digest, signal);
-    const opened = await storedBlobs.open(digest, signal);
+    let opened = await storedBlobs.open(digest, signal);
     try {
-      const proof =
-        link ?? (isProofItself(request, opened !== undefined) ? undefined : await prove(target, digest, signal));
+      // The last thing to wait for before a proof is asked for, or joined.
+      const link = await links.find(target.place, 'blob', digest, signal);
+      let proof: Pick<Link, 'size'> | undefined = link;
+      if (!link && !isProofItself(request, opened !== undefined)) {
+        proof = await prove(target, digest, signal);
+        // A transfer for somebody else may have ended meanwhile.
+        opened ??= await storedBlobs.open(digest, signal);
+      }
       const told = proof?.size ?? manifests.sizeOf(digest);
       const stored = opened && (await storedBlobs.check(opened, told, signal));
       if (stored) {
@@ -58,7 +64,9 @@ export function createPullBlob(parts: PullParts): PullBlob {
         return unreadAnswer(request, stale ? await prove(target, digest, signal) : { size: told });
       }
       const cold = coldParts(request, told);
-      return cold ? await passedParts(parts, request, cold) : await ingested(request, proof !== undefined);
+      return cold
+        ? await passedParts(parts, request, cold)
+        : await ingested(request, { proven: proof !== undefined, fromStore: true });
     } catch (error) {
       await opened?.blob.close();
       throw error;
@@ -78,8 +86,8 @@ export function createPullBlob(parts: PullParts): PullBlob {
 
   function storedAnswer(request: BlobPull, stored: StoredBlob, cacheStatus: CacheStatus): BlobAnswer {
     const { ranges, signal } = request;
-    // What is answered here was proven.
-    const refetch = () => ingested({ ...request, ranges: undefined }, true);
+    // What is answered here was proven; the store had its turn.
+    const refetch = () => ingested({ ...request, ranges: undefined }, { proven: true, fromStore: false });
     return storedBlobs.answer(stored, { ranges, cacheStatus, signal, refetch });
   }
 
@@ -98,7 +106,10 @@ export function createPullBlob(parts: PullParts): PullBlob {
   }
 
   /** Through a transfer of the whole blob: one that runs, or a new one. */
-  async function ingested(request: BlobPull, proven: boolean): Promise<BlobAnswer> {
+  async function ingested(
+    request: BlobPull,
+    { proven, fromStore }: { proven: boolean; fromStore: boolean },
+  ): Promise<BlobAnswer> {
     const { target, signal } = request;
     for (let tries = 1; tries <= mostTries; tries++) {
       const running = runningFor(request);
@@ -107,6 +118,10 @@ export function createPullBlob(parts: PullParts): PullBlob {
       try {
         const answer = await joined(request, ingest, running !== undefined);
         if (answer) return answer;
+        // It has ended in between: the store should have it.
+        await abortable(ingest.ended, signal);
+        const stored = fromStore ? await storedBlobs.open(request.digest, signal) : undefined;
+        if (stored) return storedAnswer(request, stored, { hit: true });
       } catch (error) {
         signal.throwIfAborted();
         if (isLocal(error)) return passed(request, error.code === 'storage-full' ? 'min-free' : 'spool-failed');
@@ -117,7 +132,7 @@ export function createPullBlob(parts: PullParts): PullBlob {
     return passed(request, 'spool-failed');
   }
 
-  /** `undefined`: the ingest has ended, and left nothing in the store. */
+  /** `undefined`: nobody holds what came of it any more. */
   async function joined(request: BlobPull, ingest: RunningIngest, collapsed: boolean): Promise<BlobAnswer | undefined> {
     const { target, digest, signal, ranges } = request;
     const reply = await abortable(ingest.reply, signal);
@@ -125,10 +140,7 @@ export function createPullBlob(parts: PullParts): PullBlob {
       throw refusedReply(target, reply, { of: 'blob-unknown', subject: `blob ${digest}` });
     }
     const hold = ingest.hold();
-    if (!hold) {
-      const stored = await storedBlobs.open(digest, signal);
-      return stored && storedBlobs.answer(stored, { ranges, cacheStatus: { hit: true }, signal });
-    }
+    if (!hold) return undefined;
     return await followedAnswer(ingest, hold, {
       digest,
       total: reply.value.total,

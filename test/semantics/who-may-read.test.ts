@@ -1,0 +1,313 @@
+import { type FakeUpstream, gate, seededBytes } from '@proxycache/test-kit';
+import { describe, expect, test } from 'vitest';
+import { type CacheUnderTest, digestOfBody, startCache, startPair, startUpstream } from './cache-under-test.ts';
+
+const MiB = 1024 * 1024;
+const size = 3 * MiB;
+const blobOf = (repository: string, digest: string) => `/v2/up/${repository}/blobs/${digest}`;
+const manifestOf = (repository: string, reference: string) => `/v2/up/${repository}/manifests/${reference}`;
+const count = (upstream: FakeUpstream, method: string, repository: string) =>
+  upstream.count({ method, path: new RegExp(`^/v2/${repository}/`) });
+
+/** A blob that `team/app` has, and `other/app` perhaps. */
+function addBlob(upstream: FakeUpstream, ...repositories: string[]) {
+  const bytes = Buffer.from(seededBytes('shared', size));
+  const [digest] = repositories.map((repository) => upstream.putBlob(repository, bytes));
+  return { bytes, digest: digest! };
+}
+
+async function stored(cache: CacheUnderTest, ingests = 1): Promise<void> {
+  await expect
+    .poll(() => cache.seen('ingest-ended').filter(({ outcome }) => outcome === 'stored'))
+    .toHaveLength(ingests);
+}
+
+describe('19: stored bytes need the proof of the repository they are asked through', () => {
+  test('one HEAD, no second download, and then nothing', async () => {
+    const { upstream, cache } = await startPair();
+    const { bytes, digest } = addBlob(upstream, 'team/app', 'other/app');
+    await cache.get(blobOf('team/app', digest));
+    await stored(cache);
+    const first = await cache.get(blobOf('other/app', digest));
+    expect(first.body.equals(bytes)).toBe(true);
+    expect(first.headers['cache-status']).toBe('proxycache; fwd=uri-miss; fwd-status=200');
+    const second = await cache.get(blobOf('other/app', digest));
+    expect(second.headers['cache-status']).toBe('proxycache; hit');
+    expect([count(upstream, 'HEAD', 'other/app'), count(upstream, 'GET', 'other/app')]).toEqual([1, 0]);
+  });
+
+  test('however many ask at once: one HEAD', async () => {
+    const { upstream, cache } = await startPair();
+    const { bytes, digest } = addBlob(upstream, 'team/app', 'other/app');
+    await cache.get(blobOf('team/app', digest));
+    await stored(cache);
+    const held = gate();
+    upstream.on({ method: 'HEAD' }, { gate: held });
+    const all = Array.from({ length: 10 }, () => cache.get(blobOf('other/app', digest)));
+    await held.reached;
+    await cache.clock.advance(50);
+    held.open();
+    for (const got of await Promise.all(all)) expect(got.body.equals(bytes)).toBe(true);
+    expect(upstream.count({ method: 'HEAD' })).toBe(1);
+  });
+
+  test('a manifest that names a blob is no proof of it', async () => {
+    const { upstream, cache } = await startPair();
+    const { digest } = addBlob(upstream, 'team/app');
+    await cache.get(blobOf('team/app', digest));
+    const config = { mediaType: 'application/vnd.oci.image.config.v1+json', digest, size };
+    upstream.putManifest('thief/app', { schemaVersion: 2, config, layers: [] }, { tags: ['1'] });
+    expect((await cache.get(manifestOf('thief/app', '1'))).status).toBe(200);
+    expect((await cache.get(blobOf('thief/app', digest))).status).toBe(404);
+    expect((await cache.head(blobOf('thief/app', digest))).status).toBe(404);
+  });
+
+  test('a proof of a manifest is none of a blob, and the other way round', async () => {
+    const { upstream, cache } = await startPair();
+    const image = upstream.addImage('team/app', { tag: '1' });
+    await cache.get(manifestOf('team/app', '1'));
+    expect((await cache.get(blobOf('team/app', image.root.digest))).status).toBe(404);
+    await cache.get(blobOf('team/app', image.config.digest));
+    expect((await cache.get(manifestOf('team/app', image.config.digest))).status).toBe(404);
+  });
+
+  test('a manifest is proven by each repository for itself', async () => {
+    const { upstream, cache } = await startPair();
+    const image = upstream.addImage('team/app', { tag: '1', seed: 'same' });
+    await cache.get(manifestOf('team/app', '1'));
+    upstream.putBlob('other/app', 'something else');
+    for (const method of ['get', 'head'] as const) {
+      expect((await cache[method](manifestOf('other/app', image.root.digest))).status).toBe(404);
+    }
+    upstream.addImage('other/app', { seed: 'same' });
+    expect(digestOfBody((await cache.get(manifestOf('other/app', image.root.digest))).body)).toBe(image.root.digest);
+    expect(upstream.count({ method: 'GET', path: /^\/v2\/other\/app\/manifests/ })).toBe(2);
+  });
+
+  test('it outlives a restart, the upstream down', async () => {
+    const { upstream, cache } = await startPair();
+    const { bytes, digest } = addBlob(upstream, 'team/app');
+    await cache.get(blobOf('team/app', digest));
+    await stored(cache);
+    await upstream.stop();
+    await cache.restart();
+    expect((await cache.get(blobOf('team/app', digest))).body.equals(bytes)).toBe(true);
+    expect((await cache.get(blobOf('other/app', digest))).status).toBe(502);
+  });
+
+  test("it is void under another URL of the upstream, and needs that one's word", async () => {
+    const { upstream, cache } = await startPair();
+    const { bytes, digest } = addBlob(upstream, 'team/app');
+    await cache.get(blobOf('team/app', digest));
+    await stored(cache);
+    const moved = await startUpstream();
+    await cache.restart({ upstreams: [{ key: 'up', url: moved.url }] });
+    expect((await cache.get(blobOf('team/app', digest))).status).toBe(404);
+    addBlob(moved, 'team/app');
+    moved.clear();
+    expect((await cache.get(blobOf('team/app', digest))).body.equals(bytes)).toBe(true);
+    expect(moved.count({ method: 'GET', path: /\/blobs\// })).toBe(0);
+  });
+
+  test('it is void with other credentials', async () => {
+    const auth = (username: string) => ({ basic: { username, password: 'x' } });
+    const { upstream, cache } = await startPair({
+      fake: { auth: auth('alice') },
+      auth: { username: 'alice', password: 'x' },
+    });
+    const { digest } = addBlob(upstream, 'team/app');
+    await cache.get(blobOf('team/app', digest));
+    await stored(cache);
+    upstream.change({ auth: auth('bob') });
+    upstream.clear();
+    await cache.restart({ upstreams: [{ key: 'up', url: upstream.url, auth: { username: 'bob', password: 'x' } }] });
+    expect((await cache.get(blobOf('team/app', digest))).status).toBe(200);
+    expect(upstream.count({ method: 'HEAD' })).toBeGreaterThan(0);
+  });
+
+  test('it holds for linkValidFor', async () => {
+    const { upstream, cache } = await startPair({ linkValidFor: '1h' });
+    const { digest } = addBlob(upstream, 'team/app');
+    await cache.get(blobOf('team/app', digest));
+    await stored(cache);
+    upstream.clear();
+    await cache.clock.advance(3_600_000);
+    await cache.get(blobOf('team/app', digest));
+    expect(upstream.requests).toEqual([]);
+    await cache.clock.advance(1);
+    expect((await cache.get(blobOf('team/app', digest))).status).toBe(200);
+    expect(upstream.requests.map(({ method }) => method)).toEqual(['HEAD']);
+    upstream.removeBlob('team/app', digest);
+    await cache.clock.advance(3_600_001);
+    expect((await cache.get(blobOf('team/app', digest))).status).toBe(404);
+  });
+
+  test('a HEAD that says 404 is confirmed by a GET before it counts (rule 2)', async () => {
+    const { upstream, cache } = await startPair({ fake: { personality: 'head-404' } });
+    const { bytes, digest } = addBlob(upstream, 'team/app', 'other/app');
+    await cache.get(blobOf('team/app', digest));
+    await stored(cache);
+    expect((await cache.get(blobOf('other/app', digest))).body.equals(bytes)).toBe(true);
+    expect([count(upstream, 'HEAD', 'other/app'), count(upstream, 'GET', 'other/app')]).toEqual([1, 1]);
+  });
+});
+
+describe('20: a transfer under way', () => {
+  async function underWay(...repositories: string[]) {
+    const pair = await startPair();
+    const { upstream, cache } = pair;
+    const blob = addBlob(upstream, 'team/app', ...repositories);
+    upstream.putBlob('other/app', 'something else');
+    const held = gate();
+    upstream.on({ method: 'GET', path: /^\/v2\/team\/app\/blobs/ }, { gate: held });
+    const first = cache.get(blobOf('team/app', blob.digest));
+    await held.reached;
+    return { ...pair, ...blob, first, held };
+  }
+
+  test('is joined by another repository after its own HEAD', async () => {
+    const { upstream, cache, first, held, bytes, digest } = await underWay('other/app');
+    const second = cache.get(blobOf('other/app', digest));
+    await expect.poll(() => count(upstream, 'HEAD', 'other/app')).toBe(1);
+    held.open();
+    for (const got of await Promise.all([first, second])) expect(got.body.equals(bytes)).toBe(true);
+    expect(count(upstream, 'GET', 'other/app')).toBe(0);
+    expect((await second).headers['cache-status']).toBe('proxycache; fwd=miss; fwd-status=200; stored; collapsed');
+  });
+
+  test('that ends while another repository proves its own is not fetched again', async () => {
+    const { upstream, cache, first, held, bytes, digest } = await underWay('other/app');
+    const proving = gate();
+    upstream.on({ method: 'HEAD' }, { gate: proving });
+    const second = cache.get(blobOf('other/app', digest));
+    await proving.reached;
+    held.open();
+    await first;
+    await stored(cache);
+    proving.open();
+    expect((await second).body.equals(bytes)).toBe(true);
+    expect(upstream.count({ method: 'GET' })).toBe(1);
+  });
+
+  test('is not joined by one that does not hold the blob', async () => {
+    const { cache, first, held, bytes, digest } = await underWay();
+    expect((await cache.get(blobOf('other/app', digest))).status).toBe(404);
+    expect((await cache.head(blobOf('other/app', digest))).status).toBe(404);
+    const part = { headers: { range: 'bytes=0-9' } };
+    expect((await cache.get(blobOf('other/app', digest), part)).status).toBe(404);
+    held.open();
+    expect((await first).body.equals(bytes)).toBe(true);
+    expect((await cache.get(blobOf('other/app', digest))).status).toBe(404);
+  });
+
+  test('that is refused to the repository it was started for is not refused to those who proved theirs', async () => {
+    const { upstream, cache, first, held, bytes, digest } = await underWay('other/app');
+    const joined = [1, 2, 3].map(() => cache.get(blobOf('other/app', digest)));
+    await expect.poll(() => count(upstream, 'HEAD', 'other/app')).toBe(1);
+    await cache.clock.advance(50);
+    // A second one, with the proof of the first.
+    joined.push(cache.get(blobOf('other/app', digest)));
+    await cache.clock.advance(50);
+    upstream.on({ method: 'GET', path: /^\/v2\/team\/app\/blobs/ }, { status: 403 });
+    held.open();
+    expect((await first).status).toBe(403);
+    for (const got of await Promise.all(joined)) expect([got.status, got.body.equals(bytes)]).toEqual([200, true]);
+    expect(count(upstream, 'GET', 'other/app')).toBe(1);
+    // And the refused one stays refused, although the bytes are here now.
+    upstream.on({ path: /^\/v2\/team\/app\/blobs/ }, { status: 403 });
+    expect((await cache.get(blobOf('team/app', digest))).status).toBe(403);
+  });
+
+  test('is started once by two repositories that ask at the same time', async () => {
+    const { upstream, cache } = await startPair();
+    const { bytes, digest } = addBlob(upstream, 'team/app', 'other/app');
+    const both = await Promise.all(['team/app', 'other/app'].map((name) => cache.get(blobOf(name, digest))));
+    expect(both.map(({ body }) => body.equals(bytes))).toEqual([true, true]);
+    expect(upstream.count({ method: 'GET' })).toBe(1);
+  });
+
+  test('of another upstream is not joined; its bytes are shared once they were verified', async () => {
+    const [one, two] = [await startUpstream(), await startUpstream()];
+    const cache = await startCache({
+      upstreams: [
+        { key: 'up', url: one.url },
+        { key: 'two', url: two.url },
+      ],
+    });
+    const { bytes, digest } = addBlob(one, 'team/app');
+    addBlob(two, 'team/app');
+    const held = gate();
+    one.on({ method: 'GET' }, { gate: held });
+    const first = cache.get(blobOf('team/app', digest));
+    await held.reached;
+    const got = await cache.get(`/v2/two/team/app/blobs/${digest}`);
+    expect(got.body.equals(bytes)).toBe(true);
+    expect(two.count({ method: 'GET' })).toBe(1);
+    held.open();
+    expect((await first).body.equals(bytes)).toBe(true);
+    await stored(cache, 2);
+
+    const shared = Buffer.from(seededBytes('later', size));
+    const later = one.putBlob('team/app', shared);
+    two.putBlob('team/app', shared);
+    one.heal();
+    await cache.get(blobOf('team/app', later));
+    await stored(cache, 3);
+    two.clear();
+    expect((await cache.get(`/v2/two/team/app/blobs/${later}`)).body.equals(shared)).toBe(true);
+    expect(two.requests.map(({ method }) => method)).toEqual(['HEAD']);
+  });
+});
+
+describe('38: what the host bears', () => {
+  test('more transfers than maxIngests are 503 with Retry-After; joining one, and what is stored, are not', async () => {
+    const { upstream, cache } = await startPair({ cache: { maxIngests: 2 } });
+    const ready = upstream.putBlob('team/app', seededBytes('ready', 1000));
+    await cache.get(blobOf('team/app', ready));
+    await stored(cache);
+    const held = gate();
+    upstream.on({ method: 'GET', path: /\/blobs\// }, { gate: held });
+    const digests = [1, 2, 3].map((seed) => upstream.putBlob('team/app', seededBytes(seed, 1000)));
+    const running = digests.slice(0, 2).map((digest) => cache.get(blobOf('team/app', digest)));
+    await held.reachedBy(2);
+    const over = await cache.get(blobOf('team/app', digests[2]!));
+    expect([over.status, over.errorCode, over.headers['retry-after']]).toEqual([503, 'UNAVAILABLE', '1']);
+    expect((await cache.get(blobOf('team/app', ready))).status).toBe(200);
+    const joined = cache.get(blobOf('team/app', digests[0]!));
+    await cache.clock.advance(50);
+    held.open();
+    for (const got of await Promise.all([...running, joined])) expect(got.status).toBe(200);
+    await stored(cache, 3);
+    expect((await cache.get(blobOf('team/app', digests[2]!))).status).toBe(200);
+  });
+
+  test('closing lets transfers end, and refuses what comes later', async () => {
+    const { upstream, cache } = await startPair();
+    const { bytes, digest } = addBlob(upstream, 'team/app');
+    const held = gate();
+    upstream.on({ method: 'GET' }, { gate: held });
+    const reading = cache.get(blobOf('team/app', digest));
+    await held.reached;
+    const closing = cache.cache.close();
+    expect((await cache.get(blobOf('team/app', digest))).status).toBe(503);
+    held.open();
+    expect((await reading).body.equals(bytes)).toBe(true);
+    await closing;
+    expect(cache.seen('ingest-ended')).toMatchObject([{ outcome: 'stored' }]);
+  });
+
+  test('closing cuts off what takes longer than it is given', async () => {
+    const { upstream, cache } = await startPair();
+    const { digest } = addBlob(upstream, 'team/app');
+    upstream.on({ method: 'GET' }, { stallAfter: 2 * MiB });
+    const reading = cache.get(blobOf('team/app', digest));
+    await expect.poll(() => upstream.requests[0]?.sentBytes).toBe(2 * MiB);
+    const closing = cache.cache.close({ graceMs: 1_000 });
+    await cache.clock.advance(1_000);
+    await closing;
+    const got = await reading;
+    expect(got.failure).toBeDefined();
+    expect(got.body.byteLength).toBeLessThan(size);
+    expect(cache.seen('ingest-ended')).toMatchObject([{ outcome: 'failed' }]);
+  });
+});
