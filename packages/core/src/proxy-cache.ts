@@ -92,7 +92,12 @@ export function createProxyCache(options: ProxyCacheOptions): ProxyCache {
       { metadata, observe, clock, validForMs: (key) => upstreams.get(key)?.linkValidForMs ?? 0 },
       mostRecords,
     ),
-    manifests: createManifests({ blobs, maxBytes: memory.manifests, observe }),
+    manifests: createManifests({
+      blobs,
+      maxBytes: memory.manifests,
+      maxManifestBytes: Math.max(...routing.upstreams.map((upstream) => upstream.maxManifestBytes)),
+      observe,
+    }),
     referrers: createReferrersRecords({ metadata, observe }, mostReferrers),
     repositories: createRepositories({ metadata, observe }, mostRecords),
     ingests: createIngests({ spool, blobs, buffers, clock, observe, maxIngests }),

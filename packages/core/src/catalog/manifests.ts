@@ -3,6 +3,7 @@ import { type Digest, digestAlgorithm, digestOf } from '../oci/digest.ts';
 import { type ParsedManifest, parseManifest } from '../oci/manifest.ts';
 import { createBuffers } from '../runtime/buffers.ts';
 import { collect } from '../runtime/bytes.ts';
+import { createFlights } from '../runtime/collapse.ts';
 import { readRange } from '../runtime/read-range.ts';
 import type { BlobStore } from '../store/blob-store.ts';
 import type { StoreEvent } from '../store/events.ts';
@@ -11,6 +12,8 @@ import type { StoreEvent } from '../store/events.ts';
 export interface Manifests {
   /** The bytes, verified; `undefined` when they are not here or cannot be read. */
   load(digest: Digest, signal: AbortSignal): Promise<Uint8Array | undefined>;
+  /** Whether the bytes seem to be here: nothing is read. */
+  has(digest: Digest, signal: AbortSignal): Promise<boolean>;
   /** Keeps verified bytes. Here at once; in the store when the promise resolves. Never rejects. */
   store(digest: Digest, bytes: Uint8Array): Promise<void>;
   /** The size of a blob, where a manifest that passed through here lately tells it. */
@@ -24,15 +27,14 @@ export interface ManifestsParts {
   blobs: BlobStore;
   /** Bytes of manifests kept in memory. */
   maxBytes: number;
+  /** The longest manifest that any upstream may give, in bytes: what is longer is a blob, and is never loaded. */
+  maxManifestBytes: number;
   observe(event: StoreEvent): void;
 }
 
 const mostSizes = 100_000;
 
-// No upstream's manifest is taken over a few MiB; a stored file that is longer is not what was stored.
-const longestManifest = 64 * 1024 * 1024;
-
-export function createManifests({ blobs, maxBytes, observe }: ManifestsParts): Manifests {
+export function createManifests({ blobs, maxBytes, maxManifestBytes, observe }: ManifestsParts): Manifests {
   const memory = new LRUCache<Digest, Uint8Array>({
     // It takes no 0; of one byte nothing can be kept either.
     maxSize: Math.max(maxBytes, 1),
@@ -40,6 +42,7 @@ export function createManifests({ blobs, maxBytes, observe }: ManifestsParts): M
   });
   const sizes = new LRUCache<Digest, number>({ max: mostSizes });
   const buffers = createBuffers(0);
+  const flights = createFlights<Uint8Array | undefined>();
 
   function keep(digest: Digest, bytes: Uint8Array): void {
     memory.set(digest, bytes);
@@ -59,17 +62,15 @@ export function createManifests({ blobs, maxBytes, observe }: ManifestsParts): M
     const blob = await blobs.open(digest, { signal });
     if (!blob) return undefined;
     try {
-      if (blob.size > longestManifest) return undefined;
+      if (blob.size > maxManifestBytes) return undefined;
       const body = blob.kind === 'stream' ? blob.body : readRange(blob, { from: 0, to: blob.size - 1 }, buffers);
-      return await collect(body, longestManifest);
+      return await collect(body, maxManifestBytes);
     } finally {
       await blob.close();
     }
   }
 
-  async function load(digest: Digest, signal: AbortSignal): Promise<Uint8Array | undefined> {
-    const known = memory.get(digest);
-    if (known) return known;
+  async function loadAnew(digest: Digest, signal: AbortSignal): Promise<Uint8Array | undefined> {
     try {
       const bytes = await read(digest, signal);
       if (!bytes) return undefined;
@@ -88,7 +89,20 @@ export function createManifests({ blobs, maxBytes, observe }: ManifestsParts): M
   }
 
   return {
-    load,
+    load: async (digest, signal) =>
+      memory.get(digest) ?? (await flights.join(digest, (signalOfAll) => loadAnew(digest, signalOfAll), signal)),
+    async has(digest, signal) {
+      if (memory.has(digest)) return true;
+      try {
+        const blob = await blobs.open(digest, { signal });
+        await blob?.close();
+        return blob !== undefined && blob.size <= maxManifestBytes;
+      } catch (error) {
+        signal.throwIfAborted();
+        failed('open', digest, error);
+        return false;
+      }
+    },
     async store(digest, bytes) {
       keep(digest, bytes);
       try {

@@ -22,8 +22,9 @@ export interface ReferrersRecords {
 /** @param most how many subjects' records stay in memory */
 export function createReferrersRecords(parts: RecordsParts, most: number): ReferrersRecords {
   const records = createRecords<ReferrersRecord>(parts, most);
-  const key = (place: Place, subject: Digest) =>
-    keyOf('referrers', place.upstream, place.scope, place.repository, subject);
+  // A list is its own proof, which holds only under the URL and credential it was given under: they are in its key.
+  const key = ({ upstream, scope, repository, generation }: Place, subject: Digest) =>
+    keyOf('referrers', upstream, scope, repository, `${subject}.${generation}`);
   return {
     get: (place, subject, signal) => records.get(key(place, subject), signal),
     update: (place, subject, change) => records.update(key(place, subject), change),

@@ -75,6 +75,15 @@ export function parseManifest(bytes: Uint8Array): ParsedManifest {
   };
 }
 
+/**
+ * Whether a manifest may go by a media type: it claims no other one, and is built as the type says (CVE-2021-41190:
+ * the same bytes must not be an image to one reader and an index to the next).
+ */
+export function mayGoBy(manifest: ParsedManifest, mediaType: string): boolean {
+  if (manifest.mediaType !== undefined && manifest.mediaType !== mediaType) return false;
+  return !isManifestType(mediaType) || isIndexType(mediaType) === (manifest.kind === 'index');
+}
+
 type Entry = Descriptor & { json: Json };
 
 function parseBody(bytes: Uint8Array): Json {

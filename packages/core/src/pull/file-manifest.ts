@@ -1,5 +1,5 @@
 import type { Descriptor } from '../oci/descriptor.ts';
-import { parseManifest } from '../oci/manifest.ts';
+import { mayGoBy, parseManifest } from '../oci/manifest.ts';
 import type { FetchedManifest } from '../upstream/upstream.ts';
 import type { PullParts } from './pull-parts.ts';
 import type { Target } from './target.ts';
@@ -20,7 +20,7 @@ export async function fileManifest(
 
 /**
  * The bytes of a manifest that this repository proved to hold (by an answer that named digest and type), where they came
- * here through another tag or repository. Bytes that call themselves another type are not those (CVE-2021-41190).
+ * here through another tag or repository. Bytes of another type than this repository says are not its manifest.
  */
 export async function storedElsewhere(
   parts: PullParts,
@@ -29,6 +29,5 @@ export async function storedElsewhere(
 ): Promise<Uint8Array | undefined> {
   const bytes = await parts.manifests.load(proven.digest, signal);
   if (!bytes) return undefined;
-  const said = parseManifest(bytes).mediaType;
-  return said === undefined || said === proven.mediaType ? bytes : undefined;
+  return mayGoBy(parseManifest(bytes), proven.mediaType) ? bytes : undefined;
 }

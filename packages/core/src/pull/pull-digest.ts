@@ -64,14 +64,16 @@ export function createPullDigest(
   return async (request) => {
     const { target, digest, want, signal } = request;
     const link = await links.find(target.place, 'manifest', digest, signal);
-    const bytes = await manifests.load(digest, signal);
+    const bytes = link && (await manifests.load(digest, signal));
     if (link && bytes) {
       const descriptor = { mediaType: link.mediaType, digest, size: bytes.byteLength };
       return { descriptor, bytes, byTag: false, cacheStatus: { hit: true } };
     }
 
-    // A HEAD never moves a body; neither does a GET of what only wants its proof.
-    const mode = want === 'descriptor' || bytes ? 'prove' : 'fetch';
+    // Nothing is read for a repository that proved nothing. A HEAD never moves a body; neither does a GET of what is
+    // here and only wants its proof.
+    const here = !link && (await manifests.has(digest, signal));
+    const mode = want === 'descriptor' || here ? 'prove' : 'fetch';
     const key = `${targetKey(target)} ${digest} ${mode}`;
     const collapsed = flights.has(key);
     const ask = (signalOfAll: AbortSignal) => (mode === 'prove' ? prove : fetch)({ ...request, signal: signalOfAll });
@@ -85,7 +87,7 @@ export function createPullDigest(
       byTag: false,
       cacheStatus: {
         hit: false,
-        fwd: bytes ? 'uri-miss' : 'miss',
+        fwd: here ? 'uri-miss' : 'miss',
         fwdStatus: 200,
         ...(reply.value.bytes && mode === 'fetch' && { stored: true }),
         ...(collapsed && { collapsed }),

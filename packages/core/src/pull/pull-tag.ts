@@ -68,7 +68,7 @@ export function createPullTag(parts: PullParts): PullTag {
       mode === 'validate' && stored
         ? await ask.validate(target, tag, stored, signal)
         : await ask[mode === 'look' ? 'look' : 'fetch'](target, tag, signal);
-    const record = await tags.get(target.place, tag, signal);
+    const record = await tagRecordOf(parts, { target, tag, signal });
     const context = { rules: target.upstream.rules, startedAt, now: clock.now() };
     const { verdict } = settle(record, outcome, context);
 

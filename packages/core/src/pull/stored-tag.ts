@@ -12,18 +12,20 @@ export interface TagQuery {
 }
 
 /**
- * What is known of a tag. SEMANTICS 8: one that was seen by HEAD is stored as soon as its manifest is here, which
- * clients that begin with HEAD ask for by its digest.
+ * What is known of a tag, as far as it still counts for its repository. What is stored needs its proof (SEMANTICS 19): a
+ * record from under another URL or credential knows a name, no more. One that was seen by HEAD is stored as soon as its
+ * manifest is here, which clients that begin with HEAD ask for by its digest (SEMANTICS 8).
  */
 export async function tagRecordOf(
   { tags, links, manifests }: PullParts,
   { target, tag, signal }: TagQuery,
 ): Promise<TagRecord | undefined> {
   const record = await tags.get(target.place, tag, signal);
-  if (!record?.value || record.stored) return record;
+  if (!record?.value) return record;
   const { digest } = record.value;
   const proven = await links.find(target.place, 'manifest', digest, signal);
-  if (!proven || !(await manifests.load(digest, signal))) return record;
+  if (!proven) return { ...record, stored: false };
+  if (record.stored || !(await manifests.load(digest, signal))) return record;
   await tags.update(target.place, tag, (latest) =>
     latest?.value?.digest === digest ? { ...latest, stored: true } : undefined,
   );

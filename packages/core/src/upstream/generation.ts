@@ -1,24 +1,37 @@
 import { createHash } from 'node:crypto';
+import { readFileSync } from 'node:fs';
 import type { UpstreamAuth } from './credentials.ts';
+import type { UpstreamSettings } from './upstream-options.ts';
 
 /**
  * Stands for the URL and the identity that proofs were given under: another one voids them. A user's new password does
- * not, as it is the same user; a bearer token is all the identity there is. No secret can be read back from it.
+ * not, as it is the same user; a bearer token or a client certificate is all the identity there is. A user's name is
+ * read from its file when the cache is made. No secret can be read back from it.
  */
-export function generationOf({ url, auth }: { url: string; auth: UpstreamAuth }): string {
+export function generationOf({ url, auth, tls }: Pick<UpstreamSettings, 'url' | 'auth' | 'tls'>): string {
+  const certificate = tls?.cert === undefined ? '' : `\n${tls.cert}`;
   return createHash('sha256')
-    .update(`${url}\n${identityOf(auth)}`)
+    .update(`${url}\n${identityOf(auth)}${certificate}`)
     .digest('base64url')
     .slice(0, 16);
 }
 
 function identityOf(auth: UpstreamAuth): string {
   if (auth === 'anonymous') return auth;
-  // Whom a provider speaks for is its own business; it is taken to be the same all along.
+  // Whom a function or a program speaks for is its own business; it is taken to be the same all along.
   if (typeof auth === 'function') return 'provider';
   if ('username' in auth) return `user ${auth.username}`;
   if ('token' in auth) return `token ${auth.token}`;
   if ('helper' in auth) return `helper ${auth.helper}`;
   if ('exec' in auth) return `exec ${auth.exec.join('\n')}`;
-  return `files ${auth.usernameFile}`;
+  return `user ${nameIn(auth.usernameFile)}`;
+}
+
+function nameIn(file: string): string {
+  try {
+    return readFileSync(file, 'utf8').trim();
+  } catch {
+    // It may come later; until then nothing can be proved either.
+    return `of ${file}`;
+  }
 }

@@ -1,7 +1,7 @@
 import type { Descriptor } from '../oci/descriptor.ts';
 import { type Digest, digestAlgorithm, digestOf, isDigest } from '../oci/digest.ts';
-import { type ParsedManifest, parseManifest } from '../oci/manifest.ts';
-import { essenceOf, isIndexType, isManifestType, isSchema1Type, mediaTypes } from '../oci/media-type.ts';
+import { mayGoBy, type ParsedManifest, parseManifest } from '../oci/manifest.ts';
+import { essenceOf, isSchema1Type, mediaTypes } from '../oci/media-type.ts';
 import type { TagOrDigest } from '../oci/name.ts';
 import { collect, discard } from '../runtime/bytes.ts';
 import { isProxyCacheError, ProxyCacheError } from '../runtime/errors.ts';
@@ -109,11 +109,8 @@ function parse(bytes: Uint8Array, fail: Fail): ParsedManifest {
 function mediaTypeOf(manifest: ParsedManifest, said: string, fail: Fail): string {
   const shape = manifest.kind === 'index' ? mediaTypes.ociIndex : mediaTypes.ociManifest;
   if (generic.has(said)) return manifest.mediaType ?? shape;
-  if (manifest.mediaType !== undefined && manifest.mediaType !== said) {
-    throw fail('foreign-answer', `sent a manifest of type ${manifest.mediaType} as ${said}`);
-  }
-  if (isManifestType(said) && isIndexType(said) !== (manifest.kind === 'index')) {
-    throw fail('foreign-answer', `sent a manifest as ${said} that is built like ${shape}`);
+  if (!mayGoBy(manifest, said)) {
+    throw fail('foreign-answer', `sent a manifest of type ${manifest.mediaType ?? shape} as ${said}`);
   }
   return said;
 }
