@@ -73,8 +73,16 @@ describe('19: a link', () => {
     });
   });
 
-  it('of a clock that stepped back holds', async () => {
+  it('proven in what is now the future is not within linkValidFor: a clock that stepped back extends none', async () => {
     validForMs = 1_000;
+    await links.prove(place, 'blob', blob);
+    clock.set(clock.now() - 1);
+    expect(await links.find(place, 'blob', digest, signal)).toBeUndefined();
+    await links.prove(place, 'blob', blob);
+    expect(await links.find(place, 'blob', digest, signal)).toBeDefined();
+  });
+
+  it('without a linkValidFor holds whatever the clock does', async () => {
     await links.prove(place, 'blob', blob);
     clock.set(clock.now() - 3_600_000);
     expect(await links.find(place, 'blob', digest, signal)).toBeDefined();

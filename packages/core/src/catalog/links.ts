@@ -45,8 +45,11 @@ export function createLinks(
     async find(place, kind, digest, signal) {
       const link = await records.get(linkKey(place, kind, digest), signal);
       if (!link || link.generation !== place.generation) return undefined;
+      const validFor = parts.validForMs(place.upstream);
+      if (validFor === Number.POSITIVE_INFINITY) return link;
       const age = parts.clock.now() - link.provenAt;
-      return Math.max(age, 0) <= parts.validForMs(place.upstream) ? link : undefined;
+      // A clock that stepped back cannot tell how old a proof is; it must not make one hold for longer.
+      return age >= 0 && age <= validFor ? link : undefined;
     },
     prove(place, kind, { digest, mediaType, size }) {
       const provenAt = parts.clock.now();

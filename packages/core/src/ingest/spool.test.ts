@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type ManualClock, manualClock, openFiles } from '@proxycache/test-kit';
 import { afterEach, beforeEach, expect, it, vi } from 'vitest';
-import { ownerName, thisOwner } from './owner.ts';
+import { ownerName, thisOwner } from '../runtime/process-owner.ts';
 import { openSpool } from './spool.ts';
 
 const disk = vi.hoisted(() => ({ free: undefined as number | undefined, writeFails: false, gone: false }));

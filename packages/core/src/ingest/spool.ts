@@ -1,9 +1,9 @@
-import { mkdirSync, mkdtempSync, readdirSync, rmdirSync, rmSync, utimesSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, rmdirSync, rmSync, statSync, utimesSync } from 'node:fs';
 import { mkdir, statfs } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Clock } from '../runtime/clock.ts';
 import { ProxyCacheError } from '../runtime/errors.ts';
-import { isDead, ownerName, parseOwner, thisOwner } from './owner.ts';
+import { isDead, ownerName, parseOwner, thisOwner } from '../runtime/process-owner.ts';
 import { createSpoolFile, type SpoolFile } from './spool-file.ts';
 
 /** A folder of this process for transfers under way. */
@@ -120,7 +120,8 @@ function sweep(directory: string, now: number): void {
     const owner = parseOwner(name);
     if (!owner || name === self) continue;
     try {
-      if (isDead(owner, join(directory, name), now)) rmSync(join(directory, name), { recursive: true, force: true });
+      const folder = join(directory, name);
+      if (isDead(owner, statSync(folder).mtimeMs, now)) rmSync(folder, { recursive: true, force: true });
     } catch (error) {
       // Another process that starts sweeps it too.
       if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;

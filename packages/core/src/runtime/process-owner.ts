@@ -1,8 +1,8 @@
-import { readFileSync, readlinkSync, statSync } from 'node:fs';
+import { readFileSync, readlinkSync } from 'node:fs';
 import { hostname } from 'node:os';
 
 /**
- * Who a spool folder belongs to: one process. Told apart by host, process namespace (two containers may share a volume
+ * Who a file or folder of work under way belongs to: one process. Told apart by host, process namespace (two containers may share a volume
  * and both be pid 1), pid, and the instant the process started (pids are used again).
  */
 export interface Owner {
@@ -13,10 +13,10 @@ export interface Owner {
   startedAt: string;
 }
 
-/** A folder of another host that its owner has not touched for so long is a dead owner's. */
+/** What an owner of another host has not touched for so long is a dead owner's. */
 const foreignSilenceMs = 15 * 60_000;
 
-/** The running process, as the owner of a folder. */
+/** The running process, as an owner. */
 export function thisOwner(): Owner {
   return {
     host: hostname().replaceAll(/[^A-Za-z0-9.-]/g, '_') || 'localhost',
@@ -26,12 +26,12 @@ export function thisOwner(): Owner {
   };
 }
 
-/** The owner's folder name. */
+/** The owner as a path component. */
 export function ownerName(owner: Owner): string {
   return [owner.host, owner.namespace, owner.pid, owner.startedAt].join('~');
 }
 
-/** The owner a folder name tells of; `undefined` for a name that is not ours. */
+/** The owner such a name tells of; `undefined` for a name that is not ours. */
 export function parseOwner(name: string): Owner | undefined {
   const [host, namespace, pid, startedAt, ...rest] = name.split('~');
   if (!host || !namespace || !startedAt || rest.length > 0 || !/^\d{1,10}$/.test(pid ?? '')) return undefined;
@@ -39,13 +39,16 @@ export function parseOwner(name: string): Owner | undefined {
 }
 
 /**
- * Whether the owner of a folder is certainly gone. One of this host and namespace is looked up; of any other, only its
- * silence can tell.
+ * Whether an owner is certainly gone. One of this host and namespace is looked up; of any other, only its silence can
+ * tell.
+ *
+ * @param touchedAt when it last touched what it owns, in ms since the epoch
+ * @param now likewise
  */
-export function isDead(owner: Owner, folder: string, now: number): boolean {
+export function isDead(owner: Owner, touchedAt: number, now: number): boolean {
   const self = thisOwner();
   if (owner.host !== self.host || owner.namespace !== self.namespace) {
-    return now - statSync(folder).mtimeMs > foreignSilenceMs;
+    return now - touchedAt > foreignSilenceMs;
   }
   const state = processState(owner.pid);
   if (state) return state.ended || (owner.startedAt !== '0' && state.startedAt !== owner.startedAt);
