@@ -1,3 +1,5 @@
+import { readdirSync } from 'node:fs';
+import { gate } from '@proxycache/test-kit';
 import { expect, test } from 'vitest';
 import { digestOfBody, startPair } from './cache-under-test.ts';
 
@@ -298,4 +300,61 @@ test('everything that is stored is served after a restart with the upstream down
     expect(digestOfBody(got.body)).toBe(blob.digest);
     expect(got.headers['cache-status']).toBe('proxycache; hit');
   }
+});
+
+test('19: what a tag stood for under another credential or URL is not served: neither stale nor fresh, nor listed', async () => {
+  const { upstream, cache } = await startPair({
+    freshFor: '1h',
+    auth: { username: 'alice', password: 'a' },
+    fake: { auth: { basic: { username: 'alice', password: 'a' } } },
+  });
+  upstream.addImage('team/app', { tag: '1' });
+  expect((await cache.get(path)).status).toBe(200);
+  await upstream.stop();
+  await cache.restart({ upstreams: [{ key: 'up', url: upstream.url, freshFor: '1h' }] });
+  expect((await cache.get(path)).status).toBe(502);
+  expect((await cache.head(path)).status).toBe(502);
+  expect((await cache.get('/v2/up/team/app/tags/list')).status).toBe(502);
+});
+
+test('32: with a copy stored, a changed image that comes slowly costs validateWithin at most, and is there for the next', async () => {
+  const { upstream, cache } = await startPair();
+  const old = upstream.addImage('team/app', { tag: '1', seed: 'old' });
+  await cache.get(path);
+  const changed = upstream.addImage('team/app', { tag: '1', seed: 'new' });
+  const held = gate();
+  upstream.on(manifests, { gate: held });
+  const waiting = cache.get(path);
+  await held.reached;
+  await cache.clock.advance(2_000);
+  const stale = await waiting;
+  expect(digestOfBody(stale.body)).toBe(old.root.digest);
+  expect(stale.headers['warning']).toMatch(/^299 - "stale:/);
+  held.open();
+  await expect.poll(async () => digestOfBody((await cache.get(path)).body)).toBe(changed.root.digest);
+  expect(upstream.count(manifests)).toBe(2);
+});
+
+test('tags that do not exist leave no file behind, whoever asks for how many', async () => {
+  const { upstream, cache } = await startPair();
+  upstream.addImage('team/app', { tag: '1' });
+  const files = () => readdirSync(cache.directory, { recursive: true }).length;
+  const before = files();
+  for (let i = 0; i < 20; i++) expect((await cache.get(`/v2/up/team/app/manifests/none-${i}`)).status).toBe(404);
+  const subject = `sha256:${'0'.repeat(64)}`;
+  expect((await cache.get(`/v2/up/team/app/referrers/${subject}`)).status).toBe(200);
+  expect(files()).toBe(before);
+});
+
+test('a digest that is here as a large blob is not read for a repository that proved nothing', async () => {
+  const { upstream, cache } = await startPair({ maxManifestBytes: 64 * 1024 });
+  const { layers } = upstream.addImage('team/app', { tag: '1', layerSizes: [128 * 1024] });
+  const digest = layers[0]!.digest;
+  await cache.get(`/v2/up/team/app/blobs/${digest}`);
+  await expect
+    .poll(async () => (await cache.head(`/v2/up/team/app/blobs/${digest}`)).headers['cache-status'])
+    .toBe('proxycache; hit');
+  upstream.clear();
+  expect((await cache.get(`/v2/up/team/other/manifests/${digest}`)).status).toBe(404);
+  expect(upstream.count(manifests)).toBeGreaterThan(0);
 });

@@ -3,6 +3,7 @@ import type { Digest } from '../oci/digest.ts';
 import type { Referrers } from '../upstream/upstream.ts';
 import { keyOf } from './keys.ts';
 import type { Place } from './place.ts';
+import { provisional } from './provisional-records.ts';
 import { createRecords, type RecordsParts } from './records.ts';
 
 /** What is known of a subject's referrers. */
@@ -21,13 +22,15 @@ export interface ReferrersRecords {
 
 /** @param most how many subjects' records stay in memory */
 export function createReferrersRecords(parts: RecordsParts, most: number): ReferrersRecords {
-  const records = createRecords<ReferrersRecord>(parts, most);
+  const all = createRecords<ReferrersRecord>(parts, most);
+  // Registries answer with an empty list for any digest: one that nothing refers to is remembered in memory alone.
+  const records = provisional(all, ({ value }) => (value?.manifests.length ?? 0) > 0);
   // A list is its own proof, which holds only under the URL and credential it was given under: they are in its key.
   const key = ({ upstream, scope, repository, generation }: Place, subject: Digest) =>
     keyOf('referrers', upstream, scope, repository, `${subject}.${generation}`);
   return {
     get: (place, subject, signal) => records.get(key(place, subject), signal),
     update: (place, subject, change) => records.update(key(place, subject), change),
-    settled: records.settled,
+    settled: all.settled,
   };
 }

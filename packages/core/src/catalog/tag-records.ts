@@ -3,6 +3,7 @@ import type { Descriptor } from '../oci/descriptor.ts';
 import type { MetadataStore } from '../store/metadata-store.ts';
 import { keyOf, prefixOf, textOf } from './keys.ts';
 import type { Place } from './place.ts';
+import { provisional } from './provisional-records.ts';
 import { createRecords, type Records, type RecordsParts } from './records.ts';
 
 /** What is known of a tag. */
@@ -26,7 +27,8 @@ const tagKey = ({ upstream, scope, repository }: Place, tag: string) => keyOf('t
 const pageSize = 500;
 
 export function createTagRecords(parts: RecordsParts, most: number): TagRecords {
-  const records: Records<TagRecord> = createRecords(parts, most);
+  const all: Records<TagRecord> = createRecords(parts, most);
+  const records = provisional(all, ({ value }) => value !== undefined);
   return {
     get: (place, tag, signal) => records.get(tagKey(place, tag), signal),
     update: (place, tag, change) => records.update(tagKey(place, tag), change),
@@ -39,7 +41,7 @@ export function createTagRecords(parts: RecordsParts, most: number): TagRecords 
       }
       return tags;
     },
-    settled: records.settled,
+    settled: all.settled,
   };
 }
 

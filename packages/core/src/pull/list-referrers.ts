@@ -33,8 +33,9 @@ export function createListReferrers(parts: PullParts): ListReferrers {
 
   async function ask({ target, digest, signal }: ReferrersPull): Promise<Asked> {
     const startedAt = clock.now();
-    const within = { ms: target.upstream.manifestWithinMs, signal };
-    const outcome = await outcomeOf(target, digest, within);
+    const { manifestWithinMs, validateWithinMs } = target.upstream;
+    const stored = (await referrers.get(target.place, digest, signal))?.stored;
+    const outcome = await outcomeOf(target, digest, { ms: stored ? validateWithinMs : manifestWithinMs, signal });
     const record = await referrers.get(target.place, digest, signal);
     const context = { rules: target.upstream.rules, startedAt, now: clock.now() };
     await referrers.update(target.place, digest, (current) => settle(current, outcome, context).record);

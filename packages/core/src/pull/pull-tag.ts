@@ -4,7 +4,9 @@ import { decide, type StaleReason } from '../freshness/decide.ts';
 import { settle, type Verdict } from '../freshness/settle.ts';
 import type { Descriptor } from '../oci/descriptor.ts';
 import type { Digest } from '../oci/digest.ts';
-import { createFlights } from '../runtime/collapse.ts';
+import { abortable, createFlights } from '../runtime/collapse.ts';
+import { orLate } from '../runtime/or-late.ts';
+import { UpstreamError } from '../upstream/upstream-error.ts';
 import type { CacheStatus, ManifestAnswer } from './answer.ts';
 import { type AskTag, createAskTag, type TagOutcome } from './ask-tag.ts';
 import { createIsComplete } from './is-complete.ts';
@@ -87,6 +89,26 @@ export function createPullTag(parts: PullParts): PullTag {
     return { verdict, record, outcome };
   }
 
+  /**
+   * SEMANTICS 32: with a copy stored, nobody waits longer than `validateWithin`, not for a changed image either. It is
+   * fetched all the same, for whoever comes next, also when all who asked have left.
+   */
+  async function validate(request: TagPull, stored: Descriptor): Promise<Asked & { collapsed: boolean }> {
+    const { target, tag, signal } = request;
+    const work = askOnce({ ...request, signal: new AbortController().signal }, 'validate', stored);
+    const late = async () => {
+      const message = `${target.place.upstream} did not answer in time whether ${tag} is still right`;
+      const error = new UpstreamError('timeout', message, { upstream: target.place.upstream });
+      const outcome: TagOutcome = { kind: 'failed', error };
+      const record = await tagRecordOf(parts, request);
+      const now = clock.now();
+      const { verdict } = settle(record, outcome, { rules: target.upstream.rules, startedAt: now, now });
+      // Too old to be served: then it is as if nothing were stored.
+      return verdict.kind === 'serve' ? { verdict, record, outcome, collapsed: false } : work;
+    };
+    return abortable(orLate(work, { clock, ms: target.upstream.validateWithinMs, late }), signal);
+  }
+
   async function answerOf(
     request: TagPull,
     served: { value: Descriptor; validatedAt: number; stale?: StaleReason | undefined; bytes?: Uint8Array | undefined },
@@ -149,7 +171,7 @@ export function createPullTag(parts: PullParts): PullTag {
           return answer ?? fetchAnew(request);
         }
         case 'validate': {
-          const answer = await answerAsked(request, await askOnce(request, 'validate', decision.value));
+          const answer = await answerAsked(request, await validate(request, decision.value));
           return answer ?? fetchAnew(request);
         }
         case 'fetch':

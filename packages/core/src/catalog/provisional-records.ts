@@ -1,0 +1,34 @@
+import { LRUCache } from 'lru-cache';
+import type { Records } from './records.ts';
+
+const mostPassing = 10_000;
+
+/**
+ * The same records, but for those that are not worth keeping: they stay in memory, a bounded number of them. Anybody can
+ * ask for names that do not exist; what is remembered of them must not fill the disk.
+ *
+ * @param worthKeeping of a key that the store knows nothing of yet; what it knows is always kept up to date
+ */
+export function provisional<T extends object>(
+  records: Records<T>,
+  worthKeeping: (record: T) => boolean,
+): Omit<Records<T>, 'settled'> {
+  const passing = new LRUCache<string, T>({ max: mostPassing });
+
+  return {
+    get: async (key, signal) => (await records.get(key, signal)) ?? passing.get(key),
+    async update(key, change) {
+      const known = await records.get(key, new AbortController().signal);
+      if (known) return records.update(key, change);
+      const record = change(passing.get(key));
+      if (record === undefined) return undefined;
+      if (!worthKeeping(record)) {
+        passing.set(key, record);
+        return undefined;
+      }
+      const before = passing.get(key);
+      passing.delete(key);
+      return records.update(key, (stored) => change(stored ?? before));
+    },
+  };
+}
