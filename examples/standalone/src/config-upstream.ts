@@ -85,7 +85,7 @@ export const upstreamSchema = mapping({
   linkValidFor: optional(durationOrUnlimited(), "How long a repository's proof of content holds", 'unlimited'),
   coldRange: optional(choice('pass', 'verify'), 'A range of a blob that is not stored', 'pass'),
   timeouts: optional(timeouts, ''),
-  manifestWithin: optional(duration(), "To a manifest's first byte, with nothing stored", '10s'),
+  manifestWithin: optional(duration(), "To a manifest's last byte, with nothing stored", '10s'),
   blobWithin: optional(duration(), "To a blob's first byte, with nothing stored", '60s'),
   validateWithin: optional(duration(), 'To the answer of a validation, with a copy stored', '2s'),
   queueFor: optional(duration(), 'Waiting for a free connection', '60s'),

@@ -1,5 +1,6 @@
 import { inspect } from 'node:util';
 import {
+  absentDigest,
   type FakeUpstream,
   htmlPage,
   type ManualClock,
@@ -8,6 +9,7 @@ import {
   startFakeUpstream,
 } from '@proxycache/test-kit';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { mediaTypes } from '../oci/media-type.ts';
 import { upstreamSettings } from '../options.ts';
 import { discard } from '../runtime/bytes.ts';
 import { createUpstream } from './client.ts';
@@ -111,14 +113,22 @@ describe('a failure', () => {
     await expect(fetchTag()).rejects.toMatchObject({ code });
   });
 
-  it('is a refusal that does not come to its end by the deadline', async () => {
-    registry.serve('/v2/library/alpine/manifests/3', () => ({
-      status: 404,
-      headers: { 'content-type': 'application/json', 'content-length': '100' },
-      body: '{',
-    }));
-    const reference = { kind: 'tag', tag: '3' } as const;
-    const asked = upstream.fetchManifest({ ...query, reference, deadlineAt: clock.monotonic() + 2_000 });
+  const manifest = (asked: Upstream, wait: typeof query) =>
+    asked.fetchManifest({ ...wait, reference: { kind: 'tag', tag: '3' } });
+  const tags = (asked: Upstream, wait: typeof query) => asked.listTags(wait);
+  const referrers = (asked: Upstream, wait: typeof query) => asked.listReferrers({ ...wait, digest: absentDigest() });
+
+  it.each([
+    ['a refusal', 404, manifest],
+    ['a manifest', 200, manifest],
+    ['a list of tags', 200, tags],
+    ['a list of referrers', 200, referrers],
+  ] as const)('is %s that does not come to its end by the deadline', async (_what, status, ask) => {
+    registry.on(
+      { path: /./ },
+      { status, headers: { 'content-type': mediaTypes.ociManifest, 'content-length': '100' }, body: '{' },
+    );
+    const asked = ask(upstream, { ...query, deadlineAt: clock.monotonic() + 2_000 });
     const refused = expect(asked).rejects.toMatchObject({ code: 'timeout' });
     await expect.poll(() => events.length).toBe(1);
     await clock.advance(2_000);
@@ -130,6 +140,29 @@ describe('a failure', () => {
     const reply = await fetchTag();
     expect(reply).toMatchObject({ kind: 'denied', message: expect.stringContaining('https://x.example/') });
     expect(inspect(reply)).not.toMatch(/s3cr3t|\\r/);
+  });
+});
+
+describe('a host that a redirect leads to', () => {
+  it('is limited apart from the registry, and is left alone until it said', async () => {
+    const cdn = await startFakeUpstream();
+    const { layers, root } = registry.addImage(repository, { tag: '3' });
+    const digest = layers[0]!.digest;
+    const heal = registry.on(
+      { path: `/v2/${repository}/blobs/${digest}` },
+      { redirect: `${cdn.url}/layer?sig=s3cr3t` },
+    );
+    cdn.on({ path: '/layer' }, { status: 429, headers: { 'retry-after': '60' } });
+    const fetchBlob = () => upstream.fetchBlob({ ...query, digest, from: 0 });
+    await expect(fetchBlob()).rejects.toMatchObject({ code: 'rate-limited', retryAt: clock.now() + 60_000 });
+    await expect(fetchBlob()).rejects.toMatchObject({ code: 'rate-limited', retryAt: clock.now() + 60_000 });
+    expect(cdn.count()).toBe(1);
+    heal();
+    const blob = await fetchBlob();
+    expect(blob).toMatchObject({ kind: 'found' });
+    if (blob.kind === 'found') await discard(blob.value.body);
+    expect(await upstream.resolve({ ...query, tag: '3' })).toMatchObject({ value: { digest: root.digest } });
+    await cdn.stop();
   });
 });
 

@@ -1,7 +1,7 @@
 import { essenceOf } from '../oci/media-type.ts';
 import { bytesOf } from '../runtime/bytes.ts';
 import type { Clock } from '../runtime/clock.ts';
-import type { Authenticator } from './authenticate.ts';
+import type { Arrived, Authenticator } from './authenticate.ts';
 import { bytesByDeadline } from './by-deadline.ts';
 import type { UpstreamEvent } from './events.ts';
 import { type ExchangeResponse, headerOf } from './exchange.ts';
@@ -27,7 +27,16 @@ export function createAsk({ key, url: root }: UpstreamSettings, parts: AskParts)
   const base = root.replace(/\/+$/, '');
   const limits = createRateLimits(clock);
 
+  // Each host has limits of its own: that of a CDN, which a redirect led to, says nothing of the registry.
+  const limitKind = ({ scope, operation }: Question, { host }: URL) => `${scope} ${operation} ${host}`;
+
+  function refuseLimited(question: Question, url: URL): void {
+    const retryAt = limits.limitedUntil(limitKind(question, url));
+    if (retryAt !== undefined) throw rateLimited(key, question.subject, retryAt);
+  }
+
   async function sendHop(question: Question, hop: Hop): Promise<ExchangeResponse> {
+    refuseLimited(question, hop.url);
     const started = clock.monotonic();
     const { operation, method, repository, deadlineAt, signal } = question;
     const report = (status: number | undefined, error?: unknown) =>
@@ -45,6 +54,7 @@ export function createAsk({ key, url: root }: UpstreamSettings, parts: AskParts)
     try {
       const response = await transport.send({ url: hop.url, method, headers: hop.headers, deadlineAt, signal });
       report(response.status);
+      if (response.status >= 300 && response.status < 400) limits.passed(limitKind(question, hop.url));
       return response;
     } catch (error) {
       report(undefined, error);
@@ -52,7 +62,7 @@ export function createAsk({ key, url: root }: UpstreamSettings, parts: AskParts)
     }
   }
 
-  async function follow(question: Question, first: Hop): Promise<{ response: ExchangeResponse; url: URL }> {
+  async function follow(question: Question, first: Hop): Promise<Arrived> {
     try {
       return await followRedirects(first, (hop) => sendHop(question, hop));
     } catch (error) {
@@ -60,15 +70,15 @@ export function createAsk({ key, url: root }: UpstreamSettings, parts: AskParts)
     }
   }
 
-  function refuseFailures(question: Question, response: ExchangeResponse, limitKind: string): void {
+  function refuseFailures(question: Question, { response, url }: Arrived): void {
     const { status, headers } = response;
     const retryAfter = headerOf(headers, 'retry-after');
     if (status === 429) {
       letGo(response);
-      const retryAt = limits.limited(limitKind, retryAfter);
+      const retryAt = limits.limited(limitKind(question, url), retryAfter);
       throw rateLimited(key, question.subject, retryAt);
     }
-    limits.passed(limitKind);
+    limits.passed(limitKind(question, url));
     if (status >= 500 && status !== 501) {
       letGo(response);
       const wait = parseRetryAfter(retryAfter, clock.now());
@@ -88,10 +98,9 @@ export function createAsk({ key, url: root }: UpstreamSettings, parts: AskParts)
   }
 
   return async (question) => {
-    const limitKind = `${question.scope} ${question.operation}`;
-    const retryAt = limits.limitedUntil(limitKind);
-    if (retryAt !== undefined) throw rateLimited(key, question.subject, retryAt);
     const url = new URL(`${base}/v2/${question.path}${question.search ?? ''}`);
+    // Before a token is asked for in vain.
+    refuseLimited(question, url);
     const arrived = await authenticator.send(question, (authorization) =>
       follow(question, { url, headers: { ...question.headers, ...authorization } }),
     );
@@ -100,11 +109,12 @@ export function createAsk({ key, url: root }: UpstreamSettings, parts: AskParts)
       return { status, headers: {}, body: bytesOf(new Uint8Array()), fromOwnOrigin: true, url, denial: arrived };
     }
     const { response } = arrived;
-    refuseFailures(question, response, limitKind);
+    refuseFailures(question, arrived);
     const late = () =>
-      new UpstreamError('timeout', `${key} did not end its refusal of ${question.subject} in time`, { upstream: key });
-    // Why something is refused is read before it can be said that it is.
-    const body = response.status < 300 ? response.body : bytesByDeadline(response.body, question, { clock, late });
+      new UpstreamError('timeout', `${key} did not end its answer in time for ${question.subject}`, { upstream: key });
+    // All but a blob is read whole before anything can be said of it: a body that trickles must not hold that up.
+    const passed = question.operation === 'blob' && response.status < 300;
+    const body = passed ? response.body : bytesByDeadline(response.body, question, { clock, late });
     return { ...response, body, fromOwnOrigin: transport.isOwn(arrived.url), url: arrived.url };
   };
 }

@@ -1,6 +1,7 @@
+import { LRUCache } from 'lru-cache';
 import type { Clock } from '../runtime/clock.ts';
 
-/** What an upstream's 429 answers mean for the requests to come, by kind: the kinds are limited apart. */
+/** What an upstream's 429 answers mean for the requests to come, by kind (host, credential and operation): the kinds are limited apart. */
 export interface RateLimits {
   /** Wall time in ms until which requests of this kind are not sent; `undefined`: they may go. */
   limitedUntil(kind: string): number | undefined;
@@ -15,11 +16,13 @@ const firstWait = 60_000;
 const longestWait = 15 * 60_000;
 // Docker Hub's window is 6 h; a date further away is more likely a wrong clock.
 const longestTold = 6 * 60 * 60_000;
+// Redirects may lead to ever new hosts.
+const most = 1_000;
 
 /** Makes the memory of one upstream. It ends with the process: asking once more after a restart does no harm. */
 export function createRateLimits(clock: Clock): RateLimits {
   // On the monotonic clock: a wall clock that steps back must not lock an upstream out.
-  const waits = new Map<string, { until: number; untold: number }>();
+  const waits = new LRUCache<string, { until: number; untold: number }>({ max: most });
 
   return {
     limitedUntil(kind) {

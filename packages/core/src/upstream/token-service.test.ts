@@ -111,6 +111,21 @@ describe('a token service that gives none', () => {
     expect(await pull(upstream)).toMatchObject({ kind: 'found' });
   });
 
+  it('that never ends its answer is asked anew after 30 s, though clients keep waiting for it', async () => {
+    const registry = await start({ bearer: {} });
+    const endless = { 'content-type': 'application/json', 'content-length': '100' };
+    registry.on({ ...tokenPath, times: 1 }, { status: 200, headers: endless, body: '{' });
+    const upstream = connect(registry, 'anonymous', { timeouts: { idle: '1h' } });
+    const first = pull(upstream).catch((error: unknown) => error);
+    await expect.poll(() => events.filter(({ type }) => type === 'upstream-request').length).toBe(2);
+    await clock.advance(20_000);
+    const second = pull(upstream).catch((error: unknown) => error);
+    await clock.advance(10_000);
+    expect([await first, await second]).toMatchObject([{ code: 'timeout' }, { code: 'timeout' }]);
+    expect(await pull(upstream)).toMatchObject({ kind: 'found' });
+    expect(registry.tokenCalls()).toBe(2);
+  });
+
   it('is not waited for longer than the request may take, nor when the request is given up', async () => {
     const registry = await start({ bearer: {} });
     const held = gate();

@@ -1,5 +1,6 @@
 import { collect } from '../runtime/bytes.ts';
 import type { Clock } from '../runtime/clock.ts';
+import { byDeadline, type Deadline } from './by-deadline.ts';
 import type { UpstreamEvent } from './events.ts';
 import { type ExchangeResponse, headerOf } from './exchange.ts';
 import { letGo } from './let-go.ts';
@@ -35,7 +36,7 @@ export function createTokenServiceClient({ key, clock, transport, observe }: Tok
   const fail = (code: UpstreamErrorCode, why: string, more: { status?: number; retryAt?: number } = {}) =>
     new UpstreamError(code, `${key}: its token service ${why}`, { upstream: key, ...more });
 
-  async function send(url: URL, wire: { form?: string; basic?: string }, signal: AbortSignal) {
+  async function send(url: URL, wire: { form?: string; basic?: string }, { deadlineAt, signal }: Deadline) {
     const started = clock.monotonic();
     const method = wire.form === undefined ? 'GET' : 'POST';
     const report = (status: number | undefined, error?: unknown) =>
@@ -56,7 +57,7 @@ export function createTokenServiceClient({ key, clock, transport, observe }: Tok
     };
     const body = wire.form === undefined ? {} : { body: wire.form };
     try {
-      const response = await transport.send({ url, method, headers, ...body, deadlineAt: started + within, signal });
+      const response = await transport.send({ url, method, headers, ...body, deadlineAt, signal });
       report(response.status);
       return response;
     } catch (error) {
@@ -65,7 +66,7 @@ export function createTokenServiceClient({ key, clock, transport, observe }: Tok
     }
   }
 
-  async function ask(request: TokenRequest, signal: AbortSignal): Promise<ExchangeResponse> {
+  async function ask(request: TokenRequest, wait: Deadline): Promise<ExchangeResponse> {
     const { realm, service, scope, held } = request;
     const credential = transport.isPaired(realm) ? held?.credential : undefined;
     const user = credential && 'username' in credential ? credential : undefined;
@@ -73,7 +74,7 @@ export function createTokenServiceClient({ key, clock, transport, observe }: Tok
     const post = (fields: Record<string, string>) => {
       const form = new URLSearchParams({ ...fields, client_id: 'proxycache', scope: scopes.join(' ') });
       if (service !== undefined) form.set('service', service);
-      return send(realm, { form: form.toString() }, signal);
+      return send(realm, { form: form.toString() }, wait);
     };
     if (user?.username === identityTokenUser) {
       return await post({ grant_type: 'refresh_token', refresh_token: user.password });
@@ -81,19 +82,19 @@ export function createTokenServiceClient({ key, clock, transport, observe }: Tok
     const url = new URL(realm);
     if (service !== undefined) url.searchParams.set('service', service);
     for (const part of scopes) url.searchParams.append('scope', part);
-    const response = await send(url, user ? { basic: basicAuthorization(user) } : {}, signal);
+    const response = await send(url, user ? { basic: basicAuthorization(user) } : {}, wait);
     if (!user || response.status !== 405) return response;
     letGo(response);
     return await post({ grant_type: 'password', username: user.username, password: user.password });
   }
 
-  return async (request, signal) => {
+  async function exchange(request: TokenRequest, wait: Deadline): ReturnType<AskTokenService> {
     const kind = request.realm.host;
     const limitedUntil = limits.limitedUntil(kind);
     if (limitedUntil !== undefined) {
       throw fail('rate-limited', 'lately said too many requests', { status: 429, retryAt: limitedUntil });
     }
-    const response = await ask(request, signal);
+    const response = await ask(request, wait);
     const { status, headers } = response;
     if (status === 429) {
       letGo(response);
@@ -115,6 +116,15 @@ export function createTokenServiceClient({ key, clock, transport, observe }: Tok
       return { kind: 'denied', status, message: `its token service grants no access${hint}` };
     }
     throw fail('token-failed', `answered ${status}${isHtml(headers) ? ' with a web page' : ''}`, { status });
+  }
+
+  return async (request, signal) => {
+    const deadlineAt = clock.monotonic() + within;
+    const late = () => fail('timeout', 'did not end its answer in time');
+    // The body too, or one answer without an end would be waited for as long as clients keep coming.
+    return await byDeadline({ deadlineAt, signal }, { clock, late }, (either) =>
+      exchange(request, { deadlineAt, signal: either }),
+    );
   };
 }
 

@@ -48,7 +48,7 @@ export interface UpstreamOptions {
   coldRange?: 'pass' | 'verify';
   /** Connecting, waiting for headers, waiting for the next byte. Defaults 5 s, 30 s, 30 s. */
   timeouts?: { connect?: Duration; headers?: Duration; idle?: Duration };
-  /** To a manifest's or list's first byte, with nothing stored. Default 10 s. */
+  /** To a manifest's or list's last byte, with nothing stored. Default 10 s. */
   manifestWithin?: Duration;
   /** To a blob's first byte, with nothing stored. Default 60 s. */
   blobWithin?: Duration;

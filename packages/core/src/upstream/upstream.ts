@@ -21,7 +21,7 @@ export interface Query {
   repository: string;
   /** The credential scope: `'-'` for the upstream's own credential. Part of every link, token and collapse key. */
   scope: string;
-  /** `clock.monotonic()` ms by which the first byte of the answer must be here. */
+  /** `clock.monotonic()` ms by which the answer must be here: a blob's first byte, all of any other. */
   deadlineAt: number;
   signal: AbortSignal;
 }
