@@ -7,3 +7,8 @@ export type StoreEvent = {
   subject: string;
   error: string;
 };
+
+/** The event of a failure. */
+export function storeFailed(operation: string, subject: string, error: unknown): StoreEvent {
+  return { type: 'store-failed', operation, subject, error: error instanceof Error ? error.message : String(error) };
+}

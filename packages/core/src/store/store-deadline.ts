@@ -9,7 +9,7 @@ export interface StoreCall<T> {
   signal?: AbortSignal;
   /** In ms. Default: the deadline's own. */
   withinMs?: number;
-  /** Whether the operation is left alone for a while after it took too long. Default true. */
+  /** Whether the operation is left alone for a while when it keeps taking too long. Default true. */
   rests?: boolean;
   /** Gets an outcome that nobody waits for any more, to let go of it. */
   late?: (value: T) => void;
@@ -26,12 +26,19 @@ export interface StoreDeadline {
   run<T>(call: StoreCall<T>, work: (signal: AbortSignal) => Promise<T>): Promise<T>;
 }
 
-/** How long an operation that took too long is left alone; then one caller finds out whether it is back. */
+/** How long an operation that keeps taking too long is left alone; then one caller finds out whether it is back. */
 const restMs = 10_000;
+
+/** How many calls in a row take too long before that. A single one may have been this host's or the network's doing. */
+const missesToRest = 3;
+
+/** In how many steps a deadline is waited for, so that what is lost to a stall is at most one of them. */
+const steps = 8;
 
 /** @param withinMs how long a call may take */
 export function createStoreDeadline(clock: Clock, withinMs: number): StoreDeadline {
   const restsUntil = new Map<string, number>();
+  const misses = new Map<string, number>();
 
   /** Without this each of many pulls would wait for a store that hangs. */
   function refuseWhileResting(operation: string, ms: number): void {
@@ -43,6 +50,17 @@ export function createStoreDeadline(clock: Clock, withinMs: number): StoreDeadli
     }
     // The others keep away while this caller tries.
     restsUntil.set(operation, now + ms);
+  }
+
+  function missed(operation: string): void {
+    const inARow = (misses.get(operation) ?? 0) + 1;
+    misses.set(operation, inARow);
+    if (inARow >= missesToRest) restsUntil.set(operation, clock.monotonic() + restMs);
+  }
+
+  function succeeded(operation: string): void {
+    misses.delete(operation);
+    restsUntil.delete(operation);
   }
 
   return {
@@ -66,13 +84,13 @@ export function createStoreDeadline(clock: Clock, withinMs: number): StoreDeadli
           reject(reason);
         };
         const leave = () => giveUp(signal?.reason);
-        const cancelTimer = clock.after(ms, () => {
-          if (rests) restsUntil.set(operation, clock.monotonic() + restMs);
+        const cancelTimer = afterRunning(clock, ms, () => {
+          if (rests) missed(operation);
           giveUp(new ProxyCacheError('storage-failed', `the store did not answer "${operation}" within ${ms} ms`));
         });
         signal?.addEventListener('abort', leave, { once: true });
         const answered = (settle: () => void) => {
-          if (rests) restsUntil.delete(operation);
+          if (rests) succeeded(operation);
           if (over) return;
           finish();
           settle();
@@ -89,4 +107,21 @@ export function createStoreDeadline(clock: Clock, withinMs: number): StoreDeadli
       });
     },
   };
+}
+
+/**
+ * Calls `fn` after `ms` in which this process ran. A process that stands still (a blocked event loop, SIGSTOP, a laptop
+ * asleep) finds its timers due before the I/O that ended meanwhile, so each step counts at most what it was set to, and
+ * the last one leaves a turn of the loop to that I/O.
+ */
+function afterRunning(clock: Clock, ms: number, fn: () => void): () => void {
+  const longest = Math.max(Math.floor(ms / steps), 1);
+  let cancel = (): void => undefined;
+  const wait = (left: number) => {
+    if (left <= 0) return fn();
+    const step = left > 1 ? Math.min(longest, left - 1) : left;
+    cancel = clock.after(step, () => wait(left - step));
+  };
+  wait(ms);
+  return () => cancel();
 }
