@@ -286,3 +286,18 @@ test('no pull leaves a file open or in the spool', async () => {
   const files = readdirSync(join(cache.directory, 'spool'), { recursive: true, withFileTypes: true });
   expect(files.filter((file) => file.isFile())).toEqual([]);
 });
+
+test('a record that a loss of power damaged is replaced by the next pull, and serves after a restart without upstream', async () => {
+  const { upstream, cache } = await startFlaky();
+  await cache.get(tagPath);
+  await cache.restart();
+  const metadata = join(cache.directory, 'metadata');
+  const records = readdirSync(metadata, { recursive: true, withFileTypes: true }).filter((entry) => entry.isFile());
+  expect(records.length).toBeGreaterThan(1);
+  for (const { parentPath, name } of records) truncateSync(join(parentPath, name));
+  expect((await cache.get(tagPath)).status).toBe(200);
+  expect(cache.seen('store-failed')).toContainEqual(expect.objectContaining({ operation: 'metadata-get' }));
+  await cache.restart();
+  await upstream.stop();
+  expect((await cache.get(tagPath)).status).toBe(200);
+});

@@ -11,11 +11,11 @@ export function encodeRecord(record: object): string {
 /**
  * The record of a text.
  *
- * @throws ProxyCacheError `storage-format` for one of another release; SyntaxError or TypeError for one that is damaged
+ * @throws ProxyCacheError `storage-format` for one of another release, `storage-damaged` for what is no record
  */
 export function decodeRecord<T>(key: string, text: string): T {
-  const { format: found, ...record } = JSON.parse(text);
-  if (typeof found !== 'number') throw new TypeError(`${key} is no record`);
+  const { format: found, ...record } = parse(key, text);
+  if (typeof found !== 'number') throw damaged(key);
   if (found !== format) {
     throw new ProxyCacheError(
       'storage-format',
@@ -29,3 +29,19 @@ export function decodeRecord<T>(key: string, text: string): T {
 export function isOtherFormat(error: unknown): boolean {
   return isProxyCacheError(error) && error.code === 'storage-format';
 }
+
+/** Whether there is a record, and nobody can read it any more: whatever is written next replaces it. */
+export function isDamaged(error: unknown): boolean {
+  return isProxyCacheError(error) && error.code === 'storage-damaged';
+}
+
+function parse(key: string, text: string): Record<string, unknown> {
+  try {
+    return { ...JSON.parse(text) };
+  } catch (cause) {
+    throw damaged(key, cause);
+  }
+}
+
+const damaged = (key: string, cause?: unknown) =>
+  new ProxyCacheError('storage-damaged', `the record of ${key} is damaged; its next change replaces it`, { cause });

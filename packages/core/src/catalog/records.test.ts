@@ -1,6 +1,11 @@
+import { mkdtempSync, rmSync, truncateSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { type FlakyStorage, flakyStore, gate, type ManualClock, manualClock } from '@proxycache/test-kit';
-import { beforeEach, describe, expect, it } from 'vitest';
+import { beforeEach, describe, expect, it, onTestFinished } from 'vitest';
 import type { StoreEvent } from '../store/events.ts';
+import { keyPath } from '../store/file-key-path.ts';
+import { fileStorage } from '../store/file-storage.ts';
 import { memoryStorage } from '../store/memory-storage.ts';
 import { createRecords, type Records } from './records.ts';
 
@@ -221,6 +226,24 @@ describe('what stands in the store', () => {
       expect(await stored('a')).toEqual({ format: 1, count: 1 });
     },
   );
+
+  it('and its file cut to nothing, as after a loss of power, counts as nothing and is replaced by the next change', async () => {
+    const directory = mkdtempSync(join(tmpdir(), 'records-'));
+    onTestFinished(() => rmSync(directory, { recursive: true }));
+    storage = flakyStore(fileStorage(directory, { clock }));
+    await create().update('a', add(1));
+    const file = join(directory, 'metadata', keyPath('a'));
+    truncateSync(file);
+    const restarted = create();
+    expect(await restarted.get('a', signal)).toBeUndefined();
+    expect(events).toEqual([expect.objectContaining({ operation: 'metadata-get', subject: 'a' })]);
+    await restarted.update('a', add(5));
+    expect(await stored('a')).toEqual({ format: 1, count: 5 });
+    // What memory knows outlives the damage.
+    truncateSync(file);
+    await restarted.update('a', add(1));
+    expect(await stored('a')).toEqual({ format: 1, count: 6 });
+  });
 
   it('of a later release is neither read nor overwritten', async () => {
     const text = JSON.stringify({ format: 2, total: 7 });

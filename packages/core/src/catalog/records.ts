@@ -1,7 +1,7 @@
 import { LRUCache } from 'lru-cache';
 import type { StoreEvent } from '../store/events.ts';
-import type { MetadataEntry, MetadataStore } from '../store/metadata-store.ts';
-import { decodeRecord, encodeRecord, isOtherFormat } from './record-codec.ts';
+import type { MetadataEntry, MetadataStore, SetOptions } from '../store/metadata-store.ts';
+import { decodeRecord, encodeRecord, isDamaged } from './record-codec.ts';
 
 /** What records of all kinds work with. */
 export interface RecordsParts {
@@ -30,6 +30,14 @@ const mostTries = 4;
 /** `saved`: the store's text that the record is based on. */
 type Held<T> = { record: T; saved: string | undefined };
 
+/** What stands in the store, and the condition on which it may be replaced. */
+type Stored<T> = {
+  record: T | undefined;
+  text: string | undefined;
+  condition: Pick<SetOptions, 'ifVersion'>;
+  isDamaged: boolean;
+};
+
 /** Changes that the store has not taken yet, and the saves that bring them there: one that runs, one that waits. */
 type Pending<T> = { changes: Change<T>[]; running: Promise<void>; next: Promise<void> | undefined };
 
@@ -43,14 +51,19 @@ export function createRecords<T extends object>({ metadata, observe }: RecordsPa
     observe({ type: 'store-failed', operation, subject: key, error: message });
   }
 
-  /** What the store's text says; `undefined` for a text that is damaged, which the next save replaces. */
-  function read(key: string, entry: MetadataEntry | undefined): T | undefined {
+  /** Of what is damaged only that it is there. A later release's record throws, so that nothing overwrites it. */
+  async function read(key: string, signal: AbortSignal): Promise<Stored<T>> {
+    let entry: MetadataEntry | undefined;
     try {
-      return entry && decodeRecord<T>(key, entry.value);
+      entry = await metadata.get(key, { signal });
+      const record = entry && decodeRecord<T>(key, entry.value);
+      return { record, text: entry?.value, condition: { ifVersion: entry?.version ?? 'absent' }, isDamaged: false };
     } catch (error) {
-      if (isOtherFormat(error)) throw error;
+      if (!isDamaged(error)) throw error;
       failed('metadata-get', key, error);
-      return undefined;
+      // What the store itself cannot read has no version that could be named.
+      const condition = entry ? { ifVersion: entry.version } : {};
+      return { record: undefined, text: entry?.value, condition, isDamaged: true };
     }
   }
 
@@ -59,15 +72,15 @@ export function createRecords<T extends object>({ metadata, observe }: RecordsPa
     // Not a request's signal: what was learnt is kept also when whoever asked has left.
     const { signal } = new AbortController();
     for (let tries = 0; tries < mostTries; tries++) {
-      const entry = await metadata.get(key, { signal });
+      const stored = await read(key, signal);
       const known = held.peek(key);
-      const isBase = known !== undefined && known.saved === entry?.value;
-      const record = isBase ? known.record : applied(changes, read(key, entry));
+      const isBase = known !== undefined && (stored.isDamaged || known.saved === stored.text);
+      const record = isBase ? known.record : applied(changes, stored.record);
       const taken = changes.length;
-      if (record !== undefined) held.set(key, { record, saved: entry?.value });
+      if (record !== undefined) held.set(key, { record, saved: stored.text });
       const value = record && encodeRecord(record);
-      if (value !== undefined && value !== entry?.value) {
-        const written = await metadata.set(key, value, { ifVersion: entry?.version ?? 'absent', signal });
+      if (value !== undefined && value !== stored.text) {
+        const written = await metadata.set(key, value, { ...stored.condition, signal });
         if (!written) continue;
         const now = held.peek(key);
         if (now) held.set(key, { record: now.record, saved: value });
@@ -129,11 +142,9 @@ export function createRecords<T extends object>({ metadata, observe }: RecordsPa
     async get(key, signal) {
       const inMemory = held.get(key);
       if (inMemory) return inMemory.record;
-      let entry: MetadataEntry | undefined;
-      let stored: T | undefined;
+      let stored: Stored<T>;
       try {
-        entry = await metadata.get(key, { signal });
-        stored = read(key, entry);
+        stored = await read(key, signal);
       } catch (error) {
         signal.throwIfAborted();
         failed('metadata-get', key, error);
@@ -143,8 +154,8 @@ export function createRecords<T extends object>({ metadata, observe }: RecordsPa
       // A change may have come meanwhile, and knows more.
       const known = held.get(key);
       if (known) return known.record;
-      const record = applied(pending.get(key)?.changes ?? [], stored);
-      if (record !== undefined) held.set(key, { record, saved: entry?.value });
+      const record = applied(pending.get(key)?.changes ?? [], stored.record);
+      if (record !== undefined) held.set(key, { record, saved: stored.text });
       return record;
     },
     update(key, change) {

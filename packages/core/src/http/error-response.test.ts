@@ -35,6 +35,7 @@ const own: Record<ErrorCode, Expected> = {
   aborted: [503, 'UNAVAILABLE', '1'],
   'storage-failed': [503, 'UNAVAILABLE', '5'],
   'storage-full': [503, 'UNAVAILABLE', '30'],
+  'storage-damaged': [503, 'UNAVAILABLE', '5'],
   'storage-format': [500, 'UNKNOWN'],
   'digest-mismatch': [502, 'UNAVAILABLE'],
   'invalid-options': [500, 'UNKNOWN'],
@@ -56,7 +57,13 @@ const upstream: Record<UpstreamErrorCode, Expected> = {
 };
 
 /** Errors whose own words are for the host: they may hold paths and options. */
-const hidden = new Set<string>(['storage-failed', 'storage-full', 'storage-format', 'invalid-options']);
+const hidden = new Set<string>([
+  'storage-failed',
+  'storage-full',
+  'storage-damaged',
+  'storage-format',
+  'invalid-options',
+]);
 
 describe('errorResponse', () => {
   it.each(Object.entries(own))('tells %s as %j', (code, [status, ociCode, retryAfter]) => {

@@ -44,6 +44,7 @@ const own: Readonly<Record<ErrorCode, Row>> = {
   aborted: { status: 503, code: 'UNAVAILABLE', retryAfter: 1 },
   'storage-failed': { status: 503, code: 'UNAVAILABLE', retryAfter: 5, message: "the cache's storage failed" },
   'storage-full': { status: 503, code: 'UNAVAILABLE', retryAfter: 30, message: "the cache's storage is full" },
+  'storage-damaged': { status: 503, code: 'UNAVAILABLE', retryAfter: 5, message: "the cache's storage is damaged" },
   'storage-format': { status: 500, code: 'UNKNOWN', message: "the cache's storage cannot be read by this version" },
   'digest-mismatch': { status: 502, code: 'UNAVAILABLE' },
   'invalid-options': { status: 500, code: 'UNKNOWN', message: 'the cache is not set up correctly' },

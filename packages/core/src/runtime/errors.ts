@@ -21,6 +21,7 @@ export type ErrorCode =
   | 'aborted'
   // Storage
   | 'storage-failed'
+  | 'storage-damaged'
   | 'storage-format'
   | 'storage-full'
   | 'digest-mismatch'

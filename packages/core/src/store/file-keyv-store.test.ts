@@ -31,7 +31,7 @@ describe('a damaged file', () => {
     '%s is an error that names the key, until it is written anew',
     async (_, damage) => {
       fs.writeFileSync(pathOf(key), damage(fs.readFileSync(pathOf(key))));
-      const failed = { code: 'storage-failed', message: expect.stringContaining(key) };
+      const failed = { code: 'storage-damaged', message: expect.stringContaining(key) };
       await expect(metadata.get(key, { signal })).rejects.toMatchObject(failed);
       await expect(metadata.getMany([key], { signal })).rejects.toMatchObject(failed);
       expect(await metadata.list('tag/', { limit: 10, signal })).toEqual([key]);

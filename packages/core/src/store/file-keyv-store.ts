@@ -35,7 +35,8 @@ export interface FileKeyvStore {
 
 /**
  * A Keyv store of one file per key, written beside and renamed into place: after a crash each key has its old value or
- * its new one. Keys are metadata keys. A file that does not hold what was written is an error, never "absent".
+ * its new one. Keys are metadata keys. A file that does not hold what was written is `storage-damaged`,
+ * never "absent".
  */
 export function createFileKeyvStore(directory: string, options: { temp: TempFolder; durable: boolean }): FileKeyvStore {
   const { temp, durable } = options;
@@ -121,7 +122,7 @@ function unseal(key: string, content: Buffer): string {
   const value = content.subarray(9);
   if (content.toString('latin1', 0, 9) === `${checksumOf(value)}\n`) return value.toString();
   throw new ProxyCacheError(
-    'storage-failed',
+    'storage-damaged',
     `the file of ${key} is damaged; the next write or delete of it repairs that`,
   );
 }

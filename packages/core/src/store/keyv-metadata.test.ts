@@ -103,10 +103,10 @@ test('a value that expires is left to the Keyv to collect an hour later', async 
 
 describe('a record that cannot be read', () => {
   test.each([
-    ['nonsense', 'storage-failed'],
-    ['1 v', 'storage-failed'],
-    ['1 v x -\nvalue', 'storage-failed'],
-    [42, 'storage-failed'],
+    ['nonsense', 'storage-damaged'],
+    ['1 v', 'storage-damaged'],
+    ['1 v x -\nvalue', 'storage-damaged'],
+    [42, 'storage-damaged'],
     ['2 v - -\nvalue', 'storage-format'],
   ])('is an error that names the key, not absent: %j', async (text, code) => {
     const keyv = new Keyv();

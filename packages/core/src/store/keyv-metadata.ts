@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { type Clock, systemClock } from '../runtime/clock.ts';
 import { abortable } from '../runtime/collapse.ts';
-import { isProxyCacheError } from '../runtime/errors.ts';
+import { type ErrorCode, isProxyCacheError } from '../runtime/errors.ts';
 import { orFail } from './file-system.ts';
 import { createKeyIndex } from './key-index.ts';
 import { createKeyedLock } from './keyed-lock.ts';
@@ -26,6 +26,9 @@ export interface KeyvMetadataOptions {
 const graceMs = 3_600_000;
 
 const readsAtOnce = 32;
+
+/** What a record that is there, and cannot be read, fails with. */
+const unreadable: readonly ErrorCode[] = ['storage-damaged', 'storage-format'];
 
 const isNothing = (text: unknown) => text === undefined || text === null;
 
@@ -77,32 +80,32 @@ export function keyvMetadata(keyv: KeyvLike, options: KeyvMetadataOptions = {}):
     await writeText(keyv, { key, text: encodeEnvelope(envelope), ttl });
   }
 
-  /** What is read of a record, or `damaged`: that is something, and the key's next write or delete repairs it. */
-  async function inspect(key: string): Promise<Envelope | 'damaged' | undefined> {
+  /** What is read of a record, or `unreadable`: that is something, and the key's next write or delete replaces it. */
+  async function inspect(key: string): Promise<Envelope | 'unreadable' | undefined> {
     try {
       const text: unknown = await keyv.get(key);
       return isNothing(text) ? undefined : decodeEnvelope(key, text);
     } catch (error) {
-      // The Keyv's own failures are of other kinds.
-      if (isProxyCacheError(error)) return 'damaged';
+      // Of a Keyv that failed nothing is known.
+      if (isProxyCacheError(error) && unreadable.includes(error.code)) return 'unreadable';
       throw error;
     }
   }
 
   /** @returns whether something valid was removed */
-  async function remove(key: string, isTheOne: (current: Envelope | 'damaged') => boolean): Promise<boolean> {
+  async function remove(key: string, isTheOne: (current: Envelope | 'unreadable') => boolean): Promise<boolean> {
     const current = await inspect(key);
     if (current === undefined || !isTheOne(current)) return false;
     await keyv.delete(key);
     if (indexed) await index.remove(key);
-    return current === 'damaged' || isLive(current);
+    return current === 'unreadable' || isLive(current);
   }
 
   /** Ends what is left of a key: a value that has expired, an entry of the index without a value. */
   async function forget(key: string): Promise<void> {
     const current = await inspect(key);
     if (current === undefined && indexed) await index.remove(key);
-    else await remove(key, (now) => now !== 'damaged' && !isLive(now));
+    else await remove(key, (now) => now !== 'unreadable' && !isLive(now));
   }
 
   /** The keys among these that hold something; of the others nothing is left. */
@@ -111,7 +114,7 @@ export function keyvMetadata(keyv: KeyvLike, options: KeyvMetadataOptions = {}):
     const found = await abortable(mapBounded(keys, readsAtOnce, inspect), signal);
     for (const [at, key] of keys.entries()) {
       const current = found[at];
-      if (current !== undefined && (current === 'damaged' || isLive(current))) live.push(key);
+      if (current !== undefined && (current === 'unreadable' || isLive(current))) live.push(key);
       else await change(key, signal, () => forget(key));
     }
     return live;
@@ -159,7 +162,7 @@ export function keyvMetadata(keyv: KeyvLike, options: KeyvMetadataOptions = {}):
       checkUse(keyv, [key], signal);
       return await change(key, signal, async () => {
         if (ifVersion === undefined) return await remove(key, () => true);
-        return await remove(key, (now) => now !== 'damaged' && isLive(now) && now.version === ifVersion);
+        return await remove(key, (now) => now !== 'unreadable' && isLive(now) && now.version === ifVersion);
       });
     },
     async list(prefix, { after, limit, signal }) {

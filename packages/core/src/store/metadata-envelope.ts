@@ -19,7 +19,7 @@ export function encodeEnvelope({ value, version, expiresAt, fence }: Envelope): 
   return `${envelopeFormat} ${version} ${expiresAt ?? none} ${fence ?? none}\n${value}`;
 }
 
-/** @throws ProxyCacheError `storage-format` for another format, `storage-failed` for what is none of ours */
+/** @throws ProxyCacheError `storage-format` for another format, `storage-damaged` for what is none of ours */
 export function decodeEnvelope(key: string, text: unknown): Envelope {
   if (typeof text !== 'string') throw damaged(key);
   const end = text.indexOf('\n');
@@ -47,4 +47,7 @@ function numberOf(key: string, text: string | undefined): number | undefined {
 }
 
 const damaged = (key: string) =>
-  new ProxyCacheError('storage-failed', `the record of ${key} is damaged; delete it to let it be fetched again`);
+  new ProxyCacheError(
+    'storage-damaged',
+    `the record of ${key} is damaged; the next write or delete of it repairs that`,
+  );
