@@ -205,6 +205,19 @@ describe('38: how much a cache bears', () => {
 });
 
 describe('close', () => {
+  test('lets a manifest that is on its way from the upstream arrive within the grace', async () => {
+    const { upstream, cache } = await startPair();
+    upstream.addImage('team/app', { tag: '1' });
+    const held = gate();
+    upstream.on({}, { gate: held });
+    const waiting = cache.get('/v2/up/team/app/manifests/1');
+    await held.reached;
+    const closed = cache.cache.close({ graceMs: 1_000 });
+    held.open();
+    expect((await waiting).status).toBe(200);
+    await closed;
+  });
+
   test('answers what comes later with 503, everywhere below /v2', async () => {
     const { upstream, cache } = await startPair();
     upstream.addImage('team/app', { tag: '1' });

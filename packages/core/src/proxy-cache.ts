@@ -26,6 +26,7 @@ import { createPullUpstream } from './pull/pull-upstream.ts';
 import { type Target, targetOf } from './pull/target.ts';
 import { createBuffers } from './runtime/buffers.ts';
 import { systemClock } from './runtime/clock.ts';
+import { createDeferred } from './runtime/deferred.ts';
 import { ProxyCacheError } from './runtime/errors.ts';
 import { timelyStorage } from './store/timely-storage.ts';
 import { createResolver } from './upstream/resolver.ts';
@@ -44,7 +45,7 @@ export interface ProxyCache {
   has(reference: string): Promise<boolean>;
   /** What a reference means now, by the rules of a pull (a HEAD's). @throws ProxyCacheError, UpstreamError */
   resolve(reference: string): Promise<Descriptor>;
-  /** Ends: later requests get 503; transfers may end for `graceMs` (default 10 s), then they are cut off. */
+  /** Ends: later requests get 503; what runs may end for `graceMs` (default 10 s), then it is cut off. */
   close(options?: { graceMs?: number }): Promise<void>;
 }
 
@@ -118,7 +119,7 @@ export function createProxyCache(options: ProxyCacheOptions): ProxyCache {
   const hasImage = createHasImage(parts);
   const listsRepositories = options.catalog ?? defaults.catalog;
   let closing: Promise<void> | undefined;
-  const handle = bounded(
+  const { handle, idle } = bounded(
     createDispatch({
       locate,
       pullTag,
@@ -152,7 +153,10 @@ export function createProxyCache(options: ProxyCacheOptions): ProxyCache {
   }
 
   async function end(graceMs: number): Promise<void> {
-    await parts.ingests.close(graceMs);
+    const timeIsUp = createDeferred<void>();
+    const cancel = clock.after(graceMs, () => timeIsUp.resolve());
+    await Promise.all([parts.ingests.close(graceMs), Promise.race([idle(), timeIsUp.promise])]);
+    cancel();
     await Promise.all(
       [parts.tags, parts.links, parts.referrers, parts.repositories].map((records) => records.settled()),
     );

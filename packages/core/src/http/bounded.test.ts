@@ -18,8 +18,14 @@ const response = (body: HttpResponse['body'] = null): HttpResponse => ({ status:
 function make(handle: (request: HttpRequest) => Promise<HttpResponse | undefined>, bounds: Partial<Bounds> = {}) {
   const events: RequestEvent[] = [];
   const observe = (event: RequestEvent) => void events.push(event);
-  const answer = bounded(handle, { maxRequests: 1, closed: () => false, now: () => 0, observe, ...bounds });
-  return { events, answer, status: async (url?: string) => (await answer(request(url)))?.status };
+  const { handle: answer, idle } = bounded(handle, {
+    maxRequests: 1,
+    closed: () => false,
+    now: () => 0,
+    observe,
+    ...bounds,
+  });
+  return { events, answer, idle, status: async (url?: string) => (await answer(request(url)))?.status };
 }
 
 async function* letters(text = 'abc'): AsyncGenerator<Uint8Array> {
@@ -145,5 +151,23 @@ describe('once the cache is closed', () => {
     expect(await answer(request())).toMatchObject({ status: 503, headers: { 'retry-after': '5' } });
     expect(await status('/v2x')).toBeUndefined();
     expect([handled, events.map(({ error }) => error)]).toEqual([0, ['closed']]);
+  });
+});
+
+describe('idle', () => {
+  it('resolves at once where nothing runs, else when the last body is through', async () => {
+    const { answer, idle } = make(async () => response(letters('ab')));
+    await idle();
+    const chunks = chunksOf(await answer(request()));
+    let isIdle = false;
+    const waiting = idle().then(() => {
+      isIdle = true;
+    });
+    await chunks.next();
+    expect(isIdle).toBe(false);
+    await chunks.next();
+    await chunks.next();
+    await waiting;
+    expect(isIdle).toBe(true);
   });
 });

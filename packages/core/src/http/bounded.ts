@@ -17,14 +17,25 @@ export interface Bounds {
   observe(event: RequestEvent): void;
 }
 
+/** A handler that is {@link bounded}. */
+export interface Bounded {
+  handle(request: HttpRequest): Promise<HttpResponse | undefined>;
+  /** Resolves when no request runs: each until its body is through. */
+  idle(): Promise<void>;
+}
+
 /** Answers with 503 what is more than the host wants to bear (SEMANTICS 38), and everything once the cache is closed. */
 export function bounded(
   handle: (request: HttpRequest) => Promise<HttpResponse | undefined>,
   { maxRequests, closed, now, observe }: Bounds,
-): (request: HttpRequest) => Promise<HttpResponse | undefined> {
+): Bounded {
   let running = 0;
+  let waiting: (() => void)[] = [];
   const done = () => {
     running--;
+    if (running > 0) return;
+    for (const wake of waiting) wake();
+    waiting = [];
   };
 
   function refuse(request: HttpRequest, error: ProxyCacheError): HttpResponse {
@@ -34,7 +45,7 @@ export function bounded(
     return response;
   }
 
-  return async (request) => {
+  async function handleBounded(request: HttpRequest): Promise<HttpResponse | undefined> {
     if (!isBelowV2(request.url)) return undefined;
     if (closed()) return refuse(request, new ProxyCacheError('closed', 'the cache is closed'));
     if (running >= maxRequests) {
@@ -49,6 +60,11 @@ export function bounded(
       if (!isStream(response?.body)) done();
     }
     return response && isStream(response.body) ? { ...response, body: watched(response.body, done) } : response;
+  }
+
+  return {
+    handle: handleBounded,
+    idle: () => (running === 0 ? Promise.resolve() : new Promise((resolve) => waiting.push(resolve))),
   };
 }
 
