@@ -92,7 +92,7 @@ describe('a running server', () => {
     await fetch(`${program.url}/v2/`);
     await expect
       .poll(() => logOf(program))
-      .toEqual([expect.objectContaining({ level: 'info', msg: 'request', url: '/v2/', status: 200 })]);
+      .toEqual([expect.objectContaining({ level: 'info', msg: 'request', path: '/v2/', status: 200 })]);
     program.child.kill('SIGTERM');
     expect(await program.ended).toBe(0);
     expect(program.stdout()).toBe(`proxycache listening on ${program.url}\n`);
@@ -214,6 +214,13 @@ describe('what cannot work ends with 1 and says why, with nothing on stdout', ()
   test('a folder that is a file', async () => {
     writeFileSync(join(folder, 'file'), '');
     expect(await failure('--data', 'file', '--port', '0')).toMatch(/^proxycache: .*file.*\n$/);
+  });
+
+  // Where there is no /proc there is none to be made either.
+  test('a folder that cannot be made', async () => {
+    expect(await failure('--data', '/proc/x', '--port', '0')).toMatch(
+      /^proxycache: could not use \/proc\/x as storage: .*\n$/,
+    );
   });
 
   test('credentials of an upstream at an address that a network reaches', async () => {

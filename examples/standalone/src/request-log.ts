@@ -12,7 +12,7 @@ export interface RequestContext {
 
 const longestLogged = 500;
 
-/** Writes a line when a request has ended or its client has left. Of its headers none is written: they hold secrets. */
+/** Writes a line when a request has ended or its client has left. Its headers and its query are not written: they hold secrets. */
 export function logRequest(
   { req, res, context }: { req: IncomingMessage; res: ServerResponse; context: RequestContext },
   logger: Logger,
@@ -24,7 +24,7 @@ export function logRequest(
       {
         client: context.address,
         method: req.method,
-        url: req.url?.slice(0, longestLogged),
+        path: loggedPath(req),
         status: res.statusCode,
         bytes: req.socket.bytesWritten - sentBefore,
         ms: Math.round(performance.now() - startedAt),
@@ -34,6 +34,15 @@ export function logRequest(
       'request',
     );
   });
+}
+
+/**
+ * Of what was asked for only the path. Queries carry an upstream's cursor, which may be signed, and the absolute form
+ * (RFC 9112 3.2.2) may name a user and a password.
+ */
+export function loggedPath(req: Pick<IncomingMessage, 'url'>): string {
+  const path = (req.url ?? '').replace(/^[a-z][a-z0-9+.-]*:\/\/[^/?#]*/i, '').replace(/[?#].*$/s, '');
+  return (path || '/').slice(0, longestLogged);
 }
 
 /** A cache that tells each request's context how it came by the answer. */

@@ -124,11 +124,24 @@ describe('requests', () => {
       msg: 'request',
       client: '127.0.0.1',
       method: 'GET',
-      url: '/v2/a/manifests/1',
+      path: '/v2/a/manifests/1',
       status: 404,
       cacheStatus: 'proxycache; hit',
     });
     expect(lines[0]).not.toHaveProperty('cutOff');
+    expect(JSON.stringify(lines)).not.toContain('271828');
+  });
+
+  test.each([
+    ['/v2/a/tags/list?n=2&last=b&cursor=271828', '/v2/a/tags/list'],
+    ['http://user:271828@cache.test/v2/a/manifests/1?ns=271828', '/v2/a/manifests/1'],
+    ['http://user:271828@cache.test?271828', '/'],
+    ['/v2/a/manifests/1#271828', '/v2/a/manifests/1'],
+  ])('are logged without query and authority, failed or not: %s', async (path, logged) => {
+    const { port, lines } = await start(() => Promise.reject(new Error('a defect')));
+    await textOf(await client(port)(path));
+    await expect.poll(() => lines.map((line) => line.msg).sort()).toEqual(['request', 'request failed']);
+    expect(lines.map((line) => line.path)).toEqual([logged, logged]);
     expect(JSON.stringify(lines)).not.toContain('271828');
   });
 
@@ -151,7 +164,7 @@ describe('requests', () => {
   test('that the cache fails on are logged as errors', async () => {
     const { port, lines } = await start(() => Promise.reject(new Error('a defect')));
     expect((await client(port)('/v2/')).statusCode).toBe(500);
-    expect(lines[0]).toMatchObject({ msg: 'request failed', err: { message: 'a defect' }, url: '/v2/' });
+    expect(lines[0]).toMatchObject({ msg: 'request failed', err: { message: 'a defect' }, path: '/v2/' });
   });
 
   test('to push are refused by their headers, before a body is sent', async () => {

@@ -6,7 +6,7 @@ import { clientAddress } from './client-address.ts';
 import type { Config } from './config-schema.ts';
 import { answerHealth } from './health.ts';
 import { createServer, listen, urlOf } from './listener.ts';
-import { logRequest, noteCacheStatus, type RequestContext } from './request-log.ts';
+import { loggedPath, logRequest, noteCacheStatus, type RequestContext } from './request-log.ts';
 
 /** A server that listens. */
 export interface RunningServer {
@@ -36,7 +36,7 @@ export async function startServer({ cache, config, folder, logger }: ServerParts
   const contexts = new WeakMap<IncomingMessage, RequestContext>();
   const handle = createNodeHandler(noteCacheStatus(cache), {
     context: (req) => contexts.get(req),
-    onError: (err, req) => logger.error({ err, method: req.method, url: req.url }, 'request failed'),
+    onError: (err, req) => logger.error({ err, method: req.method, path: loggedPath(req) }, 'request failed'),
   });
   const answer = (req: IncomingMessage, res: ServerResponse): void => {
     // Clients that keep their connection shall send their next request elsewhere.

@@ -12,7 +12,10 @@ export interface MountedRequest extends IncomingMessage {
 export interface ExpressOptions<Req extends MountedRequest = MountedRequest> {
   /** What the cache's hooks are to know of a request, such as `(req) => req.user`. Default: nothing. */
   context?: (req: Req) => unknown;
-  /** Told of what could not be answered or ended half-way. Default: nobody; the cache's observer has its own events. */
+  /**
+   * Told of what could not be answered or ended half-way. Log the path of `req.url` at most: its query may hold an
+   * upstream's signed cursor. Default: nobody; the cache's observer has its own events.
+   */
   onError?: (error: unknown, req: IncomingMessage) => void;
 }
 

@@ -11,7 +11,10 @@ export interface NodeHandlerOptions {
   basePath?: string;
   /** What the cache's hooks are to know of a request: its user, TLS peer, address. Default: nothing. */
   context?: (req: IncomingMessage) => unknown;
-  /** Told of what could not be answered or ended half-way. Default: nobody; the cache's observer has its own events. */
+  /**
+   * Told of what could not be answered or ended half-way. Log the path of `req.url` at most: its query may hold an
+   * upstream's signed cursor. Default: nobody; the cache's observer has its own events.
+   */
   onError?: (error: unknown, req: IncomingMessage) => void;
 }
 

@@ -51,6 +51,16 @@ it('makes its folder, and leaves nothing behind', async () => {
   expect(clock.pending()).toBe(0);
 });
 
+it('makes folders and files that only its user can read', async () => {
+  const spool = open();
+  const file = await spool.create();
+  const cache = join(file.path, '..');
+  const modes = [file.path, cache, join(cache, '..'), directory].map((path) => statSync(path).mode & 0o777);
+  await file.close();
+  spool.close();
+  expect(modes).toEqual([0o600, 0o700, 0o700, 0o700]);
+});
+
 it('removes what dead owners left before it returns, and nothing else', () => {
   const { startedAt, ...self } = thisOwner();
   const dead = ownerName({ ...self, startedAt: `${Number(startedAt) - 1}` });

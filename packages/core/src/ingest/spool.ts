@@ -1,9 +1,10 @@
-import { mkdirSync, mkdtempSync, readdirSync, rmdirSync, rmSync, statSync, utimesSync } from 'node:fs';
+import { mkdtempSync, readdirSync, rmdirSync, rmSync, statSync, utimesSync } from 'node:fs';
 import { mkdir, statfs } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Clock } from '../runtime/clock.ts';
 import { ProxyCacheError } from '../runtime/errors.ts';
 import { isDead, ownerName, parseOwner, thisOwner } from '../runtime/process-owner.ts';
+import { makeFolder } from '../store/make-folder.ts';
 import { createSpoolFile, type SpoolFile } from './spool-file.ts';
 
 /** A folder of this process for transfers under way. */
@@ -48,9 +49,9 @@ export function openSpool({ directory, minFree, clock }: SpoolOptions): Spool {
   const owned = join(directory, ownerName(thisOwner()));
   let folder: string;
   try {
-    mkdirSync(directory, { recursive: true });
+    makeFolder(directory);
     sweep(directory, clock.now());
-    mkdirSync(owned, { recursive: true, mode: 0o700 });
+    makeFolder(owned);
     // Of its own: another cache of this process may use the same storage.
     folder = mkdtempSync(join(owned, 'cache-'));
   } catch (cause) {

@@ -11,7 +11,7 @@ export async function copyToTemp(
   const to = options.temp.path();
   const source = await openFile(from, 'r');
   try {
-    const target = await openFile(to, 'wx', 0o644);
+    const target = await openFile(to, 'wx', 0o600);
     try {
       await copyBytes(source, target, options.signal);
     } finally {

@@ -25,7 +25,7 @@ export function checkFormat(directory: string, folders: readonly string[]): void
       );
     }
     const temp = `${file}.${randomUUID()}`;
-    fs.writeFileSync(temp, `${JSON.stringify({ format: currentFormat })}\n`);
+    fs.writeFileSync(temp, `${JSON.stringify({ format: currentFormat })}\n`, { mode: 0o600 });
     fs.renameSync(temp, file);
     return;
   }

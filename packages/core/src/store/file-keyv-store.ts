@@ -48,7 +48,7 @@ export function createFileKeyvStore(directory: string, options: { temp: TempFold
         return;
       } catch (error) {
         if (systemCode(error) !== 'ENOENT' || attempt === attempts) throw error;
-        const made = await makeFolders(dirname(path), { recursive: true });
+        const made = await makeFolders(dirname(path), { recursive: true, mode: 0o700 });
         if (durable && made !== undefined) await syncUpTo(dirname(path), dirname(made));
       }
     }

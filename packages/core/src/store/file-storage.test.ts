@@ -39,6 +39,25 @@ test('files blobs as an OCI image layout does', async () => {
   expect(fs.readFileSync(join(directory, 'blobs/sha256', digestHex(digest)), 'utf8')).toBe('some content');
 });
 
+test('makes folders and files that only its user can read, and leaves a folder that was there as it is', async () => {
+  fs.chmodSync(directory, 0o755);
+  const root = join(directory, 'new');
+  const storage = fileStorage(root);
+  await storage.blobs.put({ digest, bytes, signal });
+  await storage.metadata.set('tag/hub/-/library%2Falpine/V1', 'value', { signal });
+  const made = fs.readdirSync(root, { recursive: true, encoding: 'utf8' }).map((name) => join(root, name));
+  const modes = { folders: new Set<number>(), files: [] as number[] };
+  for (const path of [root, ...made]) {
+    const stats = fs.statSync(path);
+    if (stats.isDirectory()) modes.folders.add(stats.mode & 0o777);
+    else modes.files.push(stats.mode & 0o777);
+  }
+  // The mark of the format, a manifest, a record.
+  expect(modes).toEqual({ folders: new Set([0o700]), files: [0o600, 0o600, 0o600] });
+  fileStorage(directory);
+  expect(fs.statSync(directory).mode & 0o777).toBe(0o755);
+});
+
 test('refuses a folder of a newer format and says what to do', () => {
   fs.writeFileSync(join(directory, 'proxycache.json'), '{"format":2}');
   expect(() => fileStorage(directory)).toThrow(/format 2.*up to 1: upgrade it, or choose another folder/);

@@ -10,6 +10,7 @@ import { createFileKeyvStore } from './file-keyv-store.ts';
 import { storageFailure } from './file-system.ts';
 import { createTempFolder, sweepTempFolder } from './file-temp.ts';
 import { keyvMetadata } from './keyv-metadata.ts';
+import { makeFolder } from './make-folder.ts';
 import type { MetadataStore } from './metadata-store.ts';
 import type { Storage } from './storage.ts';
 
@@ -31,6 +32,8 @@ export interface FileStorageOptions {
  * Layout: `proxycache.json` (the format), `blobs/<algorithm>/<hex>` as in an OCI image layout (it is none as a whole:
  * there is no index of it), `metadata/` with a file per record, `spool/` for transfers, `tmp/` for writes under way.
  *
+ * What it makes is for this process's user alone: folders 0700, files 0600. A folder that was there keeps its mode.
+ *
  * @throws ProxyCacheError `storage-format` for a folder of a newer version or of something else, `storage-failed` or
  *   `storage-full` for one that cannot be written
  */
@@ -46,11 +49,11 @@ export function fileStorage(directory: string, options: FileStorageOptions = {})
   const folders = { blobs: join(root, 'blobs'), metadata: join(root, 'metadata'), tmp: join(root, 'tmp') };
   const spoolDirectory = join(root, 'spool');
   try {
-    fs.mkdirSync(root, { recursive: true });
+    makeFolder(root);
     checkFormat(root, ['blobs', 'metadata', 'spool', 'tmp']);
     const blobFolders = blobAlgorithms.map((algorithm) => join(folders.blobs, algorithm));
     for (const folder of [...blobFolders, folders.metadata, folders.tmp, spoolDirectory]) {
-      fs.mkdirSync(folder, { recursive: true });
+      makeFolder(folder);
     }
     checkWritable([...blobFolders, folders.metadata, folders.tmp, spoolDirectory]);
     sweepTempFolder(folders.tmp);

@@ -12,9 +12,8 @@ export const removeFolder: (path: string) => Promise<void> = promisify(fs.rmdir)
 export const renameFile: (from: string, to: string) => Promise<void> = promisify(fs.rename);
 export const readWhole: (path: string) => Promise<Buffer> = promisify(fs.readFile);
 export const touchFile: (path: string, atime: number, mtime: number) => Promise<void> = promisify(fs.utimes);
-export const makeFolders: (path: string, options: { recursive: true }) => Promise<string | undefined> = promisify(
-  fs.mkdir,
-);
+export const makeFolders: (path: string, options: { recursive: true; mode: number }) => Promise<string | undefined> =
+  promisify(fs.mkdir);
 export const writeNew: (
   path: string,
   data: Uint8Array,

@@ -27,7 +27,7 @@ export function createTempFolder(folder: string, options: { durable: boolean }):
     async write(bytes) {
       const file = path();
       try {
-        await writeNew(file, bytes, { flag: 'wx', mode: 0o644, flush: options.durable });
+        await writeNew(file, bytes, { flag: 'wx', mode: 0o600, flush: options.durable });
       } catch (error) {
         await removeFile(file).catch(() => undefined);
         throw error;
