@@ -140,8 +140,8 @@ describe('requests', () => {
   ])('are logged without query and authority, failed or not: %s', async (path, logged) => {
     const { port, lines } = await start(() => Promise.reject(new Error('a defect')));
     await textOf(await client(port)(path));
-    await expect.poll(() => lines.map((line) => line.msg).sort()).toEqual(['request', 'request failed']);
-    expect(lines.map((line) => line.path)).toEqual([logged, logged]);
+    await expect.poll(() => lines.map((line) => line['msg']).sort()).toEqual(['request', 'request failed']);
+    expect(lines.map((line) => line['path'])).toEqual([logged, logged]);
     expect(JSON.stringify(lines)).not.toContain('271828');
   });
 

@@ -19,7 +19,12 @@ beforeEach(() => {
 
 /** Manifests as this process has them after a restart. */
 function create(maxBytes = 1_000_000): Manifests {
-  return createManifests({ blobs: storage.blobs, maxBytes, observe: (event) => events.push(event) });
+  return createManifests({
+    blobs: storage.blobs,
+    maxBytes,
+    maxManifestBytes: 4_194_304,
+    observe: (event) => events.push(event),
+  });
 }
 
 const imageType = 'application/vnd.oci.image.manifest.v1+json';
@@ -97,7 +102,7 @@ describe('the bytes of a manifest', () => {
   it('that are absurdly long are not what was stored', async () => {
     const blob = { kind: 'file', size: 1e12, read: async () => 0, close: async () => undefined } as const;
     const blobs = { ...storage.blobs, open: async () => blob };
-    const careful = createManifests({ blobs, maxBytes: 1000, observe: () => undefined });
+    const careful = createManifests({ blobs, maxBytes: 1000, maxManifestBytes: 4_194_304, observe: () => undefined });
     expect(await careful.load(one.digest, signal)).toBeUndefined();
   });
 
