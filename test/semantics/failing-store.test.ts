@@ -301,3 +301,15 @@ test('a record that a loss of power damaged is replaced by the next pull, and se
   await upstream.stop();
   expect((await cache.get(tagPath)).status).toBe(200);
 });
+
+test('what was learnt while the records were away is there after a restart without upstream, also by digest', async () => {
+  const { upstream, cache, storage, image } = await startFlaky();
+  for (const operation of ['metadata.get', 'metadata.set'] as const) storage().on(operation, { fail: 'away' });
+  expect((await cache.get(tagPath)).status).toBe(200);
+  storage().heal();
+  await cache.restart();
+  await upstream.stop();
+  for (const reference of ['1', image.root.digest]) {
+    expect((await cache.get(`/v2/up/team/app/manifests/${reference}`)).status).toBe(200);
+  }
+});

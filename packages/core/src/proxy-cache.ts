@@ -88,7 +88,7 @@ export function createProxyCache(options: ProxyCacheOptions): ProxyCache {
   const { blobs, metadata } = timelyStorage(storage, clock);
   const maxIngests = options.maxIngests ?? defaults.maxIngests;
   const parts: PullParts = {
-    tags: createTagRecords({ metadata, observe }, mostRecords),
+    tags: createTagRecords({ metadata, observe, clock }, mostRecords),
     links: createLinks(
       { metadata, observe, clock, validForMs: (key) => upstreams.get(key)?.linkValidForMs ?? 0 },
       mostRecords,
@@ -99,8 +99,8 @@ export function createProxyCache(options: ProxyCacheOptions): ProxyCache {
       maxManifestBytes: Math.max(...routing.upstreams.map((upstream) => upstream.maxManifestBytes)),
       observe,
     }),
-    referrers: createReferrersRecords({ metadata, observe }, mostReferrers),
-    repositories: createRepositories({ metadata, observe }, mostRecords),
+    referrers: createReferrersRecords({ metadata, observe, clock }, mostReferrers),
+    repositories: createRepositories({ metadata, observe, clock }, mostRecords),
     ingests: createIngests({ spool, blobs, buffers, clock, observe, maxIngests }),
     blobs,
     buffers,

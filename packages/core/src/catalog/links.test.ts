@@ -102,6 +102,14 @@ describe('19: a link', () => {
     expect(await create().find(place, 'blob', digest, signal)).toBeUndefined();
   });
 
+  it('that could not be written is written by itself once the store is back', async () => {
+    storage.on('metadata.set', { fail: 'away' });
+    await links.prove(place, 'blob', blob);
+    storage.heal();
+    await clock.advance(1_000);
+    expect(await create().find(place, 'blob', digest, signal)).toMatchObject({ size: 7 });
+  });
+
   it('is seen at once, before the store has it', async () => {
     storage.on('metadata.set', { gate: gate() });
     void links.prove(place, 'blob', blob);

@@ -1,5 +1,4 @@
 import type { Digest } from '../oci/digest.ts';
-import type { Clock } from '../runtime/clock.ts';
 import { keyOf } from './keys.ts';
 import type { Place } from './place.ts';
 import { createRecords, type RecordsParts } from './records.ts';
@@ -33,10 +32,7 @@ export interface Links {
 }
 
 /** @param validForMs how long proofs of an upstream hold */
-export function createLinks(
-  parts: RecordsParts & { clock: Clock; validForMs(upstream: string): number },
-  most: number,
-): Links {
+export function createLinks(parts: RecordsParts & { validForMs(upstream: string): number }, most: number): Links {
   const records = createRecords<Link>(parts, most);
   const linkKey = ({ upstream, scope, repository }: Place, kind: ContentKind, digest: Digest) =>
     keyOf('link', upstream, scope, repository, `${kind}.${digest}`);

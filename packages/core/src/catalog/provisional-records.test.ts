@@ -1,3 +1,4 @@
+import { manualClock } from '@proxycache/test-kit';
 import { describe, expect, it } from 'vitest';
 import { memoryStorage } from '../store/memory-storage.ts';
 import { provisional } from './provisional-records.ts';
@@ -7,7 +8,10 @@ const { signal } = new AbortController();
 
 function start() {
   const { metadata } = memoryStorage();
-  const all = createRecords<{ n: number; worth: boolean }>({ metadata, observe: () => undefined }, 10);
+  const all = createRecords<{ n: number; worth: boolean }>(
+    { metadata, observe: () => undefined, clock: manualClock() },
+    10,
+  );
   const records = provisional(all, ({ worth }) => worth);
   const keys = async () => [...(await metadata.list('', { limit: 10, signal }))];
   return { records, keys };

@@ -26,7 +26,7 @@ beforeEach(() => {
 
 /** Records as another process, or this one after a restart, has them. */
 function create(most = 100): Records<Count> {
-  return createRecords<Count>({ metadata: storage.metadata, observe: (event) => events.push(event) }, most);
+  return createRecords<Count>({ metadata: storage.metadata, observe: (event) => events.push(event), clock }, most);
 }
 
 const add = (by: number) => (record: Count | undefined) => ({ ...record, count: (record?.count ?? 0) + by });
@@ -90,6 +90,7 @@ describe('a change', () => {
     await create().update('a', () => undefined);
     expect(storage.calls('metadata.set')).toBe(before);
     expect(await records.get('a', signal)).toEqual({ count: 1 });
+    expect(clock.pending()).toBe(0);
   });
 });
 
@@ -144,6 +145,7 @@ describe('another writer of the same store', () => {
           },
         },
         observe: (event) => events.push(event),
+        clock,
       },
       100,
     );
@@ -189,6 +191,88 @@ describe('a store that fails', () => {
     storage.heal();
     await records.update('a', add(1));
     expect(await stored('a')).toMatchObject({ count: 3 });
+  });
+
+  it('to write is tried again by itself, on top of what others wrote meanwhile', async () => {
+    storage.on('metadata.set', { fail: 'away', times: 1 });
+    await records.update('a', add(1));
+    await create().update('a', add(10));
+    await clock.advance(999);
+    expect(await stored('a')).toMatchObject({ count: 10 });
+    await clock.advance(1);
+    expect(await stored('a')).toMatchObject({ count: 11 });
+    expect(await records.get('a', signal)).toEqual({ count: 11 });
+    expect(clock.pending()).toBe(0);
+  });
+
+  it('for long is tried ever less often, a few records at a time, and gets all of them when it is back', async () => {
+    storage.on('metadata.set', { fail: 'away' });
+    const keys = Array.from({ length: 50 }, (_, at) => `k${at}`);
+    for (const key of keys) await records.update(key, add(1));
+    const before = storage.calls('metadata.set');
+    await clock.advance(3_600_000);
+    const tries = storage.calls('metadata.set') - before;
+    expect(tries).toBeGreaterThan(60);
+    expect(tries).toBeLessThan(8 * 70);
+    storage.heal();
+    await clock.advance(60_000);
+    for (const key of keys) expect(await stored(key)).toMatchObject({ count: 1 });
+    expect(clock.pending()).toBe(0);
+  });
+
+  it('for one record does not keep the others from being saved', async () => {
+    const { metadata } = storage;
+    let away = true;
+    const set: typeof metadata.set = async (key, value, options) => {
+      if (away || key === 'bad') throw new Error('away');
+      return await metadata.set(key, value, options);
+    };
+    const some = createRecords<Count>({ metadata: { ...metadata, set }, observe: () => undefined, clock }, 100);
+    for (const key of ['bad', 'a', 'b']) await some.update(key, add(1));
+    away = false;
+    await clock.advance(10_000);
+    expect([await stored('a'), await stored('b')]).toMatchObject([{ count: 1 }, { count: 1 }]);
+    expect(await stored('bad')).toBeUndefined();
+  });
+
+  it('leaves only so many records waiting: the one tried longest ago is dropped, with an event', async () => {
+    storage.on('metadata.set', { fail: 'away' });
+    const few = create(2);
+    for (const key of ['a', 'b', 'c']) await few.update(key, add(1));
+    expect(events.at(-1)).toMatchObject({
+      type: 'store-failed',
+      subject: 'a',
+      error: expect.stringMatching(/too many/),
+    });
+    storage.heal();
+    await clock.advance(1_000);
+    expect(await stored('a')).toBeUndefined();
+    expect(await stored('b')).toMatchObject({ count: 1 });
+    expect(await stored('c')).toMatchObject({ count: 1 });
+  });
+
+  it('keeps also the changes of records that memory has let go of', async () => {
+    for (const key of ['y', 'z']) await create().update(key, add(1));
+    storage.on('metadata.set', { fail: 'away' });
+    const few = create(2);
+    await few.update('a', add(1));
+    for (const key of ['y', 'z']) await few.get(key, signal);
+    expect(await few.get('a', signal)).toEqual({ count: 1 });
+    storage.heal();
+    await clock.advance(1_000);
+    expect(await stored('a')).toMatchObject({ count: 1 });
+  });
+
+  it('is tried once more by settled, after which nothing waits', async () => {
+    storage.on('metadata.set', { fail: 'away', times: 1 });
+    await records.update('a', add(1));
+    await records.settled();
+    expect(await stored('a')).toMatchObject({ count: 1 });
+    storage.on('metadata.set', { fail: 'away' });
+    await records.update('b', add(1));
+    await records.settled();
+    expect(clock.pending()).toBe(0);
+    expect(events.map(({ subject }) => subject)).toEqual(['a', 'b', 'b']);
   });
 
   it('to read says what came meanwhile, and does not take it for all there is', async () => {

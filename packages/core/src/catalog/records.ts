@@ -1,11 +1,14 @@
 import { LRUCache } from 'lru-cache';
+import type { Clock } from '../runtime/clock.ts';
 import type { StoreEvent } from '../store/events.ts';
 import type { MetadataEntry, MetadataStore, SetOptions } from '../store/metadata-store.ts';
-import { decodeRecord, encodeRecord, isDamaged } from './record-codec.ts';
+import { decodeRecord, encodeRecord, isDamaged, isOtherFormat } from './record-codec.ts';
+import { createUnsavedChanges, type UnsavedChanges } from './unsaved-changes.ts';
 
 /** What records of all kinds work with. */
 export interface RecordsParts {
   metadata: MetadataStore;
+  clock: Clock;
   observe(event: StoreEvent): void;
 }
 
@@ -15,17 +18,24 @@ export interface Records<T> {
   get(key: string, signal: AbortSignal): Promise<T | undefined>;
   /**
    * Changes a record: `change` sees the latest one and gives the next, or `undefined` to leave it; it may be called
-   * again on what another process wrote. `get` knows of it at once; the store has it when the promise resolves, which
-   * never rejects.
+   * again on what another process wrote. `get` knows of it at once; the store has it when the promise resolves, or has
+   * failed and is tried again after a while. The promise never rejects.
    */
   update(key: string, change: Change<T>): Promise<void>;
-  /** Resolves when every change under way is in the store, or failed. */
+  /**
+   * Resolves when every change is in the store, or given up: those that a failing store has not taken are tried once
+   * more, and never again.
+   */
   settled(): Promise<void>;
 }
 
 type Change<T> = (record: T | undefined) => T | undefined;
 
 const mostTries = 4;
+
+/** Records whose changes wait for a store that is away, and the changes of each. */
+const mostUnsaved = 10_000;
+const mostUnsavedChanges = 16;
 
 /** `saved`: the store's text that the record is based on. */
 type Held<T> = { record: T; saved: string | undefined };
@@ -42,9 +52,18 @@ type Stored<T> = {
 type Pending<T> = { changes: Change<T>[]; running: Promise<void>; next: Promise<void> | undefined };
 
 /** @param most how many records stay in memory */
-export function createRecords<T extends object>({ metadata, observe }: RecordsParts, most: number): Records<T> {
+export function createRecords<T extends object>({ metadata, observe, clock }: RecordsParts, most: number): Records<T> {
   const held = new LRUCache<string, Held<T>>({ max: most });
   const pending = new Map<string, Pending<T>>();
+  const unsaved: UnsavedChanges<Change<T>> = createUnsavedChanges({
+    clock,
+    most: Math.min(most, mostUnsaved),
+    async retry(key) {
+      await start(key, unsaved.take(key));
+      return unsaved.get(key).length === 0;
+    },
+    dropped: (key) => failed('metadata-set', key, 'given up: the changes of too many records wait for the store'),
+  });
 
   function failed(operation: string, key: string, error: unknown): void {
     const message = error instanceof Error ? error.message : String(error);
@@ -91,11 +110,10 @@ export function createRecords<T extends object>({ metadata, observe }: RecordsPa
     throw new Error(`given up after ${mostTries} conflicting writes`);
   }
 
-  /** The store is away: memory goes on with what it knows, and the next change tries the store again. */
-  function keepInMemory(key: string, { changes, next }: Pending<T>): void {
+  /** The store is away: memory goes on with what it knows. */
+  function keepInMemory(key: string, changes: readonly Change<T>[]): void {
     const record = held.peek(key) ? undefined : applied(changes, undefined);
     if (record !== undefined) held.set(key, { record, saved: undefined });
-    if (!next) changes.length = 0;
   }
 
   async function saveOrKeep(key: string, waiting: Pending<T>): Promise<void> {
@@ -103,19 +121,24 @@ export function createRecords<T extends object>({ metadata, observe }: RecordsPa
       await save(key, waiting);
     } catch (error) {
       failed('metadata-set', key, error);
-      keepInMemory(key, waiting);
+      keepInMemory(key, waiting.changes);
+      // A later release's record is never overwritten. Of many changes the latest say what is.
+      const kept = isOtherFormat(error) ? 0 : mostUnsavedChanges;
+      waiting.changes.splice(0, waiting.changes.length - kept);
     }
+  }
+
+  function start(key: string, changes: Change<T>[]): Promise<void> {
+    const started: Pending<T> = { changes, running: Promise.resolve(), next: undefined };
+    pending.set(key, started);
+    started.running = saveOrKeep(key, started).then(() => finish(key, started));
+    return started.running;
   }
 
   /** One save after the other; changes that come while one runs share the next. */
   function schedule(key: string, change: Change<T>): Promise<void> {
     const waiting = pending.get(key);
-    if (!waiting) {
-      const started: Pending<T> = { changes: [change], running: Promise.resolve(), next: undefined };
-      pending.set(key, started);
-      started.running = saveOrKeep(key, started).then(() => finish(key, started));
-      return started.running;
-    }
+    if (!waiting) return start(key, [...unsaved.take(key), change]);
     waiting.changes.push(change);
     waiting.next ??= chained(key, waiting);
     return waiting.next;
@@ -130,8 +153,12 @@ export function createRecords<T extends object>({ metadata, observe }: RecordsPa
   }
 
   function finish(key: string, waiting: Pending<T>): void {
-    if (!waiting.next) pending.delete(key);
+    if (waiting.next !== undefined) return;
+    pending.delete(key);
+    if (waiting.changes.length > 0) unsaved.add(key, waiting.changes);
   }
+
+  const changesOf = (key: string) => pending.get(key)?.changes ?? unsaved.get(key);
 
   function lastSave(key: string): Promise<void> | undefined {
     const waiting = pending.get(key);
@@ -149,12 +176,12 @@ export function createRecords<T extends object>({ metadata, observe }: RecordsPa
         signal.throwIfAborted();
         failed('metadata-get', key, error);
         // Not what the store says: only what came meanwhile.
-        return held.get(key)?.record ?? applied(pending.get(key)?.changes ?? [], undefined);
+        return held.get(key)?.record ?? applied(changesOf(key), undefined);
       }
       // A change may have come meanwhile, and knows more.
       const known = held.get(key);
       if (known) return known.record;
-      const record = applied(pending.get(key)?.changes ?? [], stored.record);
+      const record = applied(changesOf(key), stored.record);
       if (record !== undefined) held.set(key, { record, saved: stored.text });
       return record;
     },
@@ -169,6 +196,7 @@ export function createRecords<T extends object>({ metadata, observe }: RecordsPa
     },
     async settled() {
       while (pending.size > 0) await Promise.all([...pending.keys()].map(lastSave));
+      await unsaved.flush();
     },
   };
 }

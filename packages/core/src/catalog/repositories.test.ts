@@ -8,8 +8,9 @@ const { signal } = new AbortController();
 const place: Place = { upstream: 'up', scope: '-', repository: 'team/app', generation: 'g1' };
 
 it('lists the repositories that were noted, each once, in order of their names', async () => {
-  const storage = flakyStore(memoryStorage({ clock: manualClock() }));
-  const parts = { metadata: storage.metadata, observe: () => undefined };
+  const clock = manualClock();
+  const storage = flakyStore(memoryStorage({ clock }));
+  const parts = { metadata: storage.metadata, observe: () => undefined, clock };
   const repositories = createRepositories(parts, 10);
   const long = `${'very/'.repeat(45)}long`;
   for (const repository of ['team/b', 'team/a', 'team/b', long]) await repositories.note({ ...place, repository });

@@ -16,7 +16,7 @@ beforeEach(() => {
   storage = flakyStore(memoryStorage({ clock: manualClock() }));
 });
 
-const parts = () => ({ metadata: storage.metadata, observe: () => undefined });
+const parts = () => ({ metadata: storage.metadata, observe: () => undefined, clock: manualClock() });
 const create = (most = 100): TagRecords => createTagRecords(parts(), most);
 
 it('keeps the record of each tag of each repository apart, over a restart', async () => {
