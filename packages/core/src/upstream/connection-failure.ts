@@ -4,7 +4,7 @@ import type { UpstreamErrorCode } from './upstream-error.ts';
 /** Why no answer came, in words a person can act on. */
 export interface ConnectionFailure {
   code: UpstreamErrorCode;
-  /** Continues "HOST ...". */
+  /** Continues "HOST ..." and names no host itself. */
   why: string;
 }
 
@@ -35,10 +35,10 @@ const certificate: Readonly<Record<string, string>> = {
 /** Names the cause of a failed exchange. */
 export function describeFailure(error: unknown): ConnectionFailure {
   if (error instanceof AddressRefused) {
-    return {
-      code: 'address-refused',
-      why: 'lives at an address that a redirect or realm must not lead to; list it in allowPrivate if it may',
-    };
+    const why = error.allowable
+      ? 'lives at an address that a redirect or realm must not lead to; list it in allowPrivate if it may'
+      : 'lives at an address that nothing may lead to (link-local, metadata, unspecified, multicast or reserved)';
+    return { code: 'address-refused', why };
   }
   const { code = '', message = '' } = firstOf(error);
   const known = network[code] ?? certificate[code];

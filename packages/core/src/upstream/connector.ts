@@ -2,7 +2,7 @@ import type { LookupAddress, LookupOptions } from 'node:dns';
 import { connect as connectTcp, isIP, type LookupFunction, type Socket } from 'node:net';
 import { connect as connectTls, type SecureContext } from 'node:tls';
 import type { buildConnector } from 'undici';
-import type { AddressRule } from './address-rule.ts';
+import { type AddressRule, classifyAddress } from './address-rule.ts';
 
 /** TLS of one kind of host: the upstream's own, or everybody else's. */
 export interface HostTls {
@@ -37,9 +37,13 @@ export interface Connector {
 
 /** A connection was refused because of where it led. */
 export class AddressRefused extends Error {
-  constructor(host: string) {
+  /** Whether `allowPrivate` could allow it. */
+  readonly allowable: boolean;
+
+  constructor(host: string, addresses: readonly string[]) {
     super(`${host} has an address that redirects and realms must not lead to`);
     this.name = 'AddressRefused';
+    this.allowable = addresses.some((address) => classifyAddress(address) !== 'never');
   }
 }
 
@@ -73,7 +77,7 @@ export function createConnector(options: ConnectorOptions): Connector {
       const rule = options.rule?.();
       // A literal address is never looked up.
       if (rule && isIP(target.hostname) !== 0 && !rule.allows(target.hostname, host)) {
-        queueMicrotask(() => callback(new AddressRefused(host), null));
+        queueMicrotask(() => callback(new AddressRefused(host, [target.hostname]), null));
         return;
       }
       const socket = open(target);
@@ -88,7 +92,8 @@ export function createConnector(options: ConnectorOptions): Connector {
       socket.once('error', settle);
       // What was connected to is what counts; nothing was sent yet.
       socket.once('connect', () => {
-        if (rule && !rule.allows(socket.remoteAddress ?? '', host)) socket.destroy(new AddressRefused(host));
+        const address = socket.remoteAddress ?? '';
+        if (rule && !rule.allows(address, host)) socket.destroy(new AddressRefused(host, [address]));
       });
       socket.once(target.protocol === 'https:' ? 'secureConnect' : 'connect', () => {
         if (socket.destroyed) return;
@@ -113,7 +118,14 @@ function checkedLookup(rule: AddressRule | undefined, resolve: Lookup, host: str
       if (error) return callback(error, []);
       const allowed = rule ? found.filter(({ address }) => rule.allows(address, host)) : found;
       const [first] = allowed;
-      if (!first) return callback(new AddressRefused(host), []);
+      if (!first)
+        return callback(
+          new AddressRefused(
+            host,
+            found.map(({ address }) => address),
+          ),
+          [],
+        );
       if (options.all) return callback(null, allowed);
       callback(null, first.address, first.family);
     });

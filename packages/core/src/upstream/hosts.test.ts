@@ -108,6 +108,21 @@ describe('addresses', () => {
     await expect(ask(transport, 'http://0.0.0.0/')).rejects.toMatchObject({ code: 'address-refused' });
   });
 
+  it('are said to be for allowPrivate only where it can allow them', async () => {
+    const url = 'http://registry.example';
+    const messageOf = async (address: string, asked: string) => {
+      const error = await ask(transportTo(url, { lookup: to(address) }), asked).catch((thrown: unknown) => thrown);
+      return (error as Error).message;
+    };
+    for (const asked of ['http://cdn.example/', 'http://10.0.0.1/']) {
+      expect(await messageOf('10.0.0.1', asked)).toContain('allowPrivate');
+    }
+    for (const address of ['169.254.169.254', '0.0.0.0', '100.100.100.200']) {
+      expect(await messageOf(address, 'http://cdn.example/')).not.toContain('allowPrivate');
+      expect(await messageOf('10.0.0.1', `http://${address}/`)).not.toContain('allowPrivate');
+    }
+  });
+
   it('of other hosts may be where the upstream itself lives', async () => {
     const registry = await start();
     const other = await start({ address: '127.0.0.2' });

@@ -5,14 +5,14 @@ import { Client, ProxyAgent } from 'undici';
 import { ProxyCacheError } from '../runtime/errors.ts';
 import { type AddressClass, classifyAddress, createAddressRule } from './address-rule.ts';
 import type { Connection } from './connection-pool.ts';
-import { createConnector, type HostTls, type Lookup } from './connector.ts';
+import { AddressRefused, createConnector, type HostTls, type Lookup } from './connector.ts';
 import type { UpstreamSettings } from './upstream-options.ts';
 
 /** Which hosts an upstream's requests may go to, and how. */
 export interface Hosts {
   open(url: URL): Connection;
-  /** Whether a literal address in a URL is one to go to. Names are checked when they are connected to. */
-  allows(url: URL): boolean;
+  /** Checks a literal address in a URL; names are checked when they are connected to. @throws AddressRefused */
+  check(url: URL): void;
   isOwn(url: URL): boolean;
   isPaired(url: URL): boolean;
 }
@@ -77,9 +77,10 @@ export function createHosts(settings: UpstreamSettings, parts: { lookup: Lookup;
     isOwn,
     isPaired,
     // Behind a proxy, which does the looking up, this is the only check there can be.
-    allows(url) {
+    check(url) {
       const literal = literalAddress(url);
-      return isPaired(url) || literal === undefined || rule().allows(literal, url.host);
+      if (isPaired(url) || literal === undefined || rule().allows(literal, url.host)) return;
+      throw new AddressRefused(url.host, [literal]);
     },
     open: (url) => (settings.proxy === undefined ? direct(url) : proxied(url, settings.proxy)),
   };

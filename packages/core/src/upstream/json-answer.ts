@@ -1,3 +1,4 @@
+import { isTooDeep } from './json-depth.ts';
 import { readBounded } from './manifest-answer.ts';
 import { isHtml } from './own-voice.ts';
 import type { Answer } from './question.ts';
@@ -22,6 +23,7 @@ export async function readJsonObject(answer: Answer, { key, subject, maxBytes }:
     new UpstreamError(code, `${key} ${why} for ${subject}`, { upstream: key, status });
   const bytes = await readBounded(answer.body, headers, maxBytes);
   if (!bytes) throw fail('too-large', `sent more than ${maxBytes} bytes`);
+  if (isTooDeep(bytes)) throw fail('foreign-answer', 'sent JSON nested too deep');
   const value = parseJson(bytes);
   if (isJsonObject(value)) return value;
   throw fail('foreign-answer', isHtml(headers) ? 'answered with a web page' : 'sent what is no JSON object');

@@ -104,6 +104,44 @@ describe('fetching a manifest', () => {
     await expect(byTag('3')).rejects.toMatchObject({ code: 'foreign-answer' });
   });
 
+  it.each([
+    ['a page', 'text/html'],
+    ['a picture with scripts', 'image/svg+xml'],
+    ['plain JSON', 'application/json'],
+    ['what would break out of its header', 'application/vnd.x\r\nset-cookie: a=b'],
+    ['what no header can hold', 'application/vnd.x\u2028'],
+    ['what has parameters', 'application/vnd.x;charset=utf-8'],
+    ['a vendor without a name', 'application/vnd.'],
+    ['a name without an end', `application/vnd.${'x'.repeat(200)}`],
+  ])('refuses a manifest that calls itself %s, whatever the header', async (_what, mediaType) => {
+    for (const said of ['application/json', mediaTypes.ociManifest]) {
+      const heal = answers(body({ schemaVersion: 2, mediaType, layers: [] }, { 'content-type': said }));
+      await expect(byTag('3')).rejects.toMatchObject({ code: 'foreign-answer' });
+      heal();
+    }
+  });
+
+  it.each(['image/svg+xml', 'application/vnd.x"y', `application/vnd.${'x'.repeat(200)}`])(
+    'refuses a manifest whose header says %s, on GET and on HEAD',
+    async (said) => {
+      answers(body({ schemaVersion: 2, layers: [] }, { 'content-type': said }));
+      await expect(byTag('3')).rejects.toMatchObject({ code: 'foreign-answer' });
+      await expect(upstream.resolve({ ...query, tag: '3' })).rejects.toMatchObject({ code: 'foreign-answer' });
+    },
+  );
+
+  it('passes on a vendor type that it does not know', async () => {
+    const mediaType = 'application/vnd.Example_1.x-y+json';
+    answers(body({ schemaVersion: 2, mediaType, layers: [] }, { 'content-type': 'application/json' }));
+    expect(await byTag('3')).toMatchObject({ value: { descriptor: { mediaType } } });
+  });
+
+  it('refuses a manifest that is nested without an end', async () => {
+    const deep = `${'['.repeat(100_000)}${']'.repeat(100_000)}`;
+    answers(body(`{"schemaVersion":2,"layers":[],"x":${deep}}`, { 'content-type': mediaTypes.ociManifest }));
+    await expect(byTag('3')).rejects.toMatchObject({ code: 'foreign-answer' });
+  });
+
   it('refuses a body that is an index and an image at once (CVE-2021-41190)', async () => {
     answers(body({ schemaVersion: 2, manifests: [], layers: [] }, { 'content-type': mediaTypes.ociIndex }));
     await expect(byTag('3')).rejects.toMatchObject({ code: 'foreign-answer' });

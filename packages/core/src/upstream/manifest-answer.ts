@@ -6,7 +6,9 @@ import type { TagOrDigest } from '../oci/name.ts';
 import { collect, discard } from '../runtime/bytes.ts';
 import { isProxyCacheError, ProxyCacheError } from '../runtime/errors.ts';
 import { headerOf, type ResponseHeaders } from './exchange.ts';
+import { isTooDeep } from './json-depth.ts';
 import type { Answer } from './question.ts';
+import { redact } from './redact.ts';
 import type { FetchedManifest } from './upstream.ts';
 import { UpstreamError, type UpstreamErrorCode } from './upstream-error.ts';
 
@@ -46,7 +48,8 @@ export function readManifestHead(
   if (reference.kind === 'digest' && digest !== undefined && digest !== asked) {
     throw fail('digest-mismatch', 'answered with another digest than it was asked for');
   }
-  if (!isPlausible(mediaType)) throw fail('foreign-answer', `answered with ${mediaType}, which is no manifest,`);
+  if (!isPlausible(mediaType))
+    throw fail('foreign-answer', `answered with ${redact(mediaType)}, which is no manifest,`);
   const size = saidLength(headers);
   if (generic.has(mediaType) || asked === undefined || size === undefined) return undefined;
   return { mediaType, digest: asked, size };
@@ -68,7 +71,7 @@ export async function readManifest(
   if (!bytes) throw fail('too-large', `sent more than the ${context.maxManifestBytes} bytes of maxManifestBytes`);
 
   const type = essenceOf(headerOf(headers, 'content-type'));
-  if (!isPlausible(type)) throw fail('foreign-answer', `answered with ${type}, which is no manifest,`);
+  if (!isPlausible(type)) throw fail('foreign-answer', `answered with ${redact(type)}, which is no manifest,`);
   const wanted = reference.kind === 'digest' ? reference.digest : saidDigest(headers);
   const digest = digestOf(bytes, wanted && digestAlgorithm(wanted));
   if (wanted !== undefined && digest !== wanted) {
@@ -93,6 +96,7 @@ function refuseSchema1(mediaType: string, { key, subject }: ManifestContext): vo
 }
 
 function parse(bytes: Uint8Array, fail: Fail): ParsedManifest {
+  if (isTooDeep(bytes)) throw fail('foreign-answer', 'sent a manifest nested too deep');
   try {
     return parseManifest(bytes);
   } catch (error) {
@@ -107,16 +111,27 @@ function parse(bytes: Uint8Array, fail: Fail): ParsedManifest {
  * body's shape (CVE-2021-41190).
  */
 function mediaTypeOf(manifest: ParsedManifest, said: string, fail: Fail): string {
+  const own = manifest.mediaType;
+  if (own !== undefined && !isVendorType(own))
+    throw fail('foreign-answer', `sent a manifest that calls itself ${redact(own)}`);
   const shape = manifest.kind === 'index' ? mediaTypes.ociIndex : mediaTypes.ociManifest;
-  if (generic.has(said)) return manifest.mediaType ?? shape;
+  if (generic.has(said)) return own ?? shape;
   if (!mayGoBy(manifest, said)) {
-    throw fail('foreign-answer', `sent a manifest of type ${manifest.mediaType ?? shape} as ${said}`);
+    throw fail('foreign-answer', `sent a manifest of type ${own ?? shape} as ${said}`);
   }
   return said;
 }
 
 function isPlausible(mediaType: string): boolean {
-  return generic.has(mediaType) || mediaType.startsWith('application/vnd.');
+  return generic.has(mediaType) || isVendorType(mediaType);
+}
+
+/**
+ * Types of registries are all vendors' own. Others (a page, a picture with scripts) would be served as what they call
+ * themselves, on the origin of whoever embeds this. RFC 6838 4.2: the characters, and at most 127 behind the slash.
+ */
+function isVendorType(mediaType: string): boolean {
+  return mediaType.length <= 'application/'.length + 127 && /^application\/vnd\.[A-Za-z0-9.+_-]+$/.test(mediaType);
 }
 
 function saidDigest(headers: ResponseHeaders): Digest | undefined {

@@ -69,7 +69,8 @@ describe('ping', () => {
     const lookup: Lookup = (_name, _options, callback) => callback(unknown, []);
     await expect(ping('http://registry.invalid', { lookup })).rejects.toMatchObject({
       code: 'unreachable',
-      message: expect.stringMatching(/registry\.invalid .*DNS/),
+      message: expect.stringMatching(/^corp is not known to DNS/),
+      cause: expect.objectContaining({ message: expect.stringMatching(/^registry\.invalid is not/) }),
     });
   });
 

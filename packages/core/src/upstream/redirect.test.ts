@@ -158,6 +158,14 @@ describe('redirects', () => {
     await expect(fetchBlob()).rejects.toMatchObject({ code: 'address-refused' });
   });
 
+  it('that fail name neither host in the message, which clients get, but in the cause', async () => {
+    await cdn.stop();
+    const message = expect.stringMatching(/^hub led to a host that refused the connection/);
+    const cause = expect.objectContaining({ message: expect.stringContaining(cdn.host) });
+    await expect(fetchBlob()).rejects.toMatchObject({ code: 'unreachable', message, cause });
+    expect(events.at(-1)).toMatchObject({ host: cdn.host, error: 'unreachable' });
+  });
+
   it('never lead from https to http, and neither do realms', async () => {
     const { ca, server } = await selfSigned();
     const secure = await startFakeUpstream({ tls: server });

@@ -130,10 +130,14 @@ describe('without a referrers API', () => {
 });
 
 describe('a registry that cannot say', () => {
+  const digest = `sha256:${'a'.repeat(64)}`;
+  const deep = `{"manifests":[{"digest":"${digest}","x":${'['.repeat(100_000)}${']'.repeat(100_000)}}]}`;
+
   it.each([
     ['5xx', { status: 503 }, 'server-error'],
     ['429', { status: 429 }, 'rate-limited'],
     ['a web page', htmlPage(200, 'Sign in'), 'foreign-answer'],
+    ['an index nested without an end', { status: 200, body: deep }, 'foreign-answer'],
     ['no index', jsonAnswer(200, {}), 'foreign-answer'],
     ['entries that are no descriptors', jsonAnswer(200, { manifests: [{ digest: 'x' }] }), 'foreign-answer'],
   ] as const)('fails and is never an empty list (%s)', async (_what, fault, code) => {

@@ -26,8 +26,9 @@ export function createRejections(parts: {
 
   function errorOf(host: string, until: number): UpstreamError {
     const retryAt = clock.now() + Math.max(until - clock.monotonic(), 0);
-    const message = `${key}: ${host} rejects the configured credential; it is tried again in a while, correct it in auth`;
-    return new UpstreamError('credentials-rejected', message, { upstream: key, status: 401, retryAt });
+    const message = `${key} rejects the configured credential; it is tried again in a while, correct it in auth`;
+    const cause = new Error(`${host} rejects the configured credential`);
+    return new UpstreamError('credentials-rejected', message, { upstream: key, status: 401, retryAt, cause });
   }
 
   return {

@@ -67,10 +67,13 @@ it('is absent for a repository that the upstream does not know', async () => {
   });
 });
 
+const deep = `${'['.repeat(100_000)}${']'.repeat(100_000)}`;
+
 it.each([
   ['a web page', htmlPage(200, 'Sign in'), 'foreign-answer'],
   ['a list that is none', jsonAnswer(200, { tags: 'a' }), 'foreign-answer'],
   ['no list at all', jsonAnswer(200, {}), 'foreign-answer'],
+  ['a list nested without an end', { status: 200, body: `{"tags":[],"x":${deep}}` }, 'foreign-answer'],
   ['5xx', { status: 500 }, 'server-error'],
   ['429', { status: 429 }, 'rate-limited'],
   ['more than 8 MiB', { status: 200, body: Buffer.alloc(9 * 1024 * 1024) }, 'too-large'],

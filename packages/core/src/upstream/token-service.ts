@@ -112,7 +112,7 @@ export function createTokenServiceClient({ key, clock, transport, observe }: Tok
     if (status === 401 && identified && !isHtml(headers)) return { kind: 'refused', host: request.realm.host };
     if ([401, 403, 404].includes(status) && isTokenServiceVoice(bytes)) {
       const unsent = request.held !== undefined && !identified;
-      const hint = unsent ? `; ${request.realm.host} is not among tokenHosts, so it was asked anonymously` : '';
+      const hint = unsent ? '; its host is not among tokenHosts, so it was asked anonymously' : '';
       return { kind: 'denied', status, message: `its token service grants no access${hint}` };
     }
     throw fail('token-failed', `answered ${status}${isHtml(headers) ? ' with a web page' : ''}`, { status });

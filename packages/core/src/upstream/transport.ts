@@ -4,7 +4,7 @@ import { parseDuration } from '../runtime/duration.ts';
 import { ProxyCacheError } from '../runtime/errors.ts';
 import { describeFailure, isClosedConnection } from './connection-failure.ts';
 import { type Connection, type ConnectionPool, createConnectionPool } from './connection-pool.ts';
-import { AddressRefused, type Lookup } from './connector.ts';
+import type { Lookup } from './connector.ts';
 import { type ExchangeRequest, type ExchangeResponse, exchange } from './exchange.ts';
 import { createHosts } from './hosts.ts';
 import { UpstreamError, type UpstreamErrorCode } from './upstream-error.ts';
@@ -56,15 +56,27 @@ export function createTransport(settings: UpstreamSettings, parts: TransportPart
   const pools = new Map<string, ConnectionPool>();
   let closed = false;
 
-  const failure = (code: UpstreamErrorCode, host: string, why: string, cause?: unknown) =>
-    new UpstreamError(code, `${key}: ${host} ${why}`, { upstream: key, cause });
+  // Messages reach clients, who are to see no host: which one it was is for logs, in `cause`.
+  const failure = (code: UpstreamErrorCode, url: URL, why: string, cause?: unknown) =>
+    new UpstreamError(code, `${key} ${hosts.isOwn(url) ? '' : 'led to a host that '}${why}`, {
+      upstream: key,
+      cause: new Error(`${url.host} ${why}`, { cause }),
+    });
 
   const closedError = () => new ProxyCacheError('closed', `${key}: the cache is closed`);
 
   function translate(url: URL, error: unknown): Error {
     if (closed) return closedError();
     const { code, why } = describeFailure(error);
-    return failure(code, url.host, why, error);
+    return failure(code, url, why, error);
+  }
+
+  function refuseAddress(url: URL): void {
+    try {
+      hosts.check(url);
+    } catch (error) {
+      throw translate(url, error);
+    }
   }
 
   function poolOf(url: URL): ConnectionPool {
@@ -76,7 +88,7 @@ export function createTransport(settings: UpstreamSettings, parts: TransportPart
       idleFor,
       clock,
       open: () => hosts.open(url),
-      busy: () => failure('busy', url.host, `has no free connection: all ${limit} are in use`),
+      busy: () => failure('busy', url, `has no free connection: all ${limit} are in use`),
       // Redirects may lead to ever new hosts.
       emptied: () => pools.delete(url.origin),
     });
@@ -86,7 +98,7 @@ export function createTransport(settings: UpstreamSettings, parts: TransportPart
 
   function late(url: URL, step: 'connect' | 'headers' | 'idle'): Error {
     const why = { connect: 'took no connection', headers: 'sent no answer', idle: 'sent nothing more' };
-    return failure('timeout', url.host, `${why[step]} in time`);
+    return failure('timeout', url, `${why[step]} in time`);
   }
 
   async function once(request: TransportRequest, pool: ConnectionPool, connection: Connection) {
@@ -103,7 +115,7 @@ export function createTransport(settings: UpstreamSettings, parts: TransportPart
       hooks: {
         late: (step) => late(url, step),
         broken: (cause) =>
-          closed ? closedError() : failure('unreachable', url.host, 'broke off in the middle of its answer', cause),
+          closed ? closedError() : failure('unreachable', url, 'broke off in the middle of its answer', cause),
         done: (reusable) => pool.release(connection, reusable),
       },
     });
@@ -113,7 +125,7 @@ export function createTransport(settings: UpstreamSettings, parts: TransportPart
     const { url, deadlineAt, signal } = request;
     for (let replayed = false; ; replayed = true) {
       if (closed) throw closedError();
-      if (!hosts.allows(url)) throw translate(url, new AddressRefused(url.host));
+      refuseAddress(url);
       const pool = poolOf(url);
       const connection = await pool.acquire({ deadlineAt, signal });
       const kept = connection.used;

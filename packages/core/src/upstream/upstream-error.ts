@@ -30,7 +30,9 @@ export type UpstreamErrorCode =
 
 const brand = Symbol.for('proxycache.upstream-error');
 
-/** An upstream could not say: nothing is known of what was asked for. The message holds no URL and no secret. */
+/**
+ * An upstream could not say: nothing is known of what was asked for. The message holds no host, URL or
+ * secret, because clients get it; `cause` names the host. */
 export class UpstreamError extends Error {
   readonly code: UpstreamErrorCode;
   /** The upstream's key. */
