@@ -13,7 +13,7 @@ import {
   type Storage,
   type UpstreamOptions,
 } from '@proxycache/core';
-import { createNodeHandler } from '@proxycache/node-http';
+import { createNodeHandler, type NodeHandlerOptions } from '@proxycache/node-http';
 import {
   type FakeUpstream,
   type FakeUpstreamOptions,
@@ -40,8 +40,7 @@ export interface CacheUnderTest {
 }
 
 /** How a cache is set up around its options. */
-export interface MountOptions {
-  basePath?: string;
+export interface MountOptions extends NodeHandlerOptions {
   /** What is made of the storage in the test's own folder. Default: nothing. */
   wrapStorage?: (storage: Storage) => Storage;
 }

@@ -90,8 +90,9 @@ function parseBody(bytes: Uint8Array): Json {
   let body: unknown;
   try {
     body = JSON.parse(new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes));
-  } catch (error) {
-    throw unsupported('it is not JSON', error);
+  } catch {
+    // The cause is dropped on purpose: its message quotes the text, which may be anything.
+    throw unsupported('it is not JSON');
   }
   if (!isObject(body)) throw unsupported('it is not a JSON object');
   if (!['manifests', 'layers', 'config', 'blobs', 'fsLayers', 'subject'].some((key) => key in body)) {
@@ -161,6 +162,6 @@ function textOf(value: unknown): string | undefined {
   return typeof value === 'string' && value !== '' ? value : undefined;
 }
 
-function unsupported(why: string, cause?: unknown): ProxyCacheError {
-  return new ProxyCacheError('manifest-unsupported', `the manifest cannot be served: ${why}`, { cause });
+function unsupported(why: string): ProxyCacheError {
+  return new ProxyCacheError('manifest-unsupported', `the manifest cannot be served: ${why}`);
 }

@@ -2,6 +2,7 @@ import type { Clock } from '../runtime/clock.ts';
 import { createFlights } from '../runtime/collapse.ts';
 import type { CredentialLoader } from './credential-load.ts';
 import type { Credential } from './credentials.ts';
+import { redactError } from './redact.ts';
 import { UpstreamError } from './upstream-error.ts';
 
 /** A credential in use. */
@@ -52,7 +53,7 @@ export function createCredentialSource(
   function failure(cause: unknown): UpstreamError {
     const why = cause instanceof Error && 'code' in cause ? String(cause.code) : '';
     const message = `${key}: its credential could not be had${why && ` (${why})`}; see auth in its options`;
-    return new UpstreamError('token-failed', message, { upstream: key, cause });
+    return new UpstreamError('token-failed', message, { upstream: key, cause: redactError(cause) });
   }
 
   return {

@@ -1,6 +1,7 @@
+import { inspect } from 'node:util';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { redact } from './redact.ts';
+import { redact, redactError } from './redact.ts';
 
 describe('redact', () => {
   it.each([
@@ -45,5 +46,30 @@ describe('redact', () => {
         redact(piece.repeat(length / piece.length));
         expect(performance.now() - started).toBeLessThan(500);
       }
+  });
+});
+
+describe('an error as a cause', () => {
+  const frames = (error: Error) => (error.stack ?? '').split('\n').slice(1);
+
+  it('keeps its name, code and place, and its message without secrets', () => {
+    const error = Object.assign(new TypeError('no: https://cdn.example/x?Signature=s3cr3t'), { code: 'E_NO' });
+    const shown = redactError(error);
+    expect(shown).toMatchObject({ name: 'TypeError', message: 'no: https://cdn.example/x', code: 'E_NO' });
+    expect(frames(shown)).toEqual(frames(error));
+  });
+
+  it('leaves behind all that hangs on it, in any depth', () => {
+    const error = Object.assign(new Error('bad header\nBearer s3cr3t', { cause: new Error('s3cr3t') }), {
+      data: 's3cr3t',
+      request: { headers: { authorization: 's3cr3t' } },
+    });
+    const shown = redactError(new AggregateError([error, new Error('other')]));
+    expect(inspect(shown, { depth: Number.POSITIVE_INFINITY, showHidden: true })).not.toContain('s3cr3t');
+    expect(shown.message).toBe('bad header Bearer [redacted]');
+  });
+
+  it.each([undefined, null, 'down', 5])('is one of what is none, too: %j', (thrown) => {
+    expect(redactError(thrown)).toMatchObject({ name: 'Error', message: String(thrown) });
   });
 });

@@ -25,3 +25,24 @@ export function redact(text: string): string {
   for (const [pattern, replacement] of rules) clean = clean.replace(pattern, replacement);
   return clean.length > longest ? `${clean.slice(0, longest - 1)}…` : clean.trim();
 }
+
+/**
+ * An error from outside as a cause that may be shown: its name, its redacted message, its code and where it was thrown.
+ * What else hangs on it is left behind: parsers keep the bytes they could not read, clients of clouds their requests.
+ */
+export function redactError(error: unknown): Error {
+  const { name, message, code, stack } = partsOf(error);
+  const shown = new Error(message);
+  shown.name = name;
+  const frames = stack.split('\n').filter((line) => /^\s+at /.test(line));
+  shown.stack = [`${name}: ${message}`, ...frames].join('\n');
+  return code === undefined ? shown : Object.assign(shown, { code });
+}
+
+function partsOf(error: unknown): { name: string; message: string; code: string | undefined; stack: string } {
+  if (!(error instanceof Error)) return { name: 'Error', message: redact(String(error)), code: undefined, stack: '' };
+  // Of several addresses that were tried, the first says why.
+  if (error instanceof AggregateError && error.errors[0] instanceof Error) return partsOf(error.errors[0]);
+  const code = 'code' in error && typeof error.code === 'string' ? redact(error.code) : undefined;
+  return { name: redact(error.name), message: redact(error.message), code, stack: error.stack ?? '' };
+}

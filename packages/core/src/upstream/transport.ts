@@ -7,6 +7,7 @@ import { type Connection, type ConnectionPool, createConnectionPool } from './co
 import type { Lookup } from './connector.ts';
 import { type ExchangeRequest, type ExchangeResponse, exchange } from './exchange.ts';
 import { createHosts } from './hosts.ts';
+import { redactError } from './redact.ts';
 import { UpstreamError, type UpstreamErrorCode } from './upstream-error.ts';
 import type { UpstreamSettings } from './upstream-options.ts';
 
@@ -60,7 +61,7 @@ export function createTransport(settings: UpstreamSettings, parts: TransportPart
   const failure = (code: UpstreamErrorCode, url: URL, why: string, cause?: unknown) =>
     new UpstreamError(code, `${key} ${hosts.isOwn(url) ? '' : 'led to a host that '}${why}`, {
       upstream: key,
-      cause: new Error(`${url.host} ${why}`, { cause }),
+      cause: new Error(`${url.host} ${why}`, cause === undefined ? {} : { cause: redactError(cause) }),
     });
 
   const closedError = () => new ProxyCacheError('closed', `${key}: the cache is closed`);
