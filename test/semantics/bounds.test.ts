@@ -35,32 +35,20 @@ describe('32: how long a request waits for its upstream', () => {
     }
   });
 
-  test('the defaults are 10 s for a manifest and 60 s for a blob, a token service that hangs counted in', async () => {
+  test.each([
+    ['manifests/1', 10_000],
+    // A token service has 30 s of its own.
+    [`blobs/sha256:${'a1'.repeat(32)}`, 30_000],
+  ])('a token service that hangs counts in: %s is 504 after %i ms', async (path, ms) => {
     const upstream = await startUpstream({ auth: { bearer: {} } });
-    const image = upstream.addImage('team/app', { tag: '1' });
     upstream.on({ path: '/token' }, { hang: true });
     const cache = await startCache({ upstreams: [{ key: 'up', url: upstream.url, timeouts: { headers: '2m' } }] });
-    for (const [path, ms] of [
-      [byTag, 10_000],
-      [`/v2/up/team/app/blobs/${image.config.digest}`, 60_000],
-    ] as const) {
-      const waiting = cache.get(path);
-      await expect.poll(() => upstream.count({ path: '/token' })).toBeGreaterThan(0);
-      const before = cache.clock.monotonic();
-      let status: number | undefined;
-      void waiting.then((got) => {
-        status = got.status;
-      });
-      const later = async () => {
-        await cache.clock.advance(1_000);
-        return status;
-      };
-      await expect.poll(later, { interval: 5 }).toBe(504);
-      // The answer needs a few turns of the loop to arrive, while the clock goes on.
-      expect(cache.seen('request').at(-1)?.durationMs).toBeLessThanOrEqual(ms);
-      expect(cache.clock.monotonic() - before).toBeGreaterThanOrEqual(10_000);
-      upstream.clear();
-    }
+    const waiting = cache.get(`/v2/up/team/app/${path}`);
+    await expect.poll(() => upstream.count({ path: '/token' })).toBe(1);
+    await cache.clock.advance(ms - 1);
+    expect(cache.seen('request')).toEqual([]);
+    await cache.clock.advance(1);
+    expect((await waiting).status).toBe(504);
   });
 
   test('a manifest whose bytes stop coming does not hold a request for longer than the idle timeout', async () => {
