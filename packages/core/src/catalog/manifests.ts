@@ -6,7 +6,7 @@ import { collect } from '../runtime/bytes.ts';
 import { createFlights } from '../runtime/collapse.ts';
 import { readRange } from '../runtime/read-range.ts';
 import type { BlobStore } from '../store/blob-store.ts';
-import type { StoreEvent } from '../store/events.ts';
+import { type StoreEvent, storeFailed } from '../store/events.ts';
 
 /** Manifest bytes by digest, verbatim: in memory first, the blob store behind it. */
 export interface Manifests {
@@ -16,10 +16,14 @@ export interface Manifests {
   has(digest: Digest, signal: AbortSignal): Promise<boolean>;
   /** Keeps verified bytes. Here at once; in the store when the promise resolves. Never rejects. */
   store(digest: Digest, bytes: Uint8Array): Promise<void>;
-  /** The size of a blob, where a manifest that passed through here lately tells it. */
-  sizeOf(blob: Digest): number | undefined;
-  /** Takes back what {@link sizeOf} told, where it was wrong: a manifest of any repository may say anything. */
-  forgetSize(blob: Digest): void;
+  /** What the latest manifest to pass through here says of a blob's size. Any repository's manifest may say anything. */
+  sizeOf(blob: Digest): ToldSize | undefined;
+}
+
+/** A blob's size, and the manifest that tells it. */
+export interface ToldSize {
+  size: number;
+  manifest: Digest;
 }
 
 /** What {@link createManifests} works with. */
@@ -40,22 +44,17 @@ export function createManifests({ blobs, maxBytes, maxManifestBytes, observe }: 
     maxSize: Math.max(maxBytes, 1),
     sizeCalculation: (bytes) => bytes.byteLength || 1,
   });
-  const sizes = new LRUCache<Digest, number>({ max: mostSizes });
+  const sizes = new LRUCache<Digest, ToldSize>({ max: mostSizes });
   const buffers = createBuffers(0);
   const flights = createFlights<Uint8Array | undefined>();
 
   function keep(digest: Digest, bytes: Uint8Array): void {
     memory.set(digest, bytes);
-    for (const blob of parsed(bytes)?.blobs ?? []) sizes.set(blob.digest, blob.size);
+    for (const blob of parsed(bytes)?.blobs ?? []) sizes.set(blob.digest, { size: blob.size, manifest: digest });
   }
 
   function failed(operation: string, digest: Digest, error: unknown): void {
-    observe({
-      type: 'store-failed',
-      operation,
-      subject: digest,
-      error: error instanceof Error ? error.message : `${error}`,
-    });
+    observe(storeFailed(operation, digest, error));
   }
 
   async function read(digest: Digest, signal: AbortSignal): Promise<Uint8Array | undefined> {
@@ -112,7 +111,6 @@ export function createManifests({ blobs, maxBytes, maxManifestBytes, observe }: 
       }
     },
     sizeOf: (blob) => sizes.get(blob),
-    forgetSize: (blob) => void sizes.delete(blob),
   };
 }
 

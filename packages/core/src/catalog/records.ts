@@ -1,6 +1,6 @@
 import { LRUCache } from 'lru-cache';
 import type { Clock } from '../runtime/clock.ts';
-import type { StoreEvent } from '../store/events.ts';
+import { type StoreEvent, storeFailed } from '../store/events.ts';
 import type { MetadataEntry, MetadataStore, SetOptions } from '../store/metadata-store.ts';
 import { decodeRecord, encodeRecord, isDamaged, isOtherFormat } from './record-codec.ts';
 import { createUnsavedChanges, type UnsavedChanges } from './unsaved-changes.ts';
@@ -66,8 +66,7 @@ export function createRecords<T extends object>({ metadata, observe, clock }: Re
   });
 
   function failed(operation: string, key: string, error: unknown): void {
-    const message = error instanceof Error ? error.message : String(error);
-    observe({ type: 'store-failed', operation, subject: key, error: message });
+    observe(storeFailed(operation, key, error));
   }
 
   /** Of what is damaged only that it is there. A later release's record throws, so that nothing overwrites it. */

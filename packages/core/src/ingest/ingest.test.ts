@@ -16,6 +16,7 @@ import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { digestOf } from '../oci/digest.ts';
 import { createBuffers } from '../runtime/buffers.ts';
 import { collect } from '../runtime/bytes.ts';
+import { ProxyCacheError } from '../runtime/errors.ts';
 import { fileStorage } from '../store/file-storage.ts';
 import type { FetchedBlob, Reply } from '../upstream/upstream.ts';
 import { createIngest, type Ingest, type IngestRequest } from './ingest.ts';
@@ -69,7 +70,6 @@ function ingest(of: Uint8Array, bodies: (Feed | Reply<FetchedBlob> | Error)[], c
     upstream: 'up',
     repository: 'team/app',
     digest: digestOf(of),
-    expectedSize: undefined,
     async fetch() {
       const next = bodies[asked++];
       if (next instanceof Error) throw next;
@@ -140,17 +140,56 @@ it.each([0, 1])('brings in a blob of %i bytes', async (size) => {
   expect(await stored(blob)).toBe(true);
 });
 
-it.each([undefined, 3 * MiB])(
-  'brings in a blob whose size the upstream does not say (%s by its manifest)',
-  async (expectedSize) => {
-    const body = whole(bytes).bytes;
-    const running = ingest(bytes, [{ kind: 'found', value: { start: 0, body } }], { expectedSize });
-    expect(await running.reply).toEqual({ kind: 'found', value: { total: expectedSize } });
-    expect((await readWhole(running)).equals(bytes)).toBe(true);
+it('brings in a blob whose size the upstream does not say', async () => {
+  const running = ingest(bytes, [{ kind: 'found', value: { start: 0, body: whole(bytes).bytes } }]);
+  expect(await running.reply).toEqual({ kind: 'found', value: { total: undefined } });
+  expect((await readWhole(running)).equals(bytes)).toBe(true);
+  await running.ended;
+  expect(outcome()).toBe('stored');
+});
+
+it('34: claims room again and again for a body whose size the upstream does not say', async () => {
+  const claimed: number[] = [];
+  const claim = spool.claim;
+  spool.claim = async (file, room) => {
+    claimed.push(room / MiB);
+    if (room > 100 * MiB) throw new ProxyCacheError('storage-full', 'no more room');
+    await claim(file, room);
+  };
+  const chunk = new Uint8Array(MiB);
+  const given = vi.fn(() => chunk);
+  async function* endless() {
+    for (;;) yield given();
+  }
+  const running = ingest(bytes, [{ kind: 'found', value: { start: 0, body: endless() } }]);
+  await expect(running.verified).rejects.toMatchObject({ code: 'storage-full' });
+  await running.ended;
+  expect(claimed).toEqual([0, 64, 129]);
+  expect(given).toHaveBeenCalledTimes(65);
+  expect(running.received()).toBe(64 * MiB);
+});
+
+it('takes the place of a stored blob that cannot be read, and of none that was stored since', async () => {
+  const signal = new AbortController().signal;
+  const rotten = new Uint8Array(small.byteLength);
+  const content = async () => {
+    const blob = (await storage.blobs.open(digestOf(small), { signal }))!;
+    const into = new Uint8Array(small.byteLength);
+    if (blob.kind === 'file') await blob.read(into, 0);
+    await blob.close();
+    return Buffer.from(into);
+  };
+  for (const [storedUpTo, expected] of [
+    [clock.now() - 1, rotten],
+    [clock.now(), small],
+  ] as const) {
+    await storage.blobs.put({ digest: digestOf(small), bytes: rotten, signal });
+    const running = ingest(small, [whole(small)]);
+    running.replace(storedUpTo);
     await running.ended;
-    expect(outcome()).toBe('stored');
-  },
-);
+    expect((await content()).equals(expected)).toBe(true);
+  }
+});
 
 it('goes on when its readers leave', async () => {
   const body = feed(bytes.subarray(0, 2 * MiB));

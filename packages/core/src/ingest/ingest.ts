@@ -1,12 +1,13 @@
 import type { Digest } from '../oci/digest.ts';
 import type { Buffers } from '../runtime/buffers.ts';
-import { discard } from '../runtime/bytes.ts';
+import { type Bytes, discard } from '../runtime/bytes.ts';
 import type { Clock } from '../runtime/clock.ts';
 import { createDeferred } from '../runtime/deferred.ts';
 import type { BlobStore } from '../store/blob-store.ts';
-import type { StoreEvent } from '../store/events.ts';
+import { type StoreEvent, storeFailed } from '../store/events.ts';
 import type { FetchedBlob, Reply } from '../upstream/upstream.ts';
 import { UpstreamError } from '../upstream/upstream-error.ts';
+import { claimedBody, claimStep } from './claimed-body.ts';
 import type { IngestEvent } from './events.ts';
 import { visibleBytes } from './follower.ts';
 import { releasable } from './hold-back.ts';
@@ -21,8 +22,8 @@ export interface IngestRequest {
   upstream: string;
   repository: string;
   digest: Digest;
-  /** The blob's size as a manifest tells it, for upstreams that do not say. */
-  expectedSize: number | undefined;
+  /** How many bytes it has at least, where more is known than the upstream says. */
+  leastSize?: number;
   fetch(from: number, signal: AbortSignal): Promise<Reply<FetchedBlob>>;
 }
 
@@ -37,6 +38,10 @@ export interface Ingest {
   readonly verified: Promise<void>;
   /** Resolves when the store has it, or the ingest failed. Never rejects. */
   readonly ended: Promise<void>;
+  /** Bytes that have come so far. */
+  received(): number;
+  /** Tells that what the store took up to `storedUpTo`, in ms since the epoch, cannot be read: this takes its place. */
+  replace(storedUpTo: number): void;
   /** How many bytes from the start may be read by now. */
   releasable(): number;
   /** Keeps what has come, and comes, readable until `release()`; `undefined` before `reply` and once it has ended. */
@@ -63,6 +68,7 @@ export function createIngest(request: IngestRequest, parts: IngestParts, signal:
   const reply = createDeferred<Reply<{ total: number | undefined }>>();
   const verified = createDeferred<void>();
   let spooling: Spooling | undefined;
+  let unreadable: number | undefined;
 
   observe({ type: 'ingest-started', upstream, repository, digest });
   const ended = run();
@@ -73,7 +79,7 @@ export function createIngest(request: IngestRequest, parts: IngestParts, signal:
     let error: unknown;
     try {
       file = await parts.spool.create();
-      await parts.spool.claim(file, request.expectedSize ?? 0);
+      await parts.spool.claim(file, request.leastSize ?? 0);
       const answer = await ask();
       if (answer.kind !== 'found') {
         outcome = 'refused';
@@ -98,10 +104,14 @@ export function createIngest(request: IngestRequest, parts: IngestParts, signal:
       repository,
       digest,
       outcome,
-      bytes: spooling?.view.state().contiguous ?? 0,
+      bytes: received(),
       durationMs: clock.monotonic() - startedAt,
       ...(outcome === 'failed' && { error: error instanceof Error ? error.message : String(error) }),
     });
+  }
+
+  function received(): number {
+    return spooling?.view.state().contiguous ?? 0;
   }
 
   async function ask(): Promise<Reply<FetchedBlob>> {
@@ -117,30 +127,32 @@ export function createIngest(request: IngestRequest, parts: IngestParts, signal:
   }
 
   async function receive(into: Spooling, file: SpoolFile, first: FetchedBlob): Promise<void> {
-    await prepare(into, file, first);
+    const body = await prepare(into, file, first);
     reply.resolve({ kind: 'found', value: { total: into.view.total } });
 
-    const received = await into.fill(first.body);
-    if (received.digest === digest) return;
+    const came = await into.fill(body);
+    if (came.digest === digest) return;
     // Where nothing has left yet, a second try costs the readers only time.
-    if (releasable(received.size, into.view.total) > 0) throw mismatch(received.digest);
+    if (releasable(came.size, into.view.total) > 0) throw mismatch(came.digest);
     const again = await ask();
-    if (again.kind !== 'found') throw mismatch(received.digest);
-    await prepare(into, file, again.value);
-    const second = await into.fill(again.value.body);
+    if (again.kind !== 'found') throw mismatch(came.digest);
+    const second = await into.fill(await prepare(into, file, again.value));
     if (second.digest !== digest) throw mismatch(second.digest);
   }
 
   /** Makes ready for all of a body, from byte 0 on; where it cannot be taken in, it is closed. */
-  async function prepare(into: Spooling, file: SpoolFile, blob: FetchedBlob): Promise<void> {
+  async function prepare(into: Spooling, file: SpoolFile, { total, body }: FetchedBlob): Promise<Bytes> {
+    const claim = (bytes: number) => parts.spool.claim(file, bytes);
+    const room = total ?? Math.max(request.leastSize ?? 0, claimStep);
     try {
-      if (into.view.state().contiguous > 0) await into.restart();
-      into.expect(blob.total ?? request.expectedSize);
-      await parts.spool.claim(file, into.view.total ?? 0);
+      if (received() > 0) await into.restart();
+      into.expect(total);
+      await claim(room);
     } catch (error) {
-      await discard(blob.body);
+      await discard(body);
       throw error;
     }
+    return total === undefined ? claimedBody(body, room, claim) : body;
   }
 
   function mismatch(actual: Digest): UpstreamError {
@@ -153,10 +165,12 @@ export function createIngest(request: IngestRequest, parts: IngestParts, signal:
 
   async function adopt(file: SpoolFile, size: number): Promise<boolean> {
     try {
+      // A store keeps what it has of this digest, unless it is gone.
+      if (unreadable !== undefined) await parts.blobs.delete(digest, { unlessStoredAfter: unreadable, signal });
       await parts.blobs.adopt({ file: file.path, digest, size, signal });
       return true;
     } catch (cause) {
-      observe({ type: 'store-failed', operation: 'adopt', subject: digest, error: (cause as Error).message });
+      observe(storeFailed('adopt', digest, cause));
       return false;
     }
   }
@@ -165,9 +179,7 @@ export function createIngest(request: IngestRequest, parts: IngestParts, signal:
     const removed = outcome === 'stored' ? undefined : file?.remove();
     const closed = spooling ? spooling.release() : file?.close();
     for (const result of await Promise.allSettled([removed, closed])) {
-      if (result.status === 'fulfilled') continue;
-      const { message } = result.reason as Error;
-      observe({ type: 'store-failed', operation: 'tidy', subject: digest, error: message });
+      if (result.status === 'rejected') observe(storeFailed('tidy', digest, result.reason));
     }
   }
 
@@ -175,6 +187,10 @@ export function createIngest(request: IngestRequest, parts: IngestParts, signal:
     reply: reply.promise,
     verified: verified.promise,
     ended,
+    received,
+    replace(storedUpTo) {
+      unreadable = storedUpTo;
+    },
     releasable: () => (spooling ? visibleBytes(spooling.view) : 0),
     hold: () => (spooling?.isOpen() ? holdOf(spooling.view, parts.buffers) : undefined),
   };

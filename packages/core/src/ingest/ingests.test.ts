@@ -1,7 +1,7 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { type Feed, feed, type ManualClock, manualClock, seededBytes } from '@proxycache/test-kit';
+import { type Feed, feed, flakyStore, type ManualClock, manualClock, seededBytes } from '@proxycache/test-kit';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { type Digest, digestOf } from '../oci/digest.ts';
 import { createBuffers } from '../runtime/buffers.ts';
@@ -34,7 +34,6 @@ function request(body: Feed, of: Digest = digest, upstream = 'up'): IngestReques
     upstream,
     repository: 'team/app',
     digest: of,
-    expectedSize: undefined,
     fetch: async (_, signal) => {
       signal.addEventListener('abort', () => body.fail(signal.reason));
       return { kind: 'found', value: { start: 0, total: bytes.byteLength, body: body.bytes } };
@@ -85,6 +84,30 @@ it('38: refuses more than maxIngests, until one has ended', async () => {
   const closing = ingests.close(0);
   await clock.advance(0);
   await closing;
+});
+
+it('38: does not count transfers that only wait for the store', async () => {
+  const storage = flakyStore(memoryStorage({ clock }));
+  storage.on('blobs.adopt', { hang: true });
+  const one = createIngests({
+    spool,
+    blobs: storage.blobs,
+    buffers: createBuffers(0),
+    clock,
+    observe: () => undefined,
+    maxIngests: 1,
+  });
+  for (const upstream of ['a', 'b', 'c']) {
+    const body = feed(bytes);
+    const running = one.start(request(body, digest, upstream), '-/a');
+    body.end();
+    await running.verified;
+    expect(one.find(upstream, digest)).toBe(running);
+    expect(one.endings(digest)).toBe(0);
+  }
+  storage.heal();
+  await one.close(1000);
+  expect(one.endings(digest)).toBe(3);
 });
 
 it('lets what runs end by itself when it is closed, and starts nothing more', async () => {

@@ -1,6 +1,6 @@
 import { createDigestHash, type Digest, digestAlgorithm, finishDigest } from '../oci/digest.ts';
-import type { Bytes } from '../runtime/bytes.ts';
 import { ProxyCacheError } from '../runtime/errors.ts';
+import type { FetchedBlob } from '../upstream/upstream.ts';
 import { createRing } from './ring.ts';
 import type { SpoolFile } from './spool-file.ts';
 import type { SpoolState, SpoolView } from './spool-view.ts';
@@ -14,12 +14,13 @@ export interface Spooling {
   /** Sets the size of the whole blob, once it is known. */
   expect(total: number | undefined): void;
   /**
-   * Takes a body in, to its end, from byte 0 on.
+   * Takes a body in, to its end, from byte 0 on. Its chunks are kept, for the file and all readers: they must be the
+   * reader's to keep, as those of a {@link FetchedBlob} are.
    *
    * @returns the digest and size of what came
    * @throws what the body throws; ProxyCacheError `storage-failed` when the file could not be written
    */
-  fill(body: Bytes): Promise<{ digest: Digest; size: number }>;
+  fill(body: FetchedBlob['body']): Promise<{ digest: Digest; size: number }>;
   /** Forgets what came, for a new try. Only while nothing of it could leave. */
   restart(): Promise<void>;
   verify(): void;
@@ -99,7 +100,6 @@ export function createSpooling(file: SpoolFile, digest: Digest): Spooling {
         received += chunk.byteLength;
         // A few bytes over are as wrong as a wrong digest, and need not be waited for.
         if (total !== undefined && received > total) break;
-        // Kept past the next chunk, which upstreams allow: they give each chunk memory of its own.
         hash.update(chunk);
         ring.push(chunk);
         file.append(chunk);

@@ -12,6 +12,16 @@ export function proveBlob(parts: PullParts, target: Target, blob: { digest: Dige
   void parts.links.prove(target.place, 'blob', { ...blob, mediaType: mediaTypes.blob });
 }
 
+/** A blob's size as a manifest of this repository tells it: a hint, of which nobody knows that it is true. */
+export async function toldSize(
+  { manifests, links }: PullParts,
+  { place }: Target,
+  asked: { digest: Digest; signal: AbortSignal },
+): Promise<number | undefined> {
+  const told = manifests.sizeOf(asked.digest);
+  return told && (await links.find(place, 'manifest', told.manifest, asked.signal)) && told.size;
+}
+
 /**
  * Asks a repository whether it holds a blob: one HEAD, however many wait for it.
  *

@@ -9,6 +9,8 @@ import type { BlobAnswer, CacheStatus } from './answer.ts';
 export interface FollowedPull {
   digest: Digest;
   total: number | undefined;
+  /** The whole's size as the repository's manifest tells it, for an upstream that does not: announced, never enforced. */
+  told: number | undefined;
   ranges: readonly RangeSpec[] | undefined;
   /** Wait until all is verified, whatever is asked for. */
   whole: boolean;
@@ -37,6 +39,7 @@ export async function followedAnswer(
     await hold.release();
     throw error;
   }
+  if (!parted) size ??= request.told;
   return {
     digest,
     ...(size !== undefined && { size }),

@@ -1,5 +1,6 @@
 import type { Digest } from '../oci/digest.ts';
 import { type ParsedManifest, parseManifest } from '../oci/manifest.ts';
+import { storeFailed } from '../store/events.ts';
 import type { PullParts } from './pull-parts.ts';
 import type { Target } from './target.ts';
 
@@ -20,7 +21,7 @@ export function createIsComplete(parts: PullParts): IsComplete {
       return blob !== undefined;
     } catch (error) {
       signal.throwIfAborted();
-      observe({ type: 'store-failed', operation: 'open', subject: digest, error: messageOf(error) });
+      observe(storeFailed('open', digest, error));
       return false;
     }
   }
@@ -65,8 +66,4 @@ function parsed(bytes: Uint8Array): ParsedManifest | undefined {
     // Taken by an older release, and not by this one: whether it is whole nobody can say.
     return undefined;
   }
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }

@@ -1,5 +1,6 @@
 import { createFlights } from '../runtime/collapse.ts';
 import { ProxyCacheError } from '../runtime/errors.ts';
+import { storeFailed } from '../store/events.ts';
 import type { PageQuery, Reply, TagPage } from '../upstream/upstream.ts';
 import { isUpstreamError } from '../upstream/upstream-error.ts';
 import type { TagsAnswer } from './answer.ts';
@@ -75,13 +76,7 @@ export function createListTags(parts: PullParts): ListTags {
     } catch (error) {
       signal.throwIfAborted();
       const { upstream, repository } = target.place;
-      const message = error instanceof Error ? error.message : String(error);
-      parts.observe({
-        type: 'store-failed',
-        operation: 'metadata-list',
-        subject: `${upstream}/${repository}`,
-        error: message,
-      });
+      parts.observe(storeFailed('metadata-list', `${upstream}/${repository}`, error));
       return [];
     }
   }

@@ -10,14 +10,14 @@ import { refusedReply } from './refusal.ts';
 import { queryOf, type Target } from './target.ts';
 
 /** What the bytes are asked for by. */
-interface PassedPull {
+export interface PassedPull {
   target: Target;
   digest: Digest;
   signal: AbortSignal;
 }
 
 /** A request of its own to the upstream, for bytes that are passed on and stored nowhere. */
-async function fetchFor(
+export async function fetchFor(
   parts: PullParts,
   request: PassedPull,
   asked: { part?: ByteRange; signal: AbortSignal },
@@ -40,7 +40,7 @@ export async function passedWhole(parts: PullParts, request: PassedPull): Promis
   const { target, digest } = request;
   const left = new AbortController();
   const signal = AbortSignal.any([request.signal, left.signal]);
-  const { total = parts.manifests.sizeOf(digest), body } = await fetchFor(parts, request, { signal });
+  const { total, body } = await fetchFor(parts, request, { signal });
   // A small blob is held back whole: that it is wrong is known before the status.
   const stream = await begun(verifiedStream(body, { upstream: target.place.upstream, digest, total }));
   return {

@@ -4,15 +4,16 @@ import type { Digest } from '../oci/digest.ts';
 import { type ByteRange, type RangeSpec, satisfiableRanges } from '../runtime/byte-range.ts';
 import { abortable } from '../runtime/collapse.ts';
 import { isProxyCacheError } from '../runtime/errors.ts';
-import { isUpstreamError } from '../upstream/upstream-error.ts';
 import type { BlobAnswer, CacheStatus } from './answer.ts';
-import { createBlobProof, proveBlob } from './blob-proof.ts';
+import { createBlobProof, proveBlob, toldSize } from './blob-proof.ts';
 import { followedAnswer } from './followed-blob.ts';
 import { passedParts, passedWhole } from './passed-blob.ts';
 import type { PullParts } from './pull-parts.ts';
 import { refusedReply } from './refusal.ts';
 import { createStoredBlobs, type StoredBlob } from './stored-blob.ts';
 import { queryOf, type Target } from './target.ts';
+import { unreadAnswer } from './unread-answer.ts';
+import { verifiedParts } from './verified-parts.ts';
 
 /** A request for a blob. `want`: its bytes (GET), or its size (HEAD). */
 export interface BlobPull {
@@ -24,23 +25,35 @@ export interface BlobPull {
   signal: AbortSignal;
 }
 
+/** What is known of a blob that the store does not have, or cannot read. */
+interface KnownBefore {
+  /** Whether the repository proved to hold it. */
+  proven: boolean;
+  /** Its {@link Ingests.endings} before the store was asked. None: the store had its turn. */
+  seen?: number;
+  /** When the store's own was opened, where that could not be read. */
+  replaces?: number;
+}
+
 /** Answers blobs. @throws ProxyCacheError for a refusal, UpstreamError where the upstream could not say */
 export type PullBlob = (request: BlobPull) => Promise<BlobAnswer>;
 
 // A transfer may end, or the one it was started for be refused, while somebody is about to join it.
-const mostTries = 3;
+const mostTries = 5;
 
 /**
  * A blob comes from the store, from a transfer under way, or from a new one, in that order; never through a repository
  * that did not prove to hold it.
  */
 export function createPullBlob(parts: PullParts): PullBlob {
-  const { ingests, links, manifests } = parts;
+  const { ingests, links } = parts;
   const prove = createBlobProof(parts);
   const storedBlobs = createStoredBlobs(parts);
 
   return async (request) => {
     const { target, digest, signal } = request;
+    const seen = ingests.endings(digest);
+    const hint = await toldSize(parts, target, { digest, signal });
     let opened = await storedBlobs.open(digest, signal);
     try {
       // The last thing to wait for before a proof is asked for, or joined.
@@ -51,7 +64,7 @@ export function createPullBlob(parts: PullParts): PullBlob {
         // A transfer for somebody else may have ended meanwhile.
         opened ??= await storedBlobs.open(digest, signal);
       }
-      const told = proof?.size ?? manifests.sizeOf(digest);
+      const told = proof?.size ?? hint;
       const stored = opened && (await storedBlobs.check(opened, told, signal));
       if (stored) {
         const { size } = stored.blob;
@@ -63,10 +76,10 @@ export function createPullBlob(parts: PullParts): PullBlob {
         const stale = link !== undefined && !runningFor(request);
         return unreadAnswer(request, stale ? await prove(target, digest, signal) : { size: told });
       }
-      const cold = coldParts(request, told);
+      const cold = coldParts(request, proof?.size);
       return cold
         ? await passedParts(parts, request, cold)
-        : await ingested(request, { proven: proof !== undefined, fromStore: true });
+        : await ingested(request, { proven: proof !== undefined, seen });
     } catch (error) {
       await opened?.blob.close();
       throw error;
@@ -87,7 +100,7 @@ export function createPullBlob(parts: PullParts): PullBlob {
   function storedAnswer(request: BlobPull, stored: StoredBlob, cacheStatus: CacheStatus): BlobAnswer {
     const { ranges, signal } = request;
     // What is answered here was proven; the store had its turn.
-    const refetch = () => ingested({ ...request, ranges: undefined }, { proven: true, fromStore: false });
+    const refetch = () => ingested({ ...request, ranges: undefined }, { proven: true, replaces: stored.openedAt });
     return storedBlobs.answer(stored, { ranges, cacheStatus, signal, refetch });
   }
 
@@ -106,22 +119,33 @@ export function createPullBlob(parts: PullParts): PullBlob {
   }
 
   /** Through a transfer of the whole blob: one that runs, or a new one. */
-  async function ingested(
-    request: BlobPull,
-    { proven, fromStore }: { proven: boolean; fromStore: boolean },
-  ): Promise<BlobAnswer> {
-    const { target, signal } = request;
+  async function ingested(request: BlobPull, known: KnownBefore): Promise<BlobAnswer> {
+    const { target, digest, signal } = request;
+    const { replaces } = known;
+    let { proven, seen } = known;
     for (let tries = 1; tries <= mostTries; tries++) {
       const running = runningFor(request);
+      const isNew = running
+        ? !proven && !running.provenFor.has(placeKey(target))
+        : seen !== undefined && ingests.endings(digest) !== seen;
+      if (isNew) {
+        // Began, or came in, while the store was being asked: a second transfer would bring nothing more.
+        seen = ingests.endings(digest);
+        if (!proven && !(await links.find(target.place, 'blob', digest, signal))) await prove(target, digest, signal);
+        proven = true;
+        const stored = running ? undefined : await storedBlobs.open(digest, signal);
+        if (stored) return storedAnswer(request, stored, { hit: true });
+        continue;
+      }
       const ingest = running ?? start(request);
+      if (replaces !== undefined) ingest.replace(replaces);
       if (proven) ingest.provenFor.add(placeKey(target));
       try {
         const answer = await joined(request, ingest, running !== undefined);
         if (answer) return answer;
         // It has ended in between: the store should have it.
         await abortable(ingest.ended, signal);
-        const stored = fromStore ? await storedBlobs.open(request.digest, signal) : undefined;
-        if (stored) return storedAnswer(request, stored, { hit: true });
+        proven = true;
       } catch (error) {
         signal.throwIfAborted();
         if (isLocal(error)) return passed(request, error.code === 'storage-full' ? 'min-free' : 'spool-failed');
@@ -139,11 +163,14 @@ export function createPullBlob(parts: PullParts): PullBlob {
     if (reply.kind !== 'found') {
       throw refusedReply(target, reply, { of: 'blob-unknown', subject: `blob ${digest}` });
     }
+    const { total } = reply.value;
+    const told = total === undefined ? await toldSize(parts, target, { digest, signal }) : undefined;
     const hold = ingest.hold();
     if (!hold) return undefined;
     return await followedAnswer(ingest, hold, {
       digest,
-      total: reply.value.total,
+      total,
+      told,
       ranges,
       whole: target.upstream.coldRange === 'verify' && (ranges?.length ?? 0) > 0,
       signal,
@@ -153,13 +180,11 @@ export function createPullBlob(parts: PullParts): PullBlob {
 
   function start({ target, digest }: BlobPull): RunningIngest {
     const { upstream, repository } = target.place;
-    const expectedSize = manifests.sizeOf(digest);
-    const ingest = ingests.start(
+    return ingests.start(
       {
         upstream,
         repository,
         digest,
-        expectedSize,
         async fetch(from, signal) {
           const query = queryOf(target, parts.clock.monotonic(), { ms: target.upstream.blobWithinMs, signal });
           const reply = await target.upstream.client.fetchBlob({ ...query, digest, from });
@@ -169,10 +194,6 @@ export function createPullBlob(parts: PullParts): PullBlob {
       },
       placeKey(target),
     );
-    ingest.verified.catch((error) => {
-      if (isUpstreamError(error) && error.code === 'digest-mismatch') manifests.forgetSize(digest);
-    });
-    return ingest;
   }
 
   async function passed(request: BlobPull, reason: 'min-free' | 'spool-failed'): Promise<BlobAnswer> {
@@ -184,7 +205,9 @@ export function createPullBlob(parts: PullParts): PullBlob {
     if (size === undefined) return passedWhole(parts, request);
     const [first, ...others] = satisfiableRanges(ranges, size);
     if (!first) return { ...unreadAnswer(request, { size }), parts: [] };
-    return passedParts(parts, request, { size, ranges: [first, ...others] });
+    // SEMANTICS 18: what goes on to the end could look complete.
+    const verifies = target.upstream.coldRange === 'verify' || [first, ...others].some(({ to }) => to === size - 1);
+    return (verifies ? verifiedParts : passedParts)(parts, request, { size, ranges: [first, ...others] });
   }
 }
 
@@ -192,17 +215,4 @@ const placeKey = ({ place }: Target) => `${place.scope}/${place.repository}`;
 
 function isLocal(error: unknown): error is { code: 'storage-full' | 'storage-failed' } {
   return isProxyCacheError(error) && (error.code === 'storage-full' || error.code === 'storage-failed');
-}
-
-/** What is said of a blob without its bytes. */
-function unreadAnswer({ digest }: BlobPull, { size }: { size?: number | undefined }): BlobAnswer {
-  return {
-    digest,
-    ...(size !== undefined && { size }),
-    cacheStatus: { hit: false, fwd: 'miss', fwdStatus: 200 },
-    read: () => {
-      throw new Error('this answer has no bytes');
-    },
-    close: async () => undefined,
-  };
 }

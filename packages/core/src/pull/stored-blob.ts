@@ -1,9 +1,11 @@
+import { LRUCache } from 'lru-cache';
 import { createDigestHash, type Digest, digestAlgorithm, finishDigest } from '../oci/digest.ts';
 import { type ByteRange, type RangeSpec, satisfiableRanges } from '../runtime/byte-range.ts';
 import { type Bytes, resumed } from '../runtime/bytes.ts';
 import { createFlights } from '../runtime/collapse.ts';
 import { readRange } from '../runtime/read-range.ts';
 import type { OpenBlob } from '../store/blob-store.ts';
+import { storeFailed } from '../store/events.ts';
 import type { BlobAnswer, CacheStatus } from './answer.ts';
 import type { PullParts } from './pull-parts.ts';
 
@@ -35,12 +37,15 @@ export interface StoredBlobs {
   answer(stored: StoredBlob, pull: StoredPull): BlobAnswer;
 }
 
+const mostVerdicts = 10_000;
+
 export function createStoredBlobs(parts: PullParts): StoredBlobs {
   const checks = createFlights<boolean>();
+  /** Those found right, by digest and size: it is the sizes told that are wrong, by whatever repository. */
+  const right = new LRUCache<string, true>({ max: mostVerdicts });
 
   function failed(operation: string, digest: Digest, error: unknown): void {
-    const message = error instanceof Error ? error.message : String(error);
-    parts.observe({ type: 'store-failed', operation, subject: digest, error: message });
+    parts.observe(storeFailed(operation, digest, error));
   }
 
   async function open(digest: Digest, signal: AbortSignal): Promise<StoredBlob | undefined> {
@@ -55,7 +60,7 @@ export function createStoredBlobs(parts: PullParts): StoredBlobs {
     }
   }
 
-  async function isRight({ digest, blob }: StoredBlob, signal: AbortSignal): Promise<boolean> {
+  async function looksRight({ digest, blob }: StoredBlob, signal: AbortSignal): Promise<boolean> {
     const hash = createDigestHash(digest);
     for await (const chunk of readAll(parts, blob)) {
       signal.throwIfAborted();
@@ -66,7 +71,7 @@ export function createStoredBlobs(parts: PullParts): StoredBlobs {
 
   /** Of many that find it wrong, one removes it; what was stored anew meanwhile stays. */
   async function verify(stored: StoredBlob, signal: AbortSignal): Promise<boolean> {
-    if (await isRight(stored, signal)) return true;
+    if (await looksRight(stored, signal)) return true;
     const { digest, blob, openedAt } = stored;
     failed('open', digest, new Error(`the stored blob of ${blob.size} bytes is not what its digest says; removed`));
     await parts.blobs.delete(digest, { unlessStoredAfter: openedAt, signal });
@@ -79,11 +84,13 @@ export function createStoredBlobs(parts: PullParts): StoredBlobs {
     signal: AbortSignal,
   ): Promise<StoredBlob | undefined> {
     const { digest, blob } = stored;
-    if (size === undefined || blob.size === size) return stored;
+    const verdict = `${digest} ${blob.size}`;
+    if (size === undefined || blob.size === size || right.has(verdict)) return stored;
     try {
-      const right = await checks.join(`${digest} ${blob.size}`, (all) => verify(stored, all), signal);
+      const isRight = await checks.join(verdict, (all) => verify(stored, all), signal);
+      if (isRight) right.set(verdict, true);
       // Looking at it may have used it up.
-      if (right) return blob.kind === 'file' ? stored : await open(digest, signal);
+      if (isRight) return blob.kind === 'file' ? stored : await open(digest, signal);
     } catch (error) {
       signal.throwIfAborted();
       failed('read', digest, error);

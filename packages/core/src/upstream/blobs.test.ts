@@ -190,3 +190,11 @@ describe('fetching a blob', () => {
     });
   });
 });
+
+it("gives chunks that are the reader's to keep", async () => {
+  const { body } = foundIn(await upstream.fetchBlob({ ...query, digest: layer.digest, from: 0 }));
+  const kept: Uint8Array[] = [];
+  for await (const chunk of body) kept.push(chunk);
+  expect(kept.length).toBeGreaterThan(10);
+  expect(sha256(Buffer.concat(kept))).toBe(layer.digest);
+});

@@ -1,0 +1,114 @@
+import { type BlobStore, memoryStorage } from '@proxycache/core';
+import { gate, seededBytes, sha256 } from '@proxycache/test-kit';
+import { describe, expect, it } from 'vitest';
+import { startCache, startPair, startUpstream } from './cache-under-test.ts';
+
+const bytes = seededBytes('blob', 3_000_000);
+
+describe('18: where there is no room to keep a blob', () => {
+  const noRoom = { cache: { minFree: Number.MAX_SAFE_INTEGER } };
+
+  it.each([
+    ['pass', 'bytes=0-'],
+    ['pass', 'bytes=-100'],
+    ['pass', 'bytes=0-9,-100'],
+    ['pass', 'bytes=-100,0-9'],
+    ['verify', 'bytes=0-'],
+    ['verify', 'bytes=5-9'],
+    ['verify', 'bytes=5-1999999'],
+  ] as const)('parts of a wrong one never look complete (%s, %s)', async (coldRange, range) => {
+    const { upstream, cache } = await startPair({ ...noRoom, coldRange });
+    const digest = upstream.putBlob('team/app', bytes);
+    const heal = upstream.on({ method: 'GET', path: /\/blobs\// }, { corruptAt: bytes.byteLength - 10 });
+    const wrong = await cache.get(`/v2/up/team/app/blobs/${digest}`, { headers: { range } });
+    // What is small is found wrong before the status; the rest breaks off.
+    if (wrong.status === 206) expect(wrong.failure).toBeDefined();
+    else expect(wrong.status).toBe(502);
+    heal();
+    const right = await cache.get(`/v2/up/team/app/blobs/${digest}`, { headers: { range } });
+    expect(right.status).toBe(206);
+    expect(cache.seen('ingest-ended').some(({ outcome }) => outcome === 'stored')).toBe(false);
+  });
+
+  it('parts are cut out of the whole, whatever their order', async () => {
+    const { upstream, cache } = await startPair({ ...noRoom, coldRange: 'verify' });
+    const digest = upstream.putBlob('team/app', bytes);
+    const path = `/v2/up/team/app/blobs/${digest}`;
+    for (const [range, from, to] of [
+      ['bytes=1000-', 1000, 2_999_999],
+      ['bytes=70000-2999998', 70_000, 2_999_998],
+      ['bytes=0-0', 0, 0],
+    ] as const) {
+      const { status, body, headers } = await cache.get(path, { headers: { range } });
+      expect(status).toBe(206);
+      expect(headers['content-range']).toBe(`bytes ${from}-${to}/3000000`);
+      expect(Buffer.compare(body, bytes.subarray(from, to + 1))).toBe(0);
+    }
+    for (const range of ['bytes=10-19,100000-100009,-10', 'bytes=-10,100000-100009,10-19']) {
+      const { status, body } = await cache.get(path, { headers: { range } });
+      expect(status).toBe(206);
+      for (const [from, to] of [
+        [10, 20],
+        [100_000, 100_010],
+        [2_999_990, 3_000_000],
+      ]) {
+        expect(body.includes(bytes.subarray(from, to))).toBe(true);
+      }
+    }
+  });
+});
+
+describe('a manifest that tells a wrong size of a blob', () => {
+  it('does not keep the blob from being cached at another upstream', async () => {
+    const [honest, other] = [await startUpstream(), await startUpstream()];
+    const digest = honest.putBlob('a', bytes);
+    const config = other.putBlob('e', '{}');
+    const mediaType = 'application/vnd.oci.image.manifest.v1+json';
+    const layers = [{ mediaType: 'application/vnd.oci.image.layer.v1.tar', digest, size: 2 ** 52 }];
+    const manifest = {
+      schemaVersion: 2,
+      mediaType,
+      config: { mediaType: 'application/vnd.oci.image.config.v1+json', digest: config, size: 2 },
+      layers,
+    };
+    other.putManifest('e', manifest, { tags: ['t'] });
+    const cache = await startCache({
+      upstreams: [
+        { key: 'honest', url: honest.url },
+        { key: 'other', url: other.url },
+      ],
+    });
+    expect((await cache.get('/v2/other/e/manifests/t')).status).toBe(200);
+    const { status, body } = await cache.get(`/v2/honest/a/blobs/${digest}`);
+    expect({ status, digest: sha256(body) }).toEqual({ status: 200, digest });
+    await expect.poll(() => cache.seen('ingest-ended').map(({ outcome }) => outcome)).toEqual(['stored']);
+    expect(cache.seen('passed-through')).toEqual([]);
+  });
+});
+
+it('a blob that came in while the store was slow to miss it is not fetched again', async () => {
+  const upstream = await startUpstream();
+  const digest = upstream.putBlob('team/app', bytes);
+  const storage = memoryStorage();
+  const slow = gate();
+  let asked = 0;
+  const open: BlobStore['open'] = async (...given) => {
+    const isFirst = ++asked === 1;
+    const blob = await storage.blobs.open(...given);
+    if (isFirst) await slow.pass();
+    return blob;
+  };
+  const cache = await startCache({
+    storage: { ...storage, blobs: { ...storage.blobs, open } },
+    upstreams: [{ key: 'up', url: upstream.url }],
+  });
+  const path = `/v2/up/team/app/blobs/${digest}`;
+  const late = cache.get(path);
+  await slow.reached;
+  expect((await cache.get(path)).status).toBe(200);
+  await expect.poll(() => cache.seen('ingest-ended').map(({ outcome }) => outcome)).toEqual(['stored']);
+  slow.open();
+  const { status, body } = await late;
+  expect({ status, digest: sha256(body) }).toEqual({ status: 200, digest });
+  expect(upstream.count({ method: 'GET', path: /\/blobs\// })).toBe(1);
+});
