@@ -1,5 +1,6 @@
 import { ProxyCacheError } from '../runtime/errors.ts';
-import { parseRepository, parseTagOrDigest, type TagOrDigest } from './name.ts';
+import { parseDigest } from './digest.ts';
+import { isTag, parseRepository, type TagOrDigest } from './name.ts';
 
 /** An image as people write it: `docker-hub/library/alpine:3`, or `…@sha256:…`. */
 export interface Reference {
@@ -18,9 +19,12 @@ export function parseReference(text: string): Reference {
   const tagged = at < 0 ? text : text.slice(0, at);
   const colon = tagged.indexOf(':', tagged.lastIndexOf('/') + 1);
   const name = parseRepository(colon < 0 ? tagged : tagged.slice(0, colon));
-  const tag = colon < 0 ? 'latest' : tagged.slice(colon + 1);
-  if (at < 0) return { name, reference: parseTagOrDigest(tag) };
-  const reference = parseTagOrDigest(text.slice(at + 1));
-  if (reference.kind === 'digest') return { name, reference };
-  throw new ProxyCacheError('digest-invalid', `${JSON.stringify(text.slice(at + 1, 150))} is not a digest`);
+  const tag = parseTag(colon < 0 ? 'latest' : tagged.slice(colon + 1));
+  if (at < 0) return { name, reference: { kind: 'tag', tag } };
+  return { name, reference: { kind: 'digest', digest: parseDigest(text.slice(at + 1)) } };
+}
+
+function parseTag(text: string): string {
+  if (isTag(text)) return text;
+  throw new ProxyCacheError('tag-invalid', `${JSON.stringify(text.slice(0, 150))} is not a legal tag`);
 }
