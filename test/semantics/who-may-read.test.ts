@@ -142,6 +142,32 @@ describe('19: stored bytes need the proof of the repository they are asked throu
     expect((await cache.get(blobOf('team/app', digest))).status).toBe(404);
   });
 
+  test('wrong bytes with a 200 are no proof: what another repository stored is not given out for them', async () => {
+    const { upstream, cache } = await startPair();
+    const { digest } = addBlob(upstream, 'team/app', 'other/app');
+    upstream.on({ method: 'GET', path: /other/ }, { corruptAt: 5 });
+    expect((await cache.get(blobOf('other/app', digest))).failure).toBeDefined();
+    await cache.get(blobOf('team/app', digest));
+    await stored(cache);
+    upstream.heal();
+    upstream.removeRepository('other/app');
+    expect((await cache.get(blobOf('other/app', digest))).status).toBe(404);
+    expect((await cache.head(blobOf('other/app', digest))).status).toBe(404);
+  });
+
+  test('a HEAD that says yes to anything is no proof: the repository has to give the bytes itself', async () => {
+    const { upstream, cache } = await startPair();
+    const { bytes, digest } = addBlob(upstream, 'team/app');
+    await cache.get(blobOf('team/app', digest));
+    await stored(cache);
+    const page = { status: 200, headers: { 'content-type': 'application/json' } };
+    upstream.on({ method: 'HEAD', path: /other/ }, page);
+    upstream.on({ method: 'GET', path: /other/ }, { ...page, body: '{"welcome":true}' });
+    const got = await cache.get(blobOf('other/app', digest));
+    expect([got.status, got.body.includes(bytes.subarray(0, 100))]).toEqual([502, false]);
+    expect((await cache.get(blobOf('other/app', digest))).status).toBe(502);
+  });
+
   test('a HEAD that says 404 is confirmed by a GET before it counts (rule 2)', async () => {
     const { upstream, cache } = await startPair({ fake: { personality: 'head-404' } });
     const { bytes, digest } = addBlob(upstream, 'team/app', 'other/app');

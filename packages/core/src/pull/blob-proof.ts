@@ -1,4 +1,3 @@
-import type { Link } from '../catalog/links.ts';
 import type { Digest } from '../oci/digest.ts';
 import { mediaTypes } from '../oci/media-type.ts';
 import { createFlights } from '../runtime/collapse.ts';
@@ -22,26 +21,45 @@ export async function toldSize(
   return told && (await links.find(place, 'manifest', told.manifest, asked.signal)) && told.size;
 }
 
+/** What a repository said of a blob. */
+export interface SaidOfBlob {
+  size?: number;
+  /** Whether that proves that it holds the blob, rather than that it says yes to anything. */
+  proves: boolean;
+}
+
 /**
- * Asks a repository whether it holds a blob: one HEAD, however many wait for it.
+ * Asks a repository whether it holds a blob: one HEAD, however many wait for it. What proves it is written down.
  *
  * @throws ProxyCacheError `blob-unknown`, `denied`; UpstreamError
  */
-export type BlobProof = (target: Target, digest: Digest, signal: AbortSignal) => Promise<Pick<Link, 'size'>>;
+export type BlobProof = (
+  target: Target,
+  asked: {
+    digest: Digest;
+    /** The size of the one that is here. */
+    known?: number | undefined;
+    signal: AbortSignal;
+  },
+) => Promise<SaidOfBlob>;
 
 export function createBlobProof(parts: PullParts): BlobProof {
-  const flights = createFlights<Reply<{ size?: number }>>();
+  const flights = createFlights<Reply<SaidOfBlob>>();
 
-  return async (target, digest, signal) => {
+  return async (target, { digest, known, signal }) => {
     const reply = await flights.join(
       `${targetKey(target)} ${digest}`,
       async (signalOfAll) => {
         const within = { ms: target.upstream.blobWithinMs, signal: signalOfAll };
         const query = queryOf(target, parts.clock.monotonic(), within);
         const said = await target.upstream.client.statBlob({ ...query, digest });
+        if (said.kind !== 'found') return said;
+        const { size, named } = said.value;
+        // A login page answers 200 to any digest: an answer that does not name it must at least have its size.
+        const proves = named || (size !== undefined && size === (known ?? size));
         // Before the flight lands: whoever comes then finds the proof.
-        if (said.kind === 'found') proveBlob(parts, target, { digest, size: said.value.size });
-        return said;
+        if (proves) proveBlob(parts, target, { digest, size });
+        return { kind: 'found', value: { ...(size !== undefined && { size }), proves } } as const;
       },
       signal,
     );

@@ -1,11 +1,10 @@
-import type { Link } from '../catalog/links.ts';
 import type { RunningIngest } from '../ingest/ingests.ts';
 import type { Digest } from '../oci/digest.ts';
 import { type ByteRange, type RangeSpec, satisfiableRanges } from '../runtime/byte-range.ts';
 import { abortable } from '../runtime/collapse.ts';
 import { isProxyCacheError } from '../runtime/errors.ts';
 import type { BlobAnswer, CacheStatus } from './answer.ts';
-import { createBlobProof, proveBlob, toldSize } from './blob-proof.ts';
+import { createBlobProof, proveBlob, type SaidOfBlob, toldSize } from './blob-proof.ts';
 import { followedAnswer } from './followed-blob.ts';
 import { passedParts, passedWhole } from './passed-blob.ts';
 import type { PullParts } from './pull-parts.ts';
@@ -58,14 +57,14 @@ export function createPullBlob(parts: PullParts): PullBlob {
     try {
       // The last thing to wait for before a proof is asked for, or joined.
       const link = await links.find(target.place, 'blob', digest, signal);
-      let proof: Pick<Link, 'size'> | undefined = link;
+      let proof: SaidOfBlob | undefined = link && { ...link, proves: true };
       if (!link && !isProofItself(request, opened !== undefined)) {
-        proof = await prove(target, digest, signal);
+        proof = await prove(target, { digest, known: opened?.blob.size, signal });
         // A transfer for somebody else may have ended meanwhile.
         opened ??= await storedBlobs.open(digest, signal);
       }
       const told = proof?.size ?? hint;
-      const stored = opened && (await storedBlobs.check(opened, told, signal));
+      const stored = opened && proof?.proves ? await storedBlobs.check(opened, told, signal) : undefined;
       if (stored) {
         const { size } = stored.blob;
         // The bytes are right, so what was told of their number was wrong.
@@ -74,12 +73,16 @@ export function createPullBlob(parts: PullParts): PullBlob {
       }
       if (request.want === 'descriptor') {
         const stale = link !== undefined && !runningFor(request);
-        return unreadAnswer(request, stale ? await prove(target, digest, signal) : { size: told });
+        const said = stale ? await prove(target, { digest, signal }) : { size: told };
+        await opened?.blob.close();
+        return unreadAnswer(request, said);
       }
-      const cold = coldParts(request, proof?.size);
+      // What is here is not this repository's, as far as it told: its own bytes are the proof then.
+      if (opened && !stored) await opened.blob.close();
+      const cold = coldParts(request, proof?.size ?? (await totalUnderWay(request)));
       return cold
         ? await passedParts(parts, request, cold)
-        : await ingested(request, { proven: proof !== undefined, seen });
+        : await ingested(request, { proven: proof?.proves === true, seen });
     } catch (error) {
       await opened?.blob.close();
       throw error;
@@ -102,6 +105,14 @@ export function createPullBlob(parts: PullParts): PullBlob {
     // What is answered here was proven; the store had its turn.
     const refetch = () => ingested({ ...request, ranges: undefined }, { proven: true, replaces: stored.openedAt });
     return storedBlobs.answer(stored, { ranges, cacheStatus, signal, refetch });
+  }
+
+  /** The size of a blob of which this repository has a transfer under way. */
+  async function totalUnderWay(request: BlobPull): Promise<number | undefined> {
+    const running = request.ranges?.length ? runningFor(request) : undefined;
+    if (!running?.provenFor.has(placeKey(request.target))) return undefined;
+    const reply = await abortable(running.reply, request.signal).catch(() => undefined);
+    return reply?.kind === 'found' ? reply.value.total : undefined;
   }
 
   /** Parts that are better passed through than waited for; `undefined`: through a transfer of the whole. */
@@ -131,7 +142,10 @@ export function createPullBlob(parts: PullParts): PullBlob {
       if (isNew) {
         // Began, or came in, while the store was being asked: a second transfer would bring nothing more.
         seen = ingests.endings(digest);
-        if (!proven && !(await links.find(target.place, 'blob', digest, signal))) await prove(target, digest, signal);
+        if (!proven && !(await links.find(target.place, 'blob', digest, signal))) {
+          const said = await prove(target, { digest, signal });
+          if (!said.proves) return passedWhole(parts, request);
+        }
         proven = true;
         const stored = running ? undefined : await storedBlobs.open(digest, signal);
         if (stored) return storedAnswer(request, stored, { hit: true });
@@ -180,20 +194,22 @@ export function createPullBlob(parts: PullParts): PullBlob {
 
   function start({ target, digest }: BlobPull): RunningIngest {
     const { upstream, repository } = target.place;
-    return ingests.start(
+    const ingest = ingests.start(
       {
         upstream,
         repository,
         digest,
         async fetch(from, signal) {
           const query = queryOf(target, parts.clock.monotonic(), { ms: target.upstream.blobWithinMs, signal });
-          const reply = await target.upstream.client.fetchBlob({ ...query, digest, from });
-          if (reply.kind === 'found') proveBlob(parts, target, { digest, size: reply.value.total });
-          return reply;
+          return target.upstream.client.fetchBlob({ ...query, digest, from });
         },
       },
       placeKey(target),
     );
+    // SEMANTICS 19: a 2xx with other bytes proves nothing.
+    const prove = () => proveBlob(parts, target, { digest, size: ingest.releasable() });
+    ingest.verified.then(prove, () => undefined);
+    return ingest;
   }
 
   async function passed(request: BlobPull, reason: 'min-free' | 'spool-failed'): Promise<BlobAnswer> {
@@ -201,7 +217,7 @@ export function createPullBlob(parts: PullParts): PullBlob {
     const { upstream, repository } = target.place;
     parts.observe({ type: 'passed-through', upstream, repository, digest, reason });
     if (!ranges?.length) return passedWhole(parts, request);
-    const { size } = await prove(target, digest, request.signal);
+    const { size } = await prove(target, { digest, signal: request.signal });
     if (size === undefined) return passedWhole(parts, request);
     const [first, ...others] = satisfiableRanges(ranges, size);
     if (!first) return { ...unreadAnswer(request, { size }), parts: [] };

@@ -48,7 +48,7 @@ describe('proving a blob', () => {
   it('asks one HEAD and moves no body', async () => {
     expect(await upstream.statBlob({ ...query, digest: layer.digest })).toEqual({
       kind: 'found',
-      value: { size: layer.size },
+      value: { size: layer.size, named: true },
     });
     expect(registry.requests.map(({ method }) => method)).toEqual(['HEAD']);
   });
@@ -60,7 +60,7 @@ describe('proving a blob', () => {
       answers({ stallAfter: 1000 }, 'GET');
       expect(await upstream.statBlob({ ...query, digest: layer.digest })).toEqual({
         kind: 'found',
-        value: { size: layer.size },
+        value: { size: layer.size, named: true },
       });
       await expect.poll(() => registry.requests[1]?.aborted).toBe(true);
     },
@@ -75,7 +75,10 @@ describe('proving a blob', () => {
 
   it('leaves the size out where the registry does not say it', async () => {
     registry.change({ personality: 'no-content-length' });
-    expect(await upstream.statBlob({ ...query, digest: layer.digest })).toEqual({ kind: 'found', value: {} });
+    expect(await upstream.statBlob({ ...query, digest: layer.digest })).toEqual({
+      kind: 'found',
+      value: { named: true },
+    });
   });
 
   it('fails where the answer names another digest', async () => {

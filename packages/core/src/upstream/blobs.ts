@@ -46,14 +46,14 @@ export function createBlobs(ask: Ask, options: { key: string; markers: readonly 
     throw fail(query, 'foreign-answer', 'answered with a web page');
   }
 
-  function sizeOf(answer: Answer, query: BlobQuery): Reply<{ size?: number }> {
+  function sizeOf(answer: Answer, query: BlobQuery): Reply<{ size?: number; named: boolean }> {
     refusePages(answer, query);
     const said = headerOf(answer.headers, 'docker-content-digest');
     if (answer.fromOwnOrigin && said !== undefined && said !== query.digest) {
       throw fail(query, 'digest-mismatch', 'answered with another digest');
     }
     const size = saidLength(answer.headers);
-    return { kind: 'found', value: size === undefined ? {} : { size } };
+    return { kind: 'found', value: { ...(size !== undefined && { size }), named: said === query.digest } };
   }
 
   async function whole(query: BlobQuery): Promise<Reply<FetchedBlob>> {

@@ -76,8 +76,8 @@ export interface Upstream {
    * @throws ProxyCacheError `manifest-unsupported` where the image is there in schema version 1 only
    */
   fetchManifest(query: Query & { reference: TagOrDigest }): Promise<Reply<FetchedManifest>>;
-  /** HEAD of a blob. `size` is missing where the upstream does not say. */
-  statBlob(query: Query & { digest: Digest }): Promise<Reply<{ size?: number }>>;
+  /** HEAD of a blob. `named`: the answer names its digest. `size` is missing where the upstream does not say. */
+  statBlob(query: Query & { digest: Digest }): Promise<Reply<{ size?: number; named: boolean }>>;
   /**
    * GET of a blob from byte `from` on; the bytes are not verified here. `start` is 0 where the upstream ignores ranges or
    * the blob is not that of `ifMatch` any more; where `total` is not above `start`, there is nothing at `from`.
