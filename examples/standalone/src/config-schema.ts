@@ -23,7 +23,10 @@ const listenTls = mapping({
 /** The whole configuration file. docs/configuration.md has its table. */
 export const configSchema = mapping({
   storage: mapping({
-    directory: about(text('folder'), 'Where content stays; made when it is missing, for its user alone (0700)').prefault('./proxycache-data'),
+    directory: about(
+      text('folder'),
+      'Where content stays; made when it is missing, for its user alone (0700)',
+    ).prefault('./proxycache-data'),
     minFree: optional(size(), 'Kept free on its disk; below it pulls pass through', '5 % of the disk, at most 1 GiB'),
     durable: optional(flag(), 'What was stored survives a loss of power, for a flush per write', 'false'),
   }).prefault({}),
