@@ -182,6 +182,14 @@ describe('a request that fails', () => {
     },
   );
 
+  it('echoes the source host that was heeded, and no other', async () => {
+    const failing = { pullDigest: () => Promise.reject(new ProxyCacheError('manifest-unknown', 'no')) };
+    const { dispatch } = make(failing);
+    const headerOf = async (name: string) =>
+      (await dispatch(request(`/v2/${name}/manifests/${digest}?ns=docker.io`)))?.headers['oci-namespace'];
+    expect([await headerOf('up/team/app'), await headerOf('nobody/app')]).toEqual(['docker.io', undefined]);
+  });
+
   it('because its client left is told as such, whatever came of it', async () => {
     const client = new AbortController();
     const { dispatch, events } = make({

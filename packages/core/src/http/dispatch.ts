@@ -9,7 +9,7 @@ import type { Clock } from '../runtime/clock.ts';
 import { isProxyCacheError, ProxyCacheError } from '../runtime/errors.ts';
 import { redact } from '../upstream/redact.ts';
 import { isUpstreamError } from '../upstream/upstream-error.ts';
-import { etagOf } from './answer-headers.ts';
+import { baseHeaders, etagOf } from './answer-headers.ts';
 import { errorResponse } from './error-response.ts';
 import type { RequestEvent } from './events.ts';
 import type { HttpRequest, HttpResponse } from './message.ts';
@@ -125,8 +125,9 @@ export function createDispatch(parts: DispatchParts): (request: HttpRequest) => 
     const startedAt = clock.monotonic();
     const told: Told = { kind: 'invalid' };
     let response: HttpResponse;
+    let route: Route | undefined;
     try {
-      const route = parseRoute(request);
+      route = parseRoute(request);
       if (!route) return undefined;
       response = await answer(route, request, told);
     } catch (cause) {
@@ -134,7 +135,10 @@ export function createDispatch(parts: DispatchParts): (request: HttpRequest) => 
       const isKnown = isProxyCacheError(error) || isUpstreamError(error);
       told.error = isKnown ? error.code : 'internal';
       if (!isKnown) told.defect = redact(error instanceof Error ? (error.stack ?? error.message) : String(error));
-      response = errorResponse(error, request, { now: clock.now() });
+      // OCI distribution-spec, registry proxying: echoed where it was heeded, so that a "no" is known to be that host's.
+      const ns = told.upstream === undefined ? undefined : route?.ns;
+      const refusal = errorResponse(error, request, { now: clock.now() });
+      response = { ...refusal, headers: { ...refusal.headers, ...baseHeaders(ns) } };
     }
     const durationMs = clock.monotonic() - startedAt;
     parts.observe({ type: 'request', method: request.method, ...told, status: response.status, durationMs });
