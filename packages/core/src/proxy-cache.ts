@@ -99,7 +99,10 @@ export function createProxyCache(options: ProxyCacheOptions): ProxyCache {
       maxManifestBytes: Math.max(...routing.upstreams.map((upstream) => upstream.maxManifestBytes)),
       observe,
     }),
-    referrers: createReferrersRecords({ metadata, observe, clock }, mostReferrers),
+    referrers: createReferrersRecords(
+      { metadata, observe, clock },
+      { most: mostReferrers, maxBytes: memory.manifests / 4 },
+    ),
     repositories: createRepositories({ metadata, observe, clock }, mostRecords),
     ingests: createIngests({ spool, blobs, buffers, clock, observe, maxIngests }),
     blobs,

@@ -376,3 +376,21 @@ it('is settled when no change is under way', async () => {
   expect(await stored('a')).toMatchObject({ count: 2 });
   expect(await stored('b')).toMatchObject({ count: 1 });
 });
+
+it('holds records of any length by their bytes, and reads what it let go of from the store', async () => {
+  const { metadata } = memoryStorage();
+  const counted = { ...metadata, reads: 0 };
+  counted.get = (key, options) => {
+    counted.reads++;
+    return metadata.get(key, options);
+  };
+  const parts = { metadata: counted, observe: () => undefined, clock: manualClock() };
+  const records = createRecords<{ text: string }>(parts, 100, 10_000);
+  for (const key of ['a/1', 'a/2', 'a/3']) await records.update(key, () => ({ text: key.repeat(600) }));
+  counted.reads = 0;
+  const { signal } = new AbortController();
+  expect((await records.get('a/3', signal))?.text).toHaveLength(1800);
+  expect(counted.reads).toBe(0);
+  expect((await records.get('a/1', signal))?.text).toHaveLength(1800);
+  expect(counted.reads).toBe(1);
+});

@@ -51,9 +51,23 @@ type Stored<T> = {
 /** Changes that the store has not taken yet, and the saves that bring them there: one that runs, one that waits. */
 type Pending<T> = { changes: Change<T>[]; running: Promise<void>; next: Promise<void> | undefined };
 
-/** @param most how many records stay in memory */
-export function createRecords<T extends object>({ metadata, observe, clock }: RecordsParts, most: number): Records<T> {
-  const held = new LRUCache<string, Held<T>>({ max: most });
+/**
+ * @param most how many records stay in memory
+ * @param maxBytes about how many bytes they may take, for records of any length. Default: they are all short
+ */
+export function createRecords<T extends object>(
+  { metadata, observe, clock }: RecordsParts,
+  most: number,
+  maxBytes?: number,
+): Records<T> {
+  const held = new LRUCache<string, Held<T>>({
+    max: most,
+    // Once as text, once as what the text says.
+    ...(maxBytes !== undefined && {
+      maxSize: Math.max(maxBytes, 1),
+      sizeCalculation: ({ record, saved }) => 2 * (saved ?? encodeRecord(record)).length,
+    }),
+  });
   const pending = new Map<string, Pending<T>>();
   const unsaved: UnsavedChanges<Change<T>> = createUnsavedChanges({
     clock,

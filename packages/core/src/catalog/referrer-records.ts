@@ -20,9 +20,12 @@ export interface ReferrersRecords {
   settled(): Promise<void>;
 }
 
-/** @param most how many subjects' records stay in memory */
-export function createReferrersRecords(parts: RecordsParts, most: number): ReferrersRecords {
-  const all = createRecords<ReferrersRecord>(parts, most);
+/** @param held how many subjects' records stay in memory, and about how many bytes of them */
+export function createReferrersRecords(
+  parts: RecordsParts,
+  held: { most: number; maxBytes: number },
+): ReferrersRecords {
+  const all = createRecords<ReferrersRecord>(parts, held.most, held.maxBytes);
   // Registries answer with an empty list for any digest: one that nothing refers to is remembered in memory alone.
   const records = provisional(all, ({ value }) => (value?.manifests.length ?? 0) > 0);
   // A list is its own proof, which holds only under the URL and credential it was given under: they are in its key.

@@ -51,9 +51,9 @@ it('fails to list where the store does: "none" would be a lie', async () => {
 });
 
 it('keeps the referrers of each subject apart', async () => {
-  const referrers = createReferrersRecords(parts(), 10);
+  const referrers = createReferrersRecords(parts(), { most: 10, maxBytes: 10_000 });
   await referrers.update(place, value.digest, () => ({ stored: true, value: { manifests: [{ a: 1 }] } }));
-  const again = createReferrersRecords(parts(), 10);
+  const again = createReferrersRecords(parts(), { most: 10, maxBytes: 10_000 });
   expect(await again.get(place, value.digest, signal)).toMatchObject({ value: { manifests: [{ a: 1 }] } });
   expect(await again.get(place, digestOf(Buffer.from('b')), signal)).toBeUndefined();
   await referrers.settled();
