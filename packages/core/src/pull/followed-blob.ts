@@ -1,7 +1,8 @@
 import type { IngestHold } from '../ingest/ingest-hold.ts';
 import type { RunningIngest } from '../ingest/ingests.ts';
 import type { Digest } from '../oci/digest.ts';
-import { type RangeSpec, satisfiableRanges } from '../runtime/byte-range.ts';
+import { type ByteRange, type RangeSpec, satisfiableRanges } from '../runtime/byte-range.ts';
+import { type Bytes, begun, discard } from '../runtime/bytes.ts';
 import { abortable } from '../runtime/collapse.ts';
 import type { BlobAnswer, CacheStatus } from './answer.ts';
 
@@ -20,7 +21,7 @@ export interface FollowedPull {
 /**
  * A blob that is still coming in, ready to be read.
  *
- * @throws what the ingest failed with, where it had to be waited for
+ * @throws what the ingest failed with before the first byte could be read
  */
 export async function followedAnswer(
   ingest: RunningIngest,
@@ -30,11 +31,18 @@ export async function followedAnswer(
   const { digest, ranges, signal } = request;
   const parted = ranges !== undefined && ranges.length > 0;
   let size = request.total;
+  let parts: ByteRange[] | undefined;
+  let first: Bytes | undefined;
   try {
     if (request.whole || (size === undefined && parted)) await abortable(ingest.verified, signal);
+    parts = partsOf(ranges, size ?? hold.received());
     // What fails before the first byte can be read fails with an honest status, not with a broken transfer.
-    else await hold.readable(parted ? firstByte(ranges, size) : 0, signal);
-    if (hold.isVerified()) size = hold.received();
+    if (parts === undefined || parts[0]) await hold.readable(parts?.[0]?.from ?? 0, signal);
+    if (hold.isVerified()) {
+      size = hold.received();
+      parts = partsOf(ranges, size);
+    }
+    if (parts === undefined || parts[0]) first = await begun(hold.follow(parts?.[0]));
   } catch (error) {
     await hold.release();
     throw error;
@@ -44,13 +52,20 @@ export async function followedAnswer(
     digest,
     ...(size !== undefined && { size }),
     cacheStatus: request.cacheStatus,
-    ...(parted && size !== undefined && { parts: satisfiableRanges(ranges, size) }),
-    read: (part) => hold.follow(part),
-    close: () => hold.release(),
+    ...(parts && { parts }),
+    read(part) {
+      const begunPart = part === undefined || part === parts?.[0] ? first : undefined;
+      if (!begunPart) return hold.follow(part);
+      first = undefined;
+      return begunPart;
+    },
+    async close() {
+      if (first) await discard(first);
+      await hold.release();
+    },
   };
 }
 
-/** Where reading starts: nothing needs to be waited for where no part can be read. */
-function firstByte(ranges: readonly RangeSpec[], size: number | undefined): number {
-  return satisfiableRanges(ranges, size ?? 0)[0]?.from ?? -1;
+function partsOf(ranges: readonly RangeSpec[] | undefined, size: number): ByteRange[] | undefined {
+  return ranges?.length ? satisfiableRanges(ranges, size) : undefined;
 }
