@@ -14,7 +14,7 @@ import { releasable } from './hold-back.ts';
 import { holdOf, type IngestHold } from './ingest-hold.ts';
 import type { Spool } from './spool.ts';
 import type { SpoolFile } from './spool-file.ts';
-import { createSpooling, type Spooling } from './spooling.ts';
+import { createSpooling, type Received, type Spooling } from './spooling.ts';
 
 /** What to bring in, and how to ask for it. */
 export interface IngestRequest {
@@ -131,13 +131,17 @@ export function createIngest(request: IngestRequest, parts: IngestParts, signal:
     reply.resolve({ kind: 'found', value: { total: into.view.total } });
 
     const came = await into.fill(body);
-    if (came.digest === digest) return;
+    if (isRight(into, came)) return;
     // Where nothing has left yet, a second try costs the readers only time.
-    if (releasable(came.size, into.view.total) > 0) throw mismatch(came.digest);
+    if (releasable(came.size, into.view.total) > 0) throw mismatch(into, came);
     const again = await ask();
-    if (again.kind !== 'found') throw mismatch(came.digest);
+    if (again.kind !== 'found') throw mismatch(into, came);
     const second = await into.fill(await prepare(into, file, again.value));
-    if (second.digest !== digest) throw mismatch(second.digest);
+    if (!isRight(into, second)) throw mismatch(into, second);
+  }
+
+  function isRight(into: Spooling, { digest: actual, size }: Received): boolean {
+    return actual === digest && size === into.view.state().contiguous;
   }
 
   /** Makes ready for all of a body, from byte 0 on; where it cannot be taken in, it is closed. */
@@ -155,12 +159,11 @@ export function createIngest(request: IngestRequest, parts: IngestParts, signal:
     return total === undefined ? claimedBody(body, room, claim) : body;
   }
 
-  function mismatch(actual: Digest): UpstreamError {
-    return new UpstreamError(
-      'digest-mismatch',
-      `${upstream} sent bytes of ${actual} for ${digest} of ${repository}; nothing was stored, the next pull asks again`,
-      { upstream },
-    );
+  function mismatch(into: Spooling, { digest: actual, size }: Received): UpstreamError {
+    const { total } = into.view;
+    const sent = total !== undefined && size > total ? `more than ${total} bytes` : `bytes of ${actual}`;
+    const message = `${upstream} sent ${sent} for ${digest} of ${repository}; nothing was stored, the next pull asks again`;
+    return new UpstreamError('digest-mismatch', message, { upstream });
   }
 
   async function adopt(file: SpoolFile, size: number): Promise<boolean> {

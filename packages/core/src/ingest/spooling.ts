@@ -8,6 +8,12 @@ import type { SpoolState, SpoolView } from './spool-view.ts';
 /** Enough for readers in step with the transfer; those further behind read the file. */
 const ringBytes = 2 * 1024 * 1024;
 
+/** What a body came to. */
+export interface Received {
+  digest: Digest;
+  size: number;
+}
+
 /** The writing side of a {@link SpoolView}. */
 export interface Spooling {
   view: SpoolView;
@@ -17,10 +23,10 @@ export interface Spooling {
    * Takes a body in, to its end, from byte 0 on. Its chunks are kept, for the file and all readers: they must be the
    * reader's to keep, as those of a {@link FetchedBlob} are.
    *
-   * @returns the digest and size of what came
+   * @returns the digest of what is here now, and the bytes that came: more of them where they were over `expect`
    * @throws what the body throws; ProxyCacheError `storage-failed` when the file could not be written
    */
-  fill(body: FetchedBlob['body']): Promise<{ digest: Digest; size: number }>;
+  fill(body: FetchedBlob['body']): Promise<Received>;
   /** Forgets what came, for a new try. Only while nothing of it could leave. */
   restart(): Promise<void>;
   verify(): void;

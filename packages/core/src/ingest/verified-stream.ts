@@ -39,7 +39,8 @@ export async function* verifiedStream(
   }
   const actual = finishDigest(hash, digestAlgorithm(digest));
   if (actual !== digest || (total !== undefined && received !== total)) {
-    throw new UpstreamError('digest-mismatch', `${upstream} sent bytes of ${actual} for ${digest}`, { upstream });
+    const sent = actual === digest ? `${received} instead of ${total} bytes` : `bytes of ${actual}`;
+    throw new UpstreamError('digest-mismatch', `${upstream} sent ${sent} for ${digest}`, { upstream });
   }
   for (const chunk of held) yield chunk;
   held = [];
