@@ -69,7 +69,7 @@ describe('a blob behind a redirect', () => {
   it('is proved by HEAD there, too', async () => {
     expect(await upstream.statBlob({ ...query, digest: layer.digest })).toEqual({
       kind: 'found',
-      value: { size: layer.size },
+      value: { size: layer.size, named: false },
     });
     expect(cdn.requests.map(({ method }) => method)).toEqual(['HEAD']);
   });
