@@ -7,6 +7,8 @@ import { applyRange } from './range.ts';
 export interface FakeCdn extends FakeHost {
   /** A URL under which these bytes can be had by this method, until it expires. */
   sign(blob: { method: string; digest: string; bytes: Uint8Array }): string;
+  /** Lets all URLs given so far expire. */
+  expire(): void;
 }
 
 /** Options of {@link startFakeCdn}. */
@@ -25,6 +27,7 @@ export async function startFakeCdn(options: FakeCdnOptions = {}): Promise<FakeCd
   const { expiresIn = 600, clock = Date } = options;
   const key = randomBytes(32);
   const blobs = new Map<string, Uint8Array>();
+  let generation = 0;
 
   function signature(method: string, path: string, expires: string): string {
     return createHmac('sha256', key).update(`${method}\n${path}\n${expires}`).digest('hex');
@@ -39,7 +42,8 @@ export async function startFakeCdn(options: FakeCdnOptions = {}): Promise<FakeCd
     if (query.get('Signature') !== signature(method, path, expires)) {
       return xmlError(403, 'SignatureDoesNotMatch', 'The signature is not that of the request');
     }
-    if (clock.now() >= Number(expires) * 1000) return xmlError(403, 'AccessDenied', 'Request has expired');
+    const age = generation - Number(query.get('Generation'));
+    if (age > 0 || clock.now() >= Number(expires) * 1000) return xmlError(403, 'AccessDenied', 'Request has expired');
     const bytes = blobs.get(path);
     if (!bytes) return xmlError(404, 'NoSuchKey', 'No such key');
     const etag = `"${path.slice(-32)}"`;
@@ -54,7 +58,10 @@ export async function startFakeCdn(options: FakeCdnOptions = {}): Promise<FakeCd
       const path = `/blobs/${digest.replace(':', '/')}`;
       blobs.set(path, bytes);
       const expires = String(Math.ceil(clock.now() / 1000) + expiresIn);
-      return `${host.url}${path}?Expires=${expires}&Signature=${signature(method, path, expires)}`;
+      return `${host.url}${path}?Expires=${expires}&Generation=${generation}&Signature=${signature(method, path, expires)}`;
+    },
+    expire() {
+      generation++;
     },
   });
 }

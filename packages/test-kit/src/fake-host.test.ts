@@ -53,6 +53,20 @@ describe('startFakeHost', () => {
     expect(host.count()).toBe(0);
   });
 
+  test('counts the bytes it sent, in all and about one digest, and its connections', async () => {
+    const host = await started();
+    const hex = 'ab'.repeat(32);
+    await read(`${host.url}/v2/a/blobs/sha256:${hex}`);
+    await read(`${host.url}/blobs/sha256/${hex}`);
+    host.on({ path: '/cut' }, { cutAfter: 3, how: 'fin' });
+    await read(`${host.url}/cut`);
+    await fetch(host.url, { method: 'HEAD', headers: { connection: 'close' } });
+    const digest = `sha256:${hex}`;
+    expect([host.sentBytes(), host.sentBytes({ digest }), host.count({ digest })]).toEqual([23, 20, 2]);
+    expect(host.connections().accepted).toBe(4);
+    await expect.poll(() => host.connections().open).toBe(0);
+  });
+
   test('refuses connections while it is stopped, drops those that were open, and comes back on its port', async () => {
     const host = await started();
     const held = gate();
@@ -135,6 +149,68 @@ describe('faults', () => {
     host.on({}, { status: 500 });
     host.heal();
     expect((await fetch(`${host.url}/b`)).status).toBe(200);
+  });
+
+  test('follow a script, one step for each request that is meant, then end', async () => {
+    const host = await started();
+    host.script({ method: 'GET', path: '/a' }, [
+      { status: 503 },
+      { cutAfter: 4, how: 'fin' },
+      'ok',
+      [{ corruptAt: 0 }, { truncateTo: 2 }],
+      { drop: 'rst' },
+    ]);
+    const ends: string[] = [];
+    for (let i = 0; i < 6; i++) {
+      await read(`${host.url}/other`);
+      await fetch(`${host.url}/a`, { method: 'HEAD' });
+      const { status, text, end } = await read(`${host.url}/a`);
+      ends.push(`${status} ${Buffer.from(text).byteLength} ${end}`);
+    }
+    expect(ends).toEqual([
+      '503 4 complete',
+      '200 4 aborted',
+      '200 10 complete',
+      // A byte that is no UTF-8 any more, read as text.
+      '200 4 complete',
+      'undefined 0 ECONNRESET',
+      '200 10 complete',
+    ]);
+  });
+
+  test('of a script wait for the answer that they can befall: not a 401 on the way', async () => {
+    const host = await started();
+    host.on({ times: 1 }, { status: 401 });
+    host.script({}, [{ cutAfter: 4, how: 'fin' }, 'ok']);
+    const ends = [await read(host.url), await read(host.url), await read(host.url)];
+    expect(ends.map(({ status, end }) => [status, end])).toEqual([
+      [401, 'complete'],
+      [200, 'aborted'],
+      [200, 'complete'],
+    ]);
+  });
+
+  test('of a script are taken away by its answer, and by heal()', async () => {
+    const host = await started();
+    host.script({}, [{ status: 503 }, { status: 503 }])();
+    expect((await read(host.url)).status).toBe(200);
+    host.script({}, [{ status: 503 }, { status: 503 }]);
+    expect((await read(host.url)).status).toBe(503);
+    host.heal();
+    expect((await read(host.url)).status).toBe(200);
+  });
+
+  test('shorten a body, its length said as it then is', async () => {
+    const host = await started();
+    host.on({}, { truncateTo: 4 });
+    const answer = await fetch(host.url);
+    expect([answer.headers.get('content-length'), await answer.text()]).toEqual(['4', '0123']);
+  });
+
+  test('send slowly, and whole', async () => {
+    const host = await started();
+    host.on({}, { slow: { chunkBytes: 3, everyMs: 1 } });
+    expect(await read(host.url)).toEqual({ status: 200, text: '0123456789', end: 'complete' });
   });
 
   test('redirect', async () => {

@@ -2,7 +2,7 @@ import { createServer, type IncomingMessage, type ServerResponse } from 'node:ht
 import { createServer as createTlsServer } from 'node:https';
 import type { AddressInfo, Server, Socket } from 'node:net';
 import type { Answer, Exchange } from './answer.ts';
-import { createFaults, type Fault, matches, type RequestMatch } from './fault.ts';
+import { createFaults, type Fault, matches, type RequestMatch, type Step } from './fault.ts';
 import { send } from './send.ts';
 
 /** A request in a fake host's log. */
@@ -25,11 +25,20 @@ export interface FakeHost {
   readonly requests: readonly LoggedRequest[];
   /** How many requests of the log are meant. */
   count(match?: RequestMatch): number;
+  /** Bytes of the bodies sent to the requests of the log that are meant. */
+  sentBytes(match?: RequestMatch): number;
+  /** TCP connections: open now, and accepted since the start. */
+  connections(): { open: number; accepted: number };
   /** Empties the log. */
   clear(): void;
   /** Makes requests fail, `times` of them (default: all). See {@link Fault}. The answer takes the fault away. */
   on(match: RequestMatch & { times?: number }, fault: Fault): () => void;
-  /** Takes all faults away. */
+  /**
+   * A fault for each of the requests that are meant, in order: `script({ method: 'GET' }, [{ status: 503 }, 'ok', …])`; then
+   * nothing more. A fault of a body waits for an answer of 2xx to a GET. The answer takes the script away.
+   */
+  script(match: RequestMatch, steps: readonly Step[]): () => void;
+  /** Takes all faults and scripts away. */
   heal(): void;
   /** Answers a path of its own, before anything else. */
   serve(path: string, answer: (request: Exchange) => Answer | Promise<Answer>): void;
@@ -60,6 +69,7 @@ export async function startFakeHost(
   // TLS hides the TCP connection, which a reset needs: it is found again by its port.
   const sockets = new Map<number | undefined, Socket>();
   let requests: LoggedRequest[] = [];
+  let accepted = 0;
   let port = 0;
   let server: Server | undefined;
 
@@ -106,6 +116,7 @@ export async function startFakeHost(
         )
       : createServer(listener);
     started.on('connection', (socket: Socket) => {
+      accepted++;
       const key = socket.remotePort;
       sockets.set(key, socket);
       socket.on('error', () => undefined);
@@ -140,10 +151,14 @@ export async function startFakeHost(
       return requests;
     },
     count: (match = {}) => requests.filter((request) => matches(match, request)).length,
+    sentBytes: (match = {}) =>
+      requests.reduce((sum, request) => sum + (matches(match, request) ? request.sentBytes : 0), 0),
+    connections: () => ({ open: sockets.size, accepted }),
     clear() {
       requests = [];
     },
     on: faults.on,
+    script: faults.script,
     heal: faults.clear,
     serve: (path, own) => void served.set(path, own),
     start,

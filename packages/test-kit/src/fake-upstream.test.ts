@@ -180,5 +180,9 @@ describe('redirectBlobsTo', () => {
     expect(cdn.count()).toBe(6);
     const head = await get(upstream, `a/blobs/${digest}`, {}, 'HEAD');
     expect((await fetch(head.headers.get('location') ?? '', { method: 'HEAD' })).status).toBe(200);
+    const later = (await get(upstream, `a/blobs/${digest}`)).headers.get('location') ?? '';
+    cdn.expire();
+    expect((await fetch(later)).status).toBe(403);
+    expect((await fetch((await get(upstream, `a/blobs/${digest}`)).headers.get('location') ?? '')).status).toBe(200);
   });
 });

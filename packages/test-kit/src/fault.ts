@@ -1,10 +1,13 @@
 import { type Answer, type Exchange, ociError } from './answer.ts';
 import type { ChunkGate, Gate } from './gate.ts';
 
-/** Which requests are meant. A string is the whole path, a RegExp is tested on it. Left out: any. */
+/** Which requests are meant. All that is given must hold; left out: any. */
 export interface RequestMatch {
   method?: string;
+  /** A string is the whole path, a RegExp is tested on it. */
   path?: string | RegExp;
+  /** What the request is about, at a registry (`…/sha256:<hex>`) or at an object store (`…/sha256/<hex>`). */
+  digest?: string;
 }
 
 /**
@@ -19,7 +22,9 @@ export interface RequestMatch {
  * - `cutAfter`: closed after that many bytes; with `rst` the client may get fewer of them
  * - `stallAfter`: nothing more after that many bytes, the connection stays open
  * - `corruptAt`: the bits of that byte are flipped
+ * - `truncateTo`: only so many bytes, and a Content-Length that says so
  * - `throttle`: sent in the gate's chunks, each when it is allowed
+ * - `slow`: sent in chunks of so many bytes, so many milliseconds of the machine's clock apart
  */
 export type Fault =
   | { status: number; body?: string | Uint8Array; headers?: Readonly<Record<string, string>> }
@@ -30,7 +35,12 @@ export type Fault =
   | { cutAfter: number; how: 'fin' | 'rst' }
   | { stallAfter: number }
   | { corruptAt: number }
-  | { throttle: ChunkGate };
+  | { truncateTo: number }
+  | { throttle: ChunkGate }
+  | { slow: { chunkBytes: number; everyMs: number } };
+
+/** One request's part of a script: right, one fault, or several at once. */
+export type Step = 'ok' | Fault | readonly Fault[];
 
 type KeysOf<T> = T extends unknown ? keyof T : never;
 type FaultWith<K> = K extends string ? Extract<Fault, { [key in K]: unknown }> : never;
@@ -38,6 +48,8 @@ type FaultWith<K> = K extends string ? Extract<Fault, { [key in K]: unknown }> :
 /** Whether a request is one of those meant. */
 export function matches(match: RequestMatch, request: { method: string; path: string }): boolean {
   if (match.method !== undefined && match.method !== request.method) return false;
+  if (match.digest !== undefined && !request.path.includes(match.digest.slice(match.digest.indexOf(':') + 1)))
+    return false;
   if (match.path === undefined) return true;
   return typeof match.path === 'string' ? match.path === request.path : request.path.search(match.path) >= 0;
 }
@@ -46,17 +58,49 @@ export function matches(match: RequestMatch, request: { method: string; path: st
 export interface Faults {
   /** Adds a fault; the answer takes it away. */
   on(match: RequestMatch & { times?: number }, fault: Fault): () => void;
+  /** Adds a script: the first request takes the first step, and so on. */
+  script(match: RequestMatch, steps: readonly Step[]): () => void;
   /**
    * The first fault that has one of these keys and is meant for the request; it is used up by one. So faults of one
    * kind follow one another, and faults of different kinds befall one request together.
    */
   take<K extends KeysOf<Fault>>(request: Exchange, ...keys: readonly K[]): FaultWith<K> | undefined;
+  /** A request is answered right, as far as scripts go: it takes a step `'ok'` where that is next. */
+  answered(request: Exchange): void;
   clear(): void;
 }
 
+interface Entry {
+  match: RequestMatch;
+  fault: Fault;
+  left: number;
+}
+
+interface Script {
+  match: RequestMatch;
+  steps: Step[];
+  taken: WeakMap<Exchange, Fault[]>;
+}
+
+const listOf = (step: Step | undefined): Fault[] =>
+  step === undefined || step === 'ok' ? [] : 'length' in step ? [...step] : [step];
+
 /** Makes an empty list of faults. */
 export function createFaults(): Faults {
-  let entries: { match: RequestMatch; fault: Fault; left: number }[] = [];
+  let entries: Entry[] = [];
+  let scripts: Script[] = [];
+
+  /** The step of a request: its own already, or the next one if that is of a kind that befalls it now. */
+  function stepOf(script: Script, request: Exchange, befalls: (next: Step) => boolean): Fault[] {
+    const own = script.taken.get(request);
+    const next = script.steps[0];
+    if (own || next === undefined || !matches(script.match, request) || !befalls(next)) return own ?? [];
+    script.steps.shift();
+    const faults = listOf(next);
+    script.taken.set(request, faults);
+    return faults;
+  }
+
   return {
     on({ times = Number.POSITIVE_INFINITY, ...match }, fault) {
       const entry = { match, fault, left: times };
@@ -65,8 +109,20 @@ export function createFaults(): Faults {
         entries = entries.filter((other) => other !== entry);
       };
     },
+    script(match, steps) {
+      const script = { match, steps: [...steps], taken: new WeakMap() };
+      scripts.push(script);
+      return () => {
+        scripts = scripts.filter((other) => other !== script);
+      };
+    },
     take<K extends KeysOf<Fault>>(request: Exchange, ...keys: readonly K[]) {
       const isMeant = (fault: Fault): fault is FaultWith<K> => keys.some((key) => key in fault);
+      for (const script of scripts) {
+        const step = stepOf(script, request, (next) => listOf(next).some(isMeant));
+        const fault = step.find(isMeant);
+        if (fault) return fault;
+      }
       for (const entry of entries) {
         if (entry.left < 1 || !isMeant(entry.fault) || !matches(entry.match, request)) continue;
         entry.left--;
@@ -74,8 +130,12 @@ export function createFaults(): Faults {
       }
       return undefined;
     },
+    answered(request) {
+      for (const script of scripts) stepOf(script, request, (next) => next === 'ok');
+    },
     clear() {
       entries = [];
+      scripts = [];
     },
   };
 }

@@ -9,7 +9,7 @@ export {
   startFakeUpstream,
   type UpstreamSettings,
 } from './fake-upstream.ts';
-export type { Fault, RequestMatch } from './fault.ts';
+export type { Fault, RequestMatch, Step } from './fault.ts';
 export { type Feed, feed } from './feed.ts';
 export { type FlakyStorage, flakyStore, type StoreOperation } from './flaky-store.ts';
 export { type ChunkGate, chunkGate, type Gate, gate } from './gate.ts';

@@ -1,5 +1,6 @@
 import type { ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
+import { setTimeout } from 'node:timers/promises';
 import { type Answer, bodyBytes, type Exchange } from './answer.ts';
 import { type Faults, faultAnswer } from './fault.ts';
 
@@ -22,7 +23,11 @@ export async function send(outgoing: Outgoing, faults: Faults, answer: () => Pro
   const instead = faults.take(request, 'hang', 'drop', 'redirect', 'status');
   if (instead && 'hang' in instead) return await gone(signal);
   if (instead && 'drop' in instead) return close(outgoing, instead.drop);
-  const real = instead ? faultAnswer(instead, request) : await answer();
+  const given = instead ? faultAnswer(instead, request) : await answer();
+  const mayFail = given.status >= 200 && given.status < 300 && request.method !== 'HEAD';
+  const cut = mayFail ? faults.take(request, 'truncateTo') : undefined;
+  const real = cut ? { ...given, body: bodyBytes(given).subarray(0, cut.truncateTo) } : given;
+  if (!instead && real.status < 400) faults.answered(request);
   writeHead(outgoing, real);
   if (request.method === 'HEAD' || real.status === 304) return void outgoing.response.end();
   await writeBody(outgoing, faults, real);
@@ -43,13 +48,15 @@ async function writeBody(outgoing: Outgoing, faults: Faults, answer: Answer): Pr
   const cut = mayFail ? faults.take(request, 'cutAfter') : undefined;
   const stall = mayFail ? faults.take(request, 'stallAfter') : undefined;
   const throttle = mayFail ? faults.take(request, 'throttle')?.throttle : undefined;
+  const slow = mayFail ? faults.take(request, 'slow')?.slow : undefined;
 
   const body = corrupt ? flip(bodyBytes(answer), corrupt.corruptAt) : bodyBytes(answer);
   const end = Math.min(body.byteLength, cut?.cutAfter ?? body.byteLength, stall?.stallAfter ?? body.byteLength);
-  if (cut || stall || throttle) response.flushHeaders();
-  const chunkBytes = throttle?.chunkBytes ?? largestChunk;
+  if (cut || stall || throttle || slow) response.flushHeaders();
+  const chunkBytes = throttle?.chunkBytes ?? slow?.chunkBytes ?? largestChunk;
   for (let from = 0; from < end; from += chunkBytes) {
     await throttle?.pass(signal);
+    if (slow) await pause(slow.everyMs, signal);
     const chunk = body.subarray(from, Math.min(from + chunkBytes, end));
     await write(response, chunk, signal);
     log.sentBytes += chunk.byteLength;
@@ -83,6 +90,11 @@ function write(response: ServerResponse, chunk: Uint8Array, signal: AbortSignal)
 function close({ response, socket }: Outgoing, how: 'fin' | 'rst'): void {
   if (how === 'rst') socket.resetAndDestroy();
   else response.socket?.end(() => socket.destroy());
+}
+
+// `slow` is about real time: who waits at the other end may have no clock that a test moves.
+function pause(ms: number, signal: AbortSignal): Promise<void> {
+  return setTimeout(ms, undefined, { signal });
 }
 
 function gone(signal: AbortSignal): Promise<never> {
