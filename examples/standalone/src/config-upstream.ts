@@ -11,6 +11,7 @@ import {
   optional,
   proxyUrl,
   registryUrl,
+  share,
   size,
   text,
   value,
@@ -61,6 +62,10 @@ const tls = mapping({
   insecure: optional(flag(), 'Accept any certificate', 'false'),
 }).refine((keys) => 'cert' in keys === 'key' in keys, 'expected both cert and key, or neither');
 
+const rateLimit = mapping({
+  reserve: optional(share(), 'Share of its rate limit that is kept for images that are not stored', '0.1'),
+});
+
 /** One of `upstreams[]`. Its keys are those of core's `UpstreamOptions`, and `source`. */
 export const upstreamSchema = mapping({
   key: optional(text(), 'Its name in paths; needed without `source`', "the source's"),
@@ -91,6 +96,7 @@ export const upstreamSchema = mapping({
   queueFor: optional(duration(), 'Waiting for a free connection', '60s'),
   connections: optional(integer(1, 10_000), 'Connections to one host at most', '32'),
   maxManifestBytes: optional(size(1), 'The longest manifest taken', '4MiB'),
+  rateLimit: optional(rateLimit, ''),
   tls: optional(tls, ''),
   proxy: optional(proxyUrl(), 'HTTP(S) proxy to reach it through; the environment is not read'),
   ownVoice: optional(list(text()), 'Text that marks an error body as its own', "the source's"),

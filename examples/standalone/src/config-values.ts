@@ -53,6 +53,12 @@ export const integer = (least: number, most: number) =>
     return Number.isInteger(number) && Number(number) >= least && Number(number) <= most ? Number(number) : undefined;
   });
 
+export const share = () =>
+  value('number', 'a share from 0 to 1', (input) => {
+    const number = typeof input === 'string' && /^\d+(\.\d+)?$/.test(input) ? Number(input) : input;
+    return typeof number === 'number' && number >= 0 && number <= 1 ? number : undefined;
+  });
+
 const units: Readonly<Record<string, number>> = { KiB: 2 ** 10, MiB: 2 ** 20, GiB: 2 ** 30, TiB: 2 ** 40 };
 
 export const size = (least = 0) =>

@@ -50,15 +50,15 @@ describe('the table', () => {
   });
 
   const { memory, maxIngests, maxRequests, catalog, publicContent, upstream } = defaults;
-  const { timeouts, hosts, tokenHosts, allowPrivate, ownVoice, auth, library, deniedMayMeanAbsent, ...settings } =
-    upstream;
-  const under = (prefix: string, values: object) =>
-    Object.entries(values).map(([name, value]): [string, unknown] => [`${prefix}${name}`, value]);
+  const { hosts, tokenHosts, allowPrivate, ownVoice, auth, library, deniedMayMeanAbsent, ...settings } = upstream;
+  const under = (prefix: string, values: object): [string, unknown][] =>
+    Object.entries(values).flatMap(([name, value]) =>
+      typeof value === 'object' ? under(`${prefix}${name}.`, value) : [[`${prefix}${name}`, value]],
+    );
   test.each([
     ...under('', { catalog, publicContent }),
     ...under('limits.', { maxIngests, maxRequests }),
     ...under('limits.memory.', memory),
-    ...under('upstreams[].timeouts.', timeouts),
     ...under('upstreams[].', settings),
   ])("%s has core's default, %j", (path, value) => {
     const documented = keys.find((key) => key.path === path)?.default.replaceAll('`', '');
@@ -72,7 +72,7 @@ function meaning(value: unknown): unknown {
   if (value === 'true' || value === 'false') return value === 'true';
   const size = /^(\d+)MiB$/.exec(String(value));
   if (size) return Number(size[1]) * 2 ** 20;
-  if (/^\d+$/.test(String(value))) return Number(value);
+  if (/^\d+(\.\d+)?$/.test(String(value))) return Number(value);
   return /^\d+[a-z]+$/.test(String(value)) ? parseDuration(String(value) as `${number}s`) : value;
 }
 

@@ -20,6 +20,7 @@ test.each<[string, ProxyCacheEvent]>([
   ['refused credentials', { type: 'credentials-rejected', upstream: 'hub', host: 'h', retryAt: 0 }],
   ['an upstream that could not say', { ...asked, status: undefined, durationMs: 1, error: 'unreachable' }],
   ['a store that failed', { type: 'store-failed', operation: 'adopt', subject: 'sha256:0', error: 'EIO' }],
+  ['a quota that runs out', { type: 'rate-limit', upstream: 'hub', low: true, limit: 100, remaining: 9, windowMs: 1 }],
   ['a full disk', { type: 'passed-through', ...blob, reason: 'min-free' }],
   ['a transfer that failed', { ...ended, outcome: 'failed', error: 'timeout' }],
   ['a transfer that was not stored', { ...ended, outcome: 'unstored', error: 'EIO' }],
@@ -41,6 +42,10 @@ test.each<[string, ProxyCacheEvent]>([
 
 test.each<[string, ProxyCacheEvent]>([
   ['an answer of an upstream', { ...asked, status: 200, durationMs: 1 }],
+  [
+    'a quota that recovered',
+    { type: 'rate-limit', upstream: 'hub', low: false, limit: 100, remaining: 90, windowMs: 1 },
+  ],
   ['a transfer that began', { type: 'ingest-started', ...blob }],
   ['a transfer that was stored', { ...ended, outcome: 'stored' }],
   [

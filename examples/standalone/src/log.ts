@@ -54,6 +54,8 @@ function needsAttention(event: ProxyCacheEvent): boolean {
       return true;
     case 'upstream-request':
       return event.error !== undefined;
+    case 'rate-limit':
+      return event.low;
     case 'ingest-ended':
       return event.outcome === 'failed' || event.outcome === 'unstored';
     case 'request':

@@ -71,6 +71,7 @@ export const defaults: Defaults = {
     queueFor: '60s',
     connections: 32,
     maxManifestBytes: 4 * 1024 * 1024,
+    rateLimit: { reserve: 0.1 },
     ownVoice: [],
   },
 };
@@ -82,5 +83,6 @@ export function upstreamSettings(options: UpstreamOptions): UpstreamSettings {
     ...defaults.upstream,
     ...(Object.fromEntries(given) as unknown as UpstreamOptions),
     timeouts: { ...defaults.upstream.timeouts, ...options.timeouts },
+    rateLimit: { ...defaults.upstream.rateLimit, ...options.rateLimit },
   };
 }

@@ -13,7 +13,16 @@ export type TagOutcome = Outcome<Descriptor> & { bytes?: Uint8Array };
 /** Asks an upstream about tags. "found" means: filed under its digest, with its proof, when it is `stored`. */
 export interface AskTag {
   /** Is the stored image still right? One HEAD; a changed image is fetched before anybody hears of it. */
-  validate(target: Target, tag: string, stored: Descriptor, signal: AbortSignal): Promise<TagOutcome>;
+  validate(
+    target: Target,
+    tag: string,
+    stored: {
+      value: Descriptor;
+      /** Whether it may be answered with if the upstream fails: then its quota is spared (`rateLimit.reserve`). */
+      servesStale: boolean;
+    },
+    signal: AbortSignal,
+  ): Promise<TagOutcome>;
   /** Nothing is stored, the bytes are wanted: one GET. */
   fetch(target: Target, tag: string, signal: AbortSignal): Promise<TagOutcome>;
   /** Nothing is stored, a HEAD is to be answered: one HEAD. */
@@ -28,13 +37,17 @@ export function createAskTag(parts: PullParts): AskTag {
   async function resolve(
     target: Target,
     tag: string,
-    within: { ms: number; signal: AbortSignal },
+    within: { ms: number; signal: AbortSignal; sparesQuota?: boolean },
   ): Promise<Reply<Resolved>> {
     return target.upstream.client.resolve({ ...queryOf(target, clock.monotonic(), within), tag });
   }
 
-  async function fetchTag(target: Target, tag: string, signal: AbortSignal): Promise<TagOutcome> {
-    const within = { ms: target.upstream.manifestWithinMs, signal };
+  async function fetchTag(
+    target: Target,
+    tag: string,
+    how: { signal: AbortSignal; sparesQuota?: boolean },
+  ): Promise<TagOutcome> {
+    const within = { ms: target.upstream.manifestWithinMs, ...how };
     const reply = await target.upstream.client.fetchManifest({
       ...queryOf(target, clock.monotonic(), within),
       reference: { kind: 'tag', tag },
@@ -51,31 +64,33 @@ export function createAskTag(parts: PullParts): AskTag {
   async function obtain(
     target: Target,
     tag: string,
-    found: { resolved: Resolved; signal: AbortSignal },
+    { resolved, ...how }: { resolved: Resolved; signal: AbortSignal; sparesQuota: boolean },
   ): Promise<TagOutcome> {
-    const { bytes: came, ...descriptor } = found.resolved;
-    const bytes = came ?? (await storedElsewhere(parts, descriptor, found.signal));
+    const { bytes: came, ...descriptor } = resolved;
+    const bytes = came ?? (await storedElsewhere(parts, descriptor, how.signal));
     if (bytes) return file(target, { descriptor, bytes });
 
     const reply = await target.upstream.client.fetchManifest({
-      ...queryOf(target, clock.monotonic(), { ms: target.upstream.manifestWithinMs, signal: found.signal }),
+      ...queryOf(target, clock.monotonic(), { ms: target.upstream.manifestWithinMs, ...how }),
       reference: { kind: 'digest', digest: descriptor.digest },
     });
     if (reply.kind === 'found') return file(target, reply.value);
     // SEMANTICS 6: regional registries know a tag before they know its digest.
-    return reply.kind === 'denied' ? refusal(reply) : fetchTag(target, tag, found.signal);
+    return reply.kind === 'denied' ? refusal(reply) : fetchTag(target, tag, how);
   }
 
   return {
     validate: (target, tag, stored, signal) =>
       outcomeOf(async () => {
-        const reply = await resolve(target, tag, { ms: target.upstream.validateWithinMs, signal });
-        if (reply.kind === 'not-modified') return { kind: 'found', value: stored, stored: true };
+        const how = { signal, sparesQuota: stored.servesStale };
+        const reply = await resolve(target, tag, { ms: target.upstream.validateWithinMs, ...how });
+        const same = { kind: 'found', value: stored.value, stored: true } as const;
+        if (reply.kind === 'not-modified') return same;
         if (reply.kind !== 'found') return refusal(reply);
-        if (reply.value.digest === stored.digest) return { kind: 'found', value: stored, stored: true };
-        return obtain(target, tag, { resolved: reply.value, signal });
+        if (reply.value.digest === stored.value.digest) return same;
+        return obtain(target, tag, { resolved: reply.value, ...how });
       }),
-    fetch: (target, tag, signal) => outcomeOf(() => fetchTag(target, tag, signal)),
+    fetch: (target, tag, signal) => outcomeOf(() => fetchTag(target, tag, { signal })),
     look: (target, tag, signal) =>
       outcomeOf(async () => {
         const reply = await resolve(target, tag, { ms: target.upstream.manifestWithinMs, signal });

@@ -13,7 +13,7 @@ import { createIsComplete } from './is-complete.ts';
 import type { PullParts } from './pull-parts.ts';
 import { refused, refusedTag } from './refusal.ts';
 import { statusOf, warningOf } from './stale.ts';
-import { tagRecordOf } from './stored-tag.ts';
+import { storedTag, tagRecordOf } from './stored-tag.ts';
 import { type Target, targetKey } from './target.ts';
 
 /** A request for a manifest by tag. `want`: its bytes (GET), or what it is (HEAD). */
@@ -60,6 +60,10 @@ export function createPullTag(parts: PullParts): PullTag {
     return { ...asked, collapsed };
   }
 
+  async function servesStale(target: Target, tag: string, signal: AbortSignal): Promise<boolean> {
+    return (await storedTag(parts, { target, tag, signal })) !== undefined;
+  }
+
   async function askAndSettle(
     { target, tag, signal }: TagPull,
     mode: keyof AskTag,
@@ -68,7 +72,12 @@ export function createPullTag(parts: PullParts): PullTag {
     const startedAt = clock.now();
     const outcome =
       mode === 'validate' && stored
-        ? await ask.validate(target, tag, stored, signal)
+        ? await ask.validate(
+            target,
+            tag,
+            { value: stored, servesStale: await servesStale(target, tag, signal) },
+            signal,
+          )
         : await ask[mode === 'look' ? 'look' : 'fetch'](target, tag, signal);
     const record = await tagRecordOf(parts, { target, tag, signal });
     const context = { rules: target.upstream.rules, startedAt, now: clock.now() };
@@ -111,7 +120,14 @@ export function createPullTag(parts: PullParts): PullTag {
 
   async function answerOf(
     request: TagPull,
-    served: { value: Descriptor; validatedAt: number; stale?: StaleReason | undefined; bytes?: Uint8Array | undefined },
+    served: {
+      value: Descriptor;
+      validatedAt: number;
+      stale?: StaleReason | undefined;
+      bytes?: Uint8Array | undefined;
+      /** Of an upstream that could not say. */
+      error?: unknown;
+    },
     cacheStatus: CacheStatus,
   ): Promise<ManifestAnswer | undefined> {
     const bytes =
@@ -146,7 +162,8 @@ export function createPullTag(parts: PullParts): PullTag {
     if (verdict.kind !== 'serve') throw refusedTag(request.target, request.tag, verdict);
     const value = verdict.stale === 'failed' ? await pullable(request, asked, verdict.value) : verdict.value;
     const bytes = outcome.kind === 'found' && outcome.value.digest === value.digest ? outcome.bytes : undefined;
-    return answerOf(request, { ...verdict, value, bytes }, statusOf(asked));
+    const error = outcome.kind === 'failed' ? outcome.error : undefined;
+    return answerOf(request, { ...verdict, value, bytes, error }, statusOf(asked));
   }
 
   async function fetchAnew(request: TagPull): Promise<ManifestAnswer> {

@@ -7,12 +7,12 @@ import type { CacheStatus } from './answer.ts';
 /** What a client is told when it gets something that is not, or may not be, the upstream's latest word. */
 export function warningOf(
   upstream: string,
-  served: { validatedAt: number; stale?: StaleReason | undefined },
+  served: { validatedAt: number; stale?: StaleReason | undefined; error?: unknown },
 ): string | undefined {
   const since = new Date(served.validatedAt).toISOString();
   switch (served.stale) {
     case 'failed':
-      return `stale: ${upstream} is unavailable, last validated ${since}`;
+      return `stale: ${upstream} ${whyFailed(served.error)}, last validated ${since}`;
     case 'absent':
       return `stale: ${upstream} has it no longer, last validated ${since}`;
     case 'denied':
@@ -21,6 +21,11 @@ export function warningOf(
       // Within stale-while-revalidate the rules call it fresh enough; `Age` tells the rest.
       return undefined;
   }
+}
+
+function whyFailed(error: unknown): string {
+  const isLimited = isUpstreamError(error) && error.code === 'rate-limited';
+  return isLimited ? 'limits the rate of requests' : 'is unavailable';
 }
 
 /** How an answer came about, once the upstream was asked. */

@@ -29,9 +29,13 @@ export function targetOf(upstream: PullUpstream, repository: string): Target {
 }
 
 /** What a request to the target's upstream carries. @param now `clock.monotonic()` */
-export function queryOf(target: Target, now: number, within: { ms: number; signal: AbortSignal }): Query {
+export function queryOf(
+  target: Target,
+  now: number,
+  { ms, ...how }: { ms: number; signal: AbortSignal; sparesQuota?: boolean },
+): Query {
   const { repository, scope } = target.place;
-  return { repository, scope, deadlineAt: now + within.ms, signal: within.signal };
+  return { repository, scope, deadlineAt: now + ms, ...how };
 }
 
 /** The target as one text, for keys of what is shared between requests. */

@@ -45,6 +45,11 @@ export function expectWhole(path: string, value: unknown, least = 0): void {
   throw invalidOption(path, `a whole number from ${least}`, value);
 }
 
+export function expectShare(path: string, value: unknown): void {
+  if (value === undefined || (typeof value === 'number' && value >= 0 && value <= 1)) return;
+  throw invalidOption(path, 'a share from 0 to 1', value);
+}
+
 export function expectOneOf(path: string, value: unknown, choices: readonly string[]): void {
   if (value === undefined || choices.includes(value as string)) return;
   throw invalidOption(path, choices.map((choice) => JSON.stringify(choice)).join(' or '), value);

@@ -7,6 +7,7 @@ import type { UpstreamEvent } from './events.ts';
 import { type ExchangeResponse, headerOf } from './exchange.ts';
 import { letGo } from './let-go.ts';
 import type { Ask, Question } from './question.ts';
+import type { Quota } from './quota.ts';
 import { createRateLimits, parseRetryAfter } from './rate-limit.ts';
 import { followRedirects, type Hop, RedirectRefused } from './redirect.ts';
 import type { Transport } from './transport.ts';
@@ -18,12 +19,13 @@ export interface AskParts {
   clock: Clock;
   transport: Transport;
   authenticator: Authenticator;
+  quota: Quota;
   observe(event: UpstreamEvent): void;
 }
 
 /** Makes the one way in which questions leave for an upstream. Rejects with UpstreamError or the signal's reason. */
 export function createAsk({ key, url: root }: UpstreamSettings, parts: AskParts): Ask {
-  const { clock, transport, authenticator, observe } = parts;
+  const { clock, transport, authenticator, quota, observe } = parts;
   const base = root.replace(/\/+$/, '');
   const limits = createRateLimits(clock);
 
@@ -33,6 +35,13 @@ export function createAsk({ key, url: root }: UpstreamSettings, parts: AskParts)
   function refuseLimited(question: Question, url: URL): void {
     const retryAt = limits.limitedUntil(limitKind(question, url));
     if (retryAt !== undefined) throw rateLimited(key, question.subject, retryAt);
+  }
+
+  /** HEADs are free of charge (Docker Hub); of all others only a manifest's GET counts. */
+  function keepReserve({ operation, sparesQuota, scope, subject }: Question): void {
+    if (!sparesQuota || operation !== 'manifest' || !quota.isLow(scope)) return;
+    const message = `${key} has little of its rate limit left, which is kept for what is not stored: ${subject} was not asked for`;
+    throw new UpstreamError('rate-limited', message, { upstream: key });
   }
 
   async function sendHop(question: Question, hop: Hop): Promise<ExchangeResponse> {
@@ -54,6 +63,7 @@ export function createAsk({ key, url: root }: UpstreamSettings, parts: AskParts)
     try {
       const response = await transport.send({ url: hop.url, method, headers: hop.headers, deadlineAt, signal });
       report(response.status);
+      if (transport.isOwn(hop.url)) quota.note(question.scope, response.headers);
       if (response.status >= 300 && response.status < 400) limits.passed(limitKind(question, hop.url));
       return response;
     } catch (error) {
@@ -101,6 +111,7 @@ export function createAsk({ key, url: root }: UpstreamSettings, parts: AskParts)
     const url = new URL(`${base}/v2/${question.path}${question.search ?? ''}`);
     // Before a token is asked for in vain.
     refuseLimited(question, url);
+    keepReserve(question);
     const arrived = await authenticator.send(question, (authorization) =>
       follow(question, { url, headers: { ...question.headers, ...authorization } }),
     );

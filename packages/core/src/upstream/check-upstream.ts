@@ -6,6 +6,7 @@ import {
   expectKnown,
   expectObject,
   expectOneOf,
+  expectShare,
   expectUrl,
   expectWhole,
   invalidOption,
@@ -39,6 +40,7 @@ const known: Readonly<Record<keyof UpstreamOptions, true>> = {
   queueFor: true,
   connections: true,
   maxManifestBytes: true,
+  rateLimit: true,
   tls: true,
   proxy: true,
   ownVoice: true,
@@ -75,6 +77,11 @@ export function checkUpstream(path: string, upstream: UpstreamOptions): void {
   expectOneOf(`${path}.coldRange`, upstream.coldRange, ['pass', 'verify']);
   expectWhole(`${path}.connections`, upstream.connections, 1);
   expectWhole(`${path}.maxManifestBytes`, upstream.maxManifestBytes, 1);
+  if (upstream.rateLimit !== undefined) {
+    expectObject(`${path}.rateLimit`, upstream.rateLimit);
+    expectKnown(`${path}.rateLimit`, upstream.rateLimit, ['reserve']);
+    expectShare(`${path}.rateLimit.reserve`, upstream.rateLimit.reserve);
+  }
   expectUrl(`${path}.proxy`, upstream.proxy, { credentials: true });
 }
 

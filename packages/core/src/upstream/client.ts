@@ -9,6 +9,7 @@ import { createCredentialSource } from './credential-source.ts';
 import type { UpstreamEvent } from './events.ts';
 import { createManifests } from './manifests.ts';
 import { createPing } from './ping.ts';
+import { createQuota } from './quota.ts';
 import { createReferrers } from './referrers.ts';
 import { createRejections } from './rejection.ts';
 import { createTags } from './tags.ts';
@@ -46,7 +47,12 @@ export function createUpstream(settings: UpstreamSettings, parts: UpstreamParts)
     rejections: createRejections({ key, clock, observe }),
     isOwn: transport.isOwn,
   });
-  const ask = createAsk(settings, { clock, transport, authenticator, observe });
+  const quota = createQuota({
+    clock,
+    reserve: settings.rateLimit.reserve,
+    changed: (state) => observe({ type: 'rate-limit', upstream: key, ...state }),
+  });
+  const ask = createAsk(settings, { clock, transport, authenticator, quota, observe });
   const manifests = createManifests(ask, { key, maxManifestBytes, markers });
   return {
     ...manifests,

@@ -17,4 +17,9 @@ export type UpstreamEvent =
       durationMs: number;
       error?: UpstreamErrorCode;
     }
+  /**
+   * `low`: less than `rateLimit.reserve` of the quota is left, which is kept for images that are not stored; told again
+   * when it has recovered. `limit` and `remaining` are numbers of pulls within `windowMs`.
+   */
+  | { type: 'rate-limit'; upstream: string; low: boolean; limit: number; remaining: number; windowMs: number }
   | { type: 'credentials-rejected'; upstream: string; host: string; retryAt: number };

@@ -1,6 +1,7 @@
 import type { Bytes } from '../runtime/bytes.ts';
 import type { UpstreamOperation } from './events.ts';
 import type { ResponseHeaders } from './exchange.ts';
+import type { Query } from './upstream.ts';
 
 /** A question to the registry. */
 export interface Question {
@@ -16,6 +17,8 @@ export interface Question {
   /** Missing for `/v2/` itself. */
   repository?: string;
   scope: string;
+  /** See {@link Query.sparesQuota}. */
+  sparesQuota?: boolean;
   deadlineAt: number;
   signal: AbortSignal;
 }

@@ -60,6 +60,11 @@ export interface UpstreamOptions {
   connections?: number;
   /** The longest manifest taken, in bytes. Default 4 MiB. */
   maxManifestBytes?: number;
+  /**
+   * `reserve`: the share of the upstream's rate limit that is kept for images that are not stored. Below it, changed tags
+   * are answered stale and said so. 0 spares nothing. Default 0.1.
+   */
+  rateLimit?: { reserve?: number };
   tls?: UpstreamTls;
   /** URL of an HTTP(S) proxy to reach it and its redirects through. Default none; the environment is not read. */
   proxy?: string;
@@ -68,5 +73,8 @@ export interface UpstreamOptions {
 }
 
 /** {@link UpstreamOptions} with every default filled in. */
-export type UpstreamSettings = Required<Omit<UpstreamOptions, 'tls' | 'proxy' | 'timeouts'>> &
-  Pick<UpstreamOptions, 'tls' | 'proxy'> & { timeouts: Required<NonNullable<UpstreamOptions['timeouts']>> };
+export type UpstreamSettings = Required<Omit<UpstreamOptions, 'tls' | 'proxy' | Grouped>> &
+  Pick<UpstreamOptions, 'tls' | 'proxy'> & { [Name in Grouped]: Required<NonNullable<UpstreamOptions[Name]>> };
+
+/** Options that are several, each with a default of its own. */
+type Grouped = 'timeouts' | 'rateLimit';

@@ -23,6 +23,11 @@ export interface Query {
   scope: string;
   /** `clock.monotonic()` ms by which the answer must be here: a blob's first byte, all of any other. */
   deadlineAt: number;
+  /**
+   * Whether a copy is stored that can be answered with. Then what counts against a quota (a manifest's GET) is refused as
+   * `rate-limited` while the upstream has less of it left than `rateLimit.reserve`. Default false.
+   */
+  sparesQuota?: boolean;
   signal: AbortSignal;
 }
 
