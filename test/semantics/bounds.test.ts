@@ -1,4 +1,4 @@
-import { chunkGate, gate, type RequestMatch } from '@proxycache/test-kit';
+import { chunkGate, gate, type RequestMatch, seededBytes } from '@proxycache/test-kit';
 import { describe, expect, test } from 'vitest';
 import { digestOfBody, startCache, startPair, startUpstream } from './cache-under-test.ts';
 import { pullImage } from './pull-image.ts';
@@ -254,6 +254,50 @@ describe('close', () => {
     await closed;
     const cut = await waiting[1]!;
     expect(cut.failure).toBeDefined();
+  });
+
+  test.each([
+    ['finish', 'stored'],
+    ['drop', 'failed'],
+  ] as const)('lets a transfer that nobody reads any more %s: it ends as %s', async (ingests, outcome) => {
+    const { upstream, cache } = await startPair();
+    const size = 3 * 1024 * 1024;
+    const digest = upstream.putBlob('team/app', seededBytes('left alone', size));
+    const chunks = chunkGate(64 * 1024);
+    upstream.on({ path: /blobs/ }, { throttle: chunks });
+    const left = new AbortController();
+    const reading = cache.get(`/v2/up/team/app/blobs/${digest}`, { signal: left.signal }).catch(() => undefined);
+    chunks.allow(24);
+    await expect.poll(() => upstream.requests.at(-1)?.sentBytes ?? 0).toBeGreaterThan(1024 * 1024);
+    left.abort();
+    await reading;
+    const closed = cache.cache.close({ graceMs: 1_000, ingests });
+    if (ingests === 'finish') chunks.open();
+    await closed;
+    expect(cache.seen('ingest-ended').map((event) => event.outcome)).toEqual([outcome]);
+  });
+
+  test('lets a transfer that is read go on within its grace, also where those that nobody reads are dropped', async () => {
+    const { upstream, cache } = await startPair();
+    const digest = upstream.putBlob('team/app', seededBytes('read', 3 * 1024 * 1024));
+    const chunks = chunkGate(64 * 1024);
+    upstream.on({ path: /blobs/ }, { throttle: chunks });
+    const reading = cache.get(`/v2/up/team/app/blobs/${digest}`);
+    chunks.allow(24);
+    await expect.poll(() => upstream.requests.at(-1)?.sentBytes ?? 0).toBeGreaterThan(1024 * 1024);
+    const closed = cache.cache.close({ graceMs: 1_000, ingests: 'drop' });
+    chunks.open();
+    expect(digestOfBody((await reading).body)).toBe(digest);
+    await closed;
+  });
+
+  test('refuses what is no way to end, and goes on', async () => {
+    const { cache } = await startPair();
+    expect(() => cache.cache.close({ ingests: 'keep' as never })).toThrow(
+      'close: ingests: expected "finish" or "drop"',
+    );
+    expect(() => cache.cache.close({ graceMs: -1 })).toThrow('close: graceMs');
+    expect((await cache.get('/v2/')).status).toBe(200);
   });
 
   test('may be called again, also at once, and is the same end', async () => {

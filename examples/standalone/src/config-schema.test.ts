@@ -26,7 +26,7 @@ test('an empty file means all defaults', () => {
     listen: { host: '127.0.0.1', port: 5000 },
     allowAnonymous: false,
     trustedProxies: [],
-    limits: { maxConnections: 16_384, shutdownWithin: 8000 },
+    limits: { maxConnections: 16_384, shutdownWithin: 8000, shutdownIngests: 'finish' },
     log: { level: 'info', requests: true },
   });
 });

@@ -52,6 +52,10 @@ export const configSchema = mapping({
       buffers: optional(size(1), 'Buffers of running transfers', '64MiB'),
     }).exactOptional(),
     shutdownWithin: about(duration(), 'On SIGTERM running pulls may go on for this long').prefault('8s'),
+    shutdownIngests: about(
+      choice('finish', 'drop'),
+      'Transfers that nobody reads any more then: let them fill the cache, or end them',
+    ).prefault('finish'),
   }).prefault({}),
   log: mapping({
     level: about(

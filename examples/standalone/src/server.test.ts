@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import http from 'node:http';
 import { connect } from 'node:net';
-import type { HttpRequest, HttpResponse, ProxyCache } from '@proxycache/core';
+import type { CloseOptions, HttpRequest, HttpResponse, ProxyCache } from '@proxycache/core';
 import { type Gate, gate } from '@proxycache/test-kit';
 import { pino } from 'pino';
 import { afterEach, describe, expect, test } from 'vitest';
@@ -22,7 +22,7 @@ async function start(handle: Handle, input: Record<string, unknown> = {}) {
   const logger = pino({ base: null }, { write: (line: string) => lines.push(JSON.parse(line)) });
   const cache = {
     handle,
-    async close(options?: { graceMs?: number }) {
+    async close(options?: CloseOptions) {
       closes.push(options);
     },
   };
@@ -200,7 +200,7 @@ describe('stopping', () => {
     rest.open();
     expect(await textOf(response)).toBe('one two');
     await stopped;
-    expect(closes).toEqual([{ graceMs: 20_000 }]);
+    expect(closes).toEqual([{ graceMs: 20_000, ingests: 'finish' }]);
   });
 
   test('cuts off what still runs when the time is up', async () => {

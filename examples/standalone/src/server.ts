@@ -1,5 +1,5 @@
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
-import type { ProxyCache } from '@proxycache/core';
+import type { CloseOptions, ProxyCache } from '@proxycache/core';
 import { createNodeHandler } from '@proxycache/node-http';
 import type { Logger } from 'pino';
 import { clientAddress } from './client-address.ts';
@@ -63,21 +63,22 @@ export async function startServer({ cache, config, folder, logger }: ServerParts
     async stop() {
       stopping = true;
       release();
-      await drain(server, cache, config.limits.shutdownWithin);
+      const { shutdownWithin: graceMs, shutdownIngests: ingests } = config.limits;
+      await drain(server, cache, { graceMs, ingests });
     },
   };
 }
 
-async function drain(server: Server, cache: ServerParts['cache'], graceMs: number): Promise<void> {
+async function drain(server: Server, cache: ServerParts['cache'], how: Required<CloseOptions>): Promise<void> {
   const closed = new Promise<void>((done) => server.close(() => done()));
   // A connection that becomes idle from now on is not kept.
   const sweep = setInterval(() => server.closeIdleConnections(), 100);
   let cut: NodeJS.Timeout | undefined;
   const timeIsUp = new Promise<void>((done) => {
-    cut = setTimeout(done, graceMs);
+    cut = setTimeout(done, how.graceMs);
   });
   try {
-    const cacheClosed = cache.close({ graceMs });
+    const cacheClosed = cache.close(how);
     await Promise.race([closed, timeIsUp]);
     server.closeAllConnections();
     await Promise.all([closed, cacheClosed]);

@@ -28,6 +28,7 @@ import { createBuffers } from './runtime/buffers.ts';
 import { systemClock } from './runtime/clock.ts';
 import { createDeferred } from './runtime/deferred.ts';
 import { ProxyCacheError } from './runtime/errors.ts';
+import { expectOneOf, expectWhole } from './runtime/expect-option.ts';
 import { timelyStorage } from './store/timely-storage.ts';
 import { createResolver } from './upstream/resolver.ts';
 import { shadowWarnings } from './upstream/upstream-key.ts';
@@ -45,8 +46,23 @@ export interface ProxyCache {
   has(reference: string): Promise<boolean>;
   /** What a reference means now, by the rules of a pull (a HEAD's). @throws ProxyCacheError, UpstreamError */
   resolve(reference: string): Promise<Descriptor>;
-  /** Ends: later requests get 503; what runs may end for `graceMs` (default 10 s), then it is cut off. */
-  close(options?: { graceMs?: number }): Promise<void>;
+  /**
+   * Ends: later requests get 503, running answers may end within the grace time. Called again, it is the same end.
+   *
+   * @throws ProxyCacheError `invalid-options`, at once
+   */
+  close(options?: CloseOptions): Promise<void>;
+}
+
+/** How a cache ends. */
+export interface CloseOptions {
+  /** Ms for what runs to end by itself; then it is cut off. Default 10,000. */
+  graceMs?: number;
+  /**
+   * Transfers whose clients have left: `finish` lets them fill the cache within the grace time, `drop` ends them with the
+   * last running answer. Default `finish`.
+   */
+  ingests?: 'finish' | 'drop';
 }
 
 // Records are a few hundred bytes each.
@@ -155,10 +171,12 @@ export function createProxyCache(options: ProxyCacheOptions): ProxyCache {
     return { target: located.target, reference };
   }
 
-  async function end(graceMs: number): Promise<void> {
+  async function end({ graceMs = 10_000, ingests = 'finish' }: CloseOptions): Promise<void> {
     const timeIsUp = createDeferred<void>();
     const cancel = clock.after(graceMs, () => timeIsUp.resolve());
-    await Promise.all([parts.ingests.close(graceMs), Promise.race([idle(), timeIsUp.promise])]);
+    const answered = Promise.race([idle(), timeIsUp.promise]);
+    if (ingests === 'drop') await answered;
+    await Promise.all([parts.ingests.close(ingests === 'drop' ? 0 : graceMs), answered]);
     cancel();
     await Promise.all(
       [parts.tags, parts.links, parts.referrers, parts.repositories].map((records) => records.settled()),
@@ -184,8 +202,10 @@ export function createProxyCache(options: ProxyCacheOptions): ProxyCache {
           : await pullTag.pull({ ...pull, tag: reference.tag });
       return answer.descriptor;
     },
-    close({ graceMs = 10_000 } = {}) {
-      closing ??= end(graceMs);
+    close(how = {}) {
+      expectWhole('close: graceMs', how.graceMs);
+      expectOneOf('close: ingests', how.ingests, ['finish', 'drop']);
+      closing ??= end(how);
       return closing;
     },
   };

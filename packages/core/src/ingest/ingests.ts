@@ -89,9 +89,9 @@ export function createIngests(parts: IngestParts & { maxIngests: number }): Inge
     async close(graceMs) {
       closed = true;
       const ended = Promise.all([...running].map((ingest) => ingest.ended));
-      const stop = parts.clock.after(graceMs, () => {
-        cutOff.abort(new ProxyCacheError('closed', 'the cache was closed while the blob came in'));
-      });
+      const cut = () => cutOff.abort(new ProxyCacheError('closed', 'the cache was closed while the blob came in'));
+      if (graceMs === 0) cut();
+      const stop = parts.clock.after(graceMs, cut);
       await ended;
       stop();
     },
