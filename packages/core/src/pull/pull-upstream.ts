@@ -1,5 +1,6 @@
 import { parseDuration } from '../runtime/duration.ts';
-import { createUpstream, type UpstreamParts } from '../upstream/client.ts';
+import type { UpstreamParts } from '../upstream/client.ts';
+import { createUpstream } from '../upstream/endpoints.ts';
 import { generationOf } from '../upstream/generation.ts';
 import type { UpstreamSettings } from '../upstream/upstream-options.ts';
 import type { PullUpstream } from './target.ts';

@@ -12,7 +12,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { mediaTypes } from '../oci/media-type.ts';
 import { upstreamSettings } from '../options.ts';
 import { discard } from '../runtime/bytes.ts';
-import { createUpstream } from './client.ts';
+import { createClient } from './client.ts';
 import type { UpstreamEvent } from './events.ts';
 import type { Upstream } from './upstream.ts';
 
@@ -29,7 +29,7 @@ beforeEach(async () => {
   events = [];
   registry = await startFakeUpstream();
   const settings = upstreamSettings({ key: 'hub', url: registry.url });
-  upstream = createUpstream(settings, { clock, observe: (event) => events.push(event) });
+  upstream = createClient(settings, { clock, observe: (event) => events.push(event) });
 });
 afterEach(async () => {
   await upstream.close();

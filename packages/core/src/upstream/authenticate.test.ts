@@ -9,7 +9,7 @@ import {
 } from '@proxycache/test-kit';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { upstreamSettings } from '../options.ts';
-import { createUpstream } from './client.ts';
+import { createClient } from './client.ts';
 import type { UpstreamAuth } from './credentials.ts';
 import type { UpstreamEvent } from './events.ts';
 import type { Upstream } from './upstream.ts';
@@ -46,7 +46,7 @@ function connect(
   auth: UpstreamAuth = 'anonymous',
   more: Partial<UpstreamOptions> = {},
 ): Upstream {
-  const upstream = createUpstream(upstreamSettings({ key: 'hub', url: registry.url, auth, ...more }), {
+  const upstream = createClient(upstreamSettings({ key: 'hub', url: registry.url, auth, ...more }), {
     clock,
     observe: (event) => events.push(event),
   });

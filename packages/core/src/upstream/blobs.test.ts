@@ -11,7 +11,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { Descriptor } from '../oci/descriptor.ts';
 import { upstreamSettings } from '../options.ts';
 import { collect, discard } from '../runtime/bytes.ts';
-import { createUpstream } from './client.ts';
+import { createClient } from './client.ts';
 import type { FetchedBlob, Reply, Upstream } from './upstream.ts';
 
 const repository = 'library/alpine';
@@ -23,7 +23,7 @@ let layer: Descriptor;
 
 beforeEach(async () => {
   registry = await startFakeUpstream();
-  upstream = createUpstream(upstreamSettings({ key: 'hub', url: registry.url }), {
+  upstream = createClient(upstreamSettings({ key: 'hub', url: registry.url }), {
     clock: manualClock(),
     observe: () => undefined,
   });

@@ -30,11 +30,12 @@ export interface UpstreamParts {
 }
 
 /**
- * Makes the client of one registry, by the OCI distribution-spec. It connects when it is first asked.
+ * Makes the client of one endpoint, by the OCI distribution-spec: each question is asked once. It connects when it is
+ * first asked.
  *
  * @throws ProxyCacheError `invalid-options`
  */
-export function createUpstream(settings: UpstreamSettings, parts: UpstreamParts): Upstream {
+export function createClient(settings: UpstreamSettings, parts: UpstreamParts): Upstream {
   const { clock, observe, userAgent = `proxycache/${version}`, lookup } = parts;
   const { key, ownVoice: markers, maxManifestBytes } = settings;
   const transport = createTransport(settings, { clock, userAgent, ...(lookup && { lookup }) });

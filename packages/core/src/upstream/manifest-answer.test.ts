@@ -2,7 +2,7 @@ import { type FakeUpstream, type Fault, manualClock, ociError, sha256, startFake
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { mediaTypes } from '../oci/media-type.ts';
 import { upstreamSettings } from '../options.ts';
-import { createUpstream } from './client.ts';
+import { createClient } from './client.ts';
 import type { UpstreamEvent } from './events.ts';
 import type { Upstream } from './upstream.ts';
 
@@ -17,7 +17,7 @@ let events: UpstreamEvent[];
 beforeEach(async () => {
   registry = await startFakeUpstream();
   events = [];
-  upstream = createUpstream(upstreamSettings({ key: 'hub', url: registry.url }), {
+  upstream = createClient(upstreamSettings({ key: 'hub', url: registry.url }), {
     clock,
     observe: (event) => events.push(event),
   });
@@ -66,7 +66,7 @@ describe('fetching a manifest', () => {
   });
 
   it('takes at most maxManifestBytes, announced or not', async () => {
-    const client = createUpstream(upstreamSettings({ key: 'hub', url: registry.url, maxManifestBytes: 100 }), {
+    const client = createClient(upstreamSettings({ key: 'hub', url: registry.url, maxManifestBytes: 100 }), {
       clock,
       observe: () => undefined,
     });
@@ -185,7 +185,7 @@ describe('fetching a manifest', () => {
 
   it("takes a marker of the options for the registry's voice", async () => {
     answers({ status: 404, body: 'File not found.' });
-    const client = createUpstream(upstreamSettings({ key: 'art', url: registry.url, ownVoice: ['File not found'] }), {
+    const client = createClient(upstreamSettings({ key: 'art', url: registry.url, ownVoice: ['File not found'] }), {
       clock,
       observe: () => undefined,
     });

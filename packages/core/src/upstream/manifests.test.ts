@@ -11,7 +11,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { manifestAccept, mediaTypes } from '../oci/media-type.ts';
 import { upstreamSettings } from '../options.ts';
 import { version } from '../runtime/version.ts';
-import { createUpstream } from './client.ts';
+import { createClient } from './client.ts';
 import type { UpstreamEvent } from './events.ts';
 import type { Upstream } from './upstream.ts';
 
@@ -26,7 +26,7 @@ let events: UpstreamEvent[];
 beforeEach(async () => {
   registry = await startFakeUpstream();
   events = [];
-  upstream = createUpstream(upstreamSettings({ key: 'hub', url: registry.url }), {
+  upstream = createClient(upstreamSettings({ key: 'hub', url: registry.url }), {
     clock,
     observe: (event) => events.push(event),
   });
@@ -62,7 +62,7 @@ describe('resolving a tag', () => {
   it('keeps the path prefix of the url', async () => {
     const prefixed = await startFakeUpstream({ basePath: '/pfx' });
     const { root } = prefixed.addImage(repository, { tag: '3' });
-    const client = createUpstream(upstreamSettings({ key: 'hub', url: `${prefixed.url}/` }), {
+    const client = createClient(upstreamSettings({ key: 'hub', url: `${prefixed.url}/` }), {
       clock,
       observe: () => undefined,
     });

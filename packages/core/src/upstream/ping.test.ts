@@ -9,7 +9,7 @@ import {
 } from '@proxycache/test-kit';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { upstreamSettings } from '../options.ts';
-import { createUpstream } from './client.ts';
+import { createClient } from './client.ts';
 import type { Lookup } from './connector.ts';
 import type { Upstream } from './upstream.ts';
 import type { UpstreamOptions } from './upstream-options.ts';
@@ -33,7 +33,7 @@ function ping(
   { lookup, ...more }: Partial<UpstreamOptions> & { lookup?: Lookup } = {},
 ): ReturnType<Upstream['ping']> {
   const settings = upstreamSettings({ key: 'corp', url, ...more });
-  const upstream = createUpstream(settings, {
+  const upstream = createClient(settings, {
     clock: manualClock(),
     observe: () => undefined,
     ...(lookup && { lookup }),

@@ -14,7 +14,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { Descriptor } from '../oci/descriptor.ts';
 import { upstreamSettings } from '../options.ts';
 import { collect } from '../runtime/bytes.ts';
-import { createUpstream } from './client.ts';
+import { createClient } from './client.ts';
 import type { UpstreamEvent } from './events.ts';
 import type { FetchedBlob, Reply, Upstream } from './upstream.ts';
 import type { UpstreamOptions } from './upstream-options.ts';
@@ -43,7 +43,7 @@ afterEach(async () => {
 
 function connect({ url }: FakeHost, more: Partial<UpstreamOptions> = {}): Upstream {
   const settings = upstreamSettings({ key: 'hub', url, ...more });
-  const client = createUpstream(settings, { clock: manualClock(), observe: (event) => events.push(event) });
+  const client = createClient(settings, { clock: manualClock(), observe: (event) => events.push(event) });
   cleanups.push(() => client.close());
   return client;
 }

@@ -11,7 +11,7 @@ import {
 } from '@proxycache/test-kit';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { upstreamSettings } from '../options.ts';
-import { createUpstream } from './client.ts';
+import { createClient } from './client.ts';
 import type { Upstream } from './upstream.ts';
 
 const repository = 'team/app';
@@ -28,7 +28,7 @@ beforeEach(async () => {
   clock = manualClock();
   registry = await startFakeUpstream();
   const settings = upstreamSettings({ key: 'hub', url: registry.url });
-  upstream = createUpstream(settings, { clock, observe: () => undefined });
+  upstream = createClient(settings, { clock, observe: () => undefined });
   image = registry.addImage(repository, { tag: '1' });
 });
 afterEach(async () => {

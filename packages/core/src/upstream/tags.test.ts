@@ -1,7 +1,7 @@
 import { type FakeUpstream, htmlPage, jsonAnswer, manualClock, startFakeUpstream } from '@proxycache/test-kit';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { upstreamSettings } from '../options.ts';
-import { createUpstream } from './client.ts';
+import { createClient } from './client.ts';
 import type { Upstream } from './upstream.ts';
 
 const signal = new AbortController().signal;
@@ -14,7 +14,7 @@ let upstream: Upstream;
 beforeEach(async () => {
   registry = await startFakeUpstream({ pageLimit: 2 });
   const settings = upstreamSettings({ key: 'hub', url: registry.url });
-  upstream = createUpstream(settings, { clock: manualClock(), observe: () => undefined });
+  upstream = createClient(settings, { clock: manualClock(), observe: () => undefined });
   for (const tag of ['a', 'b', 'c', 'd', 'e']) registry.addImage('team/app', { tag });
 });
 afterEach(async () => {
