@@ -29,6 +29,15 @@ export function lruBlobs({ maxBytes }: { maxBytes: number }): BlobStore {
     if (size > maxBytes) throw new ProxyCacheError('storage-full', `a blob of ${size} bytes is over ${maxBytes} bytes`);
   }
 
+  async function remove(
+    digest: Digest,
+    { unlessStoredAfter = Number.POSITIVE_INFINITY, signal }: { unlessStoredAfter?: number; signal: AbortSignal },
+  ): Promise<boolean> {
+    signal.throwIfAborted();
+    const blob = blobs.get(digest);
+    return blob !== undefined && blob.storedAt <= unlessStoredAfter && drop(digest);
+  }
+
   return {
     async open(digest, { range, signal }) {
       signal.throwIfAborted();
@@ -55,11 +64,9 @@ export function lruBlobs({ maxBytes }: { maxBytes: number }): BlobStore {
       checkSize(bytes.byteLength);
       keep(parseDigest(digest), Uint8Array.from(bytes));
     },
-    async delete(digest, { unlessStoredAfter = Number.POSITIVE_INFINITY, signal }) {
-      signal.throwIfAborted();
-      const blob = blobs.get(digest);
-      return blob !== undefined && blob.storedAt <= unlessStoredAfter && drop(digest);
-    },
+    delete: remove,
+    // A store on a disk would put wrong bytes aside; here nobody could look at them.
+    quarantine: remove,
     async *digests({ after, signal }) {
       for (const digest of [...blobs.keys()].sort()) {
         signal.throwIfAborted();

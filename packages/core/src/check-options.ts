@@ -30,7 +30,7 @@ const known: Readonly<Record<keyof ProxyCacheOptions, true>> = {
 };
 
 const storeMethods = {
-  blobs: ['open', 'adopt', 'put', 'delete', 'digests'],
+  blobs: ['open', 'adopt', 'put', 'delete', 'quarantine', 'digests'],
   metadata: ['get', 'getMany', 'set', 'delete', 'list'],
 } as const;
 

@@ -62,6 +62,10 @@ export function flakyStore(storage: Storage): FlakyStorage {
       await enter('blobs.delete', options.signal);
       return await storage.blobs.delete(digest, options);
     },
+    async quarantine(digest, options) {
+      await enter('blobs.quarantine', options.signal);
+      return await storage.blobs.quarantine(digest, options);
+    },
     async *digests(options) {
       await enter('blobs.digests', options.signal);
       yield* storage.blobs.digests(options);

@@ -49,6 +49,15 @@ export interface BlobStore {
    * @returns whether a blob was removed
    */
   delete(digest: Digest, options: { unlessStoredAfter?: number; signal: AbortSignal }): Promise<boolean>;
+  /**
+   * Takes a blob out of sight whose bytes are wrong: from then on it is not stored, as after `delete`, and may be stored
+   * anew. Where it can, the store keeps those bytes for a person to look at, a bounded number of them; one that cannot
+   * deletes them. Readers that have it open go on or fail.
+   *
+   * @param options.unlessStoredAfter an instant in ms since the epoch: what was stored later stays
+   * @returns whether a blob was taken out of sight
+   */
+  quarantine(digest: Digest, options: { unlessStoredAfter?: number; signal: AbortSignal }): Promise<boolean>;
   /** Lists what is stored, in ascending order of the digest as text, after `after` where it is given. */
   digests(options: { after?: Digest; signal: AbortSignal }): AsyncIterable<StoredBlob>;
 }

@@ -7,6 +7,7 @@ import type { BlobStore, StoredBlob } from './blob-store.ts';
 import { copyToTemp } from './file-copy.ts';
 import { smallestNames } from './file-names.ts';
 import { openFileBlob } from './file-open.ts';
+import type { QuarantineFolder } from './file-quarantine.ts';
 import {
   orFail,
   removeFile,
@@ -29,9 +30,9 @@ const listWindow = 65_536;
 /** Blobs as files `<directory>/<algorithm>/<hex>` (OCI image-layout.md, blobs); the folders are there already. */
 export function createFileBlobs(
   directory: string,
-  options: { temp: TempFolder; durable: boolean; clock: Clock },
+  options: { temp: TempFolder; quarantine: QuarantineFolder; durable: boolean; clock: Clock },
 ): BlobStore {
-  const { temp, durable, clock } = options;
+  const { temp, quarantine, durable, clock } = options;
   // A retention that deletes what was stored before some instant and an adopt of the same blob must not overlap.
   const lock = createKeyedLock();
 
@@ -54,15 +55,40 @@ export function createFileBlobs(
     return true;
   }
 
-  async function moveIn(from: string, path: string): Promise<void> {
+  async function moveIn(from: string, digest: Digest): Promise<void> {
+    const path = pathOf(digest);
     await touch(from);
-    await renameFile(from, path);
+    await renameFile(from, path).catch(async (error) => {
+      // What is no file, such as a folder, cannot be replaced; nor is it ours to delete.
+      const stats = await statFile(path).catch(unlessMissing);
+      if (!stats || stats.isFile()) throw error;
+      await quarantine.take(digest, path);
+      await renameFile(from, path);
+    });
     if (durable) await syncToDisk(dirname(path));
   }
 
-  async function adoptFile(path: string, blob: { file: string; size: number; signal: AbortSignal }): Promise<void> {
-    const { file, size, signal } = blob;
-    if (await isStored(path, size)) {
+  /** Ends a blob in its place, by `end`, unless it was stored after that instant. @returns whether it was there */
+  async function take(
+    digest: Digest,
+    unlessStoredAfter: number,
+    end: (path: string, stats: Stats) => Promise<boolean>,
+  ): Promise<boolean> {
+    const path = pathOf(digest);
+    const stats = await statFile(path).catch(unlessMissing);
+    if (!stats || storedAtOf(stats) > unlessStoredAfter) return false;
+    return await end(path, stats);
+  }
+
+  async function remove(path: string): Promise<boolean> {
+    await removeFile(path);
+    if (durable) await syncToDisk(dirname(path));
+    return true;
+  }
+
+  async function adoptFile(blob: { digest: Digest; file: string; size: number; signal: AbortSignal }): Promise<void> {
+    const { digest, file, size, signal } = blob;
+    if (await isStored(pathOf(digest), size)) {
       await removeFile(file).catch(unlessMissing);
       return;
     }
@@ -71,11 +97,11 @@ export function createFileBlobs(
       throw new ProxyCacheError('storage-failed', `${file} has ${stats.size} bytes, not ${size}`);
     if (durable) await syncToDisk(file);
     try {
-      await moveIn(file, path);
+      await moveIn(file, digest);
     } catch (error) {
       if (systemCode(error) !== 'EXDEV') throw error;
       const copy = await copyToTemp(file, { temp, durable, signal });
-      await moveIn(copy, path).catch(async (failure) => {
+      await moveIn(copy, digest).catch(async (failure) => {
         await removeFile(copy).catch(() => undefined);
         throw failure;
       });
@@ -88,18 +114,17 @@ export function createFileBlobs(
     async open(digest, { signal }) {
       return await openFileBlob(pathOf(digest), signal);
     },
-    async adopt({ file, digest, size, signal }) {
-      const path = pathOf(digest);
-      await lock(digest, signal, () => adoptFile(path, { file, size, signal })).catch(
-        orFail(`store ${digest} from ${file}`, signal),
-      );
+    async adopt(blob) {
+      const { digest, signal } = blob;
+      parseDigest(digest);
+      await lock(digest, signal, () => adoptFile(blob)).catch(orFail(`store ${digest} from ${blob.file}`, signal));
     },
     async put({ digest, bytes, signal }) {
       const path = pathOf(digest);
       const store = async () => {
         if (await isStored(path, bytes.byteLength)) return;
         const file = await temp.write(bytes);
-        await moveIn(file, path).catch(async (failure) => {
+        await moveIn(file, digest).catch(async (failure) => {
           await removeFile(file).catch(() => undefined);
           throw failure;
         });
@@ -107,15 +132,18 @@ export function createFileBlobs(
       await lock(digest, signal, store).catch(orFail(`store ${digest}`, signal));
     },
     async delete(digest, { unlessStoredAfter = Number.POSITIVE_INFINITY, signal }) {
-      const path = pathOf(digest);
-      const remove = async () => {
-        const stats = await statFile(path).catch(unlessMissing);
-        if (!stats || storedAtOf(stats) > unlessStoredAfter) return false;
-        await removeFile(path);
-        if (durable) await syncToDisk(dirname(path));
-        return true;
-      };
-      return await lock(digest, signal, remove).catch(orFail(`delete ${digest}`, signal));
+      parseDigest(digest);
+      const end = (path: string, stats: Stats) => (stats.isFile() ? remove(path) : quarantine.take(digest, path));
+      return await lock(digest, signal, () => take(digest, unlessStoredAfter, end)).catch(
+        orFail(`delete ${digest}`, signal),
+      );
+    },
+    async quarantine(digest, { unlessStoredAfter = Number.POSITIVE_INFINITY, signal }) {
+      parseDigest(digest);
+      const end = (path: string) => quarantine.take(digest, path);
+      return await lock(digest, signal, () => take(digest, unlessStoredAfter, end)).catch(
+        orFail(`quarantine ${digest}`, signal),
+      );
     },
     digests: ({ after, signal }) => listBlobs(directory, after, signal),
   };

@@ -7,6 +7,7 @@ import { blobAlgorithms, createFileBlobs } from './file-blobs.ts';
 import { checkFormat } from './file-format.ts';
 import { listKeyFiles } from './file-key-path.ts';
 import { createFileKeyvStore } from './file-keyv-store.ts';
+import { createQuarantineFolder } from './file-quarantine.ts';
 import { storageFailure } from './file-system.ts';
 import { createTempFolder, sweepTempFolder } from './file-temp.ts';
 import { keyvMetadata } from './keyv-metadata.ts';
@@ -30,7 +31,9 @@ export interface FileStorageOptions {
  * with different names may share it, except that conditions of metadata hold within one process.
  *
  * Layout: `proxycache.json` (the format), `blobs/<algorithm>/<hex>` as in an OCI image layout (it is none as a whole:
- * there is no index of it), `metadata/` with a file per record, `spool/` for transfers, `tmp/` for writes under way.
+ * there is no index of it), `metadata/` with a file per record, `spool/` for transfers, `tmp/` for writes under way,
+ * `quarantine/<algorithm>/<hex>.<instant>` with what was found wrong: the newest 100 blobs, and no more than 1 GiB of them
+ * beside the newest.
  *
  * What it makes is for this process's user alone: folders 0700, files 0600. A folder that was there keeps its mode.
  *
@@ -46,23 +49,33 @@ export function fileStorage(directory: string, options: FileStorageOptions = {})
     );
   }
   const root = resolve(directory);
-  const folders = { blobs: join(root, 'blobs'), metadata: join(root, 'metadata'), tmp: join(root, 'tmp') };
+  const folders = {
+    blobs: join(root, 'blobs'),
+    quarantine: join(root, 'quarantine'),
+    metadata: join(root, 'metadata'),
+    tmp: join(root, 'tmp'),
+  };
   const spoolDirectory = join(root, 'spool');
   try {
     makeFolder(root);
-    checkFormat(root, ['blobs', 'metadata', 'spool', 'tmp']);
+    checkFormat(root, ['blobs', 'metadata', 'quarantine', 'spool', 'tmp']);
     const blobFolders = blobAlgorithms.map((algorithm) => join(folders.blobs, algorithm));
-    for (const folder of [...blobFolders, folders.metadata, folders.tmp, spoolDirectory]) {
-      makeFolder(folder);
-    }
-    checkWritable([...blobFolders, folders.metadata, folders.tmp, spoolDirectory]);
+    const quarantineFolders = blobAlgorithms.map((algorithm) => join(folders.quarantine, algorithm));
+    const all = [...blobFolders, ...quarantineFolders, folders.metadata, folders.tmp, spoolDirectory];
+    for (const folder of all) makeFolder(folder);
+    checkWritable(all);
     sweepTempFolder(folders.tmp);
   } catch (error) {
     throw storageFailure(`use ${root} as storage`, error);
   }
   const temp = createTempFolder(folders.tmp, { durable });
   return {
-    blobs: createFileBlobs(folders.blobs, { temp, durable, clock }),
+    blobs: createFileBlobs(folders.blobs, {
+      temp,
+      quarantine: createQuarantineFolder(folders.quarantine, { durable, clock }),
+      durable,
+      clock,
+    }),
     metadata: fileMetadata(folders.metadata, { temp, durable, clock }),
     spoolDirectory,
   };

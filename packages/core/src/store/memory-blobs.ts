@@ -23,6 +23,16 @@ export function createMemoryBlobs(clock: Clock): BlobStore {
     keep(digest, bytes);
   }
 
+  async function remove(
+    digest: Digest,
+    { unlessStoredAfter = Number.POSITIVE_INFINITY, signal }: { unlessStoredAfter?: number; signal: AbortSignal },
+  ): Promise<boolean> {
+    signal.throwIfAborted();
+    const blob = blobs.get(parseDigest(digest));
+    if (!blob || blob.storedAt > unlessStoredAfter) return false;
+    return blobs.delete(digest);
+  }
+
   return {
     async open(digest, { signal }) {
       signal.throwIfAborted();
@@ -40,12 +50,9 @@ export function createMemoryBlobs(clock: Clock): BlobStore {
       // The caller may reuse its memory after this.
       keep(parseDigest(digest), Uint8Array.from(bytes));
     },
-    async delete(digest, { unlessStoredAfter = Number.POSITIVE_INFINITY, signal }) {
-      signal.throwIfAborted();
-      const blob = blobs.get(parseDigest(digest));
-      if (!blob || blob.storedAt > unlessStoredAfter) return false;
-      return blobs.delete(digest);
-    },
+    delete: remove,
+    // In memory nobody can look at it.
+    quarantine: remove,
     async *digests({ after, signal }) {
       for (const digest of [...blobs.keys()].sort()) {
         signal.throwIfAborted();

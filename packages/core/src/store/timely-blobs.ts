@@ -1,9 +1,10 @@
 import type { Bytes } from '../runtime/bytes.ts';
-import type { BlobStore, OpenBlob } from './blob-store.ts';
+import type { BlobStore, OpenBlob, StoredBlob } from './blob-store.ts';
 import type { StoreDeadline } from './store-deadline.ts';
 
 const slowestBytesPerMs = 1024;
 const adoptBaseMs = 60_000;
+const listWithinMs = 60_000;
 
 /** The same blobs, each call bounded in time. What was opened too late for its caller is closed. */
 export function timelyBlobs(blobs: BlobStore, deadline: StoreDeadline): BlobStore {
@@ -31,6 +32,23 @@ export function timelyBlobs(blobs: BlobStore, deadline: StoreDeadline): BlobStor
     return { [Symbol.asyncIterator]: () => iterator };
   }
 
+  function timelyListing(blobs: AsyncIterable<StoredBlob>, signal: AbortSignal): AsyncIterable<StoredBlob> {
+    return {
+      [Symbol.asyncIterator]() {
+        const source = blobs[Symbol.asyncIterator]();
+        return {
+          // Never on a request's path; the first of them may take a look at all names.
+          next: () =>
+            deadline.run({ operation: 'list', signal, withinMs: listWithinMs, rests: false }, () => source.next()),
+          async return() {
+            await deadline.run({ operation: 'list', rests: false }, async () => source.return?.());
+            return { done: true, value: undefined };
+          },
+        };
+      },
+    };
+  }
+
   return {
     async open(digest, { range, signal }) {
       const late = (blob: OpenBlob | undefined) => void blob?.close().catch(() => undefined);
@@ -51,7 +69,10 @@ export function timelyBlobs(blobs: BlobStore, deadline: StoreDeadline): BlobStor
       deadline.run({ operation: 'delete', signal }, (signalOfCall) =>
         blobs.delete(digest, { ...options, signal: signalOfCall }),
       ),
-    // Never on a request's path.
-    digests: (options) => blobs.digests(options),
+    quarantine: (digest, { signal, ...options }) =>
+      deadline.run({ operation: 'quarantine', signal }, (signalOfCall) =>
+        blobs.quarantine(digest, { ...options, signal: signalOfCall }),
+      ),
+    digests: (options) => timelyListing(blobs.digests(options), options.signal),
   };
 }
