@@ -73,8 +73,10 @@ describe('startFakeHost', () => {
     host.on({ path: '/held' }, { gate: held });
     const broken = read(`${host.url}/held`);
     await held.reached;
+    expect(host.underWay()).toBe(1);
     await host.stop();
     expect((await broken).end).toBe('ECONNRESET');
+    expect(host.underWay()).toBe(0);
     expect((await read(host.url)).end).toBe('ECONNREFUSED');
     await host.start();
     expect(await read(host.url)).toEqual({ status: 200, text: '0123456789', end: 'complete' });

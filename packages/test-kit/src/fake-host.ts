@@ -27,6 +27,8 @@ export interface FakeHost {
   count(match?: RequestMatch): number;
   /** Bytes of the bodies sent to the requests of the log that are meant. */
   sentBytes(match?: RequestMatch): number;
+  /** How many requests are being answered now. */
+  underWay(): number;
   /** TCP connections: open now, and accepted since the start. */
   connections(): { open: number; accepted: number };
   /** Empties the log. */
@@ -70,6 +72,7 @@ export async function startFakeHost(
   const sockets = new Map<number | undefined, Socket>();
   let requests: LoggedRequest[] = [];
   let accepted = 0;
+  let underWay = 0;
   let port = 0;
   let server: Server | undefined;
 
@@ -86,8 +89,10 @@ export async function startFakeHost(
       aborted: false,
     };
     requests.push(request);
+    underWay++;
     const left = new AbortController();
     response.once('close', () => {
+      underWay--;
       request.aborted = !response.writableFinished;
       left.abort(new Error('the client left'));
     });
@@ -153,6 +158,7 @@ export async function startFakeHost(
     count: (match = {}) => requests.filter((request) => matches(match, request)).length,
     sentBytes: (match = {}) =>
       requests.reduce((sum, request) => sum + (matches(match, request) ? request.sentBytes : 0), 0),
+    underWay: () => underWay,
     connections: () => ({ open: sockets.size, accepted }),
     clear() {
       requests = [];

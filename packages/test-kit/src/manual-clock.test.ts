@@ -75,6 +75,17 @@ describe('manualClock', () => {
     expect(clock.pending()).toBe(2);
   });
 
+  test('tells how far off the next timer is', async () => {
+    const clock = manualClock();
+    expect(clock.next()).toBeUndefined();
+    clock.after(70, () => undefined);
+    const cancel = clock.after(50, () => undefined);
+    await clock.advance(20);
+    expect(clock.next()).toBe(30);
+    cancel();
+    expect(clock.next()).toBe(50);
+  });
+
   test('refuses to advance by a negative time', async () => {
     await expect(manualClock().advance(-1)).rejects.toThrow('received -1');
   });

@@ -11,6 +11,8 @@ export interface ManualClock extends Clock {
   set(now: number): void;
   /** How many timers wait. */
   pending(): number;
+  /** How far off the next timer is, in ms; `undefined` when none waits. */
+  next(): number | undefined;
   /** Resolves as soon as at least `count` timers wait: the code under test has come to the point where it sleeps. */
   untilPending(count: number): Promise<void>;
 }
@@ -76,6 +78,10 @@ export function manualClock(options: { now?: number } = {}): ManualClock {
       wall = now;
     },
     pending: () => timers.size,
+    next() {
+      const timer = earliest(Number.POSITIVE_INFINITY);
+      return timer && Math.max(timer.due - monotonic, 0);
+    },
     untilPending: (count) =>
       timers.size >= count ? Promise.resolve() : new Promise((resolve) => waiting.add({ count, resolve })),
   };
