@@ -25,6 +25,7 @@ function plainStorage(kind: OpenBlob['kind'] = 'file'): Storage & { done: string
       adopt: async () => void done.push('adopt'),
       put: async () => void done.push('put'),
       delete: async () => true,
+      quarantine: async () => false,
       async *digests() {
         yield { digest, size: 1, storedAt: 0 };
       },
