@@ -25,11 +25,12 @@ export function queryValue(query: string, name: string): QueryValue {
   while (from < query.length) {
     const ampersand = query.indexOf('&', from);
     const end = ampersand < 0 ? query.length : ampersand;
-    const equals = query.indexOf('=', from);
-    const split = equals < 0 || equals > end ? end : equals;
-    if (decodePercent(query.slice(from, split)) === name) {
+    // Within the parameter only: a search to the end of the text for each would take its length squared.
+    const parameter = query.slice(from, end);
+    const equals = parameter.indexOf('=');
+    if (decodePercent(equals < 0 ? parameter : parameter.slice(0, equals)) === name) {
       if (found !== none) return { kind: 'repeated' };
-      const value = decodePercent(query.slice(split + 1, end));
+      const value = decodePercent(equals < 0 ? '' : parameter.slice(equals + 1));
       found = value === undefined ? { kind: 'broken' } : { kind: 'one', value };
     }
     from = end + 1;
