@@ -143,6 +143,51 @@ describe('an image is not complete', () => {
   });
 });
 
+describe('an index or image made to be looked at without an end', () => {
+  it('that names one layer five thousand times has it looked at once', async () => {
+    const bomb = image('config', Array(5_000).fill(descriptor('layer')));
+    await putManifest(bomb);
+    for (const text of ['config', 'layer']) await putBlob(text);
+    expect(await isComplete(target, bomb.digest, signal)).toBe(true);
+    expect(storage.calls('blobs.open')).toBe(2);
+  });
+
+  it('that names ten thousand manifests, none of which is here, is given up after 2,000', async () => {
+    const bomb = index(Array.from({ length: 10_000 }, (_, at) => image(`config ${at}`, [])));
+    await putManifest(bomb);
+    expect(await isComplete(target, bomb.digest, signal)).toBe(false);
+    expect(storage.calls('metadata.get')).toBeLessThanOrEqual(2_001);
+  });
+
+  it('that names itself, or one that names it, is not complete', async () => {
+    const self = made({ mediaType: 'application/vnd.oci.image.index.v1+json', manifests: [] });
+    const other = index([self]);
+    const naming = (child: Made) => index([child]).bytes;
+    // No content can hold its own digest: what is here claims to.
+    const claimed = new Map([
+      [self.digest, naming(other)],
+      [other.digest, naming(self)],
+    ]);
+    for (const { digest } of [self, other]) await putManifest({ digest, bytes: Buffer.from('{}') });
+    const load = async (digest: Digest) => claimed.get(digest);
+    const check = createIsComplete({ ...parts, manifests: { ...parts.manifests, load } });
+    expect(await check(target, self.digest, signal)).toBe(false);
+    claimed.set(self.digest, naming(self));
+    expect(await check(target, self.digest, signal)).toBe(false);
+  });
+
+  it('as a chain of indexes is not followed to its end', async () => {
+    let chain = image('config', []);
+    await putBlob('config');
+    for (let depth = 0; depth < 2_500; depth++) {
+      await putManifest(chain);
+      chain = index([chain]);
+    }
+    await putManifest(chain);
+    expect(await isComplete(target, chain.digest, signal)).toBe(false);
+  });
+});
+
 it('looks at a manifest once, by however many ways indexes lead to it', async () => {
   let level: [Made, Made] = [image('a', []), image('b', [])];
   for (let depth = 0; depth < 60; depth++) {

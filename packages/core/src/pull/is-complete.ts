@@ -6,9 +6,13 @@ import type { Target } from './target.ts';
 
 /**
  * Whether an image can be pulled whole through a repository without asking its upstream: all of it is here, and proven
- * to be the repository's. Of an index, any one of its platforms counts. A store that fails is one that has nothing.
+ * to be the repository's. Of an index, any one of its platforms counts. A store that fails is one that has nothing;
+ * what names more than 2,000 others is not followed to its end.
  */
 export type IsComplete = (target: Target, digest: Digest, signal: AbortSignal) => Promise<boolean>;
+
+// A manifest may name tens of thousands of others. Who has looked at so many of them without an end says no.
+const mostLooks = 2_000;
 
 export function createIsComplete(parts: PullParts): IsComplete {
   const { manifests, links, blobs, observe } = parts;
@@ -33,13 +37,18 @@ export function createIsComplete(parts: PullParts): IsComplete {
   }
 
   return (target, root, signal) => {
-    // Indexes may share children by the thousand: each is looked at once.
-    const known = new Map<Digest, Promise<boolean>>();
+    // Indexes may share children by the thousand, images a layer: each is looked at once. One that is being looked at
+    // has nothing to add to itself.
+    const known = new Map<string, boolean>();
 
-    function check(digest: Digest): Promise<boolean> {
-      const asked = known.get(digest) ?? look(digest);
-      known.set(digest, asked);
-      return asked;
+    async function once(key: string, look: () => Promise<boolean>): Promise<boolean> {
+      const found = known.get(key);
+      if (found !== undefined) return found;
+      if (known.size >= mostLooks) return false;
+      known.set(key, false);
+      const is = await look();
+      known.set(key, is);
+      return is;
     }
 
     async function look(digest: Digest): Promise<boolean> {
@@ -49,10 +58,14 @@ export function createIsComplete(parts: PullParts): IsComplete {
         for (const child of manifest.children) if (await check(child.digest)) return true;
         return false;
       }
-      for (const blob of manifest.blobs) {
-        if (!blob.foreign && !(await hasBlob(target, blob.digest, signal))) return false;
+      for (const { digest: blob, foreign } of manifest.blobs) {
+        if (!foreign && !(await once(`blob ${blob}`, () => hasBlob(target, blob, signal)))) return false;
       }
       return true;
+    }
+
+    function check(digest: Digest): Promise<boolean> {
+      return once(`manifest ${digest}`, () => look(digest));
     }
 
     return check(root);
