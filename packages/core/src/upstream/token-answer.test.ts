@@ -28,8 +28,14 @@ describe('parseTokenAnswer', () => {
       300,
     ],
     ['issued_at that is no date from its receipt on', { token: 'a', expires_in: 300, issued_at: 'x' }, 300],
+    ['a lifetime that is a list as 60 s', { token: 'a', expires_in: [300] }, 60],
   ])('takes %s', (_what, body, seconds) => {
     expect(parseTokenAnswer(bytes(body), now)).toEqual({ token: 'a', lifetime: seconds * 1_000 });
+  });
+
+  it.each(['expires_in', 'issued_at'])('overruns no stack where %s is nested without an end', (field) => {
+    const deep = '['.repeat(100_000) + ']'.repeat(100_000);
+    expect(parseTokenAnswer(bytes(`{"token":"a","${field}":${deep}}`), now)).toEqual({ token: 'a', lifetime: 60_000 });
   });
 
   it.each([
@@ -40,6 +46,7 @@ describe('parseTokenAnswer', () => {
     ['a line break in the token', { token: 'a\nb' }],
     ['a space in the token', { token: 'a b' }],
     ['other than ASCII in the token', { token: 'ä' }],
+    ['a token that no header holds', { token: 'a'.repeat(32 * 1024 + 1) }],
   ])('refuses %s', (_what, body) => {
     expect(parseTokenAnswer(bytes(body), now)).toBeUndefined();
   });
