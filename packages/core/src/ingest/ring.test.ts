@@ -35,6 +35,18 @@ it('holds no more than a chunk beyond what it is to keep', () => {
   expect(ring.at(999)?.byteLength).toBe(1);
 });
 
+it('holds at most 4096 chunks of what was written, however small an upstream cuts them', () => {
+  const ring = createRing();
+  for (let i = 0; i < 10_000; i++) ring.push(Uint8Array.of(i));
+  ring.trim(8_000, 1_000_000);
+  expect([ring.at(5_903), ring.at(5_904)]).toEqual([undefined, Uint8Array.of(5_904)]);
+  // What is not in the file yet stays, all of it.
+  ring.reset();
+  for (let i = 0; i < 10_000; i++) ring.push(Uint8Array.of(i));
+  ring.trim(0, 1_000_000);
+  expect(ring.at(0)).toEqual(Uint8Array.of(0));
+});
+
 it('starts at position 0 again after a reset', () => {
   const ring = createRing();
   ring.push(Buffer.from('old'));

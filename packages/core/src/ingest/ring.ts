@@ -4,11 +4,14 @@ export interface Ring {
   push(chunk: Uint8Array): void;
   /** What is at hand from `position` on, up to the end of its chunk. */
   at(position: number): Uint8Array | undefined;
-  /** Lets go of what lies before `position`, but for the last `keepBytes` before the end. */
+  /** Lets go of what lies before `position`, but for the last `keepBytes` before the end, in at most 4096 chunks. */
   trim(position: number, keepBytes: number): void;
   /** Empties it; the next chunk is at position 0 again. */
   reset(): void;
 }
+
+// An upstream may send single bytes; each chunk takes some memory of its own.
+const mostChunks = 4096;
 
 export function createRing(): Ring {
   const chunks: { start: number; bytes: Uint8Array }[] = [];
@@ -41,10 +44,11 @@ export function createRing(): Ring {
       return offset < chunk.bytes.byteLength ? chunk.bytes.subarray(offset) : undefined;
     },
     trim(position, keepBytes) {
-      const limit = Math.min(position, end - keepBytes);
       let gone = 0;
       for (const chunk of chunks) {
-        if (chunk.start + chunk.bytes.byteLength > limit) break;
+        const chunkEnd = chunk.start + chunk.bytes.byteLength;
+        const isKept = chunkEnd > end - keepBytes && chunks.length - gone <= mostChunks;
+        if (chunkEnd > position || isKept) break;
         gone++;
       }
       if (gone > 0) chunks.splice(0, gone);

@@ -17,14 +17,21 @@ export async function* bytesOf(chunk: Uint8Array): AsyncGenerator<Uint8Array, vo
  * @returns `undefined` when the body is longer than `limit`; the source is closed then
  */
 export async function collect(bytes: Bytes, limit: number): Promise<Uint8Array | undefined> {
-  const chunks: Uint8Array[] = [];
+  // One array that grows, not a list of chunks: whoever sends single bytes would make each of them cost a hundred.
+  let whole = new Uint8Array(0);
   let length = 0;
   for await (const chunk of bytes) {
-    length += chunk.byteLength;
-    if (length > limit) return undefined;
-    chunks.push(new Uint8Array(chunk));
+    const end = length + chunk.byteLength;
+    if (end > limit) return undefined;
+    if (end > whole.byteLength) {
+      const grown = new Uint8Array(Math.max(end, Math.min(limit, 2 * whole.byteLength)));
+      grown.set(whole.subarray(0, length));
+      whole = grown;
+    }
+    whole.set(chunk, length);
+    length = end;
   }
-  return chunks.length === 1 && chunks[0] ? chunks[0] : Buffer.concat(chunks, length);
+  return length === whole.byteLength ? whole : whole.slice(0, length);
 }
 
 /** Closes a body that will not be read, so that its source can let go. Never throws. */

@@ -29,6 +29,21 @@ describe('a response body', () => {
     expect(calls).toEqual(['pause', 'resume']);
   });
 
+  it('made of single bytes pauses its source long before they fill the memory, and is given in one piece', async () => {
+    const { body, calls } = make();
+    const iterator = body.bytes[Symbol.asyncIterator]();
+    let pushed = 0;
+    while (calls.length === 0) body.push(Uint8Array.of(pushed++));
+    expect(pushed).toBe(1024);
+    body.push(chunk(1000));
+    body.push(Uint8Array.of(7));
+    const expected = Buffer.from(Array.from({ length: pushed }, (_, at) => at));
+    expect((await iterator.next()).value).toEqual(expected);
+    expect((await iterator.next()).value).toEqual(chunk(1000));
+    expect((await iterator.next()).value).toEqual(Uint8Array.of(7));
+    expect(calls).toEqual(['pause', 'resume']);
+  });
+
   it('gives what came before its end and before an error', async () => {
     const { body } = make();
     const iterator = body.bytes[Symbol.asyncIterator]();

@@ -21,6 +21,9 @@ export interface ResponseBody {
 // Enough to keep a fast link busy while the consumer writes a batch, small beside what transfers may hold.
 const highWater = 256 * 1024;
 const lowWater = 64 * 1024;
+// HTTP lets a sender cut a body into chunks of single bytes, each of which takes about this much memory.
+const leastCost = 256;
+const costOf = (chunk: Uint8Array) => Math.max(chunk.byteLength, leastCost);
 
 type Waiter = {
   resolve(result: IteratorResult<Uint8Array, undefined>): void;
@@ -30,7 +33,7 @@ type Waiter = {
 
 /**
  * Makes a body with back-pressure. The idle timeout runs only while the consumer waits for bytes: whoever reads slowly
- * is not the upstream's fault.
+ * is not the upstream's fault. Tiny chunks that wait are given as one.
  */
 export function createResponseBody(
   source: BodySource,
@@ -69,14 +72,22 @@ export function createResponseBody(
   }
 
   function take(): Uint8Array | undefined {
-    const chunk = queue.shift();
-    if (!chunk) return undefined;
-    queued -= chunk.byteLength;
+    const [first] = queue;
+    if (!first) return undefined;
+    const taken = queue.splice(0, first.byteLength < leastCost ? tinyOnes() : 1);
+    const chunk = taken.length === 1 ? first : Buffer.concat(taken);
+    for (const one of taken) queued -= costOf(one);
     if (paused && queued <= lowWater) {
       paused = false;
       source.resume();
     }
     return chunk;
+  }
+
+  /** How many tiny chunks the queue begins with. */
+  function tinyOnes(): number {
+    const end = queue.findIndex((chunk) => chunk.byteLength >= leastCost);
+    return end < 0 ? queue.length : end;
   }
 
   function wait(): Promise<IteratorResult<Uint8Array, undefined>> {
@@ -110,7 +121,7 @@ export function createResponseBody(
       if (state !== 'open' || chunk.byteLength === 0) return;
       if (settle((waiting) => waiting.resolve({ done: false, value: chunk }))) return;
       queue.push(chunk);
-      queued += chunk.byteLength;
+      queued += costOf(chunk);
       if (!paused && queued >= highWater) {
         paused = true;
         source.pause();
