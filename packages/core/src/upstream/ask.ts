@@ -9,6 +9,7 @@ import { letGo } from './let-go.ts';
 import type { Ask, Question } from './question.ts';
 import type { Quota } from './quota.ts';
 import { createRateLimits, parseRetryAfter } from './rate-limit.ts';
+import { redact } from './redact.ts';
 import { followRedirects, type Hop, RedirectRefused } from './redirect.ts';
 import type { Transport } from './transport.ts';
 import { isUpstreamError, UpstreamError } from './upstream-error.ts';
@@ -102,7 +103,7 @@ export function createAsk({ key, url: root }: UpstreamSettings, parts: AskParts)
     if (status < 300 && encoding !== '' && encoding !== 'identity') {
       letGo(response);
       // The digest is that of the bytes as they are kept; nobody asked for others.
-      const message = `${key} sent ${question.subject} compressed (${encoding}) although it was asked not to`;
+      const message = `${key} sent ${question.subject} compressed (${redact(encoding).slice(0, 40)}) although it was asked not to`;
       throw new UpstreamError('foreign-answer', message, { upstream: key, status });
     }
   }

@@ -44,6 +44,16 @@ async function bytesOf({ body }: FetchedBlob): Promise<Uint8Array> {
   return (await collect(body, 10_000_000))!;
 }
 
+it.each(['"caf\u00e9"', '"a"b"', '"a', 'a', 'W/"a"', '"a b"'])(
+  'takes no ETag for a validator that is not strong, or could not be sent back: %s',
+  async (etag) => {
+    answers({ status: 200, body: 'x', headers: { etag } });
+    const blob = foundIn(await upstream.fetchBlob({ ...query, digest: layer.digest, from: 0 }));
+    expect(blob.validator).toBeUndefined();
+    await discard(blob.body);
+  },
+);
+
 describe('proving a blob', () => {
   it('asks one HEAD and moves no body', async () => {
     expect(await upstream.statBlob({ ...query, digest: layer.digest })).toEqual({

@@ -125,10 +125,13 @@ function found(start: number, total: number | undefined, { headers, body }: Answ
   };
 }
 
-/** An ETag that promises equal bytes (RFC 9110 8.8.1). */
+/**
+ * An ETag that promises equal bytes (RFC 9110 8.8.1, 8.8.3). It goes back to the upstream in a header: one with other
+ * characters than ASCII may have been read as others than it was sent, and could not be sent at all.
+ */
 function strongValidator(headers: ResponseHeaders): string | undefined {
   const tag = headerOf(headers, 'etag');
-  return tag?.startsWith('"') ? tag : undefined;
+  return tag !== undefined && /^"[\x21\x23-\x7e]*"$/.test(tag) ? tag : undefined;
 }
 
 function isOther(headers: ResponseHeaders, ifMatch: string): boolean {

@@ -50,7 +50,7 @@ function bearerOf(
   if (!URL.canParse(text, url.origin)) throw new RealmRefused('named a token service that is no URL');
   const realm = new URL(text, url.origin);
   if (realm.protocol !== 'https:' && realm.protocol !== 'http:') {
-    throw new RealmRefused(`named a token service at a ${realm.protocol} URL`);
+    throw new RealmRefused('named a token service at a URL that is neither https nor http');
   }
   if (url.protocol === 'https:' && realm.protocol === 'http:') {
     throw new RealmRefused('named a token service on plain http, where anybody may listen');

@@ -48,7 +48,7 @@ function targetOf(location: string, base: URL): URL {
   if (!URL.canParse(location, base.href)) throw new RedirectRefused('foreign-answer', 'redirected to what is no URL');
   const url = new URL(location, base);
   if (url.protocol !== 'https:' && url.protocol !== 'http:') {
-    throw new RedirectRefused('address-refused', `redirected to a ${url.protocol} URL`);
+    throw new RedirectRefused('address-refused', 'redirected to a URL that is neither https nor http');
   }
   if (base.protocol === 'https:' && url.protocol === 'http:') {
     throw new RedirectRefused('address-refused', 'redirected from https to plain http, where anybody may listen');

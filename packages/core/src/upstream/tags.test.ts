@@ -67,6 +67,11 @@ it('is absent for a repository that the upstream does not know', async () => {
   });
 });
 
+it('does not take a list for whole whose link to the next page is too long to be followed', async () => {
+  registry.on({ path }, jsonAnswer(200, { tags: ['a'] }, { link: `</v2/a?last=${'b'.repeat(3_000)}>; rel="next"` }));
+  await expect(upstream.listTags(query)).rejects.toMatchObject({ code: 'too-large' });
+});
+
 const deep = `${'['.repeat(100_000)}${']'.repeat(100_000)}`;
 
 it.each([

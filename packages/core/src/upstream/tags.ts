@@ -40,9 +40,14 @@ export function createTags(ask: Ask, options: { key: string; markers: readonly s
         throw new UpstreamError('foreign-answer', `${key} sent no list for ${subject}`, { upstream: key });
       }
       const next = nextPageQuery(answer.headers['link'], answer.url);
+      // Without it the list would look as if it ended here.
+      if (next !== undefined && next.length > longestCursor) {
+        const message = `${key} sent a link of more than ${longestCursor} characters to more of ${subject}`;
+        throw new UpstreamError('too-large', message, { upstream: key });
+      }
       const found: TagPage = {
         tags: (tags ?? []).filter((tag: unknown) => typeof tag === 'string'),
-        ...(next !== undefined && next.length <= longestCursor && { next }),
+        ...(next !== undefined && { next }),
       };
       return { kind: 'found', value: found };
     },
