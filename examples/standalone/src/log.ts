@@ -51,6 +51,7 @@ function needsAttention(event: ProxyCacheEvent): boolean {
     case 'credentials-rejected':
     case 'store-failed':
     case 'passed-through':
+    case 'ingest-restarted':
       return true;
     case 'upstream-request':
       return event.error !== undefined;

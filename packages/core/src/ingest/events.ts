@@ -12,6 +12,8 @@ export type IngestEvent =
       durationMs: number;
       error?: string;
     }
+  /** An upstream sent wrong bytes, and is asked for the whole once more; who has none of the wrong ones is still served. */
+  | { type: 'ingest-restarted'; upstream: string; repository: string; digest: string; error: string }
   /** A pull goes on without being cached, as the disk has less than `minFree` left or the spool failed. */
   | {
       type: 'passed-through';

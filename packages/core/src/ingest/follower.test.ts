@@ -62,7 +62,7 @@ async function finish(): Promise<void> {
   spooling.verify();
 }
 
-const followed = (part?: ByteRange) => follow(spooling.view, buffers, part)[Symbol.asyncIterator]();
+const followed = (part?: ByteRange) => follow(spooling.view, buffers, { part })[Symbol.asyncIterator]();
 const soon = () => new Promise<'waits'>((resolve) => setTimeout(() => resolve('waits'), 10));
 
 it('gives readers at different speeds identical bytes, in step or behind', async () => {
@@ -138,16 +138,16 @@ describe('a part', () => {
     { from: 7 * MiB, to: 8 * MiB - 1 },
     { from: 8 * MiB - 1, to: 8 * MiB - 1 },
   ])('from $from to $to is given exactly', async (part) => {
-    const early = collect(follow(spooling.view, buffers, part), 1e9);
+    const early = collect(follow(spooling.view, buffers, { part }), 1e9);
     await finish();
-    const late = collect(follow(spooling.view, buffers, part), 1e9);
+    const late = collect(follow(spooling.view, buffers, { part }), 1e9);
     for (const got of [await early, await late]) {
       expect(Buffer.from(got!).equals(bytes.subarray(part.from, part.to + 1))).toBe(true);
     }
   });
 
   it('ends without the rest of the transfer', async () => {
-    const reading = collect(follow(spooling.view, buffers, { from: 10, to: 19 }), 1e9);
+    const reading = collect(follow(spooling.view, buffers, { part: { from: 10, to: 19 } }), 1e9);
     await send(MiB);
     expect(Buffer.from((await reading)!).equals(bytes.subarray(10, 20))).toBe(true);
   });
@@ -225,18 +225,125 @@ describe('untilReadable', () => {
   });
 });
 
-it('waits for the second try where the first was wrong and nothing of it had left', async () => {
-  const right = seededBytes('small', 10 * KiB);
-  const small = createSpooling(await createSpoolFile(join(directory, 'small')), digestOf(right));
-  small.expect(right.byteLength);
-  const reading = collect(follow(small.view, buffers), 1e9);
-  for (const given of [seededBytes('wrong', 10 * KiB), right]) {
-    if (given === right) await small.restart();
-    const body = feed(given);
-    body.end();
-    await small.fill(body.bytes);
+describe('where the transfer starts anew', () => {
+  const why = new Error('wrong bytes');
+  const at = 3 * MiB + 100;
+  const wrong = Uint8Array.from(bytes);
+  wrong[at] = (wrong[at] ?? 0) ^ 1;
+
+  /** A try that turned out wrong, and the readers it had when it did. */
+  async function wrongTry(positions: readonly number[], part?: ByteRange) {
+    for (; sent < wrong.byteLength; sent += 64 * KiB) upstream.push(wrong.subarray(sent, sent + 64 * KiB));
+    upstream.end();
+    await filling;
+    const readers = positions.map((position) => ({ got: [] as Buffer[], position, reader: followed(part) }));
+    for (const { got, position, reader } of readers) await readUpTo(reader, got, position);
+    await spooling.restart(() => createSpoolFile(join(directory, 'another')), why);
+    upstream = feed();
+    sent = 0;
+    filling = spooling.fill(upstream.bytes);
+    return readers;
   }
-  small.verify();
-  expect(Buffer.from((await reading)!).equals(right)).toBe(true);
-  await small.release();
+
+  async function readUpTo(reader: AsyncIterator<Uint8Array>, got: Buffer[], position: number): Promise<void> {
+    while (length(got) < position) got.push(Buffer.from((await reader.next()).value!));
+    // The buffers of a file are larger than the steps here.
+    expect(length(got)).toBe(position);
+  }
+
+  async function sendAnew(until: number): Promise<void> {
+    for (; sent < until; sent += 64 * KiB) upstream.push(bytes.subarray(sent, Math.min(sent + 64 * KiB, until)));
+    await vi.waitFor(() => expect(spooling.view.state().contiguous).toBe(until));
+  }
+
+  const length = (got: readonly Buffer[]) => got.reduce((sum, { byteLength }) => sum + byteLength, 0);
+
+  async function rest({ got, reader }: { got: Buffer[]; reader: AsyncIterator<Uint8Array> }): Promise<Buffer> {
+    for (let next = await reader.next(); !next.done; next = await reader.next()) got.push(Buffer.from(next.value));
+    return Buffer.concat(got);
+  }
+
+  it('goes on for those who have no wrong byte, and fails for the others as soon as that is known', async () => {
+    const [none, before, past] = await wrongTry([0, 3 * MiB, 3 * MiB + 256 * KiB]);
+    const nexts = [none!, before!, past!].map(({ reader }) => reader.next());
+    expect(await Promise.race([...nexts, soon()])).toBe('waits');
+
+    await sendAnew(MiB);
+    none!.got.push(Buffer.from((await nexts[0]!).value!));
+    expect(await Promise.race([nexts[1], nexts[2], soon()])).toBe('waits');
+
+    const refused = expect(nexts[2]).rejects.toBe(why);
+    await sendAnew(4 * MiB);
+    before!.got.push(Buffer.from((await nexts[1]!).value!));
+    await refused;
+    expect(await past!.reader.next()).toEqual({ done: true, value: undefined });
+
+    const late = { got: [], reader: followed() };
+    const all = Promise.all([none!, before!, late].map(rest));
+    await sendAnew(bytes.byteLength);
+    upstream.end();
+    await filling;
+    spooling.verify();
+    expect((await all).map((got) => got.equals(bytes))).toEqual([true, true, true]);
+  });
+
+  it.each([
+    ['before the wrong byte', { from: 0, to: 2 * MiB }, true],
+    ['that ends with it', { from: 2 * MiB, to: at }, false],
+    ['after it', { from: 4 * MiB, to: 5 * MiB }, false],
+  ])('goes on with a part %s that was begun: %s', async (_, part, goesOn) => {
+    const [begun] = await wrongTry([part.to === at ? at + 1 - part.from : 256 * KiB], part);
+    const all = rest(begun!);
+    all.catch(() => undefined);
+    await sendAnew(bytes.byteLength);
+    if (goesOn) expect((await all).equals(bytes.subarray(part.from, part.to + 1))).toBe(true);
+    else await expect(all).rejects.toBe(why);
+  });
+
+  it('gives a part of which nothing left, wherever the wrong byte was', async () => {
+    const part = { from: 4 * MiB, to: 5 * MiB };
+    const [fresh] = await wrongTry([0], part);
+    const all = rest(fresh!);
+    await sendAnew(bytes.byteLength);
+    expect((await all).equals(bytes.subarray(part.from, part.to + 1))).toBe(true);
+  });
+
+  it('gives nothing that was read of the wrong try', async () => {
+    const read = file.read;
+    let land = (): void => undefined;
+    vi.spyOn(file, 'read').mockImplementationOnce(async (into, position) => {
+      await new Promise<void>((resolve) => {
+        land = resolve;
+      });
+      return read(into, position);
+    });
+    await sendMuch();
+    for (; sent < wrong.byteLength; sent += 64 * KiB) upstream.push(wrong.subarray(sent, sent + 64 * KiB));
+    upstream.end();
+    await filling;
+    const reader = followed({ from: at, to: 5 * MiB });
+    const reading = reader.next();
+    await new Promise((resolve) => setImmediate(resolve));
+    await spooling.restart(() => createSpoolFile(join(directory, 'another')), why);
+    land();
+    upstream = feed();
+    sent = 0;
+    filling = spooling.fill(upstream.bytes);
+    await sendAnew(4 * MiB);
+    expect((await reading).value![0]).toBe(bytes[at]);
+    await reader.return?.();
+  });
+
+  it('fails for those who were told another size', async () => {
+    const told = {
+      got: [] as Buffer[],
+      reader: follow(spooling.view, buffers, { total: bytes.byteLength })[Symbol.asyncIterator](),
+    };
+    const all = rest(told);
+    all.catch(() => undefined);
+    await wrongTry([]);
+    spooling.expect(bytes.byteLength + 1);
+    await sendAnew(64 * KiB);
+    await expect(all).rejects.toBe(why);
+  });
 });

@@ -1,13 +1,14 @@
 import type { Buffers } from '../runtime/buffers.ts';
-import type { ByteRange } from '../runtime/byte-range.ts';
 import type { Bytes } from '../runtime/bytes.ts';
-import { follow, untilReadable } from './follower.ts';
+import { type Followed, follow, untilReadable } from './follower.ts';
 import type { SpoolView } from './spool-view.ts';
 
 /** A reader's hold on an ingest. */
 export interface IngestHold {
+  /** Size of the whole blob as it is known now. */
+  total(): number | undefined;
   /** Reads it from here on, while it runs and after. */
-  follow(part?: ByteRange): Bytes;
+  follow(what?: Followed): Bytes;
   /**
    * Resolves when the byte at `position` can be read, or none more will come.
    *
@@ -26,7 +27,8 @@ export function holdOf(view: SpoolView, buffers: Buffers): IngestHold {
   const file = view.open();
   let released = false;
   return {
-    follow: (part) => follow(view, buffers, part),
+    total: () => view.total,
+    follow: (what) => follow(view, buffers, what),
     readable: (position, signal) => untilReadable(view, position, signal),
     received: () => view.state().contiguous,
     isVerified: () => view.state().phase === 'verified',

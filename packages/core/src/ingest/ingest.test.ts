@@ -220,7 +220,9 @@ it('is held readable by a reader that is slower than the store', async () => {
   await hold.release();
   const rest = Buffer.from((await collect({ [Symbol.asyncIterator]: () => reader }, 1e9))!);
   expect(Buffer.concat([first, rest]).equals(bytes)).toBe(true);
-  expect(Buffer.from((await collect(other.follow({ from: 7, to: 9 }), 1e9))!).equals(bytes.subarray(7, 10))).toBe(true);
+  expect(
+    Buffer.from((await collect(other.follow({ part: { from: 7, to: 9 } }), 1e9))!).equals(bytes.subarray(7, 10)),
+  ).toBe(true);
   await other.release();
   expect(running.hold()).toBeUndefined();
 });
@@ -292,30 +294,63 @@ describe('18: wrong bytes', () => {
     await running.ended;
   });
 
-  it('of a large blob are a mismatch at once: some of it has left', async () => {
-    const running = ingest(bytes, [whole(wrong(bytes))]);
+  it('of a large blob are asked for once more, for those who have none of them', async () => {
+    const body = feed(wrong(bytes).subarray(0, 2 * MiB));
+    const running = ingest(bytes, [body, whole(bytes)]);
+    await running.reply;
+    const hold = running.hold()!;
+    const begun = hold.follow()[Symbol.asyncIterator]();
+    await begun.next();
+    const fresh = hold.follow({ part: { from: MiB, to: bytes.byteLength - 1 } });
+    const rest = collect({ [Symbol.asyncIterator]: () => begun }, 1e9);
+    const refused = expect(rest).rejects.toMatchObject({ code: 'digest-mismatch' });
+    body.push(wrong(bytes).subarray(2 * MiB));
+    body.end();
+    await refused;
+    expect(Buffer.from((await collect(fresh, 1e9))!).equals(bytes.subarray(MiB))).toBe(true);
+    await hold.release();
+    await running.ended;
+    expect(running.asked()).toBe(2);
+    expect(await stored(bytes)).toBe(true);
+    expect(events.filter(({ type }) => type === 'ingest-restarted')).toHaveLength(1);
+  });
+
+  it('of a large blob twice are a mismatch', async () => {
+    const running = ingest(bytes, [whole(wrong(bytes)), whole(wrong(bytes))]);
     await expect(readWhole(running)).rejects.toMatchObject({ code: 'digest-mismatch' });
     await running.ended;
-    expect(running.asked()).toBe(1);
+    expect(running.asked()).toBe(2);
     expect(await stored(bytes)).toBe(false);
   });
 
-  it('too few of them are a mismatch', async () => {
-    const running = ingest(bytes, [whole(bytes.subarray(0, 2 * MiB))]);
-    await expect(readWhole(running)).rejects.toMatchObject({ code: 'digest-mismatch' });
+  it('too few of them are asked for once more: nobody has a wrong one', async () => {
+    const running = ingest(bytes, [whole(bytes.subarray(0, 2 * MiB)), whole(bytes)]);
+    expect((await readWhole(running)).equals(bytes)).toBe(true);
     await running.ended;
+    expect(await stored(bytes)).toBe(true);
   });
 
   it('too many of them are a mismatch, without waiting for their end', async () => {
-    const body = feed(bytes, Buffer.from('x'));
-    const running = ingest(bytes, [body], {
+    const bodies = [feed(bytes, Buffer.from('x')), feed(bytes, Buffer.from('x'))];
+    let asked = 0;
+    const running = ingest(bytes, [], {
       async fetch() {
-        return { kind: 'found', value: { start: 0, total: bytes.byteLength - 1, body: body.bytes } };
+        return { kind: 'found', value: { start: 0, total: bytes.byteLength - 1, body: bodies[asked++]!.bytes } };
       },
     });
     await expect(running.verified).rejects.toMatchObject({ code: 'digest-mismatch' });
     await running.ended;
-    expect(body.closed).toBe(true);
+    expect(bodies.map(({ closed }) => closed)).toEqual([true, true]);
+  });
+
+  it('leave no file where there is none for the second try', async () => {
+    const create = spool.create;
+    vi.spyOn(spool, 'create')
+      .mockImplementationOnce(create)
+      .mockRejectedValue(Object.assign(new Error('read-only'), { code: 'storage-failed' }));
+    const running = ingest(bytes, [whole(wrong(bytes))]);
+    await expect(running.verified).rejects.toMatchObject({ code: 'storage-failed' });
+    await running.ended;
   });
 });
 

@@ -10,7 +10,6 @@ import { UpstreamError } from '../upstream/upstream-error.ts';
 import { claimedBody, claimStep } from './claimed-body.ts';
 import type { IngestEvent } from './events.ts';
 import { visibleBytes } from './follower.ts';
-import { releasable } from './hold-back.ts';
 import { holdOf, type IngestHold } from './ingest-hold.ts';
 import type { Spool } from './spool.ts';
 import type { SpoolFile } from './spool-file.ts';
@@ -67,6 +66,7 @@ export function createIngest(request: IngestRequest, parts: IngestParts, signal:
   const startedAt = clock.monotonic();
   const reply = createDeferred<Reply<{ total: number | undefined }>>();
   const verified = createDeferred<void>();
+  let file: SpoolFile | undefined;
   let spooling: Spooling | undefined;
   let unreadable: number | undefined;
 
@@ -74,7 +74,6 @@ export function createIngest(request: IngestRequest, parts: IngestParts, signal:
   const ended = run();
 
   async function run(): Promise<void> {
-    let file: SpoolFile | undefined;
     let outcome: 'stored' | 'unstored' | 'refused' | 'failed' = 'failed';
     let error: unknown;
     try {
@@ -87,17 +86,17 @@ export function createIngest(request: IngestRequest, parts: IngestParts, signal:
         throw new Error(`${upstream} has no ${digest} for ${repository}`);
       }
       spooling = createSpooling(file, digest);
-      await receive(spooling, file, answer.value);
+      await receive(spooling, answer.value);
       spooling.verify();
       verified.resolve();
-      outcome = (await adopt(file, spooling.view.state().contiguous)) ? 'stored' : 'unstored';
+      outcome = (await adopt(file.path, received())) ? 'stored' : 'unstored';
     } catch (cause) {
       error = cause;
       spooling?.fail(cause);
       reply.reject(cause);
       verified.reject(cause);
     }
-    await tidy(file, outcome);
+    await tidy(outcome);
     observe({
       type: 'ingest-ended',
       upstream,
@@ -126,18 +125,26 @@ export function createIngest(request: IngestRequest, parts: IngestParts, signal:
     return answer;
   }
 
-  async function receive(into: Spooling, file: SpoolFile, first: FetchedBlob): Promise<void> {
-    const body = await prepare(into, file, first);
+  async function receive(into: Spooling, first: FetchedBlob): Promise<void> {
+    const body = await prepare(into, first);
     reply.resolve({ kind: 'found', value: { total: into.view.total } });
-
     const came = await into.fill(body);
     if (isRight(into, came)) return;
-    // Where nothing has left yet, a second try costs the readers only time.
-    if (releasable(came.size, into.view.total) > 0) throw mismatch(into, came);
+    // SEMANTICS 18: whoever has no wrong byte yet can still be given the right ones.
+    const wrong = mismatch(into, came, 'it is asked for once more');
+    observe({ type: 'ingest-restarted', upstream, repository, digest, error: wrong.message });
+    await into.restart(another, wrong);
     const again = await ask();
-    if (again.kind !== 'found') throw mismatch(into, came);
-    const second = await into.fill(await prepare(into, file, again.value));
-    if (!isRight(into, second)) throw mismatch(into, second);
+    if (again.kind !== 'found') throw wrong;
+    const second = await into.fill(await prepare(into, again.value));
+    if (!isRight(into, second)) throw mismatch(into, second, 'nothing was stored, the next pull asks again');
+  }
+
+  /** A file in the place of the one that got wrong bytes, which is open for a while but nowhere to be found. */
+  async function another(): Promise<SpoolFile> {
+    await remove();
+    file = await parts.spool.create();
+    return file;
   }
 
   function isRight(into: Spooling, { digest: actual, size }: Received): boolean {
@@ -145,11 +152,10 @@ export function createIngest(request: IngestRequest, parts: IngestParts, signal:
   }
 
   /** Makes ready for all of a body, from byte 0 on; where it cannot be taken in, it is closed. */
-  async function prepare(into: Spooling, file: SpoolFile, { total, body }: FetchedBlob): Promise<Bytes> {
-    const claim = (bytes: number) => parts.spool.claim(file, bytes);
+  async function prepare(into: Spooling, { total = into.view.total, body }: FetchedBlob): Promise<Bytes> {
+    const claim = async (bytes: number) => file && parts.spool.claim(file, bytes);
     const room = total ?? Math.max(request.leastSize ?? 0, claimStep);
     try {
-      if (received() > 0) await into.restart();
       into.expect(total);
       await claim(room);
     } catch (error) {
@@ -159,18 +165,18 @@ export function createIngest(request: IngestRequest, parts: IngestParts, signal:
     return total === undefined ? claimedBody(body, room, claim) : body;
   }
 
-  function mismatch(into: Spooling, { digest: actual, size }: Received): UpstreamError {
+  function mismatch(into: Spooling, { digest: actual, size }: Received, next: string): UpstreamError {
     const { total } = into.view;
     const sent = total !== undefined && size > total ? `more than ${total} bytes` : `bytes of ${actual}`;
-    const message = `${upstream} sent ${sent} for ${digest} of ${repository}; nothing was stored, the next pull asks again`;
+    const message = `${upstream} sent ${sent} for ${digest} of ${repository}; ${next}`;
     return new UpstreamError('digest-mismatch', message, { upstream });
   }
 
-  async function adopt(file: SpoolFile, size: number): Promise<boolean> {
+  async function adopt(path: string, size: number): Promise<boolean> {
     try {
       // A store keeps what it has of this digest, unless it is gone.
       if (unreadable !== undefined) await parts.blobs.delete(digest, { unlessStoredAfter: unreadable, signal });
-      await parts.blobs.adopt({ file: file.path, digest, size, signal });
+      await parts.blobs.adopt({ file: path, digest, size, signal });
       return true;
     } catch (cause) {
       observe(storeFailed('adopt', digest, cause));
@@ -178,12 +184,18 @@ export function createIngest(request: IngestRequest, parts: IngestParts, signal:
     }
   }
 
-  async function tidy(file: SpoolFile | undefined, outcome: string): Promise<void> {
-    const removed = outcome === 'stored' ? undefined : file?.remove();
+  async function tidy(outcome: string): Promise<void> {
+    const removed = outcome === 'stored' ? undefined : remove();
     const closed = spooling ? spooling.release() : file?.close();
-    for (const result of await Promise.allSettled([removed, closed])) {
-      if (result.status === 'rejected') observe(storeFailed('tidy', digest, result.reason));
-    }
+    await Promise.all([removed, reported(closed)]);
+  }
+
+  function remove(): Promise<void> {
+    return reported(file?.remove());
+  }
+
+  async function reported(tidying: Promise<void> | undefined): Promise<void> {
+    await tidying?.catch((cause) => observe(storeFailed('tidy', digest, cause)));
   }
 
   return {

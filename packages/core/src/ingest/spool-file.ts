@@ -1,9 +1,8 @@
-import { close, ftruncate, open, read, unlink, writev } from 'node:fs';
+import { close, open, read, unlink, writev } from 'node:fs';
 import { promisify } from 'node:util';
 
 const openFile = promisify(open);
 const closeFile = promisify(close);
-const truncateFile = promisify(ftruncate);
 const unlinkFile = promisify(unlink);
 
 /** A file that one transfer fills from the front while many readers read it. */
@@ -17,10 +16,8 @@ export interface SpoolFile {
   ready(): Promise<void>;
   /** Resolves when all is written. Rejects when writing failed. */
   flush(): Promise<void>;
-  /** Starts anew from byte 0, once all is written. */
-  restart(): Promise<void>;
   read(into: Uint8Array, position: number): Promise<number>;
-  /** Closes the file, after what is being written. */
+  /** Closes the file, after what is being written and read. */
   close(): Promise<void>;
   /** Removes it, where it still is. */
   remove(): Promise<void>;
@@ -44,6 +41,7 @@ export async function createSpoolFile(path: string, hooks?: SpoolFileHooks): Pro
   let pending = 0;
   let written = 0;
   let writing = false;
+  let reading = 0;
   let failure: Error | undefined;
   let waiters: (() => void)[] = [];
 
@@ -95,19 +93,20 @@ export async function createSpoolFile(path: string, hooks?: SpoolFileHooks): Pro
     },
     ready: () => until(() => pending <= mostPendingBytes),
     flush: () => until(() => pending === 0),
-    async restart() {
-      await until(() => pending === 0);
-      await truncateFile(fd, 0);
-      written = 0;
+    read(into, position) {
+      reading++;
+      return new Promise((resolve, reject) => {
+        read(fd, into, 0, into.byteLength, position, (error, count) => {
+          reading--;
+          wake();
+          return error ? reject(error) : resolve(count);
+        });
+      });
     },
-    read: (into, position) =>
-      new Promise((resolve, reject) => {
-        read(fd, into, 0, into.byteLength, position, (error, count) => (error ? reject(error) : resolve(count)));
-      }),
     async close() {
       failure ??= new Error('the spool file is closed');
       queue = [];
-      while (writing) await new Promise<void>((resolve) => waiters.push(resolve));
+      while (writing || reading > 0) await new Promise<void>((resolve) => waiters.push(resolve));
       hooks?.closed();
       await closeFile(fd);
     },

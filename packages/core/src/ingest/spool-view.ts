@@ -5,21 +5,29 @@ export interface SpoolState {
   /** Bytes from the start of the blob that are here without a gap. */
   contiguous: number;
   phase: 'filling' | 'verified' | 'failed';
-  /** Rises when a transfer starts anew from byte 0; nothing of the try before has left then. */
+  /** Rises when a transfer starts anew from byte 0, as what came turned out wrong: from then on nobody gets any of it. */
   epoch: number;
+  /**
+   * Where the first byte is that is another than in the epoch before, or where one of them ends; `undefined`: up to
+   * `contiguous` they are the same.
+   */
+  differsAt?: number | undefined;
 }
 
 /** A transfer as its readers see it, wherever it runs: here, in a worker, or in another process. */
 export interface SpoolView {
   /** Size of the whole blob, where it is known. */
   readonly total: number | undefined;
-  /** Why the transfer failed. */
+  /** Why the transfer failed; while it is filling again, why it started anew. */
   readonly failure: unknown;
   state(): SpoolState;
   /** Resolves when the state is another than `seen`; rejects when the signal fires. */
   changed(seen: SpoolState, signal: AbortSignal): Promise<void>;
-  /** What is in memory from `position` on. Shared: not to be written to. */
+  /** What is in memory of this epoch from `position` on. Shared: not to be written to. */
   recent(position: number): Uint8Array | undefined;
-  /** The spool file, for what is in memory no longer; stays readable until its `close()`, also once it is adopted. */
+  /**
+   * The spool file, for what is in memory no longer; stays readable until its `close()`, also once it is adopted. Each
+   * read is of the epoch in which it began.
+   */
   open(): RandomAccess;
 }

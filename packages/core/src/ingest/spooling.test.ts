@@ -2,7 +2,7 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { feed, openFiles, seededBytes } from '@proxycache/test-kit';
-import { afterEach, beforeEach, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { digestOf } from '../oci/digest.ts';
 import { createSpoolFile, type SpoolFile } from './spool-file.ts';
 import { createSpooling } from './spooling.ts';
@@ -70,16 +70,83 @@ it('stops at the first byte over, and closes the body', async () => {
   await spooling.release();
 });
 
-it('starts anew: another epoch, and nothing of the try before', async () => {
-  const right = seededBytes('right', 1000);
-  const spooling = createSpooling(file, digestOf(right));
-  await spooling.fill(chunked(seededBytes('wrong', 3000)));
-  await spooling.restart();
-  expect(spooling.view.state()).toEqual({ contiguous: 0, phase: 'filling', epoch: 1 });
-  expect(spooling.view.recent(0)).toBeUndefined();
-  expect(await spooling.fill(chunked(right))).toEqual({ digest: digestOf(right), size: 1000 });
-  expect(readFileSync(file.path).equals(right)).toBe(true);
-  await spooling.release();
+describe('starts anew in another file', () => {
+  const why = new Error('wrong bytes');
+  const create = () => createSpoolFile(join(directory, 'another'));
+
+  it('with another epoch, and nothing of the try before', async () => {
+    const right = seededBytes('right', 3000);
+    const spooling = createSpooling(file, digestOf(right));
+    await spooling.fill(chunked(seededBytes('wrong', 1000)));
+    const starting = spooling.restart(create, why);
+    // At once, whatever the disk takes to make a file.
+    expect(spooling.view.state()).toEqual({ contiguous: 0, phase: 'filling', epoch: 1 });
+    expect(spooling.view.recent(0)).toBeUndefined();
+    expect(spooling.view.failure).toBe(why);
+    await starting;
+    expect(await spooling.fill(chunked(right))).toEqual({ digest: digestOf(right), size: 3000 });
+    expect(readFileSync(join(directory, 'another')).equals(right)).toBe(true);
+    await spooling.release();
+  });
+
+  const size = 300 * 1024;
+  const bytes = seededBytes('compared', size);
+  const flipped = (at: number) => bytes.map((byte, i) => (i === at ? byte ^ 1 : byte));
+  it.each([
+    ['in the first byte', flipped(0), bytes, 0],
+    ['in a window after the first', flipped(70_000), bytes, 70_000],
+    ['in the last byte', flipped(size - 1), bytes, size - 1],
+    ['where the first ends', bytes.subarray(0, 100_000), bytes, 100_000],
+    ['where the second ends', bytes, bytes.subarray(0, 100_000), 100_000],
+    ['where the first had nothing', new Uint8Array(), bytes, 0],
+    ['nowhere before the end', bytes, bytes, size],
+  ])('and tells that they differ %s', async (_, first, second, differsAt) => {
+    const spooling = createSpooling(file, digestOf(bytes));
+    await spooling.fill(chunked(first));
+    await spooling.restart(create, why);
+    await spooling.fill(chunked(second, 100 * 1024));
+    expect(spooling.view.state()).toMatchObject({ differsAt, contiguous: second.byteLength });
+    // The file of the first try is not kept open any longer than that.
+    await vi.waitFor(() => expect(openFiles(directory)).toEqual([join(directory, 'another')]));
+    await spooling.release();
+  });
+
+  it('and tells no byte as arrived before it was compared', async () => {
+    const spooling = createSpooling(file, digestOf(bytes));
+    await spooling.fill(chunked(bytes));
+    await spooling.restart(create, why);
+    const seen: unknown[] = [];
+    const filling = spooling.fill(chunked(flipped(200_000)));
+    for (let state = spooling.view.state(); state.contiguous < size; state = spooling.view.state()) {
+      await spooling.view.changed(state, signal);
+      const { contiguous, differsAt } = spooling.view.state();
+      seen.push(differsAt === undefined ? contiguous <= 200_000 : differsAt === 200_000);
+    }
+    await filling;
+    expect(seen.every(Boolean)).toBe(true);
+    await spooling.release();
+  });
+
+  it('and counts as another what cannot be read any more', async () => {
+    const spooling = createSpooling(file, digestOf(bytes));
+    await spooling.fill(chunked(bytes));
+    const read = vi.spyOn(file, 'read').mockRejectedValue(new Error('EIO'));
+    await spooling.restart(create, why);
+    await spooling.fill(chunked(bytes));
+    expect(read).toHaveBeenCalledTimes(1);
+    expect(spooling.view.state().differsAt).toBe(0);
+    await spooling.release();
+  });
+
+  it('and closes both files where it ends before they were compared', async () => {
+    const spooling = createSpooling(file, digestOf(bytes));
+    await spooling.fill(chunked(bytes));
+    await spooling.restart(create, why);
+    const body = feed(bytes.subarray(0, 10));
+    body.fail(new Error('cut off'));
+    await expect(spooling.fill(body.bytes)).rejects.toThrow('cut off');
+    await spooling.release();
+  });
 });
 
 it('passes on what the body fails with', async () => {

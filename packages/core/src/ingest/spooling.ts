@@ -1,6 +1,7 @@
 import { createDigestHash, type Digest, digestAlgorithm, finishDigest } from '../oci/digest.ts';
 import { ProxyCacheError } from '../runtime/errors.ts';
 import type { FetchedBlob } from '../upstream/upstream.ts';
+import { type Comparison, createComparison } from './comparison.ts';
 import { createRing } from './ring.ts';
 import type { SpoolFile } from './spool-file.ts';
 import type { SpoolState, SpoolView } from './spool-view.ts';
@@ -27,8 +28,13 @@ export interface Spooling {
    * @throws what the body throws; ProxyCacheError `storage-failed` when the file could not be written
    */
   fill(body: FetchedBlob['body']): Promise<Received>;
-  /** Forgets what came, for a new try. Only while nothing of it could leave. */
-  restart(): Promise<void>;
+  /**
+   * Starts anew, in another file: what came turned out wrong. At once nobody gets any more of it; the next `fill` finds
+   * out where it differs, and closes its file then.
+   *
+   * @param cause why, for those whom the new try cannot help
+   */
+  restart(create: () => Promise<SpoolFile>, cause: unknown): Promise<void>;
   verify(): void;
   fail(error: unknown): void;
   /** Whether somebody still holds the file, so that it can be read. */
@@ -37,9 +43,12 @@ export interface Spooling {
   release(): Promise<void>;
 }
 
-/** Fills `file` with the content of `digest`; whether it is that content is for the caller to see. */
-export function createSpooling(file: SpoolFile, digest: Digest): Spooling {
+/** Fills `first` with the content of `digest`; whether it is that content is for the caller to see. */
+export function createSpooling(first: SpoolFile, digest: Digest): Spooling {
   const ring = createRing();
+  let file = first;
+  let before: Comparison | undefined;
+  let forgotten: Promise<void> | undefined;
   let state: SpoolState = { contiguous: 0, phase: 'filling', epoch: 0 };
   let total: number | undefined;
   let failure: unknown;
@@ -54,13 +63,20 @@ export function createSpooling(file: SpoolFile, digest: Digest): Spooling {
 
   async function letGo(): Promise<void> {
     holders--;
-    if (holders === 0) await file.close();
+    if (holders === 0) await Promise.all([file.close(), before?.close(), forgotten]);
   }
 
   /** The file has all of it, or nobody may read on: slow readers must not keep memory. */
   function release(): Promise<void> {
     ring.reset();
     return letGo();
+  }
+
+  /** Lets go of the try before: where it differs is known. Nobody waits for a slow disk here. */
+  function forget(): void {
+    forgotten = before?.close() ?? forgotten;
+    forgotten?.catch(() => undefined);
+    before = undefined;
   }
 
   const view: SpoolView = {
@@ -109,18 +125,27 @@ export function createSpooling(file: SpoolFile, digest: Digest): Spooling {
         hash.update(chunk);
         ring.push(chunk);
         file.append(chunk);
-        enter({ contiguous: received });
+        const differsAt = before ? await before.take(chunk) : state.differsAt;
+        enter({ contiguous: received, differsAt });
+        if (differsAt !== undefined) forget();
         await written(file.ready());
         ring.trim(file.written, ringBytes);
       }
+      // One that ends where the other goes on differs there.
+      if (before) enter({ differsAt: received });
+      forget();
       await written(file.flush());
       ring.trim(file.written, ringBytes);
       return { digest: finishDigest(hash, digestAlgorithm(digest)), size: received };
     },
-    async restart() {
+    async restart(create, cause) {
+      const wrong = file;
+      const length = state.contiguous;
+      failure = cause;
       ring.reset();
-      await written(file.restart());
-      enter({ contiguous: 0, epoch: state.epoch + 1 });
+      enter({ contiguous: 0, epoch: state.epoch + 1, differsAt: undefined });
+      file = await create();
+      before = createComparison(wrong, length);
     },
     verify: () => enter({ phase: 'verified' }),
     fail(error) {

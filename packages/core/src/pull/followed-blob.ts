@@ -42,11 +42,12 @@ export async function followedAnswer(
       size = hold.received();
       parts = partsOf(ranges, size);
     }
-    if (parts === undefined || parts[0]) first = await begun(hold.follow(parts?.[0]));
+    if (parts === undefined || parts[0]) first = await begun(hold.follow({ part: parts?.[0], total: size }));
   } catch (error) {
     await hold.release();
     throw error;
   }
+  const total = size;
   if (!parted) size ??= request.told;
   return {
     digest,
@@ -55,7 +56,7 @@ export async function followedAnswer(
     ...(parts && { parts }),
     read(part) {
       const begunPart = part === undefined || part === parts?.[0] ? first : undefined;
-      if (!begunPart) return hold.follow(part);
+      if (!begunPart) return hold.follow({ part, total });
       first = undefined;
       return begunPart;
     },

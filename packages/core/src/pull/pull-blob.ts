@@ -177,13 +177,13 @@ export function createPullBlob(parts: PullParts): PullBlob {
     if (reply.kind !== 'found') {
       throw refusedReply(target, reply, { of: 'blob-unknown', subject: `blob ${digest}` });
     }
-    const { total } = reply.value;
-    const told = total === undefined ? await toldSize(parts, target, { digest, signal }) : undefined;
+    const told = reply.value.total === undefined ? await toldSize(parts, target, { digest, signal }) : undefined;
     const hold = ingest.hold();
     if (!hold) return undefined;
     return await followedAnswer(ingest, hold, {
       digest,
-      total,
+      // A transfer that started anew may have found that it is another than the reply said.
+      total: hold.total(),
       told,
       ranges,
       whole: target.upstream.coldRange === 'verify' && (ranges?.length ?? 0) > 0,
