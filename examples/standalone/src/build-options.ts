@@ -47,7 +47,7 @@ export function buildOptions({ config, folder }: LoadedConfig, moved: Flags['ups
   const upstreams = moved.reduce(moveUpstream, configured);
   checkExposure(config, upstreams);
   const { directory, durable = false, ...room } = config.storage;
-  const { maxConnections, shutdownWithin, shutdownIngests, ...bounds } = config.limits;
+  const { maxConnections, shutdownWithin, stalledFor, shutdownIngests, ...bounds } = config.limits;
   const defaultUpstream = config.defaultUpstream ?? (config.upstreams ? undefined : defaults.defaultUpstream);
   return {
     ...coreKeys(config),

@@ -5,6 +5,7 @@ import {
   addressOrBlock,
   choice,
   duration,
+  durationOrUnlimited,
   flag,
   integer,
   list,
@@ -47,6 +48,11 @@ export const configSchema = mapping({
     maxRequests: optional(integer(1, 1_000_000), 'Requests at once; over it 503', '10000'),
     maxIngests: optional(integer(1, 100_000), 'Blob transfers from upstreams at once; over it 503', '256'),
     maxConnections: about(integer(1, 1_000_000), 'Client connections; over it they are closed').prefault(16_384),
+    stalledFor: optional(
+      durationOrUnlimited(),
+      'A client that accepts nothing of its answer for so long is cut off',
+      '5m',
+    ),
     memory: mapping({
       manifests: optional(size(1), 'Manifests and records kept at hand', '64MiB'),
       buffers: optional(size(1), 'Buffers of running transfers', '64MiB'),

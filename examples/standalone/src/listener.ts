@@ -13,10 +13,12 @@ export interface UnboundServer {
   release(): void;
 }
 
-const options: http.ServerOptions = {
+const defaults: http.ServerOptions = {
   // Requests have no body worth waiting for. There is no total timeout on answers: they may take as long as they move.
   headersTimeout: 20_000,
   requestTimeout: 60_000,
+  // How often the two are looked after.
+  connectionsCheckingInterval: 5_000,
   // Longer than load balancers keep theirs (commonly 60 s), so that they never write into one that is closing.
   keepAliveTimeout: 75_000,
   // Finds clients that vanished without a word.
@@ -31,19 +33,27 @@ const lookForCertificateEveryMs = 1000;
 /**
  * Makes the HTTP server, or with `listen.tls` the HTTPS server, which takes over a certificate that changes.
  *
+ * @param parts.limits Node's own, in place of ours
  * @throws ProxyCacheError `invalid-options` for a certificate that cannot be used
  */
-export function createServer(config: Config, { folder, logger }: { folder: string; logger: Logger }): UnboundServer {
+export function createServer(
+  config: Config,
+  { folder, logger, limits }: { folder: string; logger: Logger; limits?: http.ServerOptions },
+): UnboundServer {
   const { tls } = config.listen;
+  const options = { ...defaults, ...limits };
   const { server, release } = tls
-    ? createTlsServer({ cert: resolve(folder, tls.cert), key: resolve(folder, tls.key) }, logger)
+    ? createTlsServer({ cert: resolve(folder, tls.cert), key: resolve(folder, tls.key) }, { options, logger })
     : { server: http.createServer(options), release: () => undefined };
   server.timeout = silentForMs;
   server.maxConnections = config.limits.maxConnections;
   return { server, release };
 }
 
-function createTlsServer(files: { cert: string; key: string }, logger: Logger): UnboundServer {
+function createTlsServer(
+  files: { cert: string; key: string },
+  { options, logger }: { options: http.ServerOptions; logger: Logger },
+): UnboundServer {
   const inUse = readCertificate(files);
   const server = https.createServer({ ...options, ...inUse });
   const release = watchCertificate(files, {

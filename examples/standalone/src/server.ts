@@ -1,7 +1,8 @@
-import type { IncomingMessage, Server, ServerResponse } from 'node:http';
+import type { IncomingMessage, Server, ServerOptions, ServerResponse } from 'node:http';
 import type { CloseOptions, ProxyCache } from '@proxycache/core';
 import { createNodeHandler } from '@proxycache/node-http';
 import type { Logger } from 'pino';
+import { answerBadRequest } from './bad-request.ts';
 import { clientAddress } from './client-address.ts';
 import type { Config } from './config-schema.ts';
 import { answerHealth } from './health.ts';
@@ -23,6 +24,8 @@ export interface ServerParts {
   /** What relative paths of the configuration start from. */
   folder: string;
   logger: Logger;
+  /** Time limits of Node's own for reading requests. Default: ours. */
+  limits?: ServerOptions;
 }
 
 /**
@@ -30,12 +33,14 @@ export interface ServerParts {
  *
  * @throws ProxyCacheError `invalid-options` for a certificate that cannot be used, or an address that cannot be had
  */
-export async function startServer({ cache, config, folder, logger }: ServerParts): Promise<RunningServer> {
+export async function startServer({ cache, config, folder, logger, limits = {} }: ServerParts): Promise<RunningServer> {
   let stopping = false;
+  const { stalledFor } = config.limits;
   const addressOf = clientAddress(config.trustedProxies);
   const contexts = new WeakMap<IncomingMessage, RequestContext>();
   const handle = createNodeHandler(noteCacheStatus(cache), {
     context: (req) => contexts.get(req),
+    ...(stalledFor !== undefined && { stalledFor }),
     onError: (err, req) => logger.error({ err, method: req.method, path: loggedPath(req) }, 'request failed'),
   });
   const answer = (req: IncomingMessage, res: ServerResponse): void => {
@@ -48,10 +53,11 @@ export async function startServer({ cache, config, folder, logger }: ServerParts
     handle(req, res);
   };
 
-  const { server, release } = createServer(config, { folder, logger });
+  const { server, release } = createServer(config, { folder, logger, limits });
   server.on('request', answer);
   // A push is refused by its headers: its body need not be sent first (RFC 9110 10.1.1).
   server.on('checkContinue', answer);
+  server.on('clientError', answerBadRequest);
   try {
     await listen(server, config.listen);
   } catch (error) {

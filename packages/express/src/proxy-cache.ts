@@ -1,6 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import type { ProxyCache } from '@proxycache/core';
-import { serveExchange } from '@proxycache/node-http';
+import type { Duration, ProxyCache } from '@proxycache/core';
+import { parseStalledFor, serveExchange } from '@proxycache/node-http';
 
 /** What the adapter needs of an Express request, so that it serves Express 4 and 5 alike. */
 export interface MountedRequest extends IncomingMessage {
@@ -12,6 +12,11 @@ export interface MountedRequest extends IncomingMessage {
 export interface ExpressOptions<Req extends MountedRequest = MountedRequest> {
   /** What the cache's hooks are to know of a request, such as `(req) => req.user`. Default: nothing. */
   context?: (req: Req) => unknown;
+  /**
+   * A client that accepts no byte of its answer for so long is cut off, and `onError` told. Default `'5m'`; `Infinity`:
+   * never.
+   */
+  stalledFor?: Duration;
   /**
    * Told of what could not be answered or ended half-way. Log the path of `req.url` at most: its query may hold an
    * upstream's signed cursor. Default: nobody; the cache's observer has its own events.
@@ -29,15 +34,18 @@ export type ExpressMiddleware<Req extends MountedRequest = MountedRequest> = (
 /**
  * Mounts a cache in an Express 4 or 5 application: `app.use(proxyCache(cache))`, or at a path,
  * `app.use('/registry', proxyCache(cache))`. Put it above body parsers and below what identifies users.
+ *
+ * @throws ProxyCacheError `invalid-options` for a `stalledFor` that is no duration
  */
 export function proxyCache<Req extends MountedRequest = MountedRequest>(
   cache: Pick<ProxyCache, 'handle'>,
   options: ExpressOptions<Req> = {},
 ): ExpressMiddleware<Req> {
   const { context, onError } = options;
+  const stalledForMs = parseStalledFor(options.stalledFor);
   return (req, res, next) => {
     const { url = '/', baseUrl: basePath } = req;
-    const exchange = { req, res, url, basePath, context: context && (() => context(req)), onError };
+    const exchange = { req, res, url, basePath, context: context && (() => context(req)), stalledForMs, onError };
     void serveExchange(cache, exchange).then((answered) => {
       if (!answered) next();
     });

@@ -1,6 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import type { ProxyCache } from '@proxycache/core';
-import { type ParsedBody, parseBasePath, serveExchange, stripBasePath } from '@proxycache/node-http';
+import type { Duration, ProxyCache } from '@proxycache/core';
+import { type ParsedBody, parseBasePath, parseStalledFor, serveExchange, stripBasePath } from '@proxycache/node-http';
 
 /** What the adapter needs of a Koa context, so that it serves Koa 2 and 3 alike. */
 export interface KoaContext {
@@ -23,6 +23,11 @@ export interface KoaOptions<Context extends KoaContext = KoaContext> {
   /** What the cache's hooks are to know of a request, such as `(ctx) => ctx.state.user`. Default: nothing. */
   context?: (ctx: Context) => unknown;
   /**
+   * A client that accepts no byte of its answer for so long is cut off, and `onError` told. Default `'5m'`; `Infinity`:
+   * never.
+   */
+  stalledFor?: Duration;
+  /**
    * Told of what could not be answered or ended half-way. Log the path of `req.url` at most: its query may hold an
    * upstream's signed cursor. Default: nobody; the cache's observer has its own events.
    */
@@ -39,7 +44,7 @@ export type KoaMiddleware<Context extends KoaContext = KoaContext> = (
  * Mounts a cache in a Koa 2 or 3 application: `app.use(proxyCache(cache))`. Put it above body parsers and below what
  * identifies users.
  *
- * @throws ProxyCacheError `invalid-options` for a `basePath` that is no path
+ * @throws ProxyCacheError `invalid-options` for a `basePath` that is no path, a `stalledFor` that is no duration
  */
 export function proxyCache<Context extends KoaContext = KoaContext>(
   cache: Pick<ProxyCache, 'handle'>,
@@ -47,6 +52,7 @@ export function proxyCache<Context extends KoaContext = KoaContext>(
 ): KoaMiddleware<Context> {
   const { context, onError } = options;
   const ownPath = parseBasePath(options.basePath ?? '');
+  const stalledForMs = parseStalledFor(options.stalledFor);
   return async (ctx, next) => {
     const { req, res } = ctx;
     const url = stripBasePath(req.url ?? '/', ownPath);
@@ -59,6 +65,7 @@ export function proxyCache<Context extends KoaContext = KoaContext>(
         basePath: mountPath(ctx) + ownPath,
         context: context && (() => context(ctx)),
         parsedBody: ctx.request as ParsedBody,
+        stalledForMs,
         onError,
       }));
     // Koa would write an answer of its own, and its default is 404.

@@ -3,3 +3,4 @@ export { createNodeHandler, type NodeHandler, type NodeHandlerOptions } from './
 export type { NodeExchange } from './read-request.ts';
 export type { ParsedBody } from './request-body.ts';
 export { serveExchange } from './serve-exchange.ts';
+export { parseStalledFor } from './stalled-client.ts';

@@ -1,8 +1,9 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import type { ProxyCache } from '@proxycache/core';
+import type { Duration, ProxyCache } from '@proxycache/core';
 import { parseBasePath, stripBasePath } from './base-path.ts';
 import { notFound } from './own-answers.ts';
 import { serveExchange } from './serve-exchange.ts';
+import { parseStalledFor } from './stalled-client.ts';
 import { writeResponse } from './write-response.ts';
 
 /** Options of `createNodeHandler`. */
@@ -11,6 +12,11 @@ export interface NodeHandlerOptions {
   basePath?: string;
   /** What the cache's hooks are to know of a request: its user, TLS peer, address. Default: nothing. */
   context?: (req: IncomingMessage) => unknown;
+  /**
+   * A client that accepts no byte of its answer for so long is cut off, and `onError` told. Default `'5m'`; `Infinity`:
+   * never.
+   */
+  stalledFor?: Duration;
   /**
    * Told of what could not be answered or ended half-way. Log the path of `req.url` at most: its query may hold an
    * upstream's signed cursor. Default: nobody; the cache's observer has its own events.
@@ -24,11 +30,12 @@ export type NodeHandler = (req: IncomingMessage, res: ServerResponse, next?: (er
 /**
  * A request listener for `http.createServer`, and middleware for whatever calls `(req, res, next)`.
  *
- * @throws ProxyCacheError `invalid-options` for a `basePath` that is no path
+ * @throws ProxyCacheError `invalid-options` for a `basePath` that is no path, a `stalledFor` that is no duration
  */
 export function createNodeHandler(cache: Pick<ProxyCache, 'handle'>, options: NodeHandlerOptions = {}): NodeHandler {
   const { context, onError } = options;
   const basePath = parseBasePath(options.basePath ?? '');
+  const stalledForMs = parseStalledFor(options.stalledFor);
 
   const goOn: NodeHandler = (req, res, next) => {
     if (next) next();
@@ -37,7 +44,7 @@ export function createNodeHandler(cache: Pick<ProxyCache, 'handle'>, options: No
   return (req, res, next) => {
     const url = stripBasePath(req.url ?? '/', basePath);
     if (url === undefined) return goOn(req, res, next);
-    const exchange = { req, res, url, basePath, context: context && (() => context(req)), onError };
+    const exchange = { req, res, url, basePath, context: context && (() => context(req)), stalledForMs, onError };
     void serveExchange(cache, exchange).then((answered) => {
       if (!answered) goOn(req, res, next);
     });

@@ -15,6 +15,8 @@ export interface NodeExchange {
   context?: (() => unknown) | undefined;
   /** Where the host's body parser leaves what it read. Default: `req`. */
   parsedBody?: ParsedBody;
+  /** Ms after which a client is cut off that accepts nothing of its answer. Default: 5 min. */
+  stalledForMs?: number;
   /** Told of what could not be answered or ended half-way; what it throws is dropped. */
   onError?: ((error: unknown, req: IncomingMessage) => void) | undefined;
 }

@@ -3,6 +3,8 @@ import type { HttpResponse, ProxyCache } from '@proxycache/core';
 import { hasClientLeft } from './client-left.ts';
 import { internalError } from './own-answers.ts';
 import { type NodeExchange, readRequest } from './read-request.ts';
+import { reset } from './reset.ts';
+import { parseStalledFor } from './stalled-client.ts';
 import { writeResponse } from './write-response.ts';
 
 /**
@@ -20,7 +22,8 @@ export async function serveExchange(cache: Pick<ProxyCache, 'handle'>, exchange:
   try {
     response = await cache.handle(readRequest(exchange));
     if (response === undefined) return false;
-    await writeResponse(req, res, response);
+    const ms = exchange.stalledForMs ?? parseStalledFor();
+    await writeResponse(req, res, response, { ms, tell: (error) => tell(exchange, error) });
   } catch (error) {
     // What breaks because the client is gone is no failure of ours.
     if (!hasClientLeft(req, res)) {
@@ -43,17 +46,4 @@ async function fail(req: IncomingMessage, res: ServerResponse, response: HttpRes
   if (res.headersSent) return reset(req, res);
   for (const name of Object.keys(response?.headers ?? {})) res.removeHeader(name);
   await writeResponse(req, res, internalError);
-}
-
-/**
- * Ends the connection with a TCP reset, from which clients recover by themselves more often than from a clean close.
- * TLS and Unix sockets know no reset: there the missing bytes tell.
- */
-function reset(req: IncomingMessage, res: ServerResponse): void {
-  const socket = res.socket ?? req.socket;
-  try {
-    socket.resetAndDestroy();
-  } catch {
-    socket.destroy();
-  }
 }

@@ -1,6 +1,7 @@
 import type { IncomingMessage, OutgoingHttpHeaders, ServerResponse } from 'node:http';
 import type { Bytes, HttpResponse } from '@proxycache/core';
 import { hasClientLeft } from './client-left.ts';
+import { cutOffStalled } from './stalled-client.ts';
 import { hasLongUnreadBody, linger } from './unread-body.ts';
 import { closeSource, writeBytes } from './write-bytes.ts';
 
@@ -9,9 +10,15 @@ import { closeSource, writeBytes } from './write-bytes.ts';
  * unread (on HEAD, where the client has left, where the host has answered meanwhile). Head and small bodies go in one
  * write.
  *
+ * @param stalled what becomes of a client that accepts nothing of it; see {@link cutOffStalled}. Default: it is waited for
  * @throws what the body throws, or that it is not as long as its Content-Length; `res.headersSent` says how far it got
  */
-export async function writeResponse(req: IncomingMessage, res: ServerResponse, response: HttpResponse): Promise<void> {
+export async function writeResponse(
+  req: IncomingMessage,
+  res: ServerResponse,
+  response: HttpResponse,
+  stalled?: Parameters<typeof cutOffStalled>[2],
+): Promise<void> {
   const { status, headers, body } = response;
   if (hasClientLeft(req, res) || res.headersSent) return close(body);
   const closing = hasLongUnreadBody(req);
@@ -32,10 +39,13 @@ export async function writeResponse(req: IncomingMessage, res: ServerResponse, r
     if (closing) res.flushHeaders();
   } else if (body instanceof Uint8Array) {
     writeHead();
-    if (!closing) return void res.end(body);
-    res.write(body);
-  } else if (!(await writeBytes({ req, res, writeHead, expected }, body))) {
-    return;
+    if (closing) res.write(body);
+    else res.end(body);
+    if (stalled && res.writableLength > 0) cutOffStalled(req, res, stalled);
+    if (!closing) return;
+  } else {
+    if (stalled) cutOffStalled(req, res, stalled);
+    if (!(await writeBytes({ req, res, writeHead, expected }, body))) return;
   }
   if (closing) await linger(req, res);
   res.end();

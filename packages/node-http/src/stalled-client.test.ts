@@ -1,0 +1,119 @@
+import { once } from 'node:events';
+import { createServer, type ServerResponse } from 'node:http';
+import { connect, type Socket } from 'node:net';
+import { listenOnLoopback } from '@proxycache/contract';
+import type { Bytes, HttpResponse } from '@proxycache/core';
+import { afterEach, describe, expect, test } from 'vitest';
+import { createNodeHandler, type NodeHandlerOptions } from './node-handler.ts';
+import { parseStalledFor } from './stalled-client.ts';
+
+const closing: (() => Promise<void> | void)[] = [];
+afterEach(async () => {
+  for (const close of closing.splice(0).reverse()) await close();
+});
+
+/** A body without an end, and whether it was let go. */
+function endless(): { body: Bytes; closed: Promise<void> } {
+  let close = (): void => undefined;
+  const closed = new Promise<void>((resolve) => {
+    close = resolve;
+  });
+  const iterator = {
+    next: async () => ({ done: false as const, value: new Uint8Array(64 * 1024) }),
+    async return() {
+      close();
+      return { done: true as const, value: undefined };
+    },
+  };
+  return { body: { [Symbol.asyncIterator]: () => iterator }, closed };
+}
+
+/** A server before a made-up answer, a client that has sent its request, and the response that the server writes. */
+async function ask(answer: HttpResponse, options: NodeHandlerOptions & { hostTimeout?: number }) {
+  const { hostTimeout = 0, ...own } = options;
+  const handler = createNodeHandler({ handle: async () => answer }, own);
+  let write = (_res: ServerResponse): void => undefined;
+  const response = new Promise<ServerResponse>((resolve) => {
+    write = resolve;
+  });
+  const server = createServer((req, res) => {
+    write(res);
+    handler(req, res);
+  });
+  server.timeout = hostTimeout;
+  const host = await listenOnLoopback(server, '');
+  closing.push(host.close);
+  const client: Socket = connect({ port: Number(new URL(host.url).port), host: '127.0.0.1' });
+  closing.push(() => void client.destroy());
+  client.on('error', () => undefined);
+  client.write('GET /v2/ HTTP/1.1\r\nhost: x\r\n\r\n');
+  return { client, response: await response };
+}
+
+describe('a client that accepts nothing of its answer', () => {
+  test('is cut off after stalledFor: its body is let go, onError is told', async () => {
+    const errors: unknown[] = [];
+    const { body, closed } = endless();
+    const { client, response } = await ask(
+      { status: 200, headers: {}, body },
+      { stalledFor: 50, onError: (error) => errors.push(error) },
+    );
+    client.pause();
+    await closed;
+    expect(response.destroyed).toBe(true);
+    expect(errors).toMatchObject([{ code: 'aborted', message: expect.stringContaining('nothing for 0.05 s') }]);
+  });
+
+  test('is cut off also where the answer is in memory', async () => {
+    const body = new Uint8Array(32 * 1024 * 1024);
+    const errors: unknown[] = [];
+    const onError = (error: unknown) => errors.push(error);
+    const { client, response } = await ask({ status: 200, headers: {}, body }, { stalledFor: 50, onError });
+    client.pause();
+    await once(response, 'close');
+    expect(errors).toMatchObject([{ code: 'aborted' }]);
+  });
+
+  test('is let be while it is the answer that is waited for', async () => {
+    let go = (): void => undefined;
+    const more = new Promise<void>((resolve) => {
+      go = resolve;
+    });
+    async function* slow() {
+      yield Buffer.from('one ');
+      await more;
+      yield Buffer.from('two');
+    }
+    const headers = { 'content-length': '7' };
+    const { client, response } = await ask({ status: 200, headers, body: slow() }, { stalledFor: 50 });
+    let text = '';
+    client.setEncoding('latin1').on('data', (chunk) => {
+      text += chunk;
+    });
+    await once(response, 'timeout');
+    go();
+    await expect.poll(() => text).toMatch(/one two$/);
+  });
+
+  test('is left to a shorter limit of the host', async () => {
+    const errors: unknown[] = [];
+    const { body, closed } = endless();
+    const options = { hostTimeout: 50, stalledFor: 60_000, onError: (error: unknown) => errors.push(error) };
+    const { client } = await ask({ status: 200, headers: {}, body }, options);
+    client.pause();
+    await closed;
+    expect(errors).toEqual([]);
+  });
+});
+
+test('stalledFor is a duration above 0, or Infinity', () => {
+  expect([parseStalledFor(), parseStalledFor('2s'), parseStalledFor(Number.POSITIVE_INFINITY)]).toEqual([
+    300_000,
+    2_000,
+    Number.POSITIVE_INFINITY,
+  ]);
+  for (const wrong of [0, -1, 'soon', Number.NaN, null]) {
+    const make = () => createNodeHandler({ handle: async () => undefined }, { stalledFor: wrong as number });
+    expect(make).toThrow('stalledFor: expected a duration');
+  }
+});
