@@ -1,5 +1,6 @@
 import { accessSync, constants } from 'node:fs';
 import { delimiter, join } from 'node:path';
+import { runCommand } from './peers/run-command.ts';
 
 /** Where daemons stand on Debian, which is not on everybody's PATH. */
 const systemFolders = ['/usr/sbin', '/sbin', '/usr/bin'];
@@ -11,7 +12,12 @@ const inCI = () => process.env['CI'] === 'true';
  * `describe.skipIf`; in CI, where nothing may be skipped, throws.
  */
 export function requireProgram(program: string, debianPackage: string = program): string | undefined {
-  for (const folder of [...(process.env['PATH'] ?? '').split(delimiter), ...systemFolders]) {
+  const found = findProgram(program, systemFolders);
+  return found ?? lacking(`${program} is not installed: apt-get install -y --no-install-recommends ${debianPackage}`);
+}
+
+function findProgram(program: string, besidePath: readonly string[]): string | undefined {
+  for (const folder of [...(process.env['PATH'] ?? '').split(delimiter), ...besidePath]) {
     if (folder === '') continue;
     try {
       accessSync(join(folder, program), constants.X_OK);
@@ -20,7 +26,7 @@ export function requireProgram(program: string, debianPackage: string = program)
       // Not in this folder.
     }
   }
-  return lacking(`${program} is not installed: apt-get install -y --no-install-recommends ${debianPackage}`);
+  return undefined;
 }
 
 /** Whether this process is root, which starting containers and their daemons needs. Without: as {@link requireProgram}. */
@@ -28,7 +34,27 @@ export function requireRoot(): true | undefined {
   return process.getuid?.() === 0 ? true : lacking('these tests start containers: run them as root');
 }
 
-function lacking(reason: string): undefined {
+/** A program of the system, and its version as it says it. */
+export interface Program {
+  path: string;
+  version: string;
+}
+
+const goAtLeast = [1, 24] as const;
+
+/** Go, which builds test suites of others. Without: as {@link requireProgram}. */
+export async function requireGo(): Promise<Program | undefined> {
+  const wanted = `Go ${goAtLeast.join('.')} or newer`;
+  const path = findProgram('go', ['/usr/local/go/bin']);
+  if (path === undefined) return lacking(`${wanted} is not installed`);
+  const { stdout } = await runCommand({ program: path, args: ['version'], env: { GOTOOLCHAIN: 'local' } });
+  const [, version = '', major, minor] = /\bgo((\d+)\.(\d+)\S*)/.exec(stdout) ?? [];
+  const enough = Number(major) > goAtLeast[0] || (Number(major) === goAtLeast[0] && Number(minor) >= goAtLeast[1]);
+  return enough ? { path, version } : lacking(`${wanted} is needed; ${path} is ${version || 'of no known version'}`);
+}
+
+/** Says aloud what this machine lacks, and gives `undefined`; in CI, where nothing may be skipped, throws. */
+export function lacking(reason: string): undefined {
   if (inCI()) throw new Error(reason);
   process.stderr.write(`SKIPPED: ${reason}\n`);
 }

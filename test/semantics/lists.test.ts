@@ -51,6 +51,20 @@ describe('30: tags', () => {
     expect(upstream.requests[0]!.query.toString()).toBe('n=2&last=a');
   });
 
+  test.each([
+    ['n=2', [['a', 'b'], ['m', 'y'], ['z']]],
+    ['n=2&last=m', [['y', 'z']]],
+    ['last=b', [['m', 'y', 'z']]],
+    ['n=5', [['z', 'a', 'm', 'b', 'y']]],
+    ['n=2&last=k', [['m', 'y'], ['z']]],
+    ['n=2&last=z', [[]]],
+  ])('an upstream that heeds neither n nor last is cut to pages in order: %s', async (query, expected) => {
+    const { upstream, cache } = await startTagged(['a']);
+    upstream.on(asked, jsonAnswer(200, { name: 'team/app', tags: ['z', 'a', 'm', 'b', 'y'] }));
+    const pages = await allPages(cache, `${path}?${query}`);
+    expect(pages.map(({ entries }) => entries)).toEqual(expected);
+  });
+
   test('n=0 is an empty list without a link', async () => {
     const { upstream, cache } = await startTagged(['a']);
     const got = await cache.get(`${path}?n=0`);

@@ -79,10 +79,19 @@ describe('parseRoute', () => {
     },
   );
 
-  it.each(['POST', 'PUT', 'PATCH', 'DELETE'])('takes %s for a push on any path, legal or not', (method) => {
-    for (const url of ['/v2/', '/v2/a/blobs/uploads/?mount=x&from=y', '/v2/a/manifests/1', '/v2/BAD/manifests/%zz']) {
+  it.each(['POST', 'PUT', 'PATCH', 'DELETE'])('takes %s for a push on any path, of the API or not', (method) => {
+    for (const url of ['/v2/', '/v2/a/blobs/uploads/?mount=x&from=y', '/v2/a/manifests/1', '/v2/BAD/nothing/%zz']) {
       expect(parse(url, method)).toEqual(route({ kind: 'upload' }));
     }
+  });
+
+  it.each([
+    ['/v2/a/manifests/sha256:totallywrong', 'digest-invalid'],
+    ['/v2/a/manifests/.hidden', 'tag-invalid'],
+    ['/v2/BAD/manifests/1', 'name-invalid'],
+    ['/v2/a/manifests/%zz', 'name-invalid'],
+  ])('refuses a push to %s for its name', (url, code) => {
+    for (const method of ['PUT', 'DELETE']) expect(codeOf(url, method)).toBe(code);
   });
 
   it('refuses pushes in words of its own', () => {

@@ -57,9 +57,18 @@ export function parseRoute(request: HttpRequest): Route | undefined {
   const source: RouteSource = { ns: sourceHost(query), host: request.headers.get('host') ?? undefined };
   if (method === 'GET' || method === 'HEAD') return parsePath(url.slice(4, end), query, source);
   if (method === 'POST' || method === 'PUT' || method === 'PATCH' || method === 'DELETE') {
+    checkPushed(url.slice(4, end));
     return { kind: 'upload', ns: source.ns, host: source.host };
   }
   throw new ProxyCacheError('unsupported', `${JSON.stringify(method)} is not a method of this API; use GET or HEAD`);
+}
+
+// OCI distribution-spec, error codes: what can name no manifest anywhere is refused as such, to a push too.
+function checkPushed(path: string): void {
+  const last = path.lastIndexOf('/');
+  if (last < 0 || !path.endsWith('/manifests', last)) return;
+  parseName(path.slice(0, last - '/manifests'.length));
+  parseTagOrDigest(decodeSegment(path.slice(last + 1)));
 }
 
 // Each route is written out: spreading one part into another would cost more than all the rest of parsing.

@@ -19,9 +19,9 @@ export interface TagsPull {
 /** Answers lists of tags. */
 export type ListTags = (request: TagsPull) => Promise<TagsAnswer>;
 
-// What a cursor of ours says, before the upstream's own cursor or the last tag of a page of stored ones.
+// What a cursor of ours says, before the upstream's own cursor or the last tag of a page that we cut.
 const upstreamCursor = 'u.';
-const storedCursor = 's.';
+const ownCursor = 's.';
 
 /**
  * The upstream's pages, in its order; the tags stored here while it fails, said to be partial (OCI distribution-spec,
@@ -47,10 +47,8 @@ export function createListTags(parts: PullParts): ListTags {
       );
       if (reply.kind !== 'found')
         throw refusedReply(target, reply, { of: 'name-unknown', subject: 'the list of tags' });
-      const { tags, next } = reply.value;
       return {
-        tags,
-        ...(next !== undefined && { next: `${upstreamCursor}${next}` }),
+        ...cut(reply.value, page),
         cacheStatus: { hit: false, fwd: 'miss', fwdStatus: 200, ...(collapsed && { collapsed }) },
       };
     } catch (error) {
@@ -92,17 +90,34 @@ export function createListTags(parts: PullParts): ListTags {
     const end = tags.at(-1);
     return {
       tags,
-      ...(tags.length < found.length && end !== undefined && { next: `${storedCursor}${end}` }),
+      ...(tags.length < found.length && end !== undefined && { next: `${ownCursor}${end}` }),
       warning: 'partial list: upstream unavailable',
       cacheStatus: { hit: false, fwd: 'stale', detail: 'stale-failed' },
     };
   }
 }
 
+/**
+ * What of an upstream's answer is the page that was asked for: all of it, unless the upstream heeds neither `n` nor `last`,
+ * as Docker's distribution 2 (OCI distribution-spec, listing tags: in order, no more than `n`, none up to `last`).
+ */
+function cut(
+  { tags, next }: TagPage,
+  { n = Number.POSITIVE_INFINITY, last }: PageQuery,
+): Pick<TagsAnswer, 'tags' | 'next'> {
+  const more = next === undefined ? {} : { next: `${upstreamCursor}${next}` };
+  if (tags.length <= n && (last === undefined || !tags.includes(last))) return { tags, ...more };
+  // Only in the order that the specification wants does one page go on where another ended.
+  const rest = tags.filter((tag) => last === undefined || tag > last).sort();
+  const page = rest.slice(0, n);
+  const end = page.at(-1);
+  return { tags: page, ...(end !== undefined && page.length < rest.length ? { next: `${ownCursor}${end}` } : more) };
+}
+
 function pageOf({ n, last, cursor }: PageQuery): PageQuery {
   const page: PageQuery = { ...(n !== undefined && { n }) };
   if (cursor?.startsWith(upstreamCursor)) return { ...page, cursor: cursor.slice(upstreamCursor.length) };
-  if (cursor?.startsWith(storedCursor)) return { ...page, last: cursor.slice(storedCursor.length) };
+  if (cursor?.startsWith(ownCursor)) return { ...page, last: cursor.slice(ownCursor.length) };
   if (cursor !== undefined) throw new ProxyCacheError('page-invalid', 'the cursor is not one we gave');
   return { ...page, ...(last !== undefined && { last }) };
 }
