@@ -114,7 +114,7 @@ describe('a connection that fails', () => {
     onTestFinished(() => new Promise<void>((resolve) => server.close(() => resolve())));
     const { upstream, image } = await startRegistry();
     const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
-    const situation = { upstream, image, options: { url }, auth: { token: bearer } };
+    const situation = { upstream, image, options: { url, resumeWithin: 0 }, auth: { token: bearer } };
     upstream.on({}, { status: 500 });
     await fetch(upstream.url).catch(() => undefined);
     await expectNoLeak(situation);

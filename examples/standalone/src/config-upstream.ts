@@ -92,6 +92,7 @@ export const upstreamSchema = mapping({
   timeouts: optional(timeouts, ''),
   manifestWithin: optional(duration(), "To a manifest's last byte, with nothing stored", '10s'),
   blobWithin: optional(duration(), "To a blob's first byte, with nothing stored", '60s'),
+  resumeWithin: optional(duration(), 'How long a broken transfer may bring nothing new', '2m'),
   validateWithin: optional(duration(), 'To the answer of a validation, with a copy stored', '2s'),
   queueFor: optional(duration(), 'Waiting for a free connection', '60s'),
   connections: optional(integer(1, 10_000), 'Connections to one host at most', '32'),

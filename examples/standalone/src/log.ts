@@ -63,6 +63,7 @@ function needsAttention(event: ProxyCacheEvent): boolean {
       // Of all others the server's own line says more.
       return event.defect !== undefined;
     case 'ingest-started':
+    case 'ingest-resumed':
       return false;
   }
 }

@@ -67,6 +67,7 @@ export const defaults: Defaults = {
     timeouts: { connect: '5s', headers: '30s', idle: '30s' },
     manifestWithin: '10s',
     blobWithin: '60s',
+    resumeWithin: '2m',
     validateWithin: '2s',
     queueFor: '60s',
     connections: 32,

@@ -14,6 +14,17 @@ export type IngestEvent =
     }
   /** An upstream sent wrong bytes, and is asked for the whole once more; who has none of the wrong ones is still served. */
   | { type: 'ingest-restarted'; upstream: string; repository: string; digest: string; error: string }
+  /** A transfer that broke off goes on, from byte `from`: asked for `attempt` times since the last byte came. */
+  | {
+      type: 'ingest-resumed';
+      upstream: string;
+      repository: string;
+      digest: string;
+      from: number;
+      attempt: number;
+      /** What it broke off with. */
+      error: string;
+    }
   /** A pull goes on without being cached, as the disk has less than `minFree` left or the spool failed. */
   | {
       type: 'passed-through';

@@ -15,10 +15,11 @@ import {
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { digestOf } from '../oci/digest.ts';
 import { createBuffers } from '../runtime/buffers.ts';
-import { collect } from '../runtime/bytes.ts';
+import { bytesOf, collect } from '../runtime/bytes.ts';
 import { ProxyCacheError } from '../runtime/errors.ts';
 import { fileStorage } from '../store/file-storage.ts';
 import type { FetchedBlob, Reply } from '../upstream/upstream.ts';
+import { UpstreamError } from '../upstream/upstream-error.ts';
 import { createIngest, type Ingest, type IngestRequest } from './ingest.ts';
 import { openSpool, type Spool } from './spool.ts';
 
@@ -77,6 +78,8 @@ function ingest(of: Uint8Array, bodies: (Feed | Reply<FetchedBlob> | Error)[], c
       if ('kind' in next) return next;
       return { kind: 'found', value: { start: 0, total: of.byteLength, body: next.bytes } };
     },
+    resumeWithinMs: 120_000,
+    firstByteWithinMs: 60_000,
     ...changes,
   };
   const parts = {
@@ -253,15 +256,39 @@ describe('what the upstream says', () => {
     expect(body.closed).toBe(true);
   });
 
-  it('a body that breaks off: fails its readers, and is not stored', async () => {
+  it('a body that breaks off: the rest is asked for, and nobody notices', async () => {
     const body = feed(bytes.subarray(0, 2 * MiB));
-    const running = ingest(bytes, [body]);
+    const asked: unknown[] = [];
+    const running = ingest(bytes, [], {
+      async fetch(from, _signal, ifMatch) {
+        asked.push([from, ifMatch]);
+        const found = { start: from, total: bytes.byteLength, validator: '"v"' };
+        return { kind: 'found', value: { ...found, body: from === 0 ? body.bytes : bytesOf(bytes.subarray(from)) } };
+      },
+    });
     const reading = readWhole(running);
-    body.fail(new Error('cut off'));
-    await expect(reading).rejects.toThrow('cut off');
+    body.fail(new UpstreamError('unreachable', 'cut off', { upstream: 'up' }));
+    expect((await reading).equals(bytes)).toBe(true);
     await running.ended;
+    expect(asked).toEqual([
+      [0, undefined],
+      [2 * MiB, '"v"'],
+    ]);
+    expect(await stored(bytes)).toBe(true);
+    expect(events.map(({ type }) => type)).toEqual(['ingest-started', 'ingest-resumed', 'ingest-ended']);
+    expect(events[1]).toMatchObject({ digest: digestOf(bytes), from: 2 * MiB, attempt: 1, error: 'cut off' });
+  });
+
+  it('a body that breaks off and does not go on: fails its readers, and is not stored', async () => {
+    const body = feed(bytes.subarray(0, 2 * MiB));
+    const running = ingest(bytes, [body], { resumeWithinMs: 0 });
+    const reading = readWhole(running);
+    body.fail(new UpstreamError('unreachable', 'cut off', { upstream: 'up' }));
+    await expect(reading).rejects.toMatchObject({ code: 'unreachable', cause: { message: 'cut off' } });
+    await running.ended;
+    expect(running.asked()).toBe(1);
     expect(await stored(bytes)).toBe(false);
-    expect(events.at(-1)).toMatchObject({ outcome: 'failed', error: 'cut off' });
+    expect(events.at(-1)).toMatchObject({ outcome: 'failed', error: expect.stringContaining('cut off') });
   });
 });
 
@@ -323,8 +350,13 @@ describe('18: wrong bytes', () => {
     expect(await stored(bytes)).toBe(false);
   });
 
-  it('too few of them are asked for once more: nobody has a wrong one', async () => {
-    const running = ingest(bytes, [whole(bytes.subarray(0, 2 * MiB)), whole(bytes)]);
+  it('too few of them, where nobody told how many, are asked for once more: nobody has a wrong one', async () => {
+    const bodies = [whole(bytes.subarray(0, 2 * MiB)), whole(bytes)];
+    const running = ingest(bytes, [], {
+      async fetch() {
+        return { kind: 'found', value: { start: 0, body: bodies.shift()!.bytes } };
+      },
+    });
     expect((await readWhole(running)).equals(bytes)).toBe(true);
     await running.ended;
     expect(await stored(bytes)).toBe(true);

@@ -1,7 +1,6 @@
 import type { Digest } from '../oci/digest.ts';
 import type { Buffers } from '../runtime/buffers.ts';
 import { type Bytes, discard } from '../runtime/bytes.ts';
-import type { Clock } from '../runtime/clock.ts';
 import { createDeferred } from '../runtime/deferred.ts';
 import type { BlobStore } from '../store/blob-store.ts';
 import { type StoreEvent, storeFailed } from '../store/events.ts';
@@ -14,6 +13,7 @@ import { holdOf, type IngestHold } from './ingest-hold.ts';
 import type { Spool } from './spool.ts';
 import type { SpoolFile } from './spool-file.ts';
 import { createSpooling, type Received, type Spooling } from './spooling.ts';
+import { type FetchFrom, type SteadyParts, steadyBody } from './steady-body.ts';
 
 /** What to bring in, and how to ask for it. */
 export interface IngestRequest {
@@ -23,7 +23,11 @@ export interface IngestRequest {
   digest: Digest;
   /** How many bytes it has at least, where more is known than the upstream says. */
   leastSize?: number;
-  fetch(from: number, signal: AbortSignal): Promise<Reply<FetchedBlob>>;
+  fetch: FetchFrom;
+  /** How long a transfer that broke off may bring nothing new, in ms. */
+  resumeWithinMs: number;
+  /** To its first byte, in ms, however often it is asked for. */
+  firstByteWithinMs: number;
 }
 
 /** One upstream transfer of one blob; see {@link createIngest}. */
@@ -48,11 +52,10 @@ export interface Ingest {
 }
 
 /** What an ingest works with. */
-export interface IngestParts {
+export interface IngestParts extends SteadyParts {
   spool: Spool;
   blobs: BlobStore;
   buffers: Buffers;
-  clock: Clock;
   observe(event: IngestEvent | StoreEvent): void;
 }
 
@@ -115,14 +118,18 @@ export function createIngest(request: IngestRequest, parts: IngestParts, signal:
 
   async function ask(): Promise<Reply<FetchedBlob>> {
     signal.throwIfAborted();
+    const firstByteAt = clock.monotonic() + request.firstByteWithinMs;
     const answer = await request.fetch(0, signal);
-    if (answer.kind === 'found' && answer.value.start !== 0) {
+    if (answer.kind !== 'found') return answer;
+    if (answer.value.start !== 0) {
       await discard(answer.value.body);
       throw new UpstreamError('foreign-answer', `${upstream} sent a part of ${digest} where all was asked for`, {
         upstream,
       });
     }
-    return answer;
+    const { resumeWithinMs: withinMs, fetch } = request;
+    const rest = { upstream, repository, digest, from: 0, withinMs, firstByteAt, fetch, signal };
+    return { kind: 'found', value: { ...answer.value, body: steadyBody(answer.value, rest, parts) } };
   }
 
   async function receive(into: Spooling, first: FetchedBlob): Promise<void> {

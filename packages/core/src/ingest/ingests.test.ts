@@ -38,6 +38,8 @@ function request(body: Feed, of: Digest = digest, upstream = 'up'): IngestReques
       signal.addEventListener('abort', () => body.fail(signal.reason));
       return { kind: 'found', value: { start: 0, total: bytes.byteLength, body: body.bytes } };
     },
+    resumeWithinMs: 0,
+    firstByteWithinMs: 60_000,
   };
 }
 

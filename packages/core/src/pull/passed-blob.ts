@@ -1,12 +1,13 @@
+import { steadyBody } from '../ingest/steady-body.ts';
 import { verifiedStream } from '../ingest/verified-stream.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { ByteRange } from '../runtime/byte-range.ts';
 import { type Bytes, begun, discard } from '../runtime/bytes.ts';
-import type { FetchedBlob } from '../upstream/upstream.ts';
 import { type BlobAnswer, unverifiedDetail } from './answer.ts';
+import { blobFetch } from './blob-fetch.ts';
 import type { PullParts } from './pull-parts.ts';
 import { refusedReply } from './refusal.ts';
-import { queryOf, type Target } from './target.ts';
+import type { Target } from './target.ts';
 
 /** What the bytes are asked for by. */
 export interface PassedPull {
@@ -15,23 +16,25 @@ export interface PassedPull {
   signal: AbortSignal;
 }
 
-/** A request of its own to the upstream, for bytes that are passed on and stored nowhere. */
+/** A request of its own to the upstream, for bytes that are passed on and stored nowhere; it goes on where it breaks off. */
 export async function fetchFor(
   parts: PullParts,
   request: PassedPull,
   asked: { part?: ByteRange; signal: AbortSignal },
-): Promise<FetchedBlob> {
+): Promise<{ total?: number; body: Bytes }> {
   const { target, digest } = request;
-  const within = { ms: target.upstream.blobWithinMs, signal: asked.signal };
-  const reply = await target.upstream.client.fetchBlob({
-    ...queryOf(target, parts.clock.monotonic(), within),
-    digest,
-    from: asked.part?.from ?? 0,
-    ...(asked.part && { to: asked.part.to }),
-  });
+  const { from, to } = asked.part ?? { from: 0 };
+  const { blobWithinMs, resumeWithinMs: withinMs } = target.upstream;
+  const { upstream, repository } = target.place;
+  const { signal } = asked;
+  const fetch = blobFetch(parts, request, to);
+  const firstByteAt = parts.clock.monotonic() + blobWithinMs;
+  const reply = await fetch(from, signal);
   if (reply.kind !== 'found') throw refusedReply(target, reply, { of: 'blob-unknown', subject: `blob ${digest}` });
   // No proof: nobody has verified what comes, and nothing of it stays here.
-  return reply.value;
+  const { total } = reply.value;
+  const rest = { upstream, repository, digest, from, to, withinMs, firstByteAt, fetch, signal };
+  return { ...(total !== undefined && { total }), body: steadyBody(reply.value, rest, parts) };
 }
 
 /** The whole blob, verified as it passes: for when there is no room to keep it. */
@@ -71,7 +74,7 @@ export async function passedParts(
   let first: Bytes | undefined = await begun(await open(ranges[0]));
 
   async function open(part: ByteRange): Promise<Bytes> {
-    return slice(await fetchFor(parts, request, { part, signal }), part);
+    return (await fetchFor(parts, request, { part, signal })).body;
   }
 
   async function* readPart(part: ByteRange): AsyncGenerator<Uint8Array, void, undefined> {
@@ -90,18 +93,4 @@ export async function passedParts(
       if (first) await discard(first);
     },
   };
-}
-
-/** The part, of a body that may start before it and end after it: an upstream need not heed a range. */
-async function* slice(
-  { start, body }: FetchedBlob,
-  { from, to }: ByteRange,
-): AsyncGenerator<Uint8Array, void, undefined> {
-  let position = start;
-  for await (const chunk of body) {
-    const part = chunk.subarray(Math.max(from - position, 0), Math.max(to + 1 - position, 0));
-    position += chunk.byteLength;
-    if (part.byteLength > 0) yield part;
-    if (position > to) return;
-  }
 }

@@ -4,13 +4,14 @@ import { type ByteRange, type RangeSpec, satisfiableRanges } from '../runtime/by
 import { abortable } from '../runtime/collapse.ts';
 import { isProxyCacheError } from '../runtime/errors.ts';
 import type { BlobAnswer, CacheStatus } from './answer.ts';
+import { blobFetch } from './blob-fetch.ts';
 import { createBlobProof, proveBlob, type SaidOfBlob, toldSize } from './blob-proof.ts';
 import { followedAnswer } from './followed-blob.ts';
 import { passedParts, passedWhole } from './passed-blob.ts';
 import type { PullParts } from './pull-parts.ts';
 import { refusedReply } from './refusal.ts';
 import { createStoredBlobs, type StoredBlob } from './stored-blob.ts';
-import { queryOf, type Target } from './target.ts';
+import type { Target } from './target.ts';
 import { unreadAnswer } from './unread-answer.ts';
 import { verifiedParts } from './verified-parts.ts';
 
@@ -199,10 +200,9 @@ export function createPullBlob(parts: PullParts): PullBlob {
         upstream,
         repository,
         digest,
-        async fetch(from, signal) {
-          const query = queryOf(target, parts.clock.monotonic(), { ms: target.upstream.blobWithinMs, signal });
-          return target.upstream.client.fetchBlob({ ...query, digest, from });
-        },
+        fetch: blobFetch(parts, { target, digest }),
+        resumeWithinMs: target.upstream.resumeWithinMs,
+        firstByteWithinMs: target.upstream.blobWithinMs,
       },
       placeKey(target),
     );

@@ -26,6 +26,7 @@ export function createPullUpstream(settings: UpstreamSettings, parts: UpstreamPa
     generation: generationOf(settings),
     manifestWithinMs: parseDuration(settings.manifestWithin),
     blobWithinMs: parseDuration(settings.blobWithin),
+    resumeWithinMs: parseDuration(settings.resumeWithin),
     validateWithinMs: parseDuration(settings.validateWithin),
     linkValidForMs: parseDuration(settings.linkValidFor),
     coldRange: settings.coldRange,

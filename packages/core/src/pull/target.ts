@@ -11,6 +11,7 @@ export interface PullUpstream {
   generation: string;
   manifestWithinMs: number;
   blobWithinMs: number;
+  resumeWithinMs: number;
   validateWithinMs: number;
   linkValidForMs: number;
   coldRange: 'pass' | 'verify';

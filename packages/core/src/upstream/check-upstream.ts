@@ -36,6 +36,7 @@ const known: Readonly<Record<keyof UpstreamOptions, true>> = {
   timeouts: true,
   manifestWithin: true,
   blobWithin: true,
+  resumeWithin: true,
   validateWithin: true,
   queueFor: true,
   connections: true,
@@ -86,7 +87,14 @@ export function checkUpstream(path: string, upstream: UpstreamOptions): void {
 }
 
 function expectTimes(path: string, upstream: UpstreamOptions): void {
-  const spans = ['freshFor', 'staleIfErrorFor', 'staleWhileRevalidateFor', 'absentFor', 'linkValidFor'] as const;
+  const spans = [
+    'freshFor',
+    'staleIfErrorFor',
+    'staleWhileRevalidateFor',
+    'absentFor',
+    'linkValidFor',
+    'resumeWithin',
+  ] as const;
   for (const name of spans) expectDuration(`${path}.${name}`, upstream[name]);
   // None at all would be a limit that nothing can keep.
   for (const name of ['manifestWithin', 'blobWithin', 'validateWithin', 'queueFor'] as const) {

@@ -52,6 +52,8 @@ export interface UpstreamOptions {
   manifestWithin?: Duration;
   /** To a blob's first byte, with nothing stored. Default 60 s. */
   blobWithin?: Duration;
+  /** How long a blob's transfer that broke off may bring nothing new before it is given up; 0: at once. Default 2 m. */
+  resumeWithin?: Duration;
   /** To the answer of a validation, with a copy stored. Default 2 s. */
   validateWithin?: Duration;
   /** Waiting for a connection of the pool. Default 60 s. */

@@ -84,8 +84,9 @@ export interface Upstream {
   /** HEAD of a blob. `named`: the answer names its digest. `size` is missing where the upstream does not say. */
   statBlob(query: Query & { digest: Digest }): Promise<Reply<{ size?: number; named: boolean }>>;
   /**
-   * GET of a blob from byte `from` on; the bytes are not verified here. `start` is 0 where the upstream ignores ranges or
-   * the blob is not that of `ifMatch` any more; where `total` is not above `start`, there is nothing at `from`.
+   * GET of a blob from byte `from` on; the bytes are not verified here. `start` is 0 where the upstream ignores ranges;
+   * where `total` is not above `start`, there is nothing at `from`. `ifMatch` is a wish: what has another validator is
+   * asked for without it, because content is known by its digest.
    */
   fetchBlob(
     query: Query & { digest: Digest; from: number; to?: number; ifMatch?: string },

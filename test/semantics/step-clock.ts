@@ -1,0 +1,29 @@
+import { setImmediate } from 'node:timers/promises';
+import type { ManualClock } from '@proxycache/test-kit';
+
+// Of every call to a store.
+const storeDeadline = 3_000;
+
+/**
+ * What the work comes to, with the clock moved on whenever its next timer is one of those meant: so that waits pass, but
+ * no time limit does while sockets are at work.
+ *
+ * @param isMeant by default waits before another try, which are of 5 s at most
+ */
+export async function stepClock<T>(
+  clock: ManualClock,
+  work: Promise<T>,
+  isMeant: (ms: number) => boolean = (ms) => ms <= 5_000 && ms !== storeDeadline,
+): Promise<T> {
+  let over = false;
+  const end = () => {
+    over = true;
+  };
+  work.then(end, end);
+  while (!over) {
+    await setImmediate();
+    const next = clock.next();
+    if (next !== undefined && isMeant(Math.round(next))) await clock.advance(next);
+  }
+  return await work;
+}
