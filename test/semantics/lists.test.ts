@@ -141,6 +141,8 @@ describe('30: tags', () => {
     expect(pages.map(({ entries }) => entries)).toEqual([['a', 'b'], ['c', 'd'], ['e']]);
     expect((await allPages(cache, `${path}?n=3&last=b`)).map(({ entries }) => entries)).toEqual([['c', 'd', 'e']]);
     await upstream.start();
+    // Until then it is left alone.
+    await cache.clock.advance(2_000);
     const second = await cache.get(linkOf(pages[0]!.got)!);
     expect([json(second).tags, second.headers['warning']]).toEqual([['c', 'd'], undefined]);
   });

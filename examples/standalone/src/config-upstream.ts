@@ -66,6 +66,12 @@ const rateLimit = mapping({
   reserve: optional(share(), 'Share of its rate limit that is kept for images that are not stored', '0.1'),
 });
 
+const breaker = mapping({
+  failures: optional(integer(1, 1_000_000), 'Failures in a row that have a host of it left alone for a while', '3'),
+  openFor: optional(duration(), 'For how long; twice as long each time it is tried and fails again', '2s'),
+  maxOpenFor: optional(duration(), 'For how long at most', '60s'),
+});
+
 /** One of `upstreams[]`. Its keys are those of core's `UpstreamOptions`, and `source`. */
 export const upstreamSchema = mapping({
   key: optional(text(), 'Its name in paths; needed without `source`', "the source's"),
@@ -98,6 +104,7 @@ export const upstreamSchema = mapping({
   connections: optional(integer(1, 10_000), 'Connections to one host at most', '32'),
   maxManifestBytes: optional(size(1), 'The longest manifest taken', '4MiB'),
   rateLimit: optional(rateLimit, ''),
+  breaker: optional(breaker, ''),
   tls: optional(tls, ''),
   proxy: optional(proxyUrl(), 'HTTP(S) proxy to reach it through; the environment is not read'),
   ownVoice: optional(list(text()), 'Text that marks an error body as its own', "the source's"),

@@ -21,6 +21,7 @@ test.each<[string, ProxyCacheEvent]>([
   ['an upstream that could not say', { ...asked, status: undefined, durationMs: 1, error: 'unreachable' }],
   ['a store that failed', { type: 'store-failed', operation: 'adopt', subject: 'sha256:0', error: 'EIO' }],
   ['a quota that runs out', { type: 'rate-limit', upstream: 'hub', low: true, limit: 100, remaining: 9, windowMs: 1 }],
+  ['a host that is left alone', { type: 'breaker-changed', upstream: 'hub', host: 'h', state: 'open', retryAt: 1 }],
   ['a full disk', { type: 'passed-through', ...blob, reason: 'min-free' }],
   ['a transfer that failed', { ...ended, outcome: 'failed', error: 'timeout' }],
   ['a transfer that was not stored', { ...ended, outcome: 'unstored', error: 'EIO' }],
@@ -46,6 +47,7 @@ test.each<[string, ProxyCacheEvent]>([
     'a quota that recovered',
     { type: 'rate-limit', upstream: 'hub', low: false, limit: 100, remaining: 90, windowMs: 1 },
   ],
+  ['a host that is tried again', { type: 'breaker-changed', upstream: 'hub', host: 'h', state: 'half-open' }],
   ['a transfer that began', { type: 'ingest-started', ...blob }],
   ['a transfer that was stored', { ...ended, outcome: 'stored' }],
   [
@@ -55,6 +57,13 @@ test.each<[string, ProxyCacheEvent]>([
 ])('%s is there for debugging only', (_, event) => {
   expect(linesOf(event)).toEqual([expect.objectContaining({ level: 'debug', msg: event.type })]);
   expect(linesOf(event, 'info')).toEqual([]);
+});
+
+test('that a host is back is told to whoever read that it was gone', () => {
+  const back: ProxyCacheEvent = { type: 'breaker-changed', upstream: 'hub', host: 'h', state: 'closed' };
+  expect(linesOf(back, 'info')).toEqual([
+    { level: 'info', time: expect.anything(), upstream: 'hub', host: 'h', state: 'closed', msg: 'breaker-changed' },
+  ]);
 });
 
 test('a line has the fields of its event', () => {

@@ -34,15 +34,22 @@ export function createLog(level: string): Log {
   };
 }
 
-/** An observer that writes a line for each event: what needs somebody's attention as a warning, the rest for debugging. */
+/**
+ * An observer that writes a line for each event: what needs somebody's attention as a warning, that a host is back as
+ * information, the rest for debugging.
+ */
 export function logEvents(logger: Logger): (event: ProxyCacheEvent) => void {
   return (event) => {
-    const level = needsAttention(event) ? 'warn' : 'debug';
+    const level = needsAttention(event) ? 'warn' : isRecovery(event) ? 'info' : 'debug';
     if (!logger.isLevelEnabled(level)) return;
     if (event.type === 'warning') return logger.warn(event.message);
     const { type, ...fields } = event;
     logger[level](fields, type);
   };
+}
+
+function isRecovery(event: ProxyCacheEvent): boolean {
+  return event.type === 'breaker-changed' && event.state === 'closed';
 }
 
 function needsAttention(event: ProxyCacheEvent): boolean {
@@ -55,6 +62,8 @@ function needsAttention(event: ProxyCacheEvent): boolean {
       return true;
     case 'upstream-request':
       return event.error !== undefined;
+    case 'breaker-changed':
+      return event.state === 'open';
     case 'rate-limit':
       return event.low;
     case 'ingest-ended':

@@ -19,6 +19,7 @@ export { localCoordinator } from './store/local-coordinator.ts';
 export { memoryStorage } from './store/memory-storage.ts';
 export type { MetadataEntry, MetadataStore, SetOptions } from './store/metadata-store.ts';
 export type { Storage } from './store/storage.ts';
+export type { BreakerState } from './upstream/breaker.ts';
 export type { Credential, CredentialProvider, CredentialQuery, UpstreamAuth } from './upstream/credentials.ts';
 export {
   type ArtifactRegistryOptions,

@@ -73,6 +73,7 @@ export const defaults: Defaults = {
     connections: 32,
     maxManifestBytes: 4 * 1024 * 1024,
     rateLimit: { reserve: 0.1 },
+    breaker: { failures: 3, openFor: '2s', maxOpenFor: '60s' },
     ownVoice: [],
   },
 };
@@ -85,5 +86,6 @@ export function upstreamSettings(options: UpstreamOptions): UpstreamSettings {
     ...(Object.fromEntries(given) as unknown as UpstreamOptions),
     timeouts: { ...defaults.upstream.timeouts, ...options.timeouts },
     rateLimit: { ...defaults.upstream.rateLimit, ...options.rateLimit },
+    breaker: { ...defaults.upstream.breaker, ...options.breaker },
   };
 }

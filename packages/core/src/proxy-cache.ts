@@ -31,6 +31,7 @@ import { ProxyCacheError } from './runtime/errors.ts';
 import { expectOneOf, expectWhole } from './runtime/expect-option.ts';
 import { timelyStorage } from './store/timely-storage.ts';
 import { createResolver } from './upstream/resolver.ts';
+import type { UpstreamStatus } from './upstream/upstream.ts';
 import { shadowWarnings } from './upstream/upstream-key.ts';
 
 /** A pull-through cache. One per process and storage; adapters mount it. */
@@ -46,6 +47,11 @@ export interface ProxyCache {
   has(reference: string): Promise<boolean>;
   /** What a reference means now, by the rules of a pull (a HEAD's). @throws ProxyCacheError, UpstreamError */
   resolve(reference: string): Promise<Descriptor>;
+  /** The upstreams, in the order of the option. */
+  upstreams: {
+    /** How each of them is doing, from memory. */
+    status(): readonly UpstreamStatus[];
+  };
   /**
    * Ends: later requests get 503, running answers may end within the grace time. Called again, it is the same end.
    *
@@ -202,6 +208,7 @@ export function createProxyCache(options: ProxyCacheOptions): ProxyCache {
           : await pullTag.pull({ ...pull, tag: reference.tag });
       return answer.descriptor;
     },
+    upstreams: { status: () => [...upstreams.values()].map(({ client }) => client.status()) },
     close(how = {}) {
       expectWhole('close: graceMs', how.graceMs);
       expectOneOf('close: ingests', how.ingests, ['finish', 'drop']);

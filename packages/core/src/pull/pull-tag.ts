@@ -100,14 +100,16 @@ export function createPullTag(parts: PullParts): PullTag {
 
   /**
    * SEMANTICS 32: with a copy stored, nobody waits longer than `validateWithin`, not for a changed image either. It is
-   * fetched all the same, for whoever comes next, also when all who asked have left.
+   * fetched all the same, for whoever comes next, also when all who asked have left. Of an upstream that failed lately
+   * nobody waits for an answer at all.
    */
   async function validate(request: TagPull, stored: Descriptor): Promise<Asked & { collapsed: boolean }> {
     const { target, tag, signal } = request;
+    const { key: upstream, client, validateWithinMs } = target.upstream;
+    const { state } = client.status();
     const work = askOnce({ ...request, signal: new AbortController().signal }, 'validate', stored);
-    const late = async () => {
-      const message = `${target.place.upstream} did not answer in time whether ${tag} is still right`;
-      const error = new UpstreamError('timeout', message, { upstream: target.place.upstream });
+    const without = async (code: 'timeout' | 'unavailable', why: string) => {
+      const error = new UpstreamError(code, `${upstream} ${why} whether ${tag} is still right`, { upstream });
       const outcome: TagOutcome = { kind: 'failed', error };
       const record = await tagRecordOf(parts, request);
       const now = clock.now();
@@ -115,7 +117,13 @@ export function createPullTag(parts: PullParts): PullTag {
       // Too old to be served: then it is as if nothing were stored.
       return verdict.kind === 'serve' ? { verdict, record, outcome, collapsed: false } : work;
     };
-    return abortable(orLate(work, { clock, ms: target.upstream.validateWithinMs, late }), signal);
+    if (state === 'half-open') {
+      // The validation is the probe, and takes as long as it takes; the host is not known to be back.
+      work.catch(() => undefined);
+      return abortable(without('unavailable', 'failed again and again and is just asked'), signal);
+    }
+    const late = () => without('timeout', 'did not answer in time');
+    return abortable(orLate(work, { clock, ms: validateWithinMs, late }), signal);
   }
 
   async function answerOf(

@@ -1,4 +1,4 @@
-/** What one flight does; the signal fires when nobody waits for it any more. */
+/** What one flight does; the signal fires, with the reason of the last who left, when nobody waits for it any more. */
 export type FlightWork<T> = (signal: AbortSignal) => Promise<T>;
 
 /** Calls that share their work: see {@link createFlights}. */
@@ -41,7 +41,7 @@ export function createFlights<T>(): Flights<T> {
         flight.waiters--;
         if (flight.waiters === 0 && flights.get(key) === flight) {
           flights.delete(key);
-          flight.controller.abort();
+          flight.controller.abort(signal?.reason);
         }
       }
     },

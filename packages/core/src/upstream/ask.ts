@@ -68,7 +68,8 @@ export function createAsk({ key, url: root }: UpstreamSettings, parts: AskParts)
       if (response.status >= 300 && response.status < 400) limits.passed(limitKind(question, hop.url));
       return response;
     } catch (error) {
-      report(undefined, error);
+      // Nobody was asked.
+      if (!isUpstreamError(error) || error.code !== 'unavailable') report(undefined, error);
       throw error;
     }
   }
@@ -112,6 +113,7 @@ export function createAsk({ key, url: root }: UpstreamSettings, parts: AskParts)
     const url = new URL(`${base}/v2/${question.path}${question.search ?? ''}`);
     // Before a token is asked for in vain.
     refuseLimited(question, url);
+    transport.check({ url, deadlineAt: question.deadlineAt });
     keepReserve(question);
     const arrived = await authenticator.send(question, (authorization) =>
       follow(question, { url, headers: { ...question.headers, ...authorization } }),

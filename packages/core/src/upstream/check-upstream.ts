@@ -42,6 +42,7 @@ const known: Readonly<Record<keyof UpstreamOptions, true>> = {
   connections: true,
   maxManifestBytes: true,
   rateLimit: true,
+  breaker: true,
   tls: true,
   proxy: true,
   ownVoice: true,
@@ -78,6 +79,7 @@ export function checkUpstream(path: string, upstream: UpstreamOptions): void {
   expectOneOf(`${path}.coldRange`, upstream.coldRange, ['pass', 'verify']);
   expectWhole(`${path}.connections`, upstream.connections, 1);
   expectWhole(`${path}.maxManifestBytes`, upstream.maxManifestBytes, 1);
+  expectBreaker(`${path}.breaker`, upstream.breaker);
   if (upstream.rateLimit !== undefined) {
     expectObject(`${path}.rateLimit`, upstream.rateLimit);
     expectKnown(`${path}.rateLimit`, upstream.rateLimit, ['reserve']);
@@ -106,6 +108,19 @@ function expectTimes(path: string, upstream: UpstreamOptions): void {
   expectObject(`${path}.timeouts`, timeouts);
   expectKnown(`${path}.timeouts`, timeouts, names);
   for (const name of names) expectDuration(`${path}.timeouts.${name}`, timeouts[name], 1);
+}
+
+function expectBreaker(path: string, breaker: UpstreamOptions['breaker']): void {
+  if (breaker === undefined) return;
+  expectObject(path, breaker);
+  expectKnown(path, breaker, ['failures', 'openFor', 'maxOpenFor']);
+  expectWhole(`${path}.failures`, breaker.failures, 1);
+  // A host that is down for good must not be left alone for good: every breaker ends.
+  for (const name of ['openFor', 'maxOpenFor'] as const) {
+    expectDuration(`${path}.${name}`, breaker[name], 1);
+    if (breaker[name] === Number.POSITIVE_INFINITY)
+      throw invalidOption(`${path}.${name}`, 'a duration that ends', breaker[name]);
+  }
 }
 
 function expectRegistryUrl(path: string, value: unknown): void {

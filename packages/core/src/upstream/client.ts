@@ -16,7 +16,7 @@ import { createTags } from './tags.ts';
 import { createTokens } from './token.ts';
 import { createTokenServiceClient } from './token-service.ts';
 import { createTransport } from './transport.ts';
-import type { Upstream } from './upstream.ts';
+import type { HostStatus, Upstream, UpstreamStatus } from './upstream.ts';
 import type { UpstreamSettings } from './upstream-options.ts';
 
 /** What an upstream needs from the process around it. */
@@ -38,7 +38,7 @@ export interface UpstreamParts {
 export function createClient(settings: UpstreamSettings, parts: UpstreamParts): Upstream {
   const { clock, observe, userAgent = `proxycache/${version}`, lookup } = parts;
   const { key, ownVoice: markers, maxManifestBytes } = settings;
-  const transport = createTransport(settings, { clock, userAgent, ...(lookup && { lookup }) });
+  const transport = createTransport(settings, { clock, userAgent, observe, ...(lookup && { lookup }) });
   const loader = createCredentialLoader(settings.auth, { key, server: helperServer(settings), clock });
   const authenticator = createAuthenticator({
     key,
@@ -61,8 +61,14 @@ export function createClient(settings: UpstreamSettings, parts: UpstreamParts): 
     ...createTags(ask, { key, markers }),
     ...createReferrers(ask, { key, markers, clock, fetchManifest: manifests.fetchManifest }),
     ...createPing(ask, { key, markers }),
+    status: () => ({ key, ...statusOf(transport.hosts(), new URL(settings.url).host) }),
     close: () => transport.close(),
   };
+}
+
+function statusOf(hosts: readonly HostStatus[], own: string): Omit<UpstreamStatus, 'key'> {
+  const { state, retryAt } = hosts.find(({ host }) => host === own) ?? { state: 'closed' as const };
+  return { state, ...(retryAt !== undefined && { retryAt }), hosts };
 }
 
 /** Docker's tools file credentials of Docker Hub under its first address, all others under their host. */

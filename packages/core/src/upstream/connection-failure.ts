@@ -18,7 +18,6 @@ const network: Readonly<Record<string, string>> = {
   ETIMEDOUT: 'did not answer in time',
   EHOSTUNREACH: 'cannot be reached: no route to it',
   ENETUNREACH: 'cannot be reached: no route to its network',
-  EMFILE: 'was not asked: this process has no file descriptor left',
 };
 
 const certificate: Readonly<Record<string, string>> = {
@@ -41,6 +40,10 @@ export function describeFailure(error: unknown): ConnectionFailure {
     return { code: 'address-refused', why };
   }
   const { code = '', message = '' } = firstOf(error);
+  // Ours to mend, and over in a moment: it says nothing of the host.
+  if (code === 'EMFILE' || code === 'ENFILE') {
+    return { code: 'busy', why: 'was not asked: this process has no file descriptor left' };
+  }
   const known = network[code] ?? certificate[code];
   if (known) return { code: 'unreachable', why: known };
   if (code === 'EPROTO' || code.startsWith('ERR_SSL') || code.startsWith('ERR_TLS') || message.includes('TLS')) {

@@ -1,3 +1,4 @@
+import type { BreakerState } from './breaker.ts';
 import type { UpstreamErrorCode } from './upstream-error.ts';
 
 /** What kind of request to an upstream an event or a limit is about. */
@@ -22,4 +23,9 @@ export type UpstreamEvent =
    * when it has recovered. `limit` and `remaining` are numbers of pulls within `windowMs`.
    */
   | { type: 'rate-limit'; upstream: string; low: boolean; limit: number; remaining: number; windowMs: number }
+  /**
+   * A host of the upstream (the registry, its token service, one that a redirect led to) failed again and again and is not
+   * asked (`open`, until `retryAt`, ms since the epoch), is tried by one request (`half-open`), or answers (`closed`).
+   */
+  | { type: 'breaker-changed'; upstream: string; host: string; state: BreakerState; retryAt?: number }
   | { type: 'credentials-rejected'; upstream: string; host: string; retryAt: number };

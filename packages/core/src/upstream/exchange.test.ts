@@ -36,7 +36,12 @@ async function start(options: FakeHostOptions = {}): Promise<FakeHost> {
 
 function transportTo(url: string, { lookup, ...more }: Partial<UpstreamOptions> & { lookup?: Lookup } = {}): Transport {
   const settings = upstreamSettings({ key: 'hub', url, ...more });
-  const transport = createTransport(settings, { clock, userAgent: 'test', ...(lookup && { lookup }) });
+  const transport = createTransport(settings, {
+    clock,
+    userAgent: 'test',
+    observe: () => undefined,
+    ...(lookup && { lookup }),
+  });
   cleanups.push(() => transport.close());
   return transport;
 }

@@ -20,6 +20,8 @@ export interface TokenServiceParts {
   observe(event: UpstreamEvent): void;
 }
 
+type Wait = Deadline & { leavesAt: number };
+
 // The name that Docker's own tools give to the user of an identity token.
 const identityTokenUser = '<token>';
 const longestAnswer = 256 * 1024;
@@ -36,7 +38,7 @@ export function createTokenServiceClient({ key, clock, transport, observe }: Tok
   const fail = (code: UpstreamErrorCode, why: string, more: { status?: number; retryAt?: number } = {}) =>
     new UpstreamError(code, `${key}: its token service ${why}`, { upstream: key, ...more });
 
-  async function send(url: URL, wire: { form?: string; basic?: string }, { deadlineAt, signal }: Deadline) {
+  async function send(url: URL, wire: { form?: string; basic?: string }, { deadlineAt, leavesAt, signal }: Wait) {
     const started = clock.monotonic();
     const method = wire.form === undefined ? 'GET' : 'POST';
     const report = (status: number | undefined, error?: unknown) =>
@@ -57,16 +59,17 @@ export function createTokenServiceClient({ key, clock, transport, observe }: Tok
     };
     const body = wire.form === undefined ? {} : { body: wire.form };
     try {
-      const response = await transport.send({ url, method, headers, ...body, deadlineAt, signal });
+      const response = await transport.send({ url, method, headers, ...body, deadlineAt, leavesAt, signal });
       report(response.status);
       return response;
     } catch (error) {
-      report(undefined, error);
+      // Nobody was asked.
+      if (!isUpstreamError(error) || error.code !== 'unavailable') report(undefined, error);
       throw error;
     }
   }
 
-  async function ask(request: TokenRequest, wait: Deadline): Promise<ExchangeResponse> {
+  async function ask(request: TokenRequest, wait: Wait): Promise<ExchangeResponse> {
     const { realm, service, scope, held } = request;
     const credential = transport.isPaired(realm) ? held?.credential : undefined;
     const user = credential && 'username' in credential ? credential : undefined;
@@ -88,7 +91,7 @@ export function createTokenServiceClient({ key, clock, transport, observe }: Tok
     return await post({ grant_type: 'password', username: user.username, password: user.password });
   }
 
-  async function exchange(request: TokenRequest, wait: Deadline): ReturnType<AskTokenService> {
+  async function exchange(request: TokenRequest, wait: Wait): ReturnType<AskTokenService> {
     const kind = request.realm.host;
     const limitedUntil = limits.limitedUntil(kind);
     if (limitedUntil !== undefined) {
@@ -118,12 +121,12 @@ export function createTokenServiceClient({ key, clock, transport, observe }: Tok
     throw fail('token-failed', `answered ${status}${isHtml(headers) ? ' with a web page' : ''}`, { status });
   }
 
-  return async (request, signal) => {
+  return async (request, { leavesAt, signal }) => {
     const deadlineAt = clock.monotonic() + within;
     const late = () => fail('timeout', 'did not end its answer in time');
     // The body too, or one answer without an end would be waited for as long as clients keep coming.
     return await byDeadline({ deadlineAt, signal }, { clock, late }, (either) =>
-      exchange(request, { deadlineAt, signal: either }),
+      exchange(request, { deadlineAt, leavesAt, signal: either }),
     );
   };
 }

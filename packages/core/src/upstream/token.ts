@@ -36,10 +36,10 @@ export interface Tokens {
   drop(request: TokenRequest): void;
 }
 
-/** Asks the token service once. */
+/** Asks the token service once. `leavesAt`: when the first who waits for it leaves (`clock.monotonic()` ms). */
 export type AskTokenService = (
   request: TokenRequest,
-  signal: AbortSignal,
+  wait: { leavesAt: number; signal: AbortSignal },
 ) => Promise<{ kind: 'token'; token: string; lifetime: number } | Exclude<TokenReply, { kind: 'token' }>>;
 
 // Some thousands of repositories at work at once; a token is a kilobyte or two.
@@ -64,8 +64,8 @@ export function createTokens(askService: AskTokenService, { clock, key }: { cloc
     for (const name of tokens.keys()) if (name.startsWith(prefix)) tokens.delete(name);
   }
 
-  async function ask(request: TokenRequest, name: string, signal: AbortSignal): Promise<TokenReply> {
-    const reply = await askService(request, signal);
+  async function ask(request: TokenRequest, name: string, wait: Deadline): Promise<TokenReply> {
+    const reply = await askService(request, { leavesAt: wait.deadlineAt, signal: wait.signal });
     if (reply.kind !== 'token') return reply;
     // A tenth early, at most half a minute: it must still be good when it arrives.
     const until = clock.monotonic() + reply.lifetime - Math.min(reply.lifetime / 10, 30_000);
@@ -83,7 +83,7 @@ export function createTokens(askService: AskTokenService, { clock, key }: { cloc
       const late = () =>
         new UpstreamError('timeout', `${key}: its token service gave no token in time`, { upstream: key });
       return await byDeadline(wait, { clock, late }, (signal) =>
-        flights.join(name, (joint) => ask(request, name, joint), signal),
+        flights.join(name, (joint) => ask(request, name, { ...wait, signal: joint }), signal),
       );
     },
     drop(request) {

@@ -2,12 +2,15 @@ import { lookup as dnsLookup } from 'node:dns';
 import type { Clock } from '../runtime/clock.ts';
 import { parseDuration } from '../runtime/duration.ts';
 import { ProxyCacheError } from '../runtime/errors.ts';
+import { createBreakers, signOfFailure, signOfStatus } from './breakers.ts';
 import { describeFailure, isClosedConnection } from './connection-failure.ts';
 import { type Connection, type ConnectionPool, createConnectionPool } from './connection-pool.ts';
 import type { Lookup } from './connector.ts';
+import type { UpstreamEvent } from './events.ts';
 import { type ExchangeRequest, type ExchangeResponse, exchange } from './exchange.ts';
 import { createHosts } from './hosts.ts';
 import { redactError } from './redact.ts';
+import type { HostStatus } from './upstream.ts';
 import { UpstreamError, type UpstreamErrorCode } from './upstream-error.ts';
 import type { UpstreamSettings } from './upstream-options.ts';
 
@@ -19,14 +22,20 @@ export interface TransportRequest {
   body?: string;
   /** `clock.monotonic()` ms by which the response's headers must be here. */
   deadlineAt: number;
+  /** When whoever waits for it leaves, where that is before `deadlineAt`. */
+  leavesAt?: number;
   /** Ends the exchange at any time, also while the body is read. */
   signal: AbortSignal;
 }
 
 /** How requests leave for an upstream and the hosts it leads to. */
 export interface Transport {
-  /** @throws UpstreamError `unreachable`, `timeout`, `busy`, `address-refused`; the signal's reason */
+  /** @throws UpstreamError `unreachable`, `timeout`, `busy`, `unavailable`, `address-refused`; the signal's reason */
   send(request: TransportRequest): Promise<ExchangeResponse>;
+  /** Whether a request would leave now. @throws UpstreamError `unavailable` */
+  check(request: Pick<TransportRequest, 'url' | 'deadlineAt'>): void;
+  /** The hosts that were asked lately. */
+  hosts(): readonly HostStatus[];
   /** Whether a URL is of the upstream's own origin. */
   isOwn(url: URL): boolean;
   /** Whether a URL is of the upstream's own origin or of one of its token hosts. */
@@ -38,6 +47,7 @@ export interface Transport {
 export interface TransportParts {
   clock: Clock;
   userAgent: string;
+  observe(event: UpstreamEvent): void;
   /** Default: the machine's resolver. */
   lookup?: Lookup;
 }
@@ -54,6 +64,7 @@ export function createTransport(settings: UpstreamSettings, parts: TransportPart
   const idle = parseDuration(timeouts.idle);
   const queueFor = parseDuration(settings.queueFor);
   const hosts = createHosts(settings, { lookup: parts.lookup ?? dnsLookup, connectFor: connect });
+  const breakers = createBreakers(settings, { clock, observe: parts.observe, isOwn: hosts.isOwn });
   const pools = new Map<string, ConnectionPool>();
   let closed = false;
 
@@ -122,14 +133,14 @@ export function createTransport(settings: UpstreamSettings, parts: TransportPart
     });
   }
 
-  async function send(request: TransportRequest): Promise<ExchangeResponse> {
+  async function attempt(request: TransportRequest, leaves: () => void): Promise<ExchangeResponse> {
     const { url, deadlineAt, signal } = request;
     for (let replayed = false; ; replayed = true) {
       if (closed) throw closedError();
-      refuseAddress(url);
       const pool = poolOf(url);
       const connection = await pool.acquire({ deadlineAt, signal });
       const kept = connection.used;
+      leaves();
       try {
         return await once(request, pool, connection);
       } catch (error) {
@@ -142,8 +153,31 @@ export function createTransport(settings: UpstreamSettings, parts: TransportPart
     }
   }
 
+  async function send(request: TransportRequest): Promise<ExchangeResponse> {
+    const { url, deadlineAt, leavesAt = deadlineAt, signal } = request;
+    if (closed) throw closedError();
+    refuseAddress(url);
+    signal.throwIfAborted();
+    const end = breakers.admit({ url, deadlineAt: Math.min(deadlineAt, leavesAt) });
+    let left: number | undefined;
+    try {
+      const response = await attempt(request, () => {
+        left = clock.monotonic();
+      });
+      end(signOfStatus(response.status, url.pathname));
+      return response;
+    } catch (error) {
+      const now = clock.monotonic();
+      const waited = left === undefined || closed ? undefined : now - left;
+      end(signOfFailure(error, { signal, waited, patient: !signal.aborted && now < deadlineAt }));
+      throw error;
+    }
+  }
+
   return {
     send,
+    check: breakers.check,
+    hosts: breakers.hosts,
     isOwn: hosts.isOwn,
     isPaired: hosts.isPaired,
     async close() {

@@ -67,6 +67,12 @@ export interface UpstreamOptions {
    * are answered stale and said so. 0 spares nothing. Default 0.1.
    */
   rateLimit?: { reserve?: number };
+  /**
+   * When a host that keeps failing (the registry, its token service, one that a redirect led to) is left alone: after
+   * `failures` in a row (connections, timeouts, 5xx; default 3), for `openFor` (2 s), twice as long each time it is tried
+   * and fails again, `maxOpenFor` (60 s) at most. Meanwhile stored tags are served at once.
+   */
+  breaker?: { failures?: number; openFor?: Duration; maxOpenFor?: Duration };
   tls?: UpstreamTls;
   /** URL of an HTTP(S) proxy to reach it and its redirects through. Default none; the environment is not read. */
   proxy?: string;
@@ -79,4 +85,4 @@ export type UpstreamSettings = Required<Omit<UpstreamOptions, 'tls' | 'proxy' | 
   Pick<UpstreamOptions, 'tls' | 'proxy'> & { [Name in Grouped]: Required<NonNullable<UpstreamOptions[Name]>> };
 
 /** Options that are several, each with a default of its own. */
-type Grouped = 'timeouts' | 'rateLimit';
+type Grouped = 'timeouts' | 'rateLimit' | 'breaker';

@@ -2,6 +2,7 @@ import type { Descriptor } from '../oci/descriptor.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { TagOrDigest } from '../oci/name.ts';
 import type { Bytes } from '../runtime/bytes.ts';
+import type { BreakerState } from './breaker.ts';
 
 /**
  * What an upstream said. What it could not say (no connection, timeout, 5xx, 429, a foreign body) is thrown as an
@@ -69,6 +70,30 @@ export interface Referrers {
   manifests: readonly Readonly<Record<string, unknown>>[];
 }
 
+/** A host of an upstream: the registry itself, its token service, or one that a redirect led to. */
+export interface HostStatus {
+  /** Host and port. */
+  host: string;
+  /** `open`: it failed again and again and is not asked; `half-open`: one request at a time tries whether it is back. */
+  state: BreakerState;
+  /** How often in a row it failed. */
+  failures: number;
+  /** Until when it is not asked, in ms since the epoch, where it is `open`. */
+  retryAt?: number;
+}
+
+/** How an upstream is doing. */
+export interface UpstreamStatus {
+  /** The upstream's key. */
+  key: string;
+  /** The registry's own host: stored content is served at once while it is not `closed`. */
+  state: BreakerState;
+  /** Until when it is not asked, in ms since the epoch, where it is `open`. */
+  retryAt?: number;
+  /** The hosts that were asked lately. */
+  hosts: readonly HostStatus[];
+}
+
 /** One registry that content comes from. Failures throw `UpstreamError`. A query's signal ends its body, too. */
 export interface Upstream {
   /** HEAD of a tag; GET where HEAD cannot say, and then the bytes are kept. */
@@ -96,6 +121,8 @@ export interface Upstream {
   listReferrers(query: Query & { digest: Digest }): Promise<Reply<Referrers>>;
   /** GET /v2/: is it there, is it a registry, does it take the credential? */
   ping(query: Omit<Query, 'repository'>): Promise<Reply<undefined>>;
+  /** How it is doing, from memory. */
+  status(): UpstreamStatus;
   /** Ends connections. */
   close(): Promise<void>;
 }
