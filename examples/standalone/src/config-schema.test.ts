@@ -94,6 +94,10 @@ describe('a wrong value names its path, what was expected and what was received'
     ['x', 'the configuration: expected keys and their values, received "x"'],
     [{ storage: './data' }, 'storage: expected keys and their values, received "./data"'],
     [{ storage: { directory: 5 } }, 'storage.directory: expected text that is not empty, received 5; put it in quotes'],
+    [
+      { storage: { verifyOnRead: 'always' } },
+      'storage.verifyOnRead: expected one of "never", "first", received "always"',
+    ],
     [{ storage: { minFree: '5GB' } }, 'storage.minFree: expected a size such as 65536 or "64MiB", received "5GB"'],
     [{ storage: { durable: 'yes' } }, 'storage.durable: expected true or false, received "yes"'],
     [{ listen: { host: '' } }, 'listen.host: expected text that is not empty, received ""'],

@@ -30,6 +30,11 @@ export const configSchema = mapping({
     ).prefault('./proxycache-data'),
     minFree: optional(size(), 'Kept free on its disk; below it pulls pass through', '5 % of the disk, at most 1 GiB'),
     durable: optional(flag(), 'What was stored survives a loss of power, for a flush per write', 'false'),
+    verifyOnRead: optional(
+      choice('never', 'first'),
+      '`first`: hash a stored blob before its first read after start',
+      'never',
+    ),
   }).prefault({}),
   listen: mapping({
     host: about(text('address'), 'Address to listen at').prefault('127.0.0.1'),

@@ -49,7 +49,7 @@ describe('the table', () => {
     for (const key of keys) expect(key).not.toMatchObject({ description: '' });
   });
 
-  const { memory, maxIngests, maxRequests, catalog, publicContent, upstream } = defaults;
+  const { memory, maxIngests, maxRequests, verifyOnRead, catalog, publicContent, upstream } = defaults;
   const { hosts, tokenHosts, allowPrivate, ownVoice, auth, library, deniedMayMeanAbsent, ...settings } = upstream;
   const under = (prefix: string, values: object): [string, unknown][] =>
     Object.entries(values).flatMap(([name, value]) =>
@@ -57,6 +57,7 @@ describe('the table', () => {
     );
   test.each([
     ...under('', { catalog, publicContent }),
+    ...under('storage.', { verifyOnRead }),
     ...under('limits.', { maxIngests, maxRequests }),
     ...under('limits.memory.', memory),
     ...under('upstreams[].', settings),

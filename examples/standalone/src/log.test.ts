@@ -19,6 +19,7 @@ test.each<[string, ProxyCacheEvent]>([
   ['a warning of core', { type: 'warning', message: 'key "x" hides an account' }],
   ['refused credentials', { type: 'credentials-rejected', upstream: 'hub', host: 'h', retryAt: 0 }],
   ['an upstream that could not say', { ...asked, status: undefined, durationMs: 1, error: 'unreachable' }],
+  ['a wrong blob', { type: 'blob-quarantined', digest: 'sha256:0', size: 1, reason: 'wrong-bytes' }],
   ['a store that failed', { type: 'store-failed', operation: 'adopt', subject: 'sha256:0', error: 'EIO' }],
   ['a quota that runs out', { type: 'rate-limit', upstream: 'hub', low: true, limit: 100, remaining: 9, windowMs: 1 }],
   ['a host that is left alone', { type: 'breaker-changed', upstream: 'hub', host: 'h', state: 'open', retryAt: 1 }],

@@ -50,6 +50,7 @@ describe('options', () => {
     [{ maxIngests: 0 }, 'maxIngests: expected a whole number from 1, received 0'],
     [{ maxRequests: 1.5 }, 'maxRequests: expected a whole number from 1, received 1.5'],
     [{ maxRequests: Number.NaN }, 'maxRequests: expected a whole number from 1, received NaN'],
+    [{ verifyOnRead: true }, 'verifyOnRead: expected "never" or "first", received true'],
     [{ minFree: '10%' }, 'minFree: expected a whole number from 0, received "10%"'],
     [{ catalog: 'yes' }, 'catalog: expected true or false, received "yes"'],
     [{ publicContent: 1 }, 'publicContent: expected true or false, received 1'],

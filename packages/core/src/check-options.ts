@@ -5,6 +5,7 @@ import {
   expectFunction,
   expectKnown,
   expectObject,
+  expectOneOf,
   expectUrl,
   expectWhole,
   invalidOption,
@@ -24,6 +25,7 @@ const known: Readonly<Record<keyof ProxyCacheOptions, true>> = {
   maxIngests: true,
   maxRequests: true,
   minFree: true,
+  verifyOnRead: true,
   catalog: true,
   publicContent: true,
   publicUrl: true,
@@ -65,6 +67,7 @@ export function checkOptions(options: ProxyCacheOptions): void {
   expectWhole('maxIngests', options.maxIngests, 1);
   expectWhole('maxRequests', options.maxRequests, 1);
   expectWhole('minFree', options.minFree);
+  expectOneOf('verifyOnRead', options.verifyOnRead, ['never', 'first']);
   expectBoolean('catalog', options.catalog);
   expectBoolean('publicContent', options.publicContent);
   expectUrl('publicUrl', options.publicUrl);

@@ -25,6 +25,12 @@ export interface ProxyCacheOptions {
   maxRequests?: number;
   /** Bytes of the disk kept free; below it pulls pass through uncached. Default: 5 % of the disk, at most 1 GiB. */
   minFree?: number;
+  /**
+   * `'first'`: a stored blob is hashed before its first read after start, so that one which rotted on the disk is fetched
+   * again instead of served; that read waits for it, about 1 s per GB. Default `'never'`: what was verified when it came is
+   * not looked at again. Manifests are verified whenever they come from the store.
+   */
+  verifyOnRead?: 'never' | 'first';
   /** Whether `/v2/_catalog` lists what is stored. Default false. */
   catalog?: boolean;
   /** Whether answers by digest may be kept by shared HTTP caches in front (`Cache-Control: public`). Default false. */
@@ -35,7 +41,7 @@ export interface ProxyCacheOptions {
 
 /** {@link ProxyCacheOptions} that have a default. */
 type Defaults = Required<
-  Pick<ProxyCacheOptions, 'reservedKeys' | 'maxIngests' | 'maxRequests' | 'catalog' | 'publicContent'>
+  Pick<ProxyCacheOptions, 'reservedKeys' | 'maxIngests' | 'maxRequests' | 'verifyOnRead' | 'catalog' | 'publicContent'>
 > & {
   memory: Required<NonNullable<ProxyCacheOptions['memory']>>;
   upstream: Omit<UpstreamSettings, 'key' | 'url'>;
@@ -47,6 +53,7 @@ export const defaults: Defaults = {
   memory: { manifests: 64 * 1024 * 1024, buffers: 64 * 1024 * 1024 },
   maxIngests: 256,
   maxRequests: 10_000,
+  verifyOnRead: 'never',
   catalog: false,
   publicContent: false,
   upstream: {

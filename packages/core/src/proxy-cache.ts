@@ -119,6 +119,7 @@ export function createProxyCache(options: ProxyCacheOptions): ProxyCache {
       blobs,
       maxBytes: memory.manifests,
       maxManifestBytes: Math.max(...routing.upstreams.map((upstream) => upstream.maxManifestBytes)),
+      clock,
       observe,
     }),
     referrers: createReferrersRecords(
@@ -130,6 +131,7 @@ export function createProxyCache(options: ProxyCacheOptions): ProxyCache {
     blobs,
     buffers,
     clock,
+    verifyOnRead: options.verifyOnRead ?? defaults.verifyOnRead,
     observe,
   };
 

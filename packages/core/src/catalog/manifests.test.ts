@@ -10,9 +10,10 @@ const { signal } = new AbortController();
 let storage: ReturnType<typeof flakyStore>;
 let events: StoreEvent[];
 let manifests: Manifests;
+const clock = manualClock();
 
 beforeEach(() => {
-  storage = flakyStore(memoryStorage({ clock: manualClock() }));
+  storage = flakyStore(memoryStorage({ clock }));
   events = [];
   manifests = create();
 });
@@ -23,6 +24,7 @@ function create(maxBytes = 1_000_000): Manifests {
     blobs: storage.blobs,
     maxBytes,
     maxManifestBytes: 4_194_304,
+    clock,
     observe: (event) => events.push(event),
   });
 }
@@ -62,8 +64,9 @@ describe('the bytes of a manifest', () => {
     const digest = digestOf(one.bytes, algorithm);
     await storage.blobs.put({ digest, bytes: Buffer.concat([one.bytes, Buffer.from(' ')]), signal });
     expect(await manifests.load(digest, signal)).toBeUndefined();
-    expect(events).toEqual([expect.objectContaining({ type: 'store-failed', operation: 'open', subject: digest })]);
-    // Removed, so that the right ones take their place.
+    const size = one.bytes.byteLength + 1;
+    expect(events).toEqual([{ type: 'blob-quarantined', digest, size, reason: 'wrong-bytes' }]);
+    // Out of sight, so that the right ones take their place.
     expect(await storage.blobs.open(digest, { signal })).toBeUndefined();
     await manifests.store(digest, one.bytes);
     expect(await create().load(digest, signal)).toBeDefined();
@@ -74,6 +77,16 @@ describe('the bytes of a manifest', () => {
     expect(events).toEqual([]);
   });
 
+  it('that are wrong and cannot be put aside are replaced all the same', async () => {
+    const wrong = Buffer.from(one.bytes).fill('x', 0, 1);
+    await storage.blobs.put({ digest: one.digest, bytes: wrong, signal });
+    storage.on('blobs.quarantine', { fail: 'not allowed' });
+    expect(await manifests.load(one.digest, signal)).toBeUndefined();
+    expect(events).toMatchObject([{ type: 'store-failed', operation: 'quarantine' }]);
+    await manifests.store(one.digest, one.bytes);
+    expect(Buffer.from((await create().load(one.digest, signal))!).equals(one.bytes)).toBe(true);
+  });
+
   it.each(['blobs.open', 'blobs.read', 'blobs.put'] as const)(
     'are none, or only in memory, where %s fails',
     async (operation) => {
@@ -81,7 +94,7 @@ describe('the bytes of a manifest', () => {
       await manifests.store(one.digest, one.bytes);
       expect(await manifests.load(one.digest, signal)).toBeDefined();
       expect(await create().load(one.digest, signal)).toBeUndefined();
-      expect(events.map(({ error }) => error)).toEqual(['away']);
+      expect(events).toMatchObject([{ type: 'store-failed', error: 'away' }]);
       expect(storage.openBlobs()).toBe(0);
     },
   );
@@ -102,7 +115,13 @@ describe('the bytes of a manifest', () => {
   it('that are absurdly long are not what was stored', async () => {
     const blob = { kind: 'file', size: 1e12, read: async () => 0, close: async () => undefined } as const;
     const blobs = { ...storage.blobs, open: async () => blob };
-    const careful = createManifests({ blobs, maxBytes: 1000, maxManifestBytes: 4_194_304, observe: () => undefined });
+    const careful = createManifests({
+      blobs,
+      maxBytes: 1000,
+      maxManifestBytes: 4_194_304,
+      clock,
+      observe: () => undefined,
+    });
     expect(await careful.load(one.digest, signal)).toBeUndefined();
   });
 

@@ -3,10 +3,12 @@ import { type Digest, digestAlgorithm, digestOf } from '../oci/digest.ts';
 import { type ParsedManifest, parseManifest } from '../oci/manifest.ts';
 import { createBuffers } from '../runtime/buffers.ts';
 import { collect } from '../runtime/bytes.ts';
+import type { Clock } from '../runtime/clock.ts';
 import { createFlights } from '../runtime/collapse.ts';
 import { readRange } from '../runtime/read-range.ts';
 import type { BlobStore } from '../store/blob-store.ts';
 import { type StoreEvent, storeFailed } from '../store/events.ts';
+import { putAside } from '../store/put-aside.ts';
 
 /** Manifest bytes by digest, verbatim: in memory first, the blob store behind it. */
 export interface Manifests {
@@ -33,18 +35,23 @@ export interface ManifestsParts {
   maxBytes: number;
   /** The longest manifest that any upstream may give, in bytes: what is longer is a blob, and is never loaded. */
   maxManifestBytes: number;
+  clock: Clock;
   observe(event: StoreEvent): void;
 }
 
 const mostSizes = 100_000;
+const mostUseless = 10_000;
 
-export function createManifests({ blobs, maxBytes, maxManifestBytes, observe }: ManifestsParts): Manifests {
+export function createManifests(parts: ManifestsParts): Manifests {
+  const { blobs, maxBytes, maxManifestBytes, clock, observe } = parts;
   const memory = new LRUCache<Digest, Uint8Array>({
     // It takes no 0; of one byte nothing can be kept either.
     maxSize: Math.max(maxBytes, 1),
     sizeCalculation: (bytes) => bytes.byteLength || 1,
   });
   const sizes = new LRUCache<Digest, ToldSize>({ max: mostSizes });
+  /** Up to which instant what the store took cannot be read: it keeps what it has, unless that goes first. */
+  const uselessUntil = new LRUCache<Digest, number>({ max: mostUseless });
   const buffers = createBuffers(0);
   const flights = createFlights<Uint8Array | undefined>();
 
@@ -70,21 +77,23 @@ export function createManifests({ blobs, maxBytes, maxManifestBytes, observe }: 
   }
 
   async function loadAnew(digest: Digest, signal: AbortSignal): Promise<Uint8Array | undefined> {
+    const openedAt = clock.now();
     try {
       const bytes = await read(digest, signal);
       if (!bytes) return undefined;
-      if (digestOf(bytes, digestAlgorithm(digest)) !== digest) {
-        failed('open', digest, new Error('the stored manifest is not what its digest says; it is fetched again'));
-        await blobs.delete(digest, { signal });
-        return undefined;
+      if (digestOf(bytes, digestAlgorithm(digest)) === digest) {
+        keep(digest, bytes);
+        return bytes;
       }
-      keep(digest, bytes);
-      return bytes;
+      uselessUntil.set(digest, openedAt);
+      const flawed = { digest, size: bytes.byteLength, reason: 'wrong-bytes', storedUntil: openedAt } as const;
+      await putAside(parts, flawed, signal);
     } catch (error) {
       signal.throwIfAborted();
+      uselessUntil.set(digest, openedAt);
       failed('open', digest, error);
-      return undefined;
     }
+    return undefined;
   }
 
   return {
@@ -104,8 +113,11 @@ export function createManifests({ blobs, maxBytes, maxManifestBytes, observe }: 
     },
     async store(digest, bytes) {
       keep(digest, bytes);
+      const { signal } = new AbortController();
+      const unlessStoredAfter = uselessUntil.get(digest);
       try {
-        await blobs.put({ digest, bytes, signal: new AbortController().signal });
+        if (unlessStoredAfter !== undefined) await blobs.delete(digest, { unlessStoredAfter, signal });
+        await blobs.put({ digest, bytes, signal });
       } catch (error) {
         failed('put', digest, error);
       }

@@ -6,11 +6,12 @@ import { isProxyCacheError } from '../runtime/errors.ts';
 import type { BlobAnswer, CacheStatus } from './answer.ts';
 import { blobFetch } from './blob-fetch.ts';
 import { createBlobProof, proveBlob, type SaidOfBlob, toldSize } from './blob-proof.ts';
+import type { StoredBlob } from './check-stored.ts';
 import { followedAnswer } from './followed-blob.ts';
 import { passedParts, passedWhole } from './passed-blob.ts';
 import type { PullParts } from './pull-parts.ts';
 import { refusedReply } from './refusal.ts';
-import { createStoredBlobs, type StoredBlob } from './stored-blob.ts';
+import { createStoredBlobs } from './stored-blob.ts';
 import type { Target } from './target.ts';
 import { unreadAnswer } from './unread-answer.ts';
 import { verifiedParts } from './verified-parts.ts';
@@ -31,8 +32,6 @@ interface KnownBefore {
   proven: boolean;
   /** Its {@link Ingests.endings} before the store was asked. None: the store had its turn. */
   seen?: number;
-  /** When the store's own was opened, where that could not be read. */
-  replaces?: number;
 }
 
 /** Answers blobs. @throws ProxyCacheError for a refusal, UpstreamError where the upstream could not say */
@@ -104,7 +103,7 @@ export function createPullBlob(parts: PullParts): PullBlob {
   function storedAnswer(request: BlobPull, stored: StoredBlob, cacheStatus: CacheStatus): BlobAnswer {
     const { ranges, signal } = request;
     // What is answered here was proven; the store had its turn.
-    const refetch = () => ingested({ ...request, ranges: undefined }, { proven: true, replaces: stored.openedAt });
+    const refetch = () => ingested({ ...request, ranges: undefined }, { proven: true });
     return storedBlobs.answer(stored, { ranges, cacheStatus, signal, refetch });
   }
 
@@ -133,7 +132,6 @@ export function createPullBlob(parts: PullParts): PullBlob {
   /** Through a transfer of the whole blob: one that runs, or a new one. */
   async function ingested(request: BlobPull, known: KnownBefore): Promise<BlobAnswer> {
     const { target, digest, signal } = request;
-    const { replaces } = known;
     let { proven, seen } = known;
     for (let tries = 1; tries <= mostTries; tries++) {
       const running = runningFor(request);
@@ -148,12 +146,14 @@ export function createPullBlob(parts: PullParts): PullBlob {
           if (!said.proves) return passedWhole(parts, request);
         }
         proven = true;
-        const stored = running ? undefined : await storedBlobs.open(digest, signal);
+        const opened = running ? undefined : await storedBlobs.open(digest, signal);
+        const stored = opened && (await storedBlobs.check(opened, undefined, signal));
         if (stored) return storedAnswer(request, stored, { hit: true });
         continue;
       }
       const ingest = running ?? start(request);
-      if (replaces !== undefined) ingest.replace(replaces);
+      const uselessUntil = storedBlobs.uselessUntil(digest);
+      if (uselessUntil !== undefined) ingest.replace(uselessUntil);
       if (proven) ingest.provenFor.add(placeKey(target));
       try {
         const answer = await joined(request, ingest, running !== undefined);

@@ -21,5 +21,7 @@ export interface PullParts {
   blobs: BlobStore;
   buffers: Buffers;
   clock: Clock;
+  /** Whether a stored blob is hashed before its first read after start. */
+  verifyOnRead: 'never' | 'first';
   observe(event: StoreEvent | IngestEvent): void;
 }
