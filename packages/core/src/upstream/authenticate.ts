@@ -8,7 +8,7 @@ import type { Denial, Question } from './question.ts';
 import type { Rejections } from './rejection.ts';
 import type { TokenRequest, Tokens } from './token.ts';
 import { basicAuthorization } from './token-service.ts';
-import { UpstreamError } from './upstream-error.ts';
+import { isUpstreamError, UpstreamError } from './upstream-error.ts';
 
 /** A response, and the URL it came from. */
 export interface Arrived {
@@ -123,15 +123,51 @@ export function createAuthenticator(parts: AuthenticatorParts): Authenticator {
     }
   }
 
+  /**
+   * What to begin with. A remembered challenge may be of a time when somebody else answered in the registry's place, or
+   * of a token service that it has left: where it leads to no token, the registry is asked what it wants now.
+   */
+  async function begin(question: Question): Promise<{ proof: Proof | Denial; lapsed?: Lapsed }> {
+    const challenge = known;
+    const held = await hold(question);
+    try {
+      const proof = await prove(question, held);
+      if (proof.kind !== 'denied' || challenge?.kind !== 'bearer') return { proof };
+      return { proof: { kind: 'nothing' }, lapsed: { challenge, end: () => proof } };
+    } catch (error) {
+      if (challenge?.kind !== 'bearer' || !mayHaveMoved(error)) throw error;
+      const end = () => {
+        throw error;
+      };
+      return { proof: { kind: 'nothing' }, lapsed: { challenge, end } };
+    }
+  }
+
+  /** Whether the registry wants nothing any more, or another token. A "no" to nobody in particular is no news. */
+  function isNews(lapsed: Lapsed['challenge'], question: Question, arrived: Arrived): boolean {
+    const { status } = arrived.response;
+    if (status !== 401 || !parts.isOwn(arrived.url)) return status < 300;
+    const challenge = learn(question, arrived);
+    if (challenge?.kind !== 'bearer') return challenge !== undefined;
+    const { realm, service, scopeOf } = lapsed;
+    return (
+      challenge.realm.href !== realm.href ||
+      challenge.service !== service ||
+      challenge.scopeOf(question.repository) !== scopeOf(question.repository)
+    );
+  }
+
   return {
     async send(question, send) {
-      let proof = await prove(question, await hold(question));
+      const { proof: first, lapsed } = await begin(question);
+      let proof = first;
       for (let answers = 0; ; answers++) {
         if (proof.kind === 'denied') return proof;
         const arrived = await send(proof.kind === 'nothing' ? {} : { authorization: proof.authorization });
         let next: Proof | Denial | undefined;
         try {
-          next = answers < mostAnswers ? await reconsider(question, proof, arrived) : undefined;
+          if (answers === 0 && lapsed && !isNews(lapsed.challenge, question, arrived)) next = lapsed.end();
+          else next = answers < mostAnswers ? await reconsider(question, proof, arrived) : undefined;
         } catch (error) {
           letGo(arrived.response);
           throw error;
@@ -146,6 +182,15 @@ export function createAuthenticator(parts: AuthenticatorParts): Authenticator {
       }
     },
   };
+}
+
+/** A remembered challenge that led to no token, and what came of it. */
+type Lapsed = { challenge: KnownChallenge & { kind: 'bearer' }; end(): Denial };
+
+/** Whether asking the token service failed in a way that leaves open whether it is still the registry's. */
+function mayHaveMoved(error: unknown): boolean {
+  const codes = ['token-failed', 'unreachable', 'unavailable', 'address-refused', 'foreign-answer'];
+  return isUpstreamError(error) && codes.includes(error.code);
 }
 
 type BasicCredential = { username: string; password: string };

@@ -39,7 +39,7 @@ export function describeFailure(error: unknown): ConnectionFailure {
       : 'lives at an address that nothing may lead to (link-local, metadata, unspecified, multicast or reserved)';
     return { code: 'address-refused', why };
   }
-  const { code = '', message = '' } = firstOf(error);
+  const { code = '', message = '', name = '' } = firstOf(error);
   // Ours to mend, and over in a moment: it says nothing of the host.
   if (code === 'EMFILE' || code === 'ENFILE') {
     return { code: 'busy', why: 'was not asked: this process has no file descriptor left' };
@@ -52,7 +52,11 @@ export function describeFailure(error: unknown): ConnectionFailure {
       why: 'did not complete a TLS handshake; is it plain http, or does it ask for tls.cert?',
     };
   }
-  if (code.startsWith('HPE_') || code.startsWith('UND_ERR_HEADERS')) {
+  if (code === 'UND_ERR_HEADERS_OVERFLOW') {
+    return { code: 'foreign-answer', why: 'sent more headers than the 16 KiB that are read' };
+  }
+  // Not all that cannot be parsed has a code.
+  if (code.startsWith('HPE_') || name === 'HTTPParserError') {
     return { code: 'foreign-answer', why: 'does not speak HTTP/1.1 as it should' };
   }
   if (code.startsWith('UND_ERR_RES')) return { code: 'unreachable', why: 'sent a body of another length than it said' };
@@ -65,7 +69,7 @@ export function isClosedConnection(error: unknown): boolean {
 }
 
 /** The error of the first address tried, where a name has several. */
-function firstOf(error: unknown): { code?: string; message?: string } {
+function firstOf(error: unknown): { code?: string; message?: string; name?: string } {
   const first = error instanceof AggregateError ? error.errors[0] : error;
   return typeof first === 'object' && first !== null ? first : {};
 }

@@ -1,4 +1,5 @@
 import { type Challenge, parseChallenges } from './challenge.ts';
+import { longestHost } from './redirect.ts';
 
 /** How a registry wants to be convinced, once it has said so. */
 export type KnownChallenge =
@@ -49,6 +50,7 @@ function bearerOf(
   // The constructor's error would hold the whole text.
   if (!URL.canParse(text, url.origin)) throw new RealmRefused('named a token service that is no URL');
   const realm = new URL(text, url.origin);
+  if (realm.hostname.length > longestHost) throw new RealmRefused('named a token service at what is no host');
   if (realm.protocol !== 'https:' && realm.protocol !== 'http:') {
     throw new RealmRefused('named a token service at a URL that is neither https nor http');
   }

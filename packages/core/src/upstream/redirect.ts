@@ -14,6 +14,8 @@ export class RedirectRefused extends Error {
 
 const redirects: ReadonlySet<number> = new Set([301, 302, 303, 307, 308]);
 const most = 5;
+/** RFC 1035 2.3.4, and a dot at its end: what is longer is no name, but it would stand in events. */
+export const longestHost = 254;
 
 /** What is sent on each hop. */
 export interface Hop {
@@ -47,6 +49,7 @@ function targetOf(location: string, base: URL): URL {
   // The constructor's error would hold the whole text.
   if (!URL.canParse(location, base.href)) throw new RedirectRefused('foreign-answer', 'redirected to what is no URL');
   const url = new URL(location, base);
+  if (url.hostname.length > longestHost) throw new RedirectRefused('foreign-answer', 'redirected to what is no host');
   if (url.protocol !== 'https:' && url.protocol !== 'http:') {
     throw new RedirectRefused('address-refused', 'redirected to a URL that is neither https nor http');
   }
