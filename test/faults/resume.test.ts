@@ -12,7 +12,7 @@ const bytes = Buffer.from(seededBytes('resume', size));
 const gets = { method: 'GET', path: /\/blobs\// };
 // Time limits that pass only where a test lets them.
 const timeouts = { connect: '1d', headers: '1d', idle: '20s' } as const;
-const patient = { timeouts, blobWithin: '1d', queueFor: '1d' } as const;
+const patient = { timeouts, blobWithin: '1d', queueFor: '1d', breaker: { maxOpenFor: '4s' } } as const;
 
 type PairOptions = Parameters<typeof startPair>[0];
 
@@ -62,7 +62,7 @@ async function noticeStall(cache: CacheUnderTest, arrived: () => boolean): Promi
   await cache.clock.advance(20_000);
 }
 
-describe.each(['fin', 'rst'] as const)('a transfer that is cut (%s)', (how) => {
+describe.each(['fin', 'rst'] as const)('32: a transfer that is cut (%s)', (how) => {
   test.each([1, 5])('%i times is one complete answer, and stored', async (times) => {
     const started = await start();
     const { upstream, cache, path, digest } = started;
@@ -204,6 +204,7 @@ describe('a transfer that is cut', () => {
     await expect.poll(() => cache.seen('ingest-ended').at(-1)).toMatchObject({ outcome: 'failed', bytes: 5 * MiB });
     upstream.heal();
     await upstream.start();
+    await cache.clock.advance(5_000);
     const next = await stepClock(cache.clock, cache.get(path));
     expect([next.status, next.failure, digestOfBody(next.body)]).toEqual([200, undefined, digest]);
     await expectStored(started);

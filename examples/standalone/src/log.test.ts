@@ -50,6 +50,7 @@ test.each<[string, ProxyCacheEvent]>([
   ],
   ['a host that is tried again', { type: 'breaker-changed', upstream: 'hub', host: 'h', state: 'half-open' }],
   ['a transfer that began', { type: 'ingest-started', ...blob }],
+  ['a transfer that goes on', { type: 'ingest-resumed', ...blob, from: 9, attempt: 1, error: 'cut' }],
   ['a transfer that was stored', { ...ended, outcome: 'stored' }],
   [
     'a request, which the server logs itself',

@@ -69,13 +69,19 @@ describe('gives up', () => {
 });
 
 describe('when the upstream says when to ask', () => {
-  const told = (code: 'rate-limited' | 'server-error', inMs: number, now: number) =>
+  const told = (code: 'rate-limited' | 'server-error' | 'unavailable', inMs: number, now: number) =>
     new UpstreamError(code, 'later', { upstream: 'up', retryAt: now + inMs });
 
   it('asks then, not before', () => {
     const { clock, pace } = start();
     expect(pace.next(told('rate-limited', 30_000, clock.now()), 1)?.waitMs).toBe(30_000);
     expect(pace.next(told('server-error', 10, clock.now()), 1)?.waitMs).toBe(50);
+  });
+
+  it('asks before where it is merely left alone', () => {
+    const { clock, pace } = start();
+    expect(pace.next(told('unavailable', 30_000, clock.now()), 1)?.waitMs).toBe(0);
+    expect(pace.next(told('unavailable', 30_000, clock.now()), 1)?.waitMs).toBe(50);
   });
 
   it('gives up where that is too late and it would not even be asked, else asks before', () => {

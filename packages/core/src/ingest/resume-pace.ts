@@ -63,7 +63,9 @@ export function createResumePace(clock: Clock, { withinMs, firstByteAt, random }
       note(received);
       if (resumes > freeResumes + received / bytesPerResume) return undefined;
       const left = deadlineAt - clock.monotonic();
-      const told = error.retryAt === undefined ? 0 : error.retryAt - clock.now();
+      // A host that is left alone may be found well at any time, by anybody; asking costs nothing until then.
+      const toldAt = error.code === 'unavailable' ? undefined : error.retryAt;
+      const told = toldAt === undefined ? 0 : toldAt - clock.now();
       // It would only be refused again, without being asked.
       if (error.code === 'rate-limited' && told >= left) return undefined;
       const jitter = tries === 0 ? 0 : Math.round(random() * Math.min(longestWait, shortestWait * 2 ** (tries - 1)));
