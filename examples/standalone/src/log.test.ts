@@ -13,6 +13,7 @@ function linesOf(event: ProxyCacheEvent, level = 'debug'): Record<string, unknow
 
 const asked = { type: 'upstream-request', upstream: 'hub', operation: 'head', host: 'h', method: 'HEAD' } as const;
 const blob = { upstream: 'hub', repository: 'a', digest: 'sha256:0' } as const;
+const scrubbed = { type: 'scrub-ended', blobs: 9, bytes: 9, flawed: 0, records: 9, damaged: 0, durationMs: 1 } as const;
 const ended = { type: 'ingest-ended', ...blob, bytes: 1, durationMs: 1 } as const;
 
 test.each<[string, ProxyCacheEvent]>([
@@ -20,6 +21,8 @@ test.each<[string, ProxyCacheEvent]>([
   ['refused credentials', { type: 'credentials-rejected', upstream: 'hub', host: 'h', retryAt: 0 }],
   ['an upstream that could not say', { ...asked, status: undefined, durationMs: 1, error: 'unreachable' }],
   ['a wrong blob', { type: 'blob-quarantined', digest: 'sha256:0', size: 1, reason: 'wrong-bytes' }],
+  ['a scrub that found wrong blobs', { ...scrubbed, outcome: 'finished', flawed: 1 }],
+  ['a scrub that could not go on', { ...scrubbed, outcome: 'failed', error: 'EIO' }],
   ['a store that failed', { type: 'store-failed', operation: 'adopt', subject: 'sha256:0', error: 'EIO' }],
   ['a quota that runs out', { type: 'rate-limit', upstream: 'hub', low: true, limit: 100, remaining: 9, windowMs: 1 }],
   ['a host that is left alone', { type: 'breaker-changed', upstream: 'hub', host: 'h', state: 'open', retryAt: 1 }],
@@ -49,6 +52,7 @@ test.each<[string, ProxyCacheEvent]>([
     { type: 'rate-limit', upstream: 'hub', low: false, limit: 100, remaining: 90, windowMs: 1 },
   ],
   ['a host that is tried again', { type: 'breaker-changed', upstream: 'hub', host: 'h', state: 'half-open' }],
+  ['a scrub that found nothing', { ...scrubbed, outcome: 'finished' }],
   ['a transfer that began', { type: 'ingest-started', ...blob }],
   ['a transfer that goes on', { type: 'ingest-resumed', ...blob, from: 9, attempt: 1, error: 'cut' }],
   ['a transfer that was stored', { ...ended, outcome: 'stored' }],

@@ -65,6 +65,8 @@ function needsAttention(event: ProxyCacheEvent): boolean {
       return event.error !== undefined;
     case 'breaker-changed':
       return event.state === 'open';
+    case 'scrub-ended':
+      return event.outcome === 'failed' || event.flawed > 0;
     case 'rate-limit':
       return event.low;
     case 'ingest-ended':

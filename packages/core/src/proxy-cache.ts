@@ -2,6 +2,7 @@ import { createLinks } from './catalog/links.ts';
 import { createManifests } from './catalog/manifests.ts';
 import { createReferrersRecords } from './catalog/referrer-records.ts';
 import { createRepositories } from './catalog/repositories.ts';
+import { createScrubs, type ScrubOptions, type ScrubReport } from './catalog/scrub.ts';
 import { createTagRecords } from './catalog/tag-records.ts';
 import { checkOptions } from './check-options.ts';
 import type { ProxyCacheEvent } from './events.ts';
@@ -28,7 +29,7 @@ import { createBuffers } from './runtime/buffers.ts';
 import { systemClock } from './runtime/clock.ts';
 import { createDeferred } from './runtime/deferred.ts';
 import { ProxyCacheError } from './runtime/errors.ts';
-import { expectOneOf, expectWhole } from './runtime/expect-option.ts';
+import { expectFunction, expectOneOf, expectWhole } from './runtime/expect-option.ts';
 import { timelyStorage } from './store/timely-storage.ts';
 import { createResolver } from './upstream/resolver.ts';
 import type { UpstreamStatus } from './upstream/upstream.ts';
@@ -52,6 +53,13 @@ export interface ProxyCache {
     /** How each of them is doing, from memory. */
     status(): readonly UpstreamStatus[];
   };
+  /**
+   * Reads all that is stored, slowly and beside the pulls: takes blobs that are wrong or unreadable out of sight, to be
+   * fetched again, and removes records that cannot be decoded. One runs at a time: a call meanwhile joins it.
+   *
+   * @throws ProxyCacheError `storage-failed` when a store fails as a whole, `closed`, `invalid-options`; the signal's reason
+   */
+  scrub(options?: ScrubOptions): Promise<ScrubReport>;
   /**
    * Ends: later requests get 503, running answers may end within the grace time. Called again, it is the same end.
    *
@@ -144,6 +152,7 @@ export function createProxyCache(options: ProxyCacheOptions): ProxyCache {
   const pullTag = createPullTag(parts);
   const pullDigest = createPullDigest(parts, pullTag.recentTagOf);
   const hasImage = createHasImage(parts);
+  const scrubs = createScrubs({ blobs, metadata, clock, observe });
   const listsRepositories = options.catalog ?? defaults.catalog;
   let closing: Promise<void> | undefined;
   const { handle, idle } = bounded(
@@ -180,12 +189,14 @@ export function createProxyCache(options: ProxyCacheOptions): ProxyCache {
   }
 
   async function end({ graceMs = 10_000, ingests = 'finish' }: CloseOptions): Promise<void> {
+    const scrubbed = scrubs.close();
     const timeIsUp = createDeferred<void>();
     const cancel = clock.after(graceMs, () => timeIsUp.resolve());
     const answered = Promise.race([idle(), timeIsUp.promise]);
     if (ingests === 'drop') await answered;
     await Promise.all([parts.ingests.close(ingests === 'drop' ? 0 : graceMs), answered]);
     cancel();
+    await scrubbed;
     await Promise.all(
       [parts.tags, parts.links, parts.referrers, parts.repositories].map((records) => records.settled()),
     );
@@ -211,6 +222,11 @@ export function createProxyCache(options: ProxyCacheOptions): ProxyCache {
       return answer.descriptor;
     },
     upstreams: { status: () => [...upstreams.values()].map(({ client }) => client.status()) },
+    async scrub(how = {}) {
+      expectFunction('scrub: onProgress', how.onProgress);
+      expectWhole('scrub: bytesPerSecond', how.bytesPerSecond, 1);
+      return await scrubs.run(how);
+    },
     close(how = {}) {
       expectWhole('close: graceMs', how.graceMs);
       expectOneOf('close: ingests', how.ingests, ['finish', 'drop']);

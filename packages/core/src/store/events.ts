@@ -14,7 +14,24 @@ export type StoreEvent =
       error: string;
     }
   /** A stored blob was taken out of sight; a pull fetches it again. The store may have kept its bytes. */
-  | { type: 'blob-quarantined'; digest: Digest; size: number; reason: BlobFlaw };
+  | { type: 'blob-quarantined'; digest: Digest; size: number; reason: BlobFlaw }
+  /** A scrub has read all that is stored (`finished`), was left or closed (`stopped`), or could not go on (`failed`). */
+  | {
+      type: 'scrub-ended';
+      outcome: 'finished' | 'stopped' | 'failed';
+      /** How many were read. */
+      blobs: number;
+      /** Bytes of blobs that are right. */
+      bytes: number;
+      /** Blobs that are wrong or unreadable. */
+      flawed: number;
+      /** How many were read. */
+      records: number;
+      /** Those that could not be decoded, and were removed. */
+      damaged: number;
+      durationMs: number;
+      error?: string;
+    };
 
 /** The event of a failure. */
 export function storeFailed(operation: string, subject: string, error: unknown): StoreEvent {

@@ -1,0 +1,171 @@
+import { type FlakyStorage, flakyStore, manualClock, seededBytes } from '@proxycache/test-kit';
+import { beforeEach, describe, expect, it } from 'vitest';
+import { type Digest, digestOf } from '../oci/digest.ts';
+import { createBuffers } from '../runtime/buffers.ts';
+import type { StoreEvent } from './events.ts';
+import { memoryStorage } from './memory-storage.ts';
+import { type BlobsReport, scrubBlobs } from './scrub-blobs.ts';
+
+const { signal } = new AbortController();
+const size = 1000;
+let storage: FlakyStorage;
+let events: StoreEvent[];
+let report: BlobsReport;
+/** In the order in which they are listed. */
+let digests: Digest[];
+
+beforeEach(async () => {
+  storage = flakyStore(memoryStorage({ clock: manualClock() }));
+  events = [];
+  report = { checked: 0, bytes: 0, flawed: 0, wrong: [] };
+  digests = [];
+  for (const seed of ['a', 'b', 'c', 'd', 'e', 'f']) {
+    const bytes = seededBytes(seed, size);
+    digests.push(digestOf(bytes));
+    await storage.blobs.put({ digest: digestOf(bytes), bytes, signal });
+  }
+  digests.sort();
+});
+
+function scrub(ofSignal = signal, progress: () => void = () => undefined): Promise<void> {
+  const { blobs } = storage;
+  const observe = (event: StoreEvent) => void events.push(event);
+  return scrubBlobs(
+    { blobs, buffers: createBuffers(0), observe, pace: async () => undefined, progress },
+    report,
+    ofSignal,
+  );
+}
+
+const spoil = (digest: Digest) => storage.blobs.put({ digest, bytes: Buffer.from('wrong'), signal });
+const isStored = async (digest: Digest) => {
+  const blob = await storage.blobs.open(digest, { signal });
+  await blob?.close();
+  return blob !== undefined;
+};
+
+/** Makes opening these fail. */
+function unreadable(these: readonly (Digest | undefined)[]): void {
+  const { open } = storage.blobs;
+  storage.blobs.open = async (digest, options) => {
+    if (these.includes(digest)) throw new Error('EIO');
+    return await open(digest, options);
+  };
+}
+
+it('finds nothing where all is right', async () => {
+  await scrub();
+  expect(report).toEqual({ checked: 6, bytes: 6 * size, flawed: 0, wrong: [] });
+  expect(events).toEqual([]);
+  expect(storage.openBlobs()).toBe(0);
+});
+
+it('takes each wrong blob out of sight, and tells', async () => {
+  const wrong = [digests[0]!, digests[3]!, digests[5]!];
+  for (const digest of wrong) await spoil(digest);
+  await scrub();
+  const found = wrong.map((digest) => ({ digest, size: 5, reason: 'wrong-bytes' }));
+  expect(report).toEqual({
+    checked: 6,
+    bytes: 3 * size,
+    flawed: 3,
+    wrong: found.map((blob) => ({ ...blob, quarantined: true })),
+  });
+  expect(events).toEqual(found.map((blob) => ({ type: 'blob-quarantined', ...blob })));
+  expect(await Promise.all(digests.map(isStored))).toEqual(digests.map((digest) => !wrong.includes(digest)));
+});
+
+it('leaves what was stored anew meanwhile', async () => {
+  await spoil(digests[0]!);
+  const { quarantine } = storage.blobs;
+  storage.blobs.quarantine = async (digest, options) => {
+    expect(options.unlessStoredAfter).toBe(manualClock().now());
+    return await quarantine(digest, { ...options, unlessStoredAfter: manualClock().now() - 1 });
+  };
+  await scrub();
+  expect(report.wrong).toMatchObject([{ digest: digests[0], quarantined: false }]);
+  expect(await isStored(digests[0]!)).toBe(true);
+  expect(events).toEqual([]);
+});
+
+describe('a blob that cannot be read', () => {
+  it.each([0, 2, 5])('goes too, while others can (number %i)', async (at) => {
+    const [digest] = digests.slice(at);
+    unreadable([digest]);
+    await scrub();
+    expect(report).toMatchObject({ checked: 6, bytes: 5 * size, flawed: 1 });
+    expect(report.wrong).toEqual([{ digest, size, reason: 'unreadable', quarantined: true }]);
+    expect(events.map(({ type }) => type)).toEqual(['store-failed', 'blob-quarantined']);
+  });
+
+  it('once is right the second time', async () => {
+    storage.on('blobs.read', { fail: 'EIO', times: 1 });
+    await scrub();
+    expect(report).toEqual({ checked: 6, bytes: 6 * size, flawed: 0, wrong: [] });
+  });
+
+  it('is told and left where no other could be', async () => {
+    for (const digest of digests.slice(2)) await storage.blobs.delete(digest, { signal });
+    unreadable(digests);
+    await scrub();
+    expect(report.wrong.map(({ quarantined }) => quarantined)).toEqual([false, false]);
+    expect(storage.calls('blobs.quarantine')).toBe(0);
+  });
+
+  it('stays where the store cannot put it aside', async () => {
+    await spoil(digests[1]!);
+    storage.on('blobs.quarantine', { fail: 'not allowed' });
+    await scrub();
+    expect(report).toMatchObject({ checked: 6, flawed: 1, wrong: [{ quarantined: false }] });
+    expect(events).toMatchObject([{ type: 'store-failed', operation: 'quarantine' }]);
+  });
+});
+
+describe('a store that fails as a whole', () => {
+  it.each(['blobs.open', 'blobs.read', 'blobs.digests'] as const)('loses nothing (%s)', async (operation) => {
+    storage.on(operation, { fail: 'the disk is gone' });
+    await expect(scrub()).rejects.toThrow(/the disk is gone|3 times in a row/);
+    storage.heal();
+    expect(storage.calls('blobs.quarantine')).toBe(0);
+    expect(await Promise.all(digests.map(isStored))).toEqual(digests.map(() => true));
+    expect(storage.openBlobs()).toBe(0);
+  });
+
+  it('half-way loses nothing either', async () => {
+    unreadable(digests.slice(2));
+    await expect(scrub()).rejects.toMatchObject({ code: 'storage-failed' });
+    expect(storage.calls('blobs.quarantine')).toBe(0);
+  });
+
+  it('at the very last blobs loses nothing either', async () => {
+    let down = false;
+    const { open } = storage.blobs;
+    storage.blobs.open = async (digest, options) => {
+      down ||= digest === digests.at(-2);
+      if (down) throw new Error('EIO');
+      return await open(digest, options);
+    };
+    await scrub();
+    expect(report.wrong.map(({ quarantined }) => quarantined)).toEqual([false, false]);
+    expect(storage.calls('blobs.quarantine')).toBe(0);
+  });
+});
+
+it('stops at once when its caller leaves, with nothing open', async () => {
+  const caller = new AbortController();
+  let seen = 0;
+  const scrubbing = scrub(caller.signal, () => {
+    seen++;
+    if (seen === 2) caller.abort(new Error('enough'));
+  });
+  await expect(scrubbing).rejects.toThrow('enough');
+  expect([seen, storage.openBlobs()]).toEqual([2, 0]);
+});
+
+it('lists the first thousand of many flaws, and counts them all', async () => {
+  for (let i = 0; i < 1_010; i++) {
+    await spoil(digestOf(Buffer.from(`no. ${i}`)));
+  }
+  await scrub();
+  expect([report.flawed, report.wrong.length, report.checked]).toEqual([1_010, 1_000, 1_016]);
+});
