@@ -1,21 +1,71 @@
 import type { FetchFrom } from '../ingest/steady-body.ts';
 import type { Digest } from '../oci/digest.ts';
+import { type Bytes, discard } from '../runtime/bytes.ts';
+import type { FetchedBlob } from '../upstream/upstream.ts';
+import { UpstreamError } from '../upstream/upstream-error.ts';
+import { toldSize } from './blob-proof.ts';
 import type { PullParts } from './pull-parts.ts';
 import { queryOf, type Target } from './target.ts';
 
-/** Asks the target for a blob, each time with `blobWithin` of its own. @param to the last byte wanted; default: all */
+// What a manifest says may be wrong by mistake, and nobody has to heed it: it bounds what has no other bound.
+const mostBeyond = (told: number) => 2 * told + 16 * 1024 * 1024;
+
+/**
+ * Asks the target for a blob, each time with `blobWithin` of its own. A body without a length, of which a manifest tells
+ * the size, ends in UpstreamError `too-large` where it goes on far beyond that.
+ *
+ * @param to the last byte wanted; default: all
+ */
 export function blobFetch(
-  { clock }: Pick<PullParts, 'clock'>,
+  parts: PullParts,
   { target, digest }: { target: Target; digest: Digest },
   to?: number,
 ): FetchFrom {
   const { client, blobWithinMs } = target.upstream;
-  return (from, signal, ifMatch) =>
-    client.fetchBlob({
-      ...queryOf(target, clock.monotonic(), { ms: blobWithinMs, signal }),
+  return async (from, signal, ifMatch) => {
+    const reply = await client.fetchBlob({
+      ...queryOf(target, parts.clock.monotonic(), { ms: blobWithinMs, signal }),
       digest,
       from,
       ...(to !== undefined && { to }),
       ...(ifMatch !== undefined && { ifMatch }),
     });
+    if (reply.kind !== 'found' || reply.value.total !== undefined) return reply;
+    return { kind: 'found', value: await withEnd(reply.value, signal) };
+  };
+
+  async function withEnd(blob: FetchedBlob, signal: AbortSignal): Promise<FetchedBlob> {
+    let told: number | undefined;
+    try {
+      told = await toldSize(parts, target, { digest, signal });
+    } catch (error) {
+      await discard(blob.body);
+      throw error;
+    }
+    if (told === undefined) return blob;
+    const { upstream } = target.place;
+    const message = `${upstream} sent more than ${mostBeyond(told)} bytes for ${digest}, whose manifest says ${told}`;
+    const tooLarge = () => new UpstreamError('too-large', message, { upstream });
+    return { ...blob, body: atMost(blob.body, mostBeyond(told) - blob.start, tooLarge) };
+  }
+}
+
+function atMost(body: Bytes, bytes: number, tooLarge: () => Error): Bytes {
+  const source = body[Symbol.asyncIterator]();
+  let left = bytes;
+  const iterator: AsyncIterator<Uint8Array, undefined> = {
+    async next() {
+      const result = await source.next();
+      if (result.done) return { done: true, value: undefined };
+      left -= result.value.byteLength;
+      if (left >= 0) return result;
+      await source.return?.();
+      throw tooLarge();
+    },
+    async return() {
+      await source.return?.();
+      return { done: true, value: undefined };
+    },
+  };
+  return { [Symbol.asyncIterator]: () => iterator };
 }

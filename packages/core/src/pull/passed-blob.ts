@@ -3,6 +3,7 @@ import { verifiedStream } from '../ingest/verified-stream.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { ByteRange } from '../runtime/byte-range.ts';
 import { type Bytes, begun, discard } from '../runtime/bytes.ts';
+import { UpstreamError } from '../upstream/upstream-error.ts';
 import { type BlobAnswer, unverifiedDetail } from './answer.ts';
 import { blobFetch } from './blob-fetch.ts';
 import type { PullParts } from './pull-parts.ts';
@@ -33,6 +34,12 @@ export async function fetchFor(
   if (reply.kind !== 'found') throw refusedReply(target, reply, { of: 'blob-unknown', subject: `blob ${digest}` });
   // No proof: nobody has verified what comes, and nothing of it stays here.
   const { total } = reply.value;
+  if (asked.part && total !== undefined && total <= asked.part.to) {
+    // The repository said another size before, or there would be no such part.
+    await discard(reply.value.body);
+    const message = `${upstream} now has ${total} bytes for ${digest} of ${repository}, too few for the part asked for`;
+    throw new UpstreamError('foreign-answer', message, { upstream });
+  }
   const rest = { upstream, repository, digest, from, to, withinMs, firstByteAt, fetch, signal };
   return { ...(total !== undefined && { total }), body: steadyBody(reply.value, rest, parts) };
 }

@@ -138,7 +138,9 @@ function parseContentRange(value: string | undefined): { from: number; to: numbe
   if (!match) return undefined;
   const [from, to] = [Number(match[1]), Number(match[2])];
   if (to < from) return undefined;
-  return match[3] === '*' ? { from, to } : { from, to, total: Number(match[3]) };
+  if (match[3] === '*') return { from, to };
+  const total = Number(match[3]);
+  return to < total ? { from, to, total } : undefined;
 }
 
 function parseUnsatisfied(value: string | undefined): number | undefined {

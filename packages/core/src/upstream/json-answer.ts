@@ -16,8 +16,11 @@ export interface JsonContext {
 /** A JSON object. */
 export type JsonObject = Readonly<Record<string, unknown>>;
 
-/** Reads a JSON object of bounded size. @throws UpstreamError `too-large`, `foreign-answer` */
-export async function readJsonObject(answer: Answer, { key, subject, maxBytes }: JsonContext): Promise<JsonObject> {
+/** Reads a JSON object of bounded size, and how many bytes it took. @throws UpstreamError `too-large`, `foreign-answer` */
+export async function readJsonObject(
+  answer: Answer,
+  { key, subject, maxBytes }: JsonContext,
+): Promise<{ object: JsonObject; bytes: number }> {
   const { status, headers } = answer;
   const fail = (code: 'too-large' | 'foreign-answer', why: string) =>
     new UpstreamError(code, `${key} ${why} for ${subject}`, { upstream: key, status });
@@ -25,7 +28,7 @@ export async function readJsonObject(answer: Answer, { key, subject, maxBytes }:
   if (!bytes) throw fail('too-large', `sent more than ${maxBytes} bytes`);
   if (isTooDeep(bytes)) throw fail('foreign-answer', 'sent JSON nested too deep');
   const value = parseJson(bytes);
-  if (isJsonObject(value)) return value;
+  if (isJsonObject(value)) return { object: value, bytes: bytes.byteLength };
   throw fail('foreign-answer', isHtml(headers) ? 'answered with a web page' : 'sent what is no JSON object');
 }
 

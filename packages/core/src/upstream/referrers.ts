@@ -63,11 +63,11 @@ export function createReferrers(ask: Ask, { key, markers, clock, fetchManifest }
     let left = mostBytes;
     let answer = first;
     for (let page = 1; ; page++) {
-      const body = await readJsonObject(answer, { key, subject: subjectOf(query), maxBytes: left });
-      const entries = entriesOf(body);
+      const { object, bytes } = await readJsonObject(answer, { key, subject: subjectOf(query), maxBytes: left });
+      const entries = entriesOf(object);
       if (!entries) throw fail(query, 'foreign-answer', 'sent no image index');
       manifests.push(...entries);
-      left -= JSON.stringify(entries).length;
+      left -= bytes;
       const next = nextPageQuery(answer.headers['link'], answer.url);
       if (next === undefined) return { kind: 'found', value: { manifests } };
       if (page === mostPages || left <= 0) throw fail(query, 'too-large', 'has more than can be listed');

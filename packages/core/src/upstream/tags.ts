@@ -34,7 +34,8 @@ export function createTags(ask: Ask, options: { key: string; markers: readonly s
         signal,
       });
       if (answer.status !== 200) return await interpretRefusal(answer, { key, subject, markers });
-      const { tags } = await readJsonObject(answer, { key, subject, maxBytes: longestPage });
+      const { object } = await readJsonObject(answer, { key, subject, maxBytes: longestPage });
+      const { tags } = object;
       // An empty list is null where Go wrote it.
       if (tags !== null && !Array.isArray(tags)) {
         throw new UpstreamError('foreign-answer', `${key} sent no list for ${subject}`, { upstream: key });
