@@ -33,7 +33,7 @@ export function hasPrograms(programs: Readonly<Record<string, string>>): boolean
 /** Starts a world before the tests of a `describe` and ends it after them; it may be read within them. */
 export function useWorld<Client extends PullClient>(
   startClient: (setting: ClientSetting) => Promise<Client>,
-  more: () => Promise<Partial<CacheConfig>> = async () => ({}),
+  more: (upstream: UpstreamPeer) => Promise<Partial<CacheConfig>> = async () => ({}),
 ): World<Client> {
   const world = {} as World<Client>;
   const endings: (() => Promise<void>)[] = [];
@@ -43,7 +43,7 @@ export function useWorld<Client extends PullClient>(
     endings.unshift(world.deadEnd.close);
     world.upstream = await startUpstream();
     endings.unshift(world.upstream.close);
-    world.cache = await startCacheProcess({ ...configFor(world.upstream), ...(await more()) });
+    world.cache = await startCacheProcess({ ...configFor(world.upstream), ...(await more(world.upstream)) });
     endings.unshift(world.cache.close);
     world.client = await startClient({
       cacheUrl: world.cache.url,

@@ -24,6 +24,16 @@ export interface UpstreamConfig {
   auth?: { username: string; password: string };
   tokenHosts?: readonly string[];
   deniedMayMeanAbsent?: boolean;
+  timeouts?: { idle: string };
+}
+
+/** A line of its log about a request that has ended. */
+export interface ServedRequest {
+  method: string;
+  path: string;
+  status: number;
+  /** Whether it, or its client, broke off. */
+  cutOff?: true;
 }
 
 /** The standalone server as a process of its own, on 127.0.0.1, with a data folder that outlives restarts. */
@@ -33,6 +43,8 @@ export interface CacheProcess {
   readonly url: string;
   /** What it has written so far. */
   output(): string;
+  /** The requests whose end it has logged so far. */
+  served(): readonly ServedRequest[];
   /** SIGTERM, then the same again with the same data. */
   restart(): Promise<void>;
   /** SIGKILL, then the same again with the same data. */
@@ -56,6 +68,7 @@ export async function startCacheProcess(config: CacheConfig): Promise<CacheProce
   };
   let [daemon, url] = await start('0');
   const { host, port } = new URL(url);
+  const output = () => [...outputs, daemon.output()].join('\n');
   const again = async () => {
     outputs.push(daemon.output());
     [daemon] = await start(port);
@@ -63,7 +76,12 @@ export async function startCacheProcess(config: CacheConfig): Promise<CacheProce
   return {
     host,
     url,
-    output: () => [...outputs, daemon.output()].join('\n'),
+    output,
+    served: () =>
+      output()
+        .split('\n')
+        .filter((line) => line.includes('"msg":"request"'))
+        .map((line) => JSON.parse(line)),
     async restart() {
       await daemon.stop();
       await again();

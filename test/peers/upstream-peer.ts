@@ -1,3 +1,4 @@
+import type { BodyFault } from './body-fault.ts';
 import { type CountingProxy, type PassedRequest, startCountingProxy } from './counting-proxy.ts';
 import type { Image } from './image-builder.ts';
 import { pushImage, removeManifest } from './push-image.ts';
@@ -16,6 +17,8 @@ export interface UpstreamPeer {
   takeRequests(): readonly string[];
   /** The same with headers and status, and with pings. */
   takeAllRequests(): readonly PassedRequest[];
+  /** Plans what befalls the next answers whose path has this part, until requests are taken. */
+  befall(path: string, faults: readonly BodyFault[]): void;
   /** Refuses connections from now on. */
   stop(): Promise<void>;
   start(): Promise<void>;
@@ -41,6 +44,7 @@ export async function startUpstreamPeer(program: string, auth?: RegistryAuth): P
         .filter(({ path }) => path !== '/v2/')
         .map(({ method, path }) => `${method} ${path}`),
     takeAllRequests: take,
+    befall: proxy.befall,
     async stop() {
       await proxy.stop();
       await registry.stop();
