@@ -1,4 +1,6 @@
-import { accessSync, constants } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { accessSync, constants, mkdtempSync, rmdirSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
 import { runCommand } from './peers/run-command.ts';
 
@@ -51,6 +53,20 @@ export async function requireGo(): Promise<Program | undefined> {
   const [, version = '', major, minor] = /\bgo((\d+)\.(\d+)\S*)/.exec(stdout) ?? [];
   const enough = Number(major) > goAtLeast[0] || (Number(major) === goAtLeast[0] && Number(minor) >= goAtLeast[1]);
   return enough ? { path, version } : lacking(`${wanted} is needed; ${path} is ${version || 'of no known version'}`);
+}
+
+/** Whether this process may mount file systems. Without: as {@link requireProgram}. */
+export function requireMount(): true | undefined {
+  const folder = mkdtempSync(join(tmpdir(), 'proxycache-mount-'));
+  try {
+    execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=1m', 'proxycache-test', folder], { stdio: 'ignore' });
+    execFileSync('umount', [folder]);
+    return true;
+  } catch {
+    return lacking('these tests fill a small disk: run them as root, where tmpfs may be mounted');
+  } finally {
+    rmdirSync(folder);
+  }
 }
 
 /** Says aloud what this machine lacks, and gives `undefined`; in CI, where nothing may be skipped, throws. */

@@ -1,39 +1,14 @@
 import { createHash } from 'node:crypto';
-import { get, type IncomingMessage } from 'node:http';
 import { chunkGate, gate, seededBytes } from '@proxycache/test-kit';
 import { expect, test } from 'vitest';
 import { digestOfBody, startPair } from '../semantics/cache-under-test.ts';
+import { slowClient } from './slow-client.ts';
 
 const MiB = 1024 * 1024;
 // More than the sockets hold of a client that does not read.
 const size = 24 * MiB;
 const bytes = Buffer.from(seededBytes('refetch', size));
 const gets = { method: 'GET', path: /\/blobs\// };
-
-/** Asks, on a connection of its own, and takes no more than the first bytes. */
-async function begin(url: string, range?: string) {
-  const answer = await new Promise<IncomingMessage>((resolve, reject) => {
-    get(url, { agent: false, headers: range === undefined ? {} : { range } }, resolve).on('error', reject);
-  });
-  const reader = answer[Symbol.asyncIterator]();
-  const chunks: Buffer[] = [(await reader.next()).value];
-  let received = chunks[0]?.byteLength ?? 0;
-  return {
-    status: answer.statusCode,
-    async readTo(position: number): Promise<void> {
-      while (received < position) {
-        const { value } = await reader.next();
-        chunks.push(value);
-        received += value.byteLength;
-      }
-    },
-    /** Reads on to the end. */
-    async rest(): Promise<Buffer> {
-      for (let next = await reader.next(); !next.done; next = await reader.next()) chunks.push(next.value);
-      return Buffer.concat(chunks);
-    },
-  };
-}
 
 /**
  * A cache in front of an upstream that sends one wrong byte, `times` times. Its first answer stops before the end until
@@ -57,8 +32,8 @@ async function startWrong(at: number, times: number) {
 
 test('a wrong byte resets those who got it, and costs nobody else anything but the wait', async () => {
   const { upstream, cache, digest, path, url, first, again, sentBytes } = await startWrong(20 * MiB, 1);
-  const behind = await Promise.all([begin(url), begin(url, 'bytes=0-'), begin(url, `bytes=${MiB}-`)]);
-  const past = await begin(url);
+  const behind = await Promise.all([slowClient(url), slowClient(url, 'bytes=0-'), slowClient(url, `bytes=${MiB}-`)]);
+  const past = await slowClient(url);
   await past.readTo(20 * MiB + 1);
   first.open();
   await again.reached;
@@ -86,7 +61,7 @@ test('a wrong byte resets those who got it, and costs nobody else anything but t
 
 test('a byte that is wrong twice is given to nobody as whole, and asked for no third time', async () => {
   const { upstream, cache, digest, path, url, first, again } = await startWrong(20 * MiB, 2);
-  const all = [await begin(url), await begin(url)];
+  const all = [await slowClient(url), await slowClient(url)];
   first.open();
   await again.reached;
   const joined = cache.get(path);
@@ -109,7 +84,7 @@ test.each([
 ])('one client whose blob comes with %s wrong has it right by its first retry', async (_, at) => {
   const { upstream, cache, digest, path, url, first, again, sentBytes } = await startWrong(at, 1);
   again.open();
-  const client = await begin(url);
+  const client = await slowClient(url);
   await client.readTo(at + 1);
   first.open();
   await expect(client.rest()).rejects.toMatchObject({ code: 'ECONNRESET' });

@@ -25,7 +25,7 @@ export type IngestEvent =
       /** What it broke off with. */
       error: string;
     }
-  /** A pull goes on without being cached, as the disk has less than `minFree` left or the spool failed. */
+  /** A pull goes on without being cached, as the disk has less than `minFree` left or the spool failed; also half-way. */
   | {
       type: 'passed-through';
       upstream: string;

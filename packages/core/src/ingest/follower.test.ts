@@ -3,11 +3,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type Feed, feed, openFiles, seededBytes } from '@proxycache/test-kit';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { type Digest, digestOf } from '../oci/digest.ts';
+import { type Digest, digestOf, finishDigest } from '../oci/digest.ts';
 import { createBuffers } from '../runtime/buffers.ts';
 import type { ByteRange } from '../runtime/byte-range.ts';
 import { collect } from '../runtime/bytes.ts';
-import { follow, untilReadable, visibleBytes } from './follower.ts';
+import { follow, type Rest, untilReadable, visibleBytes } from './follower.ts';
 import { createSpoolFile, type SpoolFile } from './spool-file.ts';
 import { createSpooling, type Spooling } from './spooling.ts';
 
@@ -346,4 +346,160 @@ describe('where the transfer starts anew', () => {
     await sendAnew(64 * KiB);
     await expect(all).rejects.toBe(why);
   });
+});
+
+describe('goes on alone', () => {
+  const gone = new Error('no space left');
+  const rests: Rest[] = [];
+  beforeEach(() => {
+    rests.length = 0;
+  });
+
+  /** A reader that gets the rest of `of` from elsewhere. */
+  function ableReader(of: Uint8Array, part?: ByteRange) {
+    const closed = vi.fn();
+    const reader = follow(spooling.view, buffers, {
+      part,
+      goOn(rest) {
+        rests.push(rest);
+        return given(of.subarray(rest.position, (part?.to ?? of.byteLength) + 1));
+      },
+    })[Symbol.asyncIterator]();
+    async function* given(rest: Uint8Array) {
+      try {
+        yield rest.subarray(0, 10);
+        yield rest.subarray(10);
+      } finally {
+        closed();
+      }
+    }
+    return { reader, closed };
+  }
+
+  async function readOn(reader: AsyncIterator<Uint8Array>, got: Buffer[] = [], until = Number.POSITIVE_INFINITY) {
+    const length = () => got.reduce((sum, { byteLength }) => sum + byteLength, 0);
+    while (length() < until) {
+      const next = await reader.next();
+      if (next.done) break;
+      got.push(Buffer.from(next.value));
+    }
+    return Buffer.concat(got);
+  }
+
+  it('where the transfer is abandoned: behind after what is in the file, in step from where it is', async () => {
+    await send(5 * MiB);
+    const [behind, inStep, waiting] = [
+      ableReader(bytes),
+      ableReader(bytes),
+      ableReader(bytes, { from: 7 * MiB, to: 8 * MiB - 1 }),
+    ];
+    const got = [Buffer.from((await behind.reader.next()).value!)];
+    const gotInStep: Buffer[] = [];
+    await readOn(inStep.reader, gotInStep, 5 * MiB);
+    const wait = readOn(waiting.reader);
+    upstream.fail(gone);
+    await expect(filling).rejects.toBe(gone);
+    spooling.abandon(gone);
+    const kept = spooling.view.state().contiguous;
+    expect(kept).toBeGreaterThanOrEqual(4 * MiB);
+    expect((await readOn(behind.reader, got)).equals(bytes)).toBe(true);
+    expect((await readOn(inStep.reader, gotInStep)).equals(bytes)).toBe(true);
+    expect((await wait).equals(bytes.subarray(7 * MiB))).toBe(true);
+    expect(rests.map(({ position }) => position).sort()).toEqual([kept, 5 * MiB, 7 * MiB].sort());
+    for (const { position, prefix, confirmed, cause } of rests) {
+      expect(prefix!.length).toBe(position === 7 * MiB ? kept : position);
+      expect(finishDigest(prefix!.hash.copy(), 'sha256')).toBe(digestOf(bytes.subarray(0, prefix!.length)));
+      expect([confirmed, cause]).toEqual([undefined, gone]);
+    }
+    // Nobody needs the file any more.
+    await spooling.release();
+    expect(openFiles(directory)).toEqual([]);
+    spooling.release = async () => undefined;
+  });
+
+  it('not where it was not told how: it fails', async () => {
+    await send(5 * MiB);
+    const reader = followed();
+    spooling.abandon(gone);
+    await expect(readOn(reader)).rejects.toBe(gone);
+  });
+
+  it('not where it has all it wants', async () => {
+    await send(5 * MiB);
+    const { reader } = ableReader(bytes, { from: 0, to: MiB });
+    spooling.abandon(gone);
+    expect((await readOn(reader)).equals(bytes.subarray(0, MiB + 1))).toBe(true);
+    expect(rests).toEqual([]);
+  });
+
+  it('and gives nothing that was read beyond what is left', async () => {
+    await send(6 * MiB);
+    const { reader } = ableReader(bytes, { from: 5 * MiB - 10, to: 8 * MiB - 1 });
+    vi.spyOn(spooling.view, 'recent').mockReturnValue(undefined);
+    const reading = readOn(reader);
+    spooling.abandon(gone);
+    expect((await reading).equals(bytes.subarray(5 * MiB - 10))).toBe(true);
+  });
+
+  it('and closes what it goes on with when it is left', async () => {
+    await send(5 * MiB);
+    spooling.abandon(gone);
+    const { reader, closed } = ableReader(bytes, { from: 6 * MiB, to: 7 * MiB });
+    await reader.next();
+    await reader.return?.();
+    expect(closed).toHaveBeenCalledTimes(1);
+  });
+
+  it.each(['EIO', 'an early end'])(
+    'where the file cannot be read (%s), with the end of the transfer as the proof',
+    async (how) => {
+      await sendMuch();
+      const { reader } = ableReader(bytes);
+      const got = [Buffer.from((await reader.next()).value!)];
+      const read = vi.spyOn(file, 'read');
+      if (how === 'EIO') read.mockRejectedValue(new Error('EIO'));
+      else read.mockResolvedValue(0);
+      expect((await readOn(reader, got)).equals(bytes)).toBe(true);
+      expect(rests).toMatchObject([{ position: got[0]!.byteLength, prefix: undefined }]);
+      const { confirmed } = rests[0]!;
+      // The reader has left: nobody waits for a proof any more.
+      await expect(confirmed!()).rejects.toThrow();
+
+      const second = ableReader(bytes, { from: 5, to: 9 });
+      expect((await readOn(second.reader)).equals(bytes.subarray(5, 10))).toBe(true);
+      // Of what was given nothing is to be proved.
+      expect(rests[1]).toMatchObject({ position: 5, confirmed: undefined });
+    },
+  );
+
+  it('where the file cannot be read, and what was given is right only once the transfer is verified', async () => {
+    await sendMuch();
+    const { reader } = ableReader(bytes);
+    const first = (await reader.next()).value!.byteLength;
+    vi.spyOn(file, 'read').mockRejectedValue(new Error('EIO'));
+    await reader.next();
+    expect(rests[0]!.position).toBe(first);
+    const proved = rests[0]!.confirmed!();
+    expect(await Promise.race([proved, soon()])).toBe('waits');
+    await finish();
+    await proved;
+    await reader.return?.();
+  });
+
+  it.each(['failed', 'abandoned', 'restarted'])(
+    'where the file cannot be read, and is told so if the transfer is %s',
+    async (how) => {
+      await sendMuch();
+      const { reader } = ableReader(bytes);
+      await reader.next();
+      vi.spyOn(file, 'read').mockRejectedValueOnce(new Error('EIO'));
+      await reader.next();
+      const refused = expect(rests[0]!.confirmed!()).rejects.toBe(gone);
+      if (how === 'failed') spooling.fail(gone);
+      else if (how === 'abandoned') spooling.abandon(gone);
+      else await spooling.restart(() => createSpoolFile(join(directory, 'another')), gone);
+      await refused;
+      await reader.return?.();
+    },
+  );
 });

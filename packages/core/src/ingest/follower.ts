@@ -2,12 +2,15 @@ import type { Buffers } from '../runtime/buffers.ts';
 import type { ByteRange } from '../runtime/byte-range.ts';
 import type { Bytes } from '../runtime/bytes.ts';
 import { releasable } from './hold-back.ts';
+import type { HashedPrefix } from './running-hash.ts';
 import type { SpoolState, SpoolView } from './spool-view.ts';
 
 /** How many bytes from the start may leave by now. */
 export function visibleBytes(view: SpoolView): number {
   const { contiguous, phase } = view.state();
-  return phase === 'verified' ? contiguous : releasable(contiguous, view.total);
+  if (phase === 'failed') return 0;
+  // What is left of an abandoned one could leave before.
+  return phase === 'filling' ? releasable(contiguous, view.total) : contiguous;
 }
 
 /**
@@ -20,6 +23,17 @@ export async function untilReadable(view: SpoolView, position: number, signal: A
     const state = view.state();
     if (state.phase === 'failed') throw view.failure;
     if (state.phase === 'verified' || visibleBytes(view) > position) return;
+    if (state.phase === 'abandoned') throw view.failure;
+    await view.changed(state, signal);
+  }
+}
+
+/** Resolves when what came in an epoch was found right; rejects when it was not, or nobody knows. */
+async function untilVerified(view: SpoolView, epoch: number, signal: AbortSignal): Promise<void> {
+  for (;;) {
+    const state = view.state();
+    if (state.epoch !== epoch || state.phase === 'failed' || state.phase === 'abandoned') throw view.failure;
+    if (state.phase === 'verified') return;
     await view.changed(state, signal);
   }
 }
@@ -30,6 +44,20 @@ export interface Followed {
   part?: ByteRange | undefined;
   /** The size that was announced: where the transfer turns out to have another, following it fails. */
   total?: number | undefined;
+  /** Gets by itself what cannot be read here any more, when it is first asked for. Default: following fails then. */
+  goOn?: ((rest: Rest) => Bytes) | undefined;
+}
+
+/** What of a transfer a reader has to get by itself. */
+export interface Rest {
+  /** The first byte it has not given. */
+  position: number;
+  /** The blob before `position`, or the beginning of that, as the reader gave it. Default: nothing of it is known. */
+  prefix?: HashedPrefix | undefined;
+  /** Resolves when what the reader gave is known to be right; rejects when it is not. Default: `prefix` is that. */
+  confirmed?: (() => Promise<void>) | undefined;
+  /** Why it cannot be read here. */
+  cause: unknown;
 }
 
 /**
@@ -38,20 +66,26 @@ export interface Followed {
  * transfer's failure.
  *
  * Where the transfer starts anew, it goes on in the new try if what it gave is the same there, and fails if it is not.
+ * Where the transfer is abandoned, or its file cannot be read, it goes on by itself.
  */
-export function follow(view: SpoolView, buffers: Buffers, { part, total }: Followed = {}): Bytes {
+export function follow(view: SpoolView, buffers: Buffers, { part, total, goOn }: Followed = {}): Bytes {
   // Held from now on, not from the first `next()`: the transfer may end, and its file be adopted, in between.
-  const file = view.open();
+  const file = view.open(() => position);
   const left = new AbortController();
   const start = part?.from ?? 0;
   let { epoch } = view.state();
   let position = start;
   let buffer: Uint8Array | undefined;
   let reading: Promise<number> | undefined;
+  let rest: AsyncIterator<Uint8Array> | undefined;
 
   async function end(): Promise<void> {
     if (left.signal.aborted) return;
     left.abort();
+    await (rest ? rest.return?.() : letGo());
+  }
+
+  async function letGo(): Promise<void> {
     await reading?.catch(() => undefined);
     if (buffer) buffers.give(buffer);
     buffer = undefined;
@@ -60,6 +94,7 @@ export function follow(view: SpoolView, buffers: Buffers, { part, total }: Follo
 
   async function nextChunk(): Promise<Uint8Array | undefined> {
     for (;;) {
+      if (rest) return (await rest.next()).value;
       const state = view.state();
       if (state.phase === 'failed' || isOfAnotherSize(state)) throw view.failure;
       if (state.epoch === epoch || holdsGood(state)) {
@@ -67,11 +102,16 @@ export function follow(view: SpoolView, buffers: Buffers, { part, total }: Follo
         const visible = visibleBytes(view);
         const until = part ? Math.min(part.to + 1, visible) : visible;
         const chunk = position < until ? await chunkUpTo(until) : undefined;
-        // What was read of a try that turned out wrong meanwhile is not given any more.
-        if (view.state().epoch !== epoch) continue;
+        // What was read of a try that turned out wrong, or was abandoned before that byte, is not given any more.
+        if (rest || view.state().epoch !== epoch || (chunk && position + chunk.byteLength > visibleBytes(view)))
+          continue;
         if (chunk) position += chunk.byteLength;
         if (chunk || state.phase === 'verified' || (part && position > part.to)) return chunk;
-      }
+        if (state.phase === 'abandoned') {
+          await goOnAlone(view.failure, view.prefix(position));
+          continue;
+        }
+      } else if (state.phase === 'abandoned') throw view.failure;
       await view.changed(state, left.signal);
     }
   }
@@ -92,15 +132,31 @@ export function follow(view: SpoolView, buffers: Buffers, { part, total }: Follo
     return position <= contiguous;
   }
 
-  async function chunkUpTo(until: number): Promise<Uint8Array> {
+  /** The next bytes, up to `until` at most; `undefined`: another look is needed. */
+  async function chunkUpTo(until: number): Promise<Uint8Array | undefined> {
     const chunk = view.recent(position)?.subarray(0, until - position);
     if (chunk) return chunk;
     buffer ??= buffers.take();
     const into = buffer.subarray(0, Math.min(buffer.byteLength, until - position));
     reading = file.read(into, position);
-    const length = await reading;
-    if (length === 0) throw new Error(`the spool file ends at byte ${position}, expected ${until}`);
-    return into.subarray(0, length);
+    try {
+      const length = await reading;
+      if (length > 0) return into.subarray(0, length);
+      throw new Error(`the spool file ends at byte ${position}, expected ${until}`);
+    } catch (cause) {
+      if (view.state().epoch === epoch) await goOnAlone(cause);
+      return undefined;
+    }
+  }
+
+  /** @throws `cause`, where nobody could tell whether what was given is right */
+  async function goOnAlone(cause: unknown, prefix?: HashedPrefix): Promise<void> {
+    const { phase } = view.state();
+    const isKnown = prefix !== undefined || position === start;
+    if (!goOn || left.signal.aborted || !(isKnown || phase === 'filling' || phase === 'verified')) throw cause;
+    const confirmed = isKnown ? undefined : () => untilVerified(view, epoch, left.signal);
+    rest = goOn({ position, prefix, confirmed, cause })[Symbol.asyncIterator]();
+    await letGo();
   }
 
   const iterator: AsyncIterator<Uint8Array, undefined> = {

@@ -439,6 +439,36 @@ describe('a spool that fails', () => {
   });
 });
 
+it.each(['storage-full', 'storage-failed'])('%s in the middle leaves its readers to go on alone', async (code) => {
+  const claim = spool.claim;
+  const gone = new ProxyCacheError(code as 'storage-full', 'no more room');
+  let claims = 0;
+  spool.claim = async (file, room) => {
+    // The first is for nothing known, the second for the answer, the third for what is beyond that.
+    if (++claims > 2) throw gone;
+    await claim(file, room);
+  };
+  const large = seededBytes('large', 66 * MiB);
+  const chunks = Array.from({ length: 66 }, (_, i) => large.subarray(i * MiB, (i + 1) * MiB));
+  const running = ingest(large, [{ kind: 'found', value: { start: 0, body: feed(...chunks).bytes } }]);
+  await running.reply;
+  const hold = running.hold()!;
+  const positions: number[] = [];
+  const read = hold.follow({
+    goOn({ position, prefix, cause }) {
+      positions.push(position);
+      expect([prefix!.length, cause]).toEqual([position, gone]);
+      return bytesOf(large.subarray(position));
+    },
+  });
+  expect(Buffer.from((await collect(read, 1e9))!).equals(large)).toBe(true);
+  expect(positions).toHaveLength(1);
+  await expect(running.verified).rejects.toBe(gone);
+  await hold.release();
+  await running.ended;
+  expect(running.hold()).toBeUndefined();
+});
+
 describe('its signal ends it', () => {
   const gone = new Error('the cache was closed');
 

@@ -2,6 +2,7 @@ import type { Digest } from '../oci/digest.ts';
 import type { Buffers } from '../runtime/buffers.ts';
 import { type Bytes, discard } from '../runtime/bytes.ts';
 import { createDeferred } from '../runtime/deferred.ts';
+import { isProxyCacheError, type ProxyCacheError } from '../runtime/errors.ts';
 import type { BlobStore } from '../store/blob-store.ts';
 import { type StoreEvent, storeFailed } from '../store/events.ts';
 import type { FetchedBlob, Reply } from '../upstream/upstream.ts';
@@ -72,6 +73,7 @@ export function createIngest(request: IngestRequest, parts: IngestParts, signal:
   let file: SpoolFile | undefined;
   let spooling: Spooling | undefined;
   let unreadable: number | undefined;
+  let came: number | undefined;
 
   observe({ type: 'ingest-started', upstream, repository, digest });
   const ended = run();
@@ -95,7 +97,9 @@ export function createIngest(request: IngestRequest, parts: IngestParts, signal:
       outcome = (await adopt(file.path, received())) ? 'stored' : 'unstored';
     } catch (cause) {
       error = cause;
-      spooling?.fail(cause);
+      came = received();
+      if (isLocal(cause)) spooling?.abandon(cause);
+      else spooling?.fail(cause);
       reply.reject(cause);
       verified.reject(cause);
     }
@@ -113,7 +117,7 @@ export function createIngest(request: IngestRequest, parts: IngestParts, signal:
   }
 
   function received(): number {
-    return spooling?.view.state().contiguous ?? 0;
+    return came ?? spooling?.view.state().contiguous ?? 0;
   }
 
   async function ask(): Promise<Reply<FetchedBlob>> {
@@ -216,4 +220,9 @@ export function createIngest(request: IngestRequest, parts: IngestParts, signal:
     releasable: () => (spooling ? visibleBytes(spooling.view) : 0),
     hold: () => (spooling?.isOpen() ? holdOf(spooling.view, parts.buffers) : undefined),
   };
+}
+
+/** Whether what failed is here rather than upstream: the bytes can still be had. */
+export function isLocal(error: unknown): error is ProxyCacheError & { code: 'storage-full' | 'storage-failed' } {
+  return isProxyCacheError(error) && (error.code === 'storage-full' || error.code === 'storage-failed');
 }

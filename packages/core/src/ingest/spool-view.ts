@@ -1,10 +1,15 @@
 import type { RandomAccess } from '../runtime/read-range.ts';
+import type { HashedPrefix } from './running-hash.ts';
 
 /** How far a transfer is. */
 export interface SpoolState {
   /** Bytes from the start of the blob that are here without a gap. */
   contiguous: number;
-  phase: 'filling' | 'verified' | 'failed';
+  /**
+   * `abandoned`: it could be kept no longer. What came up to `contiguous` stays readable and may leave, the rest is for
+   * each reader to get by itself.
+   */
+  phase: 'filling' | 'verified' | 'failed' | 'abandoned';
   /** Rises when a transfer starts anew from byte 0, as what came turned out wrong: from then on nobody gets any of it. */
   epoch: number;
   /**
@@ -18,7 +23,7 @@ export interface SpoolState {
 export interface SpoolView {
   /** Size of the whole blob, where it is known. */
   readonly total: number | undefined;
-  /** Why the transfer failed; while it is filling again, why it started anew. */
+  /** Why the transfer failed, or was abandoned; while it is filling again, why it started anew. */
   readonly failure: unknown;
   state(): SpoolState;
   /** Resolves when the state is another than `seen`; rejects when the signal fires. */
@@ -28,6 +33,13 @@ export interface SpoolView {
   /**
    * The spool file, for what is in memory no longer; stays readable until its `close()`, also once it is adopted. Each
    * read is of the epoch in which it began.
+   *
+   * @param position where its reader is, at any time
    */
-  open(): RandomAccess;
+  open(position?: () => number): RandomAccess;
+  /**
+   * Of an abandoned transfer: what came, hashed, up to `position` where a reader was there when it was abandoned, else up
+   * to `contiguous`. `undefined`: nobody can say.
+   */
+  prefix(position: number): HashedPrefix | undefined;
 }

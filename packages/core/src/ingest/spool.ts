@@ -21,7 +21,7 @@ export interface Spool {
    * @throws ProxyCacheError `storage-full` where the disk would have less than `minFree` left, `storage-failed`
    */
   claim(file: SpoolFile, bytes: number): Promise<void>;
-  /** Removes the folder. */
+  /** Removes the folder, where it can. */
   close(): void;
 }
 
@@ -105,11 +105,11 @@ export function openSpool({ directory, minFree, clock }: SpoolOptions): Spool {
     },
     close() {
       stopHeartbeat();
-      rmSync(folder, { recursive: true, force: true });
       try {
+        rmSync(folder, { recursive: true, force: true });
         rmdirSync(owned);
       } catch {
-        // Another cache of this process uses it.
+        // Another cache of this process uses it, or it cannot be written to: then the next start removes it.
       }
     },
   };

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { feed, openFiles, seededBytes } from '@proxycache/test-kit';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { digestOf } from '../oci/digest.ts';
+import { digestOf, finishDigest } from '../oci/digest.ts';
 import { createSpoolFile, type SpoolFile } from './spool-file.ts';
 import { createSpooling } from './spooling.ts';
 
@@ -180,4 +180,72 @@ it('wakes whoever waits for a change, and lets those go who left', async () => {
   expect(view.state().phase).toBe('failed');
   expect(view.failure).toMatchObject({ message: 'over' });
   await spooling.release();
+});
+
+describe('abandoned', () => {
+  const bytes = seededBytes('abandoned', 12 * MiB);
+  const gone = new Error('no space left');
+
+  /** One of which 8 MiB came, 5 of them to the file, with readers at these positions. */
+  async function abandonedAt(positions: number[], total: number | undefined = bytes.byteLength) {
+    const spooling = createSpooling(file, digestOf(bytes));
+    spooling.expect(total);
+    const readers = positions.map((position) => spooling.view.open(() => position));
+    const append = file.append;
+    let appended = 0;
+    vi.spyOn(file, 'append').mockImplementation((chunk) => {
+      appended += chunk.byteLength;
+      if (appended <= 5 * MiB) append(chunk);
+    });
+    const body = feed();
+    const filling = expect(spooling.fill(body.bytes)).rejects.toThrow('over');
+    for (let at = 0; at < 8 * MiB; at += 64 * 1024) body.push(bytes.subarray(at, at + 64 * 1024));
+    await vi.waitFor(() => expect(spooling.view.state().contiguous).toBe(8 * MiB));
+    await file.flush();
+    body.push(new Uint8Array());
+    await vi.waitFor(() => expect(body.taken).toBe(129));
+    await new Promise((resolve) => setImmediate(resolve));
+    spooling.abandon(gone);
+    body.fail(new Error('over'));
+    await filling;
+    return { spooling, readers };
+  }
+
+  it('leaves what is in the file, and its hash', async () => {
+    const { spooling } = await abandonedAt([]);
+    const { view } = spooling;
+    expect(view.state()).toMatchObject({ phase: 'abandoned', contiguous: 5 * MiB });
+    expect(view.failure).toBe(gone);
+    const { length, hash } = view.prefix(7 * MiB)!;
+    expect(length).toBe(5 * MiB);
+    expect(finishDigest(hash.copy(), 'sha256')).toBe(digestOf(bytes.subarray(0, 5 * MiB)));
+    await spooling.release();
+  });
+
+  it('leaves those who were further a hash up to where they are, and no bytes in memory', async () => {
+    const further = [5 * MiB + 1, 6 * MiB, 6 * MiB, 8 * MiB - 3];
+    const { spooling, readers } = await abandonedAt([8 * MiB - 3, 6 * MiB, 0, 5 * MiB + 1, 6 * MiB, 10 * MiB]);
+    const { view } = spooling;
+    for (const position of further) {
+      const { length, hash } = view.prefix(position)!;
+      expect(length).toBe(position);
+      expect(finishDigest(hash.copy(), 'sha256')).toBe(digestOf(bytes.subarray(0, position)));
+    }
+    // What has not come yet was given to nobody.
+    expect(view.prefix(10 * MiB)).toMatchObject({ length: 5 * MiB });
+    expect([0, 4, 5, 6, 7].map((at) => view.recent(at * MiB))).toEqual(Array(5).fill(undefined));
+    await Promise.all([spooling.release(), ...readers.map((reader) => reader.close())]);
+  });
+
+  it('18: leaves nothing of what was held back', async () => {
+    const { spooling } = await abandonedAt([], 5 * MiB + 32 * 1024 + 3 * MiB);
+    expect(spooling.view.state().contiguous).toBe(5 * MiB);
+    await spooling.release();
+    const small = createSpooling(await createSpoolFile(join(directory, 'small')), digestOf(bytes));
+    small.expect(MiB);
+    await small.fill(chunked(bytes.subarray(0, MiB)));
+    small.abandon(gone);
+    expect(small.view.state().contiguous).toBe(0);
+    await small.release();
+  });
 });

@@ -1,8 +1,11 @@
-import { createDigestHash, type Digest, digestAlgorithm, finishDigest } from '../oci/digest.ts';
+import type { Digest } from '../oci/digest.ts';
 import { ProxyCacheError } from '../runtime/errors.ts';
 import type { FetchedBlob } from '../upstream/upstream.ts';
 import { type Comparison, createComparison } from './comparison.ts';
+import { type HashesLeft, hashesAt } from './hashes-left.ts';
+import { releasable } from './hold-back.ts';
 import { createRing } from './ring.ts';
+import { createRunningHash } from './running-hash.ts';
 import type { SpoolFile } from './spool-file.ts';
 import type { SpoolState, SpoolView } from './spool-view.ts';
 
@@ -37,6 +40,8 @@ export interface Spooling {
   restart(create: () => Promise<SpoolFile>, cause: unknown): Promise<void>;
   verify(): void;
   fail(error: unknown): void;
+  /** It can be kept no longer: readers may go on from where they are, by themselves. Frees the memory it took. */
+  abandon(error: unknown): void;
   /** Whether somebody still holds the file, so that it can be read. */
   isOpen(): boolean;
   /** Gives up the transfer's own hold on the file; it closes when the last reader has left too. */
@@ -47,6 +52,9 @@ export interface Spooling {
 export function createSpooling(first: SpoolFile, digest: Digest): Spooling {
   const ring = createRing();
   let file = first;
+  let hash = createRunningHash(digest);
+  let left: HashesLeft | undefined;
+  const positions = new Set<() => number>();
   let before: Comparison | undefined;
   let forgotten: Promise<void> | undefined;
   let state: SpoolState = { contiguous: 0, phase: 'filling', epoch: 0 };
@@ -104,10 +112,18 @@ export function createSpooling(first: SpoolFile, digest: Digest): Spooling {
       });
     },
     recent: (position) => ring.at(position),
-    open() {
+    open(position) {
       holders++;
-      return { read: (into, position) => file.read(into, position), close: letGo };
+      if (position) positions.add(position);
+      return {
+        read: (into, from) => file.read(into, from),
+        close() {
+          if (position) positions.delete(position);
+          return letGo();
+        },
+      };
     },
+    prefix: (position) => left && (left.at.get(position) ?? left.settled),
   };
 
   return {
@@ -116,7 +132,7 @@ export function createSpooling(first: SpoolFile, digest: Digest): Spooling {
       total = size;
     },
     async fill(body) {
-      const hash = createDigestHash(digest);
+      hash = createRunningHash(digest);
       let received = 0;
       for await (const chunk of body) {
         received += chunk.byteLength;
@@ -129,20 +145,22 @@ export function createSpooling(first: SpoolFile, digest: Digest): Spooling {
         enter({ contiguous: received, differsAt });
         if (differsAt !== undefined) forget();
         await written(file.ready());
-        ring.trim(file.written, ringBytes);
+        hash.settle(Math.min(file.written, releasable(received, total)));
+        ring.trim(hash.settled().length, ringBytes);
       }
       // One that ends where the other goes on differs there.
       if (before) enter({ differsAt: received });
       forget();
       await written(file.flush());
       ring.trim(file.written, ringBytes);
-      return { digest: finishDigest(hash, digestAlgorithm(digest)), size: received };
+      return { digest: hash.finish(), size: received };
     },
     async restart(create, cause) {
       const wrong = file;
       const length = state.contiguous;
       failure = cause;
       ring.reset();
+      hash = createRunningHash(digest);
       enter({ contiguous: 0, epoch: state.epoch + 1, differsAt: undefined });
       file = await create();
       before = createComparison(wrong, length);
@@ -151,6 +169,12 @@ export function createSpooling(first: SpoolFile, digest: Digest): Spooling {
     fail(error) {
       failure = error ?? new Error('the transfer failed');
       enter({ phase: 'failed' });
+    },
+    abandon(error) {
+      failure = error;
+      left = hashesAt(hash.settled(), positions, ring);
+      ring.reset();
+      enter({ phase: 'abandoned', contiguous: left.settled.length });
     },
     isOpen: () => holders > 0,
     release,

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { feed, seededBytes } from '@proxycache/test-kit';
 import { describe, expect, it } from 'vitest';
 import { digestOf } from '../oci/digest.ts';
@@ -75,4 +76,43 @@ it('closes its source when it is left', async () => {
   await passing.next();
   await passing.return();
   expect(body.closed).toBe(true);
+});
+
+describe('after a prefix that was read before', () => {
+  const bytes = seededBytes('prefixed', 3 * MiB);
+  const at = MiB + 5;
+  const prefix = { length: at, hash: createHash('sha256').update(bytes.subarray(0, at)) };
+  const rest = (of: Uint8Array, confirmed?: () => Promise<void>) => {
+    const body = feed(...chunksOf(of.subarray(at)));
+    body.end();
+    return verifiedStream(body.bytes, { upstream: 'up', digest: digestOf(bytes), total: 3 * MiB, prefix, confirmed });
+  };
+
+  it('gives the rest, more than once', async () => {
+    for (let time = 0; time < 2; time++) {
+      expect(Buffer.from((await collect(rest(bytes), 1e9))!).equals(bytes.subarray(at))).toBe(true);
+    }
+  });
+
+  it('never looks whole where a byte of the rest is wrong', async () => {
+    const wrong = Uint8Array.from(bytes);
+    wrong[2 * MiB] = (wrong[2 * MiB] ?? 0) ^ 1;
+    const got = await drain(rest(wrong));
+    expect(got.code).toBe('digest-mismatch');
+    expect(got.length).toBeLessThanOrEqual(2 * MiB - 5 - 64 * KiB);
+  });
+
+  it('holds its end back until what else it waits for has come, and for good where that fails', async () => {
+    const refused = await drain(rest(bytes, () => Promise.reject(Object.assign(new Error(), { code: 'unproven' }))));
+    expect(refused.code).toBe('unproven');
+    expect(refused.length).toBeLessThanOrEqual(2 * MiB - 5 - 64 * KiB);
+    expect(
+      Buffer.from(
+        (await collect(
+          rest(bytes, async () => undefined),
+          1e9,
+        ))!,
+      ).equals(bytes.subarray(at)),
+    ).toBe(true);
+  });
 });

@@ -2,6 +2,7 @@ import { createDigestHash, type Digest, digestAlgorithm, finishDigest } from '..
 import type { Bytes } from '../runtime/bytes.ts';
 import { UpstreamError } from '../upstream/upstream-error.ts';
 import { releasable } from './hold-back.ts';
+import type { HashedPrefix } from './running-hash.ts';
 
 /** What a {@link verifiedStream} is to be. */
 export interface VerifiedStreamOptions {
@@ -10,21 +11,26 @@ export interface VerifiedStreamOptions {
   digest: Digest;
   /** Size of the whole blob, where it is known. */
   total: number | undefined;
+  /** What of the blob was read before: the body goes on from there. Default: nothing. */
+  prefix?: HashedPrefix | undefined;
+  /** What its end waits for besides. Default: nothing. */
+  confirmed?: (() => Promise<void>) | undefined;
 }
 
 /**
- * Passes a whole blob through, held back at its end until the digest was found right. Memory is bounded by the hold-back.
+ * Passes a blob through, from its first byte or after a prefix, held back at its end until the digest was found right.
+ * Memory is bounded by the hold-back.
  *
- * @throws UpstreamError `digest-mismatch`, from `next()`
+ * @throws UpstreamError `digest-mismatch`, from `next()`; what `confirmed` rejects with
  */
 export async function* verifiedStream(
   body: Bytes,
-  { upstream, digest, total }: VerifiedStreamOptions,
+  { upstream, digest, total, prefix, confirmed }: VerifiedStreamOptions,
 ): AsyncGenerator<Uint8Array, void, undefined> {
-  const hash = createDigestHash(digest);
+  const hash = prefix?.hash.copy() ?? createDigestHash(digest);
   let held: Uint8Array[] = [];
-  let left = 0;
-  let received = 0;
+  let left = prefix?.length ?? 0;
+  let received = left;
   for await (const chunk of body) {
     hash.update(chunk);
     received += chunk.byteLength;
@@ -42,6 +48,7 @@ export async function* verifiedStream(
     const sent = actual === digest ? `${received} instead of ${total} bytes` : `bytes of ${actual}`;
     throw new UpstreamError('digest-mismatch', `${upstream} sent ${sent} for ${digest}`, { upstream });
   }
+  await confirmed?.();
   for (const chunk of held) yield chunk;
   held = [];
 }

@@ -1,3 +1,4 @@
+import type { Rest } from '../ingest/follower.ts';
 import type { IngestHold } from '../ingest/ingest-hold.ts';
 import type { RunningIngest } from '../ingest/ingests.ts';
 import type { Digest } from '../oci/digest.ts';
@@ -15,6 +16,8 @@ export interface FollowedPull {
   ranges: readonly RangeSpec[] | undefined;
   /** Wait until all is verified, whatever is asked for. */
   whole: boolean;
+  /** Gets what cannot be read here any more, of a part (default: the whole) of a blob of that size, where it is known. */
+  goOn(rest: Rest, what: { part: ByteRange | undefined; size: number | undefined; signal: AbortSignal }): Bytes;
   signal: AbortSignal;
 }
 
@@ -29,6 +32,7 @@ export async function followedAnswer(
   request: FollowedPull & { cacheStatus: CacheStatus },
 ): Promise<BlobAnswer> {
   const { digest, ranges, signal } = request;
+  const left = new AbortController();
   const parted = ranges !== undefined && ranges.length > 0;
   let size = request.total;
   let parts: ByteRange[] | undefined;
@@ -42,25 +46,39 @@ export async function followedAnswer(
       size = hold.received();
       parts = partsOf(ranges, size);
     }
-    if (parts === undefined || parts[0]) first = await begun(hold.follow({ part: parts?.[0], total: size }));
+    if (parts === undefined || parts[0]) first = await begun(followed(parts?.[0]));
   } catch (error) {
     await hold.release();
     throw error;
   }
-  const total = size;
-  if (!parted) size ??= request.told;
+  const announced = parted ? size : (size ?? request.told);
+
+  function followed(part: ByteRange | undefined): Bytes {
+    const total = size;
+    return hold.follow({
+      part,
+      total,
+      goOn(rest) {
+        // A disk that is full gets its space back as soon as nobody needs the file: other parts would.
+        if ((parts?.length ?? 0) < 2) void hold.release();
+        return request.goOn(rest, { part, size: total, signal: AbortSignal.any([signal, left.signal]) });
+      },
+    });
+  }
+
   return {
     digest,
-    ...(size !== undefined && { size }),
+    ...(announced !== undefined && { size: announced }),
     cacheStatus: request.cacheStatus,
     ...(parts && { parts }),
     read(part) {
       const begunPart = part === undefined || part === parts?.[0] ? first : undefined;
-      if (!begunPart) return hold.follow({ part, total });
+      if (!begunPart) return followed(part);
       first = undefined;
       return begunPart;
     },
     async close() {
+      left.abort();
       if (first) await discard(first);
       await hold.release();
     },

@@ -21,20 +21,19 @@ export interface PassedPull {
 export async function fetchFor(
   parts: PullParts,
   request: PassedPull,
-  asked: { part?: ByteRange; signal: AbortSignal },
+  asked: { from?: number; to?: number; signal: AbortSignal },
 ): Promise<{ total?: number; body: Bytes }> {
   const { target, digest } = request;
-  const { from, to } = asked.part ?? { from: 0 };
+  const { from = 0, to, signal } = asked;
   const { blobWithinMs, resumeWithinMs: withinMs } = target.upstream;
   const { upstream, repository } = target.place;
-  const { signal } = asked;
   const fetch = blobFetch(parts, request, to);
   const firstByteAt = parts.clock.monotonic() + blobWithinMs;
   const reply = await fetch(from, signal);
   if (reply.kind !== 'found') throw refusedReply(target, reply, { of: 'blob-unknown', subject: `blob ${digest}` });
   // No proof: nobody has verified what comes, and nothing of it stays here.
   const { total } = reply.value;
-  if (asked.part && total !== undefined && total <= asked.part.to) {
+  if (to !== undefined && total !== undefined && total <= to) {
     // The repository said another size before, or there would be no such part.
     await discard(reply.value.body);
     const message = `${upstream} now has ${total} bytes for ${digest} of ${repository}, too few for the part asked for`;
@@ -81,7 +80,7 @@ export async function passedParts(
   let first: Bytes | undefined = await begun(await open(ranges[0]));
 
   async function open(part: ByteRange): Promise<Bytes> {
-    return (await fetchFor(parts, request, { part, signal })).body;
+    return (await fetchFor(parts, request, { ...part, signal })).body;
   }
 
   async function* readPart(part: ByteRange): AsyncGenerator<Uint8Array, void, undefined> {

@@ -1,8 +1,8 @@
+import { isLocal } from '../ingest/ingest.ts';
 import type { RunningIngest } from '../ingest/ingests.ts';
 import type { Digest } from '../oci/digest.ts';
 import { type ByteRange, type RangeSpec, satisfiableRanges } from '../runtime/byte-range.ts';
 import { abortable } from '../runtime/collapse.ts';
-import { isProxyCacheError } from '../runtime/errors.ts';
 import type { BlobAnswer, CacheStatus } from './answer.ts';
 import { blobFetch } from './blob-fetch.ts';
 import { createBlobProof, proveBlob, type SaidOfBlob, toldSize } from './blob-proof.ts';
@@ -11,6 +11,7 @@ import { followedAnswer } from './followed-blob.ts';
 import { passedParts, passedWhole } from './passed-blob.ts';
 import type { PullParts } from './pull-parts.ts';
 import { refusedReply } from './refusal.ts';
+import { restOfBlob } from './rest-of-blob.ts';
 import { createStoredBlobs } from './stored-blob.ts';
 import type { Target } from './target.ts';
 import { unreadAnswer } from './unread-answer.ts';
@@ -188,6 +189,7 @@ export function createPullBlob(parts: PullParts): PullBlob {
       told,
       ranges,
       whole: target.upstream.coldRange === 'verify' && (ranges?.length ?? 0) > 0,
+      goOn: (rest, { signal: ending, ...what }) => restOfBlob(parts, { target, digest, signal: ending }, rest, what),
       signal,
       cacheStatus: { hit: false, fwd: 'miss', fwdStatus: 200, stored: true, ...(collapsed && { collapsed }) },
     });
@@ -228,7 +230,3 @@ export function createPullBlob(parts: PullParts): PullBlob {
 }
 
 const placeKey = ({ place }: Target) => `${place.scope}/${place.repository}`;
-
-function isLocal(error: unknown): error is { code: 'storage-full' | 'storage-failed' } {
-  return isProxyCacheError(error) && (error.code === 'storage-full' || error.code === 'storage-failed');
-}

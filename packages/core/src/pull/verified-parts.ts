@@ -6,7 +6,7 @@ import { fetchFor, type PassedPull } from './passed-blob.ts';
 import type { PullParts } from './pull-parts.ts';
 
 /** A whole blob on its way, of which parts are read one after the other. */
-interface Pass {
+export interface Pass {
   /** Where it is: nothing before can be read any more. */
   position(): number;
   /** @param last whether its end is held back until the whole was found right */
@@ -63,9 +63,10 @@ export async function verifiedParts(
   };
 }
 
-function createPass(body: Bytes): Pass {
+/** @param from where the body begins */
+export function createPass(body: Bytes, from = 0): Pass {
   const chunks = body[Symbol.asyncIterator]();
-  let position = 0;
+  let position = from;
   let rest: Uint8Array = new Uint8Array();
 
   async function more(): Promise<boolean> {
