@@ -8,6 +8,7 @@ import {
   contentOf,
   type Image,
 } from '../peers/image-builder.ts';
+import { oddImages } from './odd-images.ts';
 
 /** Where it all is. */
 export const repository = 'library/conformance';
@@ -77,6 +78,7 @@ export const tagged: Readonly<Record<string, Image>> = {
   'v1.0': single,
   'v1.0-rc.1': single,
   V2: single,
+  ...oddImages(image('odd')),
 };
 
 /** The image that the suite is told of. */
