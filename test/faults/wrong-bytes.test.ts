@@ -104,16 +104,14 @@ describe.each([
 });
 
 describe.each(['fin', 'rst'] as const)('a transfer that is cut (%s)', (how) => {
-  test.each([0, 1, 100 * KiB, 5 * MiB - 1])('after %i bytes is not received whole; the next is', async (cutAfter) => {
+  test.each([0, 1, 100 * KiB, 5 * MiB - 1])('after %i bytes is received whole all the same', async (cutAfter) => {
     const { upstream, cache, digest, path } = await startWrong(5 * MiB, 'cut');
     upstream.on({ ...gets, times: 1 }, { cutAfter, how });
     const all = await Promise.all([cache.get(path), cache.get(path)]);
     for (const got of all) {
-      const told = got.status === 502;
-      const cut = got.status === 200 && got.failure !== undefined;
-      const whole = got.failure === undefined && digestOfBody(got.body) === digest;
-      // One that came too late for the first transfer has the second.
-      expect(told || cut || whole).toBe(true);
+      // A reset may overtake the headers.
+      if (how === 'rst' && got.status === 502) continue;
+      expect([got.status, got.failure, digestOfBody(got.body)]).toEqual([200, undefined, digest]);
     }
     const next = await cache.get(path);
     expect([next.status, next.failure, digestOfBody(next.body)]).toEqual([200, undefined, digest]);

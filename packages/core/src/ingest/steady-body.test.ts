@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { getEventListeners } from 'node:events';
 import { type Feed, feed, manualClock, seededBytes } from '@proxycache/test-kit';
 import { describe, expect, it } from 'vitest';
 import { digestOf } from '../oci/digest.ts';
@@ -265,6 +266,12 @@ describe('is given up', () => {
     expect(asked).toHaveLength(2);
   });
 
+  it('where it is said twice to have fewer bytes than came', async () => {
+    const started = start(found(0, body(0, 10, failure()), {}), [found(10, body(0, 0), { total: 5 })]);
+    await expect(readAll(started.steady, started.clock)).rejects.toMatchObject({ code: 'digest-mismatch' });
+    expect(started.asked).toHaveLength(2);
+  });
+
   it('at once by what is no failure of an upstream', async () => {
     const bug = new TypeError('a bug');
     const { error, asked } = await failing([bug]);
@@ -343,6 +350,15 @@ describe('ends at once, and leaves no timer', () => {
     await iterator.return?.();
     expect(await next).toEqual({ done: true, value: undefined });
     expect(first.closed).toBe(true);
+  });
+
+  it('closing what breaks off, also where it goes on', async () => {
+    const first = body(0, 10, failure('timeout'));
+    const second = body(10, 20);
+    const { steady, clock, stop } = start(found(0, first), [found(10, second), found(20, body(20, 1000))]);
+    await readAll(steady, clock);
+    expect([first.closed, second.closed]).toEqual([true, true]);
+    expect(getEventListeners(stop.signal, 'abort')).toEqual([]);
   });
 
   it('closing what breaks off, and what it asked for in vain', async () => {
