@@ -3,7 +3,7 @@ import { verifiedStream } from '../ingest/verified-stream.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { ByteRange } from '../runtime/byte-range.ts';
 import { type Bytes, begun, discard } from '../runtime/bytes.ts';
-import { UpstreamError } from '../upstream/upstream-error.ts';
+import { isUpstreamError, UpstreamError } from '../upstream/upstream-error.ts';
 import { type BlobAnswer, unverifiedDetail } from './answer.ts';
 import { blobFetch } from './blob-fetch.ts';
 import type { PullParts } from './pull-parts.ts';
@@ -43,14 +43,27 @@ export async function fetchFor(
   return { ...(total !== undefined && { total }), body: steadyBody(reply.value, rest, parts) };
 }
 
+/** SEMANTICS 18: wrong bytes of which none has left cost one more request, not the pull. */
+export async function secondChance<T>(open: () => Promise<T>): Promise<T> {
+  try {
+    return await open();
+  } catch (error) {
+    if (!isUpstreamError(error) || error.code !== 'digest-mismatch') throw error;
+    return await open();
+  }
+}
+
 /** The whole blob, verified as it passes: for when there is no room to keep it. */
 export async function passedWhole(parts: PullParts, request: PassedPull): Promise<BlobAnswer> {
   const { target, digest } = request;
   const left = new AbortController();
   const signal = AbortSignal.any([request.signal, left.signal]);
-  const { total, body } = await fetchFor(parts, request, { signal });
-  // A small blob is held back whole: that it is wrong is known before the status.
-  const stream = await begun(verifiedStream(body, { upstream: target.place.upstream, digest, total }));
+  const { total, stream } = await secondChance(async () => {
+    const { total, body } = await fetchFor(parts, request, { signal });
+    // A small blob is held back whole: that it is wrong is known before the status.
+    const stream = await begun(verifiedStream(body, { upstream: target.place.upstream, digest, total }));
+    return { total, stream };
+  });
   return {
     digest,
     ...(total !== undefined && { size: total }),

@@ -15,7 +15,7 @@ import { restOfBlob } from './rest-of-blob.ts';
 import { createStoredBlobs } from './stored-blob.ts';
 import type { Target } from './target.ts';
 import { unreadAnswer } from './unread-answer.ts';
-import { verifiedParts } from './verified-parts.ts';
+import { readableInPart, verifiedParts } from './verified-parts.ts';
 
 /** A request for a blob. `want`: its bytes (GET), or its size (HEAD). */
 export interface BlobPull {
@@ -218,7 +218,8 @@ export function createPullBlob(parts: PullParts): PullBlob {
     const { target, digest, ranges } = request;
     const { upstream, repository } = target.place;
     parts.observe({ type: 'passed-through', upstream, repository, digest, reason });
-    if (!ranges?.length) return passedWhole(parts, request);
+    // What takes over from a stored blob that cannot be read on is read from the middle.
+    if (!ranges?.length) return readableInPart(await passedWhole(parts, request));
     const { size } = await prove(target, { digest, signal: request.signal });
     if (size === undefined) return passedWhole(parts, request);
     const [first, ...others] = satisfiableRanges(ranges, size);

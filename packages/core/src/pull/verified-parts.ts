@@ -2,7 +2,7 @@ import { verifiedStream } from '../ingest/verified-stream.ts';
 import type { ByteRange } from '../runtime/byte-range.ts';
 import { type Bytes, begun, discard } from '../runtime/bytes.ts';
 import type { BlobAnswer } from './answer.ts';
-import { fetchFor, type PassedPull } from './passed-blob.ts';
+import { fetchFor, type PassedPull, secondChance } from './passed-blob.ts';
 import type { PullParts } from './pull-parts.ts';
 
 /** A whole blob on its way, of which parts are read one after the other. */
@@ -29,7 +29,11 @@ export async function verifiedParts(
   const signal = AbortSignal.any([request.signal, left.signal]);
   let pass: Pass | undefined;
   // What is small is held back whole: that it is wrong is known before the status.
-  let first: Bytes | undefined = await begun(read(ranges[0]));
+  let first: Bytes | undefined = await secondChance(async () => {
+    await pass?.close();
+    pass = undefined;
+    return await begun(read(ranges[0]));
+  });
 
   async function open(): Promise<Pass> {
     const { total, body } = await fetchFor(parts, request, { signal });
@@ -61,6 +65,11 @@ export async function verifiedParts(
       await pass?.close();
     },
   };
+}
+
+/** The whole of a blob that is passed on, so that any one part of it can be read, too. */
+export function readableInPart(whole: BlobAnswer): BlobAnswer {
+  return { ...whole, read: (part) => (part ? createPass(whole.read()).read(part, true) : whole.read()) };
 }
 
 /** @param from where the body begins */

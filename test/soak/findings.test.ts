@@ -1,0 +1,90 @@
+import { type FlakyStorage, flakyStore, seededBytes } from '@proxycache/test-kit';
+import { expect, test } from 'vitest';
+import { digestOfBody, startCache, startUpstream } from '../semantics/cache-under-test.ts';
+
+// What random runs have found, made small.
+
+const KiB = 1024;
+
+/** A blob in the store, whose disk is full now and whose reads fail after the first `good` of them. */
+async function unreadableOnAFullDisk(good: number) {
+  const upstream = await startUpstream();
+  const bytes = Buffer.from(seededBytes('unreadable', 1024 * KiB + 1));
+  const digest = upstream.putBlob('team/app', bytes);
+  let storage: FlakyStorage | undefined;
+  const cache = await startCache(
+    { upstreams: [{ key: 'up', url: upstream.url }], minFree: 0 },
+    {
+      wrapStorage(given) {
+        storage = flakyStore(given);
+        const { blobs } = storage;
+        return {
+          ...storage,
+          blobs: {
+            ...blobs,
+            async open(...asked) {
+              const blob = await blobs.open(...asked);
+              if (blob?.kind !== 'file') return blob;
+              let reads = 0;
+              return {
+                ...blob,
+                async read(into, position) {
+                  if (failing && reads++ >= good) throw new Error('bad sector');
+                  return await blob.read(into, position);
+                },
+              };
+            },
+          },
+        };
+      },
+    },
+  );
+  let failing = false;
+  const path = `/v2/up/team/app/blobs/${digest}`;
+  await cache.get(path);
+  await expect.poll(() => cache.seen('ingest-ended').at(-1)?.outcome).toBe('stored');
+  await cache.restart({ minFree: Number.MAX_SAFE_INTEGER });
+  failing = true;
+  return { cache, path, bytes, digest };
+}
+
+test.each([0, 1, 2])(
+  'a stored blob that cannot be read after %i reads is gone on with at the right byte, with a full disk too',
+  async (good) => {
+    const { cache, path, digest } = await unreadableOnAFullDisk(good);
+    const got = await cache.get(path);
+    expect([got.status, got.failure, digestOfBody(got.body)]).toEqual([200, undefined, digest]);
+  },
+);
+
+test.each([
+  [0, 64 * KiB],
+  [128 * KiB, 64 * KiB],
+  [300 * KiB + 7, 500 * KiB],
+  [1024 * KiB, 1],
+])('so is a part of it, from %i on, %i bytes long', async (from, length) => {
+  const { cache, path, bytes } = await unreadableOnAFullDisk(0);
+  const got = await cache.get(path, { headers: { range: `bytes=${from}-${from + length - 1}` } });
+  expect([got.status, got.failure, got.body.byteLength]).toEqual([206, undefined, length]);
+  expect(got.body.equals(bytes.subarray(from, from + length))).toBe(true);
+});
+
+test.each([{}, { range: 'bytes=5-9' }, { range: 'bytes=5-' }, { range: 'bytes=0-3,-4' }])(
+  'a small blob that comes wrong once is right for the client with a full disk, too: %j',
+  async (headers) => {
+    const upstream = await startUpstream();
+    const bytes = Buffer.from(seededBytes('wrong once', 40 * KiB));
+    const digest = upstream.putBlob('team/app', bytes);
+    const cache = await startCache({
+      upstreams: [{ key: 'up', url: upstream.url, coldRange: 'verify' }],
+      minFree: Number.MAX_SAFE_INTEGER,
+    });
+    const path = `/v2/up/team/app/blobs/${digest}`;
+    const right = await cache.get(path, { headers });
+    upstream.script({ method: 'GET', digest }, [{ corruptAt: 6 }]);
+    const got = await cache.get(path, { headers });
+    expect([got.status, got.failure]).toEqual([right.status, undefined]);
+    expect(got.body.equals(right.body)).toBe(true);
+    expect(right.status === 200 ? right.body.equals(bytes) : right.status).toBe(right.status === 200 ? true : 206);
+  },
+);
