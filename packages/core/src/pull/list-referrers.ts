@@ -4,7 +4,7 @@ import { settle, type Verdict } from '../freshness/settle.ts';
 import type { Digest } from '../oci/digest.ts';
 import { createFlights } from '../runtime/collapse.ts';
 import type { Referrers } from '../upstream/upstream.ts';
-import { isUpstreamError } from '../upstream/upstream-error.ts';
+import { isUpstreamError, UpstreamError } from '../upstream/upstream-error.ts';
 import type { ReferrersAnswer } from './answer.ts';
 import type { PullParts } from './pull-parts.ts';
 import { refused } from './refusal.ts';
@@ -65,6 +65,29 @@ export function createListReferrers(parts: PullParts): ListReferrers {
     return { ...asked, collapsed };
   }
 
+  /** What is stored, as of an upstream that could not say. */
+  async function unasked({ target, digest, signal }: ReferrersPull): Promise<Asked> {
+    const { key: upstream, rules } = target.upstream;
+    const message = `${upstream} failed again and again and is just asked for the list of referrers`;
+    const outcome: Outcome<Referrers> = {
+      kind: 'failed',
+      error: new UpstreamError('unavailable', message, { upstream }),
+    };
+    const record = await referrers.get(target.place, digest, signal);
+    const now = clock.now();
+    return { verdict: settle(record, outcome, { rules, startedAt: now, now }).verdict, record, outcome };
+  }
+
+  /** SEMANTICS 32: nobody who can have what is stored waits for an upstream that is not known to be back. */
+  async function validate(request: ReferrersPull): Promise<Asked & { collapsed: boolean }> {
+    if (request.target.upstream.client.status().state !== 'half-open') return askOnce(request);
+    const known = await unasked(request);
+    if (known.verdict.kind !== 'serve') return askOnce(request);
+    // The probe.
+    askOnce({ ...request, signal: new AbortController().signal }).catch(() => undefined);
+    return { ...known, collapsed: false };
+  }
+
   function refusedList(target: Target, kind: 'absent' | 'denied', code: string): Error {
     return refused(target, { kind, code, of: 'name-unknown', subject: 'the list of referrers' });
   }
@@ -80,7 +103,7 @@ export function createListReferrers(parts: PullParts): ListReferrers {
       if (decision.revalidate) askOnce({ ...request, signal: new AbortController().signal }).catch(() => undefined);
       return answerOf(target, decision, { hit: true });
     }
-    const asked = await askOnce(request);
+    const asked = await (decision.kind === 'validate' ? validate(request) : askOnce(request));
     const { verdict } = asked;
     if (verdict.kind === 'failed') throw verdict.error;
     if (verdict.kind !== 'serve') throw refusedList(target, verdict.kind, verdict.refusal.code);

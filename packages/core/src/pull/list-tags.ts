@@ -1,5 +1,6 @@
 import { createFlights } from '../runtime/collapse.ts';
 import { ProxyCacheError } from '../runtime/errors.ts';
+import { orLate } from '../runtime/or-late.ts';
 import { storeFailed } from '../store/events.ts';
 import type { PageQuery, Reply, TagPage } from '../upstream/upstream.ts';
 import { isUpstreamError } from '../upstream/upstream-error.ts';
@@ -30,21 +31,27 @@ const ownCursor = 's.';
 export function createListTags(parts: PullParts): ListTags {
   const flights = createFlights<Reply<TagPage>>();
 
+  function ask(target: Target, page: PageQuery, signal: AbortSignal) {
+    const key = `${targetKey(target)} ${page.n ?? ''} ${page.last ?? ''} ${page.cursor ?? ''}`;
+    const collapsed = flights.has(key);
+    const work = (signalOfAll: AbortSignal) => {
+      const within = { ms: target.upstream.manifestWithinMs, signal: signalOfAll };
+      return target.upstream.client.listTags({ ...queryOf(target, parts.clock.monotonic(), within), ...page });
+    };
+    return { collapsed, reply: flights.join(key, work, signal) };
+  }
+
   return async (request) => {
     const { target, signal } = request;
     const page = pageOf(request.page);
     if (page.n === 0) return { tags: [], cacheStatus: { hit: true } };
+    // A page of the upstream's own order cannot be gone on with from here.
+    const mayBeStored = page.cursor === undefined;
+    const isProbe = mayBeStored && target.upstream.client.status().state === 'half-open';
     try {
-      const key = `${targetKey(target)} ${page.n ?? ''} ${page.last ?? ''} ${page.cursor ?? ''}`;
-      const collapsed = flights.has(key);
-      const reply = await flights.join(
-        key,
-        (signalOfAll) => {
-          const within = { ms: target.upstream.manifestWithinMs, signal: signalOfAll };
-          return target.upstream.client.listTags({ ...queryOf(target, parts.clock.monotonic(), within), ...page });
-        },
-        signal,
-      );
+      const { collapsed, reply: asked } = ask(target, page, signal);
+      const reply = await (isProbe ? orStored(request, page, asked) : asked);
+      if (reply.kind === 'stored') return reply.answer;
       if (reply.kind !== 'found')
         throw refusedReply(target, reply, { of: 'name-unknown', subject: 'the list of tags' });
       return {
@@ -52,11 +59,27 @@ export function createListTags(parts: PullParts): ListTags {
         cacheStatus: { hit: false, fwd: 'miss', fwdStatus: 200, ...(collapsed && { collapsed }) },
       };
     } catch (error) {
-      // A page of the upstream's own order cannot be gone on with from here.
-      if (!isUpstreamError(error) || page.cursor !== undefined) throw error;
-      return storedTags(request, page, error);
+      const stored = isUpstreamError(error) && mayBeStored ? await storedTags(request, page) : undefined;
+      if (!stored) throw error;
+      return stored;
     }
   };
+
+  /**
+   * SEMANTICS 32: nobody who can have what is stored waits long for an upstream that is not known to be back. A little,
+   * because part of a list is worth less than the whole.
+   */
+  function orStored(request: TagsPull, page: PageQuery, reply: Promise<Reply<TagPage>>) {
+    const late = async () => {
+      const answer = await storedTags(request, page);
+      return answer ? { kind: 'stored' as const, answer } : reply;
+    };
+    return orLate<Reply<TagPage> | { kind: 'stored'; answer: TagsAnswer }>(reply, {
+      clock: parts.clock,
+      ms: request.target.upstream.validateWithinMs,
+      late,
+    });
+  }
 
   /** Of these tags those that would be served now, at most `most`. */
   async function served(request: TagsPull, tags: readonly string[], most: number): Promise<string[]> {
@@ -79,13 +102,13 @@ export function createListTags(parts: PullParts): ListTags {
     }
   }
 
-  async function storedTags(request: TagsPull, page: PageQuery, error: unknown): Promise<TagsAnswer> {
+  async function storedTags(request: TagsPull, page: PageQuery): Promise<TagsAnswer | undefined> {
     const { last, n = Number.POSITIVE_INFINITY } = page;
     const all = await known(request);
     const rest = last === undefined ? all : all.filter((tag) => tag > last);
     const found = await served(request, rest, n + 1);
     // SEMANTICS 30: a page behind the last known tag may be empty, a list of nothing may not.
-    if (found.length === 0 && (last === undefined || (await served(request, all, 1)).length === 0)) throw error;
+    if (found.length === 0 && (last === undefined || (await served(request, all, 1)).length === 0)) return undefined;
     const tags = found.slice(0, n);
     const end = tags.at(-1);
     return {
