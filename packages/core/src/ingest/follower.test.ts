@@ -434,11 +434,12 @@ describe('goes on alone', () => {
 
   it('and gives nothing that was read beyond what is left', async () => {
     await send(6 * MiB);
-    const { reader } = ableReader(bytes, { from: 5 * MiB - 10, to: 8 * MiB - 1 });
+    const { reader } = ableReader(bytes, { from: 6 * MiB - 10, to: 8 * MiB - 1 });
     vi.spyOn(spooling.view, 'recent').mockReturnValue(undefined);
     const reading = readOn(reader);
     spooling.abandon(gone);
-    expect((await reading).equals(bytes.subarray(5 * MiB - 10))).toBe(true);
+    expect((await reading).equals(bytes.subarray(6 * MiB - 10))).toBe(true);
+    expect(rests).toMatchObject([{ position: 6 * MiB - 10, prefix: { length: 6 * MiB - 10 } }]);
   });
 
   it('and closes what it goes on with when it is left', async () => {
@@ -483,6 +484,20 @@ describe('goes on alone', () => {
     expect(await Promise.race([proved, soon()])).toBe('waits');
     await finish();
     await proved;
+    await reader.return?.();
+  });
+
+  it('where neither the file can be read nor the rest be kept, with a hash of more than was given as the proof', async () => {
+    await sendMuch();
+    const { reader } = ableReader(bytes);
+    const first = (await reader.next()).value!.byteLength;
+    spooling.abandon(gone);
+    vi.spyOn(file, 'read').mockRejectedValue(new Error('EIO'));
+    await reader.next();
+    expect(rests).toMatchObject([{ position: first, prefix: undefined, confirmed: undefined }]);
+    const { length, hash } = rests[0]!.witness!;
+    expect(length).toBeGreaterThan(first);
+    expect(finishDigest(hash.copy(), 'sha256')).toBe(digestOf(bytes.subarray(0, length)));
     await reader.return?.();
   });
 

@@ -54,7 +54,9 @@ export interface Rest {
   position: number;
   /** The blob before `position`, or the beginning of that, as the reader gave it. Default: nothing of it is known. */
   prefix?: HashedPrefix | undefined;
-  /** Resolves when what the reader gave is known to be right; rejects when it is not. Default: `prefix` is that. */
+  /** A longer beginning of the blob than the reader gave, of which it gave its part. */
+  witness?: HashedPrefix | undefined;
+  /** Resolves when what the reader gave is known to be right; rejects when it is not. Default: the other two tell. */
   confirmed?: (() => Promise<void>) | undefined;
   /** Why it cannot be read here. */
   cause: unknown;
@@ -149,13 +151,15 @@ export function follow(view: SpoolView, buffers: Buffers, { part, total, goOn }:
     }
   }
 
-  /** @throws `cause`, where nobody could tell whether what was given is right */
+  /** @throws `cause`, where it cannot */
   async function goOnAlone(cause: unknown, prefix?: HashedPrefix): Promise<void> {
-    const { phase } = view.state();
+    const { phase, contiguous } = view.state();
+    if (!goOn || left.signal.aborted || phase === 'failed') throw cause;
     const isKnown = prefix !== undefined || position === start;
-    if (!goOn || left.signal.aborted || !(isKnown || phase === 'filling' || phase === 'verified')) throw cause;
-    const confirmed = isKnown ? undefined : () => untilVerified(view, epoch, left.signal);
-    rest = goOn({ position, prefix, confirmed, cause })[Symbol.asyncIterator]();
+    // What it gave can be told right by the hash of more than that, or by what the transfer comes to.
+    const witness = isKnown || phase !== 'abandoned' ? undefined : view.prefix(contiguous);
+    const confirmed = isKnown || witness ? undefined : () => untilVerified(view, epoch, left.signal);
+    rest = goOn({ position, prefix, witness, confirmed, cause })[Symbol.asyncIterator]();
     await letGo();
   }
 

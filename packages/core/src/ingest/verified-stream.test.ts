@@ -116,3 +116,28 @@ describe('after a prefix that was read before', () => {
     ).toBe(true);
   });
 });
+
+describe('with a witness of what was given before', () => {
+  const bytes = seededBytes('witnessed', 3 * MiB);
+  const given = (of: Uint8Array, length: number) => ({
+    length,
+    hash: createHash('sha256').update(of.subarray(0, length)),
+  });
+
+  it.each([1, 64 * KiB, MiB + 5, 3 * MiB])(
+    'of %i bytes gives what is the same there, and fails where it is not',
+    async (length) => {
+      const all = (witness: ReturnType<typeof given>) => {
+        const body = feed(...chunksOf(bytes));
+        body.end();
+        return verifiedStream(body.bytes, { upstream: 'up', digest: digestOf(bytes), total: 3 * MiB, witness });
+      };
+      expect(Buffer.from((await collect(all(given(bytes, length)), 1e9))!).equals(bytes)).toBe(true);
+      const wrong = Uint8Array.from(bytes);
+      wrong[length - 1] = (wrong[length - 1] ?? 0) ^ 1;
+      const got = await drain(all(given(wrong, length)));
+      expect(got.code).toBe('digest-mismatch');
+      expect(got.length).toBeLessThan(3 * MiB);
+    },
+  );
+});

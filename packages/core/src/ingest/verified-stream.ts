@@ -1,3 +1,4 @@
+import type { Hash } from 'node:crypto';
 import { createDigestHash, type Digest, digestAlgorithm, finishDigest } from '../oci/digest.ts';
 import type { Bytes } from '../runtime/bytes.ts';
 import { UpstreamError } from '../upstream/upstream-error.ts';
@@ -13,6 +14,8 @@ export interface VerifiedStreamOptions {
   total: number | undefined;
   /** What of the blob was read before: the body goes on from there. Default: nothing. */
   prefix?: HashedPrefix | undefined;
+  /** A prefix of what was given before: where the blob begins with another, it is wrong. Only for a body from byte 0 on. */
+  witness?: HashedPrefix | undefined;
   /** What its end waits for besides. Default: nothing. */
   confirmed?: (() => Promise<void>) | undefined;
 }
@@ -25,14 +28,21 @@ export interface VerifiedStreamOptions {
  */
 export async function* verifiedStream(
   body: Bytes,
-  { upstream, digest, total, prefix, confirmed }: VerifiedStreamOptions,
+  { upstream, digest, total, prefix, witness, confirmed }: VerifiedStreamOptions,
 ): AsyncGenerator<Uint8Array, void, undefined> {
   const hash = prefix?.hash.copy() ?? createDigestHash(digest);
+  const mismatch = (sent: string) =>
+    new UpstreamError('digest-mismatch', `${upstream} sent ${sent} for ${digest}`, { upstream });
   let held: Uint8Array[] = [];
   let left = prefix?.length ?? 0;
   let received = left;
   for await (const chunk of body) {
-    hash.update(chunk);
+    const untilWitness = witness ? witness.length - received : 0;
+    hash.update(untilWitness > 0 ? chunk.subarray(0, untilWitness) : chunk);
+    if (witness && untilWitness > 0 && chunk.byteLength >= untilWitness) {
+      if (!sameHash(hash, witness.hash)) throw mismatch('other bytes than before');
+      hash.update(chunk.subarray(untilWitness));
+    }
     received += chunk.byteLength;
     // What is over is as wrong as a wrong digest; held back without a bound it would fill the memory.
     if (total !== undefined && received > total) break;
@@ -45,10 +55,13 @@ export async function* verifiedStream(
   }
   const actual = finishDigest(hash, digestAlgorithm(digest));
   if (actual !== digest || (total !== undefined && received !== total)) {
-    const sent = actual === digest ? `${received} instead of ${total} bytes` : `bytes of ${actual}`;
-    throw new UpstreamError('digest-mismatch', `${upstream} sent ${sent} for ${digest}`, { upstream });
+    throw mismatch(actual === digest ? `${received} instead of ${total} bytes` : `bytes of ${actual}`);
   }
   await confirmed?.();
   for (const chunk of held) yield chunk;
   held = [];
+}
+
+function sameHash(a: Hash, b: Hash): boolean {
+  return a.copy().digest().equals(b.copy().digest());
 }

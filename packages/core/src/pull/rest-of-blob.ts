@@ -20,7 +20,7 @@ export async function* restOfBlob(
 ): AsyncGenerator<Uint8Array, void, undefined> {
   const { target, digest, signal } = request;
   const { upstream, repository } = target.place;
-  const { position, prefix, confirmed, cause } = rest;
+  const { position, prefix, witness, confirmed, cause } = rest;
   const { part, size } = what;
   const reason = isLocal(cause) && cause.code === 'storage-full' ? 'min-free' : 'spool-failed';
   parts.observe({ type: 'passed-through', upstream, repository, digest, reason });
@@ -30,7 +30,7 @@ export async function* restOfBlob(
     return;
   }
   const { total, body } = await fetchFor(parts, request, { from: prefix?.length ?? 0, signal });
-  const verified = verifiedStream(body, { upstream, digest, total: size ?? total, prefix, confirmed });
+  const verified = verifiedStream(body, { upstream, digest, total: size ?? total, prefix, witness, confirmed });
   const pass = createPass(verified, prefix?.length);
   try {
     yield* pass.read({ from: position, to: part?.to ?? Number.POSITIVE_INFINITY }, true);
