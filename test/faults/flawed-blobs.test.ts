@@ -1,22 +1,19 @@
 import {
   appendFileSync,
-  closeSync,
   mkdirSync,
-  openSync,
   readdirSync,
   readFileSync,
   rmSync,
   statSync,
   truncateSync,
-  utimesSync,
   writeFileSync,
-  writeSync,
 } from 'node:fs';
 import { join } from 'node:path';
 import { type Digest, memoryStorage, type Storage } from '@proxycache/core';
 import { type FlakyStorage, flakyStore, manualClock, openFiles, seededBytes } from '@proxycache/test-kit';
 import { describe, expect, test } from 'vitest';
 import { type CacheUnderTest, digestOfBody, startPair } from '../semantics/cache-under-test.ts';
+import { flipByte, keepingTime } from './rot.ts';
 
 const MiB = 1024 * 1024;
 const size = 2 * MiB;
@@ -43,21 +40,6 @@ async function pullInto(cache: CacheUnderTest, digest: string): Promise<void> {
   await expect.poll(() => cache.seen('ingest-ended').slice(stored)).toMatchObject([{ outcome: 'stored' }]);
 }
 
-/** Changes a file as a disk that rots does: its time stays. */
-function keepingTime(file: string, change: () => void): void {
-  const { atimeMs, mtimeMs } = statSync(file);
-  change();
-  utimesSync(file, atimeMs / 1000, mtimeMs / 1000);
-}
-
-function flipByte(file: string, at: number): void {
-  keepingTime(file, () => {
-    const fd = openSync(file, 'r+');
-    writeSync(fd, Buffer.from([readFileSync(file)[at]! ^ 1]), 0, 1, at);
-    closeSync(fd);
-  });
-}
-
 /** The contents of the files in quarantine. */
 function inQuarantine(cache: CacheUnderTest): Buffer[] {
   const folder = join(cache.directory, 'quarantine/sha256');
@@ -71,7 +53,7 @@ const flaws: Record<string, Flaw> = {
   truncated: (file) => keepingTime(file, () => truncateSync(file, statSync(file).size - 1)),
   longer: (file) => keepingTime(file, () => appendFileSync(file, 'x')),
   'wrong in its first byte': (file) => flipByte(file, 0),
-  'wrong in its last byte': (file) => flipByte(file, readFileSync(file).byteLength - 1),
+  'wrong in its last byte': (file) => flipByte(file),
   'a folder': (file) => {
     rmSync(file);
     mkdirSync(file);
@@ -252,6 +234,27 @@ describe('verifyOnRead: first', () => {
     await expect.poll(() => cache.seen('ingest-ended')).toMatchObject([stored, stored]);
     expect(cache.seen('store-failed')).toMatchObject([{ operation: 'quarantine', subject: layer }]);
     expect(digestOfBody(readFileSync(fileOf(cache, layer)))).toBe(layer);
+  });
+
+  test('a blob that cannot be closed costs no pull', async () => {
+    const { upstream, cache, storage, layer } = await startVerifying();
+    await pullInto(cache, layer);
+    await cache.restart();
+    upstream.clear();
+    const { blobs } = storage();
+    const { open } = blobs;
+    blobs.open = async (digest, options) => {
+      const blob = await open(digest, options);
+      const close = async () => {
+        await blob?.close();
+        throw new Error('EIO');
+      };
+      return blob && { ...blob, close };
+    };
+    expect(digestOfBody((await cache.get(blobPath(layer))).body)).toBe(layer);
+    expect((await cache.head(blobPath(layer))).status).toBe(200);
+    expect(upstream.count()).toBe(0);
+    expect(cache.seen('store-failed')).toContainEqual(expect.objectContaining({ operation: 'close' }));
   });
 
   test('verifies what a store gives as a stream, and reads it anew to serve it', async () => {

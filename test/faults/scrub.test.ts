@@ -1,9 +1,10 @@
-import { readdirSync, readFileSync, statSync, truncateSync, utimesSync, writeFileSync } from 'node:fs';
+import { readdirSync, truncateSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileStorage, memoryStorage, type ProxyCacheEvent, type ScrubReport, type Storage } from '@proxycache/core';
 import { type FlakyStorage, flakyStore, gate, openFiles, seededBytes } from '@proxycache/test-kit';
 import { describe, expect, test } from 'vitest';
 import { type CacheUnderTest, digestOfBody, startCache, startPair } from '../semantics/cache-under-test.ts';
+import { flipByte } from './rot.ts';
 
 const MiB = 1024 * 1024;
 const often = { interval: 2, timeout: 15_000 };
@@ -30,19 +31,10 @@ async function pull(cache: CacheUnderTest, image: { root: { digest: string }; bl
   for (const { digest } of image.blobs) expect(digestOfBody((await cache.get(blobPath(digest))).body)).toBe(digest);
 }
 
-/** Changes a byte as a disk that rots does: the file's time stays. */
-function rot(file: string): void {
-  const { atimeMs, mtimeMs } = statSync(file);
-  const bytes = readFileSync(file);
-  bytes[bytes.byteLength - 1]! ^= 1;
-  writeFileSync(file, bytes);
-  utimesSync(file, atimeMs / 1000, mtimeMs / 1000);
-}
-
 test('a scrub finds what rotted, and the next pull fetches that and nothing else', async () => {
   const { upstream, cache, image, storage } = await startStored();
   const wrong = [image.root.digest, image.layers[0]!.digest];
-  for (const digest of wrong) rot(fileOf(cache, digest));
+  for (const digest of wrong) flipByte(fileOf(cache, digest));
   const progress: ScrubReport[] = [];
   const report = await cache.cache.scrub({ onProgress: (soFar) => progress.push(soFar) });
   expect(report.blobs).toMatchObject({ checked: 4, flawed: 2 });
@@ -199,7 +191,7 @@ describe('a store that is away', () => {
 
 test('two processes on one folder scrub it at once: each wrong blob goes once, and no right one', async () => {
   const { cache, image } = await startStored();
-  rot(fileOf(cache, image.layers[0]!.digest));
+  flipByte(fileOf(cache, image.layers[0]!.digest));
   const events: ProxyCacheEvent[] = [];
   const storage = fileStorage(cache.directory, { clock: cache.clock });
   const other = await startCache({

@@ -11,13 +11,22 @@ const tagPath = '/v2/up/team/app/manifests/1';
 const pathOf = (digest: string) => `/v2/up/team/app/blobs/${digest}`;
 const gets = { method: 'GET', path: /\/blobs\// };
 
+// The clock runs much faster than the sockets: only the store may run into a limit.
+const patient = {
+  manifestWithin: '1d',
+  validateWithin: '1d',
+  blobWithin: '1d',
+  queueFor: '1d',
+  timeouts: { connect: '1d', headers: '1d', idle: '1d' },
+} as const;
+
 async function startFlaky(options: Parameters<typeof startPair>[0] = {}) {
   let storage!: FlakyStorage;
   const wrapStorage = (given: Storage) => {
     storage = flakyStore(given);
     return storage;
   };
-  const pair = await startPair({ ...options, mount: { wrapStorage } });
+  const pair = await startPair({ ...patient, ...options, mount: { wrapStorage } });
   const image = pair.upstream.addImage('team/app', { tag: '1', layerSizes: [3 * MiB, 1000] });
   return { ...pair, storage: () => storage, image };
 }

@@ -12,7 +12,8 @@ const patient = {
   manifestWithin: '1d',
   validateWithin: '1d',
   blobWithin: '1d',
-  timeouts: { headers: '1d', idle: '1d' },
+  queueFor: '1d',
+  timeouts: { connect: '1d', headers: '1d', idle: '1d' },
 } as const;
 
 async function start() {

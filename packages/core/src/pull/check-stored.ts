@@ -81,7 +81,7 @@ export function createCheckStored(
       const since = known ?? (await checks.join(digest, (all) => verify(digest, all), signal));
       if (since === undefined) return undefined;
     } finally {
-      await blob.close();
+      void blob.close();
     }
     const again = await open(digest, signal);
     // Of another size it is another blob: one stored in between.

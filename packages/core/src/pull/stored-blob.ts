@@ -49,13 +49,19 @@ export function createStoredBlobs(parts: PullParts): StoredBlobs {
     const opening = ++openings;
     try {
       const blob = await parts.blobs.open(digest, { signal });
-      return blob && { digest, blob, openedAt, opening };
+      return blob && { digest, blob: closingQuietly(blob, digest), openedAt, opening };
     } catch (error) {
       signal.throwIfAborted();
       failed('open', digest, error);
       useless({ digest, openedAt });
       return undefined;
     }
+  }
+
+  /** How a blob was let go costs no pull what was read of it. */
+  function closingQuietly(blob: OpenBlob, digest: Digest): OpenBlob {
+    const close = () => blob.close().catch((error: unknown) => failed('close', digest, error));
+    return { ...blob, close };
   }
 
   function answer(stored: StoredBlob, pull: StoredPull): BlobAnswer {
