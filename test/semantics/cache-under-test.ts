@@ -53,14 +53,17 @@ export async function startCache(
   const directory = mkdtempSync(join(tmpdir(), 'proxycache-test-'));
   const clock = manualClock();
   const events: ProxyCacheEvent[] = [];
-  const create = (changes: Partial<ProxyCacheOptions> = {}) =>
-    createProxyCache({
+  const create = (changes: Partial<ProxyCacheOptions> = {}) => {
+    const given = { ...options, ...changes };
+    return createProxyCache({
       storage: options.storage ?? wrapStorage(fileStorage(directory, { clock })),
       clock,
       observer: (event) => events.push(event),
-      ...options,
-      ...changes,
+      ...given,
+      // What one answer means: a test that is about asking again says so, and moves the clock.
+      upstreams: given.upstreams.map((upstream) => ({ retry: { attempts: 1 }, ...upstream })),
     });
+  };
   let cache = create();
   const server = createServer((req, res) => createNodeHandler(cache, mount)(req, res));
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));

@@ -72,13 +72,22 @@ describe('with upstreams in the configuration', () => {
 
   test('--upstream of a key that is there moves it, and leaves its credentials behind', () => {
     const input = {
-      upstreams: [own, { source: 'docker-hub', auth: { username: 'u', password: 'p' }, tls: { insecure: true } }],
+      upstreams: [
+        own,
+        {
+          source: 'docker-hub',
+          auth: { username: 'u', password: 'p' },
+          tls: { insecure: true },
+          endpoints: ['https://mirror.example'],
+        },
+      ],
     };
     const options = build(input, '--upstream', 'docker-hub=http://127.0.0.1:1');
     expect(keysOf(options)).toEqual(['own', 'docker-hub']);
     expect(options.upstreams[1]).toMatchObject({ url: 'http://127.0.0.1:1', library: true });
     expect(options.upstreams[1]).not.toHaveProperty('auth');
     expect(options.upstreams[1]).not.toHaveProperty('tls');
+    expect(options.upstreams[1]).not.toHaveProperty('endpoints');
   });
 
   test('a key that core refuses is refused with its path', () => {
@@ -110,6 +119,26 @@ describe('paths', () => {
     const tls = { ca: ['ca.pem', pem('X')], cert: pem('CERTIFICATE'), key: pem('PRIVATE KEY'), insecure: true };
     const [upstream] = build({ upstreams: [{ ...own, tls }] }).upstreams;
     expect(upstream?.tls).toEqual({ ...tls, ca: [pem('CERTIFICATE'), pem('X')] });
+  });
+
+  test('those of an endpoint are found as well', () => {
+    const pem = '-----BEGIN CERTIFICATE-----\n';
+    writeFileSync(join(folder, 'endpoint.pem'), pem);
+    const auth = { usernameFile: 'user', passwordFile: 'password' };
+    const endpoint = { url: 'https://mirror.example', auth, tls: { ca: 'endpoint.pem' } };
+    const [upstream] = build({ upstreams: [{ ...own, endpoints: ['https://a.example', endpoint] }] }).upstreams;
+    expect(upstream?.endpoints).toEqual([
+      'https://a.example',
+      {
+        url: 'https://mirror.example',
+        auth: { usernameFile: join(folder, 'user'), passwordFile: join(folder, 'password') },
+        tls: { ca: [pem] },
+      },
+    ]);
+    const wrong = { ...endpoint, tls: { ca: 'none.pem' } };
+    expect(() => build({ upstreams: [{ ...own, endpoints: [wrong] }] })).toThrow(
+      /^upstreams\[0\]\.endpoints\[0\]\.tls\.ca: cannot be read: ENOENT/,
+    );
   });
 
   test('a certificate that cannot be read names path and file', () => {
@@ -153,6 +182,15 @@ describe('a server that a network reaches', () => {
     const pem = '-----BEGIN X-----';
     const upstreams = [{ ...own, tls: { cert: pem, key: pem } }];
     expect(() => build({ upstreams, listen: { host: '0.0.0.0' } })).toThrow('the credentials of "own"');
+  });
+
+  test("an endpoint's credentials count as well", () => {
+    const endpoints = ['https://a.example', { url: 'https://b.example', auth: { token: 't' } }];
+    expect(() => build({ upstreams: [{ ...own, endpoints }], listen: { host: '0.0.0.0' } })).toThrow(
+      'the credentials of "own"',
+    );
+    const anonymous = [{ ...own, endpoints: ['https://a.example'] }];
+    expect(keysOf(build({ upstreams: anonymous, listen: { host: '0.0.0.0' } }))).toEqual(['own']);
   });
 
   test.each(['127.0.0.1', '127.1.2.3', '::1', 'localhost'])('is not one at %s', (host) => {

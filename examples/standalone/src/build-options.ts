@@ -59,14 +59,17 @@ export function buildOptions({ config, folder }: LoadedConfig, moved: Flags['ups
   };
 }
 
-/** Adds an upstream, or moves the one of its key: what it presents itself with was meant for the place it leaves. */
+/**
+ * Adds an upstream, or moves the one of its key: what it presents itself with was meant for the place it leaves, and its
+ * further endpoints have the content of that place.
+ */
 function moveUpstream(
   upstreams: readonly UpstreamOptions[],
   { key, url }: { key: string; url: string },
 ): readonly UpstreamOptions[] {
   const found = upstreams.find((upstream) => upstream.key === key);
   if (!found) return [...upstreams, registry(url, { key })];
-  const { auth, tls, ...kept } = found;
+  const { auth, tls, endpoints, ...kept } = found;
   return upstreams.map((upstream) => (upstream === found ? { ...kept, url } : upstream));
 }
 

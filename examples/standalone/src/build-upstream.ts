@@ -17,12 +17,30 @@ export interface Place {
  * @throws ProxyCacheError `invalid-options` for a file that cannot be read
  */
 export function buildUpstream(config: UpstreamConfig, place: Place): UpstreamOptions {
-  const { source = 'registry', auth, tls, ...rest } = config;
+  const { source = 'registry', auth, tls, endpoints, ...rest } = config;
   return fromPreset(source, {
     ...rest,
+    ...buildIdentity({ auth, tls }, place),
+    ...(endpoints !== undefined && {
+      endpoints: endpoints.map((endpoint, index) => {
+        if (typeof endpoint === 'string') return endpoint;
+        const { auth, tls, ...own } = endpoint;
+        return { ...own, ...buildIdentity({ auth, tls }, { ...place, path: `${place.path}.endpoints[${index}]` }) };
+      }),
+    }),
+  });
+}
+
+type Identity = Pick<UpstreamOptions, 'auth' | 'tls'>;
+
+function buildIdentity(
+  { auth, tls }: { auth: UpstreamConfig['auth'] | undefined; tls: UpstreamConfig['tls'] | undefined },
+  place: Place,
+): Identity {
+  return {
     ...(auth !== undefined && { auth: buildAuth(auth, place) }),
     ...(tls !== undefined && { tls: buildTls(tls, { ...place, path: `${place.path}.tls` }) }),
-  });
+  };
 }
 
 function buildAuth(auth: NonNullable<UpstreamConfig['auth']>, { folder }: Place): UpstreamAuth {

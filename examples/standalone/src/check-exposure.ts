@@ -20,7 +20,10 @@ export function checkExposure(config: Config, upstreams: readonly UpstreamOption
   );
 }
 
-const hasCredential = ({ auth, tls }: UpstreamOptions) =>
+const hasCredential = (upstream: UpstreamOptions) =>
+  [upstream, ...(upstream.endpoints ?? [])].some((endpoint) => typeof endpoint === 'object' && isSomebody(endpoint));
+
+const isSomebody = ({ auth, tls }: Pick<UpstreamOptions, 'auth' | 'tls'>) =>
   (auth !== undefined && auth !== 'anonymous') || tls?.cert !== undefined;
 
 function isLoopback(host: string): boolean {

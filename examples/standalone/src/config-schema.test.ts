@@ -79,6 +79,11 @@ describe('values', () => {
     ['one authority', { tls: { ca: 'ca.pem' } }],
     ['several authorities and a client certificate', { tls: { ca: ['a.pem', 'b.pem'], cert: 'c', key: 'k' } }],
     ['source hosts', { hosts: ['docker.io', 'localhost:5001', '[::1]:5001'] }],
+    [
+      'endpoints',
+      { endpoints: ['https://a.example', { url: 'https://b.example', auth: { token: 't' }, tls: { ca: 'c' } }] },
+    ],
+    ['retries', { retry: { attempts: 1, minWait: 100, maxWait: 5_000, budget: 0.5 } }],
     ['a proxy with credentials', { proxy: 'http://user:pass@proxy.example:3128' }],
   ])('an upstream may have %s', (_, given) => {
     expect(upstreamOf(given)).toEqual({ source: 'ghcr', ...given });
@@ -176,6 +181,23 @@ describe('a wrong value names its path, what was expected and what was received'
       withUpstream({ tls: { ca: true } }),
       'upstreams[0].tls.ca: expected text that is not empty, received true; put it in quotes',
     ],
+    [
+      withUpstream({ endpoints: ['a.example'] }),
+      `upstreams[0].endpoints[0]: ${url}, received "a.example"; did you mean "https://a.example"?`,
+    ],
+    [
+      withUpstream({ endpoints: ['https://a.example', { url: 'https://u:p@b.example' }] }),
+      `upstreams[0].endpoints[1].url: ${url}, received "…@b.example"`,
+    ],
+    [
+      withUpstream({ endpoints: [{ url: 'https://a.example', hosts: [] }] }),
+      'upstreams[0].endpoints[0].hosts: unknown key; expected one of url, auth, tokenHosts, allowPrivate, tls, proxy',
+    ],
+    [
+      withUpstream({ retry: { attempts: 0 } }),
+      'upstreams[0].retry.attempts: expected an integer from 1 to 100, received 0',
+    ],
+    [withUpstream({ retry: { budget: 2 } }), 'upstreams[0].retry.budget: expected a share from 0 to 1, received 2'],
     [withUpstream({ proxy: 'socks5://p' }), 'upstreams[0].proxy: expected an http(s) URL, received "socks5://p"'],
   ])('%j', (input, message) => {
     expect(problemsOf(input)).toEqual([message]);

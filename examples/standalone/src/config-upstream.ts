@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import {
+  about,
   choice,
   duration,
   durationOrUnlimited,
@@ -62,6 +63,25 @@ const tls = mapping({
   insecure: optional(flag(), 'Accept any certificate', 'false'),
 }).refine((keys) => 'cert' in keys === 'key' in keys, 'expected both cert and key, or neither');
 
+const auth = () => z.union([anonymous, authKeys]).meta({ type: '`anonymous` or the keys below' });
+const privatePlaces = () => list(text('host, address or CIDR block'));
+
+const endpointKeys = mapping({
+  url: about(registryUrl(), 'Its base URL'),
+  auth: optional(auth(), 'How we authenticate there; no other credential is sent to it', 'anonymous'),
+  tokenHosts: optional(list(host()), 'Token services on other hosts that may get its credential'),
+  allowPrivate: optional(privatePlaces(), 'Private places its redirects and realms may lead to', "the upstream's"),
+  tls: optional(tls, ''),
+  proxy: optional(proxyUrl(), 'HTTP(S) proxy to reach it through'),
+});
+
+const retry = mapping({
+  attempts: optional(integer(1, 100), 'How often a request is sent at most', '3'),
+  minWait: optional(duration(), 'Longest wait before the first retry; then it doubles', '100ms'),
+  maxWait: optional(duration(), 'Longest wait before any other', '5s'),
+  budget: optional(share(), 'Retries for each request, over all of them; beside one a second', '0.2'),
+});
+
 const rateLimit = mapping({
   reserve: optional(share(), 'Share of its rate limit that is kept for images that are not stored', '0.1'),
 });
@@ -77,15 +97,15 @@ export const upstreamSchema = mapping({
   key: optional(text(), 'Its name in paths; needed without `source`', "the source's"),
   source: optional(choice(...presetNames), 'Preset: a well-known registry or product'),
   url: optional(registryUrl(), 'Base URL; needed where `source` does not know it', "the source's"),
+  endpoints: optional(
+    list(z.union([registryUrl(), endpointKeys])).meta({ type: 'list of URLs, or of the keys below' }),
+    'Further base URLs of the same content, asked in this order while `url` fails; a plain URL anonymously',
+  ),
   hosts: optional(list(host()), 'Source hosts it answers for: `?ns=`, the Host header', "the source's"),
   library: optional(flag(), 'One-component names mean `library/NAME`', "the source's, false"),
-  auth: optional(
-    z.union([anonymous, authKeys]).meta({ type: '`anonymous` or the keys below' }),
-    'How we authenticate there',
-    'anonymous',
-  ),
+  auth: optional(auth(), 'How we authenticate there', 'anonymous'),
   tokenHosts: optional(list(host()), 'Token services on other hosts that may get its credential', "the source's"),
-  allowPrivate: optional(list(text('host, address or CIDR block')), 'Private places redirects and realms may lead to'),
+  allowPrivate: optional(privatePlaces(), 'Private places redirects and realms may lead to'),
   freshFor: optional(durationOrUnlimited(), 'How long a tag is served without asking', '0'),
   staleIfErrorFor: optional(durationOrUnlimited(), 'How long a stored image is served when it fails', 'unlimited'),
   staleWhileRevalidateFor: optional(durationOrUnlimited(), 'How long a stale image is served at once', '0'),
@@ -105,6 +125,7 @@ export const upstreamSchema = mapping({
   maxManifestBytes: optional(size(1), 'The longest manifest taken', '4MiB'),
   rateLimit: optional(rateLimit, ''),
   breaker: optional(breaker, ''),
+  retry: optional(retry, ''),
   tls: optional(tls, ''),
   proxy: optional(proxyUrl(), 'HTTP(S) proxy to reach it through; the environment is not read'),
   ownVoice: optional(list(text()), 'Text that marks an error body as its own', "the source's"),

@@ -60,6 +60,7 @@ function needsAttention(event: ProxyCacheEvent): boolean {
     case 'blob-quarantined':
     case 'passed-through':
     case 'ingest-restarted':
+    case 'endpoint-failed':
       return true;
     case 'upstream-request':
       return event.error !== undefined;
@@ -76,6 +77,8 @@ function needsAttention(event: ProxyCacheEvent): boolean {
       return event.defect !== undefined;
     case 'ingest-started':
     case 'ingest-resumed':
+    // Each failure has a line of its own, by its 'upstream-request'.
+    case 'upstream-retried':
       return false;
   }
 }

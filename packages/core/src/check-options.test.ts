@@ -105,6 +105,13 @@ describe('options of an upstream', () => {
     { tls: {} },
     { url: 'http://10.0.0.1:5000/registry/' },
     { url: 'https://registry.example/v2/hub' },
+    { endpoints: [] },
+    { endpoints: ['https://mirror.example', { url: 'http://10.0.0.1:5000', auth: { token: 'x' }, tls: { ca: pem } }] },
+    {
+      endpoints: [{ url: 'https://m.example', tokenHosts: ['auth.corp'], allowPrivate: [], proxy: 'http://u:p@proxy' }],
+    },
+    { retry: {} },
+    { retry: { attempts: 1, minWait: 0, maxWait: '1m', budget: 1 } },
   ])('may be %j', (fields) => {
     expect(() => checkUpstream(fields)).not.toThrow();
   });
@@ -171,6 +178,30 @@ describe('options of an upstream', () => {
     [{ tls: { cert: pem } }, 'tls: expected cert and key together, received one of them'],
     [{ tls: { rejectUnauthorized: false } }, 'tls.rejectUnauthorized: there is no such option'],
     [{ tls: { insecure: 'yes' } }, 'tls.insecure: expected true or false, received "yes"'],
+    [
+      { endpoints: 'https://mirror.example' },
+      'endpoints: expected a list of URLs and endpoints, received "https://mirror.example"',
+    ],
+    [
+      { endpoints: ['mirror.example'] },
+      'endpoints[0]: expected an http(s) URL, received "mirror.example"; did you mean "https://mirror.example"?',
+    ],
+    [{ endpoints: [1] }, 'endpoints[0]: expected an object, received 1'],
+    [
+      { endpoints: ['https://a.example', { url: 'docker.io' }] },
+      'endpoints[1].url: expected the URL of a registry, received "docker.io"; did you mean "https://registry-1.docker.io"?',
+    ],
+    [{ endpoints: [{ url: 'https://a.example', freshFor: 0 }] }, 'endpoints[0].freshFor: there is no such option'],
+    [
+      { endpoints: [{ url: 'https://a.example', tls: { cert: pem } }] },
+      'endpoints[0].tls: expected cert and key together, received one of them',
+    ],
+    [{ retry: 3 }, 'retry: expected an object, received 3'],
+    [{ retry: { attempt: 3 } }, 'retry.attempt: there is no such option; did you mean attempts?'],
+    [{ retry: { attempts: 0 } }, 'retry.attempts: expected a whole number from 1, received 0'],
+    [{ retry: { minWait: '1 s' } }, 'retry.minWait: expected a duration such as 500, "10s" or "7d", received "1 s"'],
+    [{ retry: { maxWait: -1 } }, 'retry.maxWait: expected a duration such as 500, "10s" or "7d", received -1'],
+    [{ retry: { budget: 20 } }, 'retry.budget: expected a share from 0 to 1, received 20'],
   ])('%j are refused by path, expectation and value', (fields, message) => {
     expect(() => checkUpstream(fields)).toThrow(
       expect.objectContaining({ code: 'invalid-options', message: `upstreams[0].${message}` }),
@@ -208,6 +239,9 @@ describe('options of an upstream', () => {
     { tls: { ca: ['s3cr3t'] } },
     { hosts: [{ password: 's3cr3t' }] },
     { freshFor: { token: 's3cr3t' } },
+    { endpoints: [{ url: 'https://a.example', auth: 's3cr3t' }] },
+    { endpoints: ['https://ann:s3cr3t@reg.example'] },
+    { endpoints: { password: 's3cr3t' } },
   ])('%j is refused without a word of what may be secret', (fields) => {
     let error: unknown;
     try {

@@ -41,4 +41,4 @@ export {
 } from './upstream/presets.ts';
 export type * from './upstream/upstream.ts';
 export { isUpstreamError, UpstreamError, type UpstreamErrorCode } from './upstream/upstream-error.ts';
-export type { UpstreamOptions, UpstreamTls } from './upstream/upstream-options.ts';
+export type { UpstreamEndpoint, UpstreamOptions, UpstreamTls } from './upstream/upstream-options.ts';

@@ -57,6 +57,7 @@ export const defaults: Defaults = {
   catalog: false,
   publicContent: false,
   upstream: {
+    endpoints: [],
     hosts: [],
     library: false,
     auth: 'anonymous',
@@ -81,6 +82,7 @@ export const defaults: Defaults = {
     maxManifestBytes: 4 * 1024 * 1024,
     rateLimit: { reserve: 0.1 },
     breaker: { failures: 3, openFor: '2s', maxOpenFor: '60s' },
+    retry: { attempts: 3, minWait: '100ms', maxWait: '5s', budget: 0.2 },
     ownVoice: [],
   },
 };
@@ -94,5 +96,6 @@ export function upstreamSettings(options: UpstreamOptions): UpstreamSettings {
     timeouts: { ...defaults.upstream.timeouts, ...options.timeouts },
     rateLimit: { ...defaults.upstream.rateLimit, ...options.rateLimit },
     breaker: { ...defaults.upstream.breaker, ...options.breaker },
+    retry: { ...defaults.upstream.retry, ...options.retry },
   };
 }

@@ -89,7 +89,14 @@ describe('a failure', () => {
     });
   });
 
-  it.each([204, 206, 300, 304, 405, 408])('is a status that means nothing here: %i', async (status) => {
+  it.each([408, 425])('is %i: ask again, after Retry-After where it has one', async (status) => {
+    registry.on({ path: manifests }, { status, headers: { 'retry-after': '2' } });
+    const expected = { code: 'server-error', status, retryAt: clock.now() + 2_000 };
+    await expect(fetchTag()).rejects.toMatchObject(expected);
+    await expect(upstream.resolve({ ...query, tag: '3' })).rejects.toMatchObject(expected);
+  });
+
+  it.each([204, 206, 300, 304, 405])('is a status that means nothing here: %i', async (status) => {
     registry.on({ path: manifests, method: 'GET' }, { status });
     await expect(fetchTag()).rejects.toMatchObject({ code: 'server-error', status });
   });

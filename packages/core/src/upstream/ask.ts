@@ -91,7 +91,9 @@ export function createAsk({ key, url: root }: UpstreamSettings, parts: AskParts)
       throw rateLimited(key, question.subject, retryAt);
     }
     limits.passed(limitKind(question, url));
-    if (status >= 500 && status !== 501) {
+    // RFC 9110 15.5.9, RFC 8470 5.2: both only say that the request should come again.
+    const comesAgain = status === 408 || status === 425;
+    if (comesAgain || (status >= 500 && status !== 501)) {
       letGo(response);
       const wait = parseRetryAfter(retryAfter, clock.now());
       throw new UpstreamError('server-error', `${key} answered ${status} for ${question.subject}`, {

@@ -1,12 +1,154 @@
+import { ProxyCacheError } from '../runtime/errors.ts';
+import { createAskEndpoints, type EndpointQuestion } from './ask-endpoints.ts';
+import type { BreakerState } from './breaker.ts';
 import { createClient, type UpstreamParts } from './client.ts';
-import type { Upstream } from './upstream.ts';
-import type { UpstreamSettings } from './upstream-options.ts';
+import { createEndpoint, type Endpoint } from './endpoint.ts';
+import { retryRulesOf } from './retry.ts';
+import { createRetryBudget } from './retry-budget.ts';
+import type { Query, Reply, Upstream, UpstreamStatus } from './upstream.ts';
+import type { UpstreamEndpoint, UpstreamSettings } from './upstream-options.ts';
+
+/** What composing an upstream takes, beside what its clients do. */
+export interface EndpointsParts extends UpstreamParts {
+  /** Gives numbers from 0 to below 1, for the jitter of waits. Default `Math.random`. */
+  random?: () => number;
+}
+
+// Of a cursor that is marked with its endpoint; those of `url` need no mark, as most upstreams have no other.
+const cursorMark = '~';
 
 /**
- * Makes an upstream of its options.
+ * Makes an upstream of its options: one client for `url` and one for each of its `endpoints`, asked by
+ * {@link createAskEndpoints}.
  *
  * @throws ProxyCacheError `invalid-options`
  */
-export function createUpstream(settings: UpstreamSettings, parts: UpstreamParts): Upstream {
-  return createClient(settings, parts);
+export function createUpstream(settings: UpstreamSettings, parts: EndpointsParts): Upstream {
+  return composeUpstream(
+    endpointSettings(settings).map((own) => ({ url: own.url, client: createClient(own, parts) })),
+    settings,
+    parts,
+  );
+}
+
+/** Makes an upstream of the clients of its endpoints, the preferred one first. */
+export function composeUpstream(
+  clients: readonly { url: string; client: Upstream }[],
+  { key, retry }: Pick<UpstreamSettings, 'key' | 'retry'>,
+  { clock, observe, random = () => Math.random() }: EndpointsParts,
+): Upstream {
+  const closing = new AbortController();
+  // Of a single one its requests say all there is to say.
+  const report = clients.length === 1 ? () => undefined : observe;
+  const endpoints = clients.map(({ url, client }, index) =>
+    createEndpoint({ key, url, index, client, clock, observe: report }),
+  );
+  const askEndpoints = createAskEndpoints({
+    key,
+    rules: retryRulesOf(retry),
+    budget: createRetryBudget(retry.budget, clock),
+    clock,
+    observe,
+    random,
+    closing: closing.signal,
+  });
+
+  async function ask<Q extends Omit<Query, 'repository'>, T>(
+    query: Q,
+    question: Omit<EndpointQuestion<Q, T>, 'query' | 'endpoints'>,
+  ): Promise<Reply<T>> {
+    return (await askEndpoints({ ...question, query, endpoints })).reply;
+  }
+
+  return {
+    resolve: (query) => ask(query, { operation: 'head', ask: (client, shared) => client.resolve(shared) }),
+    statManifest: (query) => ask(query, { operation: 'head', ask: (client, shared) => client.statManifest(shared) }),
+    fetchManifest: (query) =>
+      ask(query, { operation: 'manifest', ask: (client, shared) => client.fetchManifest(shared) }),
+    statBlob: (query) =>
+      ask(query, { operation: 'head', patient: true, ask: (client, shared) => client.statBlob(shared) }),
+    async fetchBlob(query) {
+      const { reply, endpoint } = await askEndpoints({
+        operation: 'blob',
+        query,
+        endpoints,
+        patient: true,
+        ask: (client, shared) => client.fetchBlob(shared),
+      });
+      // With a single one there is no other to prefer.
+      if (reply.kind !== 'found' || endpoints.length === 1) return reply;
+      return { kind: 'found', value: endpoint.watched(reply.value) };
+    },
+    async listTags({ cursor, ...query }) {
+      // A cursor means something to the endpoint that gave it alone.
+      const at = cursor === undefined ? undefined : placeOf(cursor, endpoints);
+      const { reply, endpoint } = await askEndpoints({
+        operation: 'list',
+        query: at ? { ...query, cursor: at.cursor } : query,
+        endpoints: at ? [at.endpoint] : endpoints,
+        ask: (client, shared) => client.listTags(shared),
+      });
+      const next = reply.kind === 'found' ? reply.value.next : undefined;
+      if (reply.kind !== 'found' || next === undefined) return reply;
+      if (endpoint.isFirst && !next.startsWith(cursorMark)) return reply;
+      return { kind: 'found', value: { ...reply.value, next: `${cursorMark}${endpoint.id}${cursorMark}${next}` } };
+    },
+    listReferrers: (query) =>
+      ask(query, {
+        operation: 'list',
+        ask: (client, shared) => client.listReferrers(shared),
+        // An empty list reads as "unsigned": that is for `url` to say, too.
+        isNothing: (reply) => reply.kind !== 'found' || reply.value.manifests.length === 0,
+      }),
+    status: () => statusOf(endpoints),
+    ping: (query) => ask(query, { operation: 'ping', ask: (client, shared) => client.ping(shared) }),
+    async close() {
+      closing.abort(new ProxyCacheError('closed', `${key}: the cache is closed`));
+      await Promise.all(clients.map(({ client }) => client.close()));
+    },
+  };
+}
+
+/** As the endpoint that is doing best: that is asked when the others fail. */
+function statusOf(endpoints: readonly Endpoint[]): UpstreamStatus {
+  const all = endpoints.map(({ client }) => client.status());
+  const hosts = all.flatMap((status) => status.hosts);
+  const best = all.reduce((one, other) => (isBetter(other, one) ? other : one));
+  return { ...best, hosts };
+}
+
+const states: readonly BreakerState[] = ['closed', 'half-open', 'open'];
+
+function isBetter(one: UpstreamStatus, other: UpstreamStatus): boolean {
+  const steps = states.indexOf(one.state) - states.indexOf(other.state);
+  return steps === 0 ? (one.retryAt ?? 0) < (other.retryAt ?? 0) : steps < 0;
+}
+
+/** @throws ProxyCacheError `page-invalid` for a cursor of an endpoint that is not there (any more) */
+function placeOf(cursor: string, endpoints: readonly Endpoint[]): { endpoint: Endpoint; cursor: string } {
+  const [, id, own] = /^~([0-9a-f]{8})~(.*)$/s.exec(cursor) ?? [];
+  const endpoint = endpoints.find((one) => (id === undefined ? one.isFirst : one.id === id));
+  if (!endpoint) throw new ProxyCacheError('page-invalid', 'the cursor is not one we gave');
+  return { endpoint, cursor: own ?? cursor };
+}
+
+/** The settings of each endpoint: what says who we are and how to get there is its own, the rest is the upstream's. */
+function endpointSettings(settings: UpstreamSettings): readonly UpstreamSettings[] {
+  const { tls: _tls, proxy: _proxy, endpoints, ...shared } = settings;
+  const others = endpoints.map((given): UpstreamSettings => {
+    const { tls, proxy, ...own }: UpstreamEndpoint = typeof given === 'string' ? { url: given } : given;
+    return {
+      ...shared,
+      // Its credential helper is asked for the endpoint's own host.
+      hosts: [],
+      endpoints: [],
+      url: own.url,
+      auth: own.auth ?? 'anonymous',
+      tokenHosts: own.tokenHosts ?? [],
+      allowPrivate: own.allowPrivate ?? shared.allowPrivate,
+      ...(tls && { tls }),
+      ...(proxy !== undefined && { proxy }),
+    };
+  });
+  return [settings, ...others];
 }

@@ -28,4 +28,16 @@ export type UpstreamEvent =
    * asked (`open`, until `retryAt`, ms since the epoch), is tried by one request (`half-open`), or answers (`closed`).
    */
   | { type: 'breaker-changed'; upstream: string; host: string; state: BreakerState; retryAt?: number }
+  /** A request is sent again after `waitMs`, for the `attempt`th time; `error` is why. */
+  | {
+      type: 'upstream-retried';
+      upstream: string;
+      operation: UpstreamOperation;
+      repository?: string;
+      attempt: number;
+      error: UpstreamErrorCode;
+      waitMs: number;
+    }
+  /** An endpoint failed that had not failed lately: for a while it is asked last. */
+  | { type: 'endpoint-failed'; upstream: string; host: string; error: UpstreamErrorCode }
   | { type: 'credentials-rejected'; upstream: string; host: string; retryAt: number };

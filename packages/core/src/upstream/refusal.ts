@@ -27,7 +27,7 @@ export async function interpretRefusal(answer: Answer, { key, subject, markers }
   const fail = (code: 'foreign-answer' | 'server-error', why: string) =>
     new UpstreamError(code, `${key} ${why} for ${subject}`, { upstream: key, status });
 
-  if (status < 400 || status >= 500 || status === 405 || status === 408) {
+  if (status < 400 || status >= 500 || status === 405) {
     letGo(answer);
     throw fail('server-error', `answered ${status}, which means nothing`);
   }

@@ -12,12 +12,33 @@ export interface UpstreamTls {
   insecure?: boolean;
 }
 
+/** Another base URL of an upstream's content. What it does not say (limits, times) is as for the upstream's own. */
+export interface UpstreamEndpoint {
+  /** As an upstream's. */
+  url: string;
+  /** How we authenticate there, which is nobody else's credential. Default `'anonymous'`. */
+  auth?: UpstreamAuth;
+  /** Hosts beside its own that its credential may be sent to as token services. Default none. */
+  tokenHosts?: readonly string[];
+  /** Private places that its redirects and realms may lead to. Default: those of the upstream. */
+  allowPrivate?: readonly string[];
+  /** Default none: neither authorities nor a certificate of the upstream's are taken over. */
+  tls?: UpstreamTls;
+  /** Default none: the upstream's is not taken over. */
+  proxy?: string;
+}
+
 /** A registry that content comes from. Presets such as `dockerHub()` make these. */
 export interface UpstreamOptions {
   /** Its name in paths: starts with a lowercase letter and is a legal path component of a repository name. */
   key: string;
   /** Its base URL, `https://registry-1.docker.io`. Paths are kept: `https://host/prefix` is asked at `/prefix/v2/`. */
   url: string;
+  /**
+   * Further base URLs of the same content, in the order of preference: asked when `url` fails, and for as long as it fails.
+   * A plain URL is asked anonymously. That there is nothing is believed of `url` alone. Default none.
+   */
+  endpoints?: readonly (string | UpstreamEndpoint)[];
   /** Source hosts it answers for, as in `?ns=docker.io` or the Host header. Default: none. */
   hosts?: readonly string[];
   /** Whether one-component names mean `library/<name>`, as at Docker Hub. Default false. */
@@ -73,6 +94,12 @@ export interface UpstreamOptions {
    * and fails again, `maxOpenFor` (60 s) at most. Meanwhile stored tags are served at once.
    */
   breaker?: { failures?: number; openFor?: Duration; maxOpenFor?: Duration };
+  /**
+   * Asking again after no connection, a timeout, 408, 425, 429 and 5xx: how often a request is sent at most (default 3),
+   * between which waits (a random time up to `minWait`, doubling up to `maxWait`; 100 ms, 5 s), and how many retries for
+   * each request the upstream bears (default 0.2, beside one a second).
+   */
+  retry?: { attempts?: number; minWait?: Duration; maxWait?: Duration; budget?: number };
   tls?: UpstreamTls;
   /** URL of an HTTP(S) proxy to reach it and its redirects through. Default none; the environment is not read. */
   proxy?: string;
@@ -85,4 +112,4 @@ export type UpstreamSettings = Required<Omit<UpstreamOptions, 'tls' | 'proxy' | 
   Pick<UpstreamOptions, 'tls' | 'proxy'> & { [Name in Grouped]: Required<NonNullable<UpstreamOptions[Name]>> };
 
 /** Options that are several, each with a default of its own. */
-type Grouped = 'timeouts' | 'rateLimit' | 'breaker';
+type Grouped = 'timeouts' | 'rateLimit' | 'breaker' | 'retry';
