@@ -431,7 +431,8 @@ describe('what the upstream says', () => {
     [{ status: 200, body: '<html>', headers: { 'content-type': 'text/html' } }, 502, 'UNAVAILABLE'],
     [{ drop: 'rst' as const }, 502, 'UNAVAILABLE'],
   ])('of a blob that is not here (%j) is told as %i', async (fault, status, code) => {
-    const { upstream, cache } = await startPair();
+    // Of one that is known to be down, a blob would wait for its return.
+    const { upstream, cache } = await startPair({ breaker: { failures: 100 } });
     const { path } = addBlob(upstream, 2 * MiB);
     upstream.on(blobs, fault);
     for (const got of [await cache.get(path), await cache.get(path, { headers: { range: 'bytes=0-9' } })]) {

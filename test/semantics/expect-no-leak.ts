@@ -86,7 +86,8 @@ export async function expectNoLeak(situation: Situation): Promise<{ cache: Cache
   const watch = secretWatch();
   const auth = situation.auth ?? { username, password };
   const cache = await startCache(
-    { upstreams: [{ key: 'up', url: upstream.url, auth, ...options }] },
+    // Each request is to reach the host, also one that failed again and again.
+    { upstreams: [{ key: 'up', url: upstream.url, auth, breaker: { failures: 1_000 }, ...options }] },
     { onError: (error) => watch.saw('what the adapter was told', error) },
   );
   await askEverything(cache, image, watch);

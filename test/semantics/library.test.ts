@@ -33,7 +33,8 @@ describe('has: would an image be pulled whole if its upstream failed now?', () =
   });
 
   test('what another repository pulled does not count: its own proof is wanted', async () => {
-    const { upstream, cache } = await startPair();
+    // Of one that is known to be down, blobs would wait for its return.
+    const { upstream, cache } = await startPair({ breaker: { failures: 100 } });
     for (const name of ['team/app', 'team/other']) upstream.addImage(name, { tag: '1', seed: 'same' });
     await pullImage(cache, at);
     await expect.poll(() => cache.cache.has('up/team/app:1')).toBe(true);

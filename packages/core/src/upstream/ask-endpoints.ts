@@ -1,8 +1,9 @@
 import type { Clock } from '../runtime/clock.ts';
+import { abortable } from '../runtime/collapse.ts';
+import { pause } from '../runtime/pause.ts';
 import type { Endpoint } from './endpoint.ts';
 import type { UpstreamEvent, UpstreamOperation } from './events.ts';
-import { pause } from './pause.ts';
-import { nextTry, type RetryRules } from './retry.ts';
+import { type NextTry, nextTry, onceUp, type RetryContext, type RetryRules } from './retry.ts';
 import type { RetryBudget } from './retry-budget.ts';
 import type { Query, Reply, Upstream } from './upstream.ts';
 import { isUpstreamError, type UpstreamError } from './upstream-error.ts';
@@ -29,12 +30,15 @@ export interface AskEndpointsParts {
   clock: Clock;
   observe(event: UpstreamEvent): void;
   random: () => number;
-  /** Ends all waits. */
-  closing: AbortSignal;
 }
 
-/** Asks endpoints until one answers. Rejects with the most telling UpstreamError, or the signal's reason. */
-export type AskEndpoints = <Q extends AnyQuery, T>(question: EndpointQuestion<Q, T>) => Promise<Answered<T>>;
+/** The way in which one upstream's endpoints are asked. */
+export interface AskEndpoints {
+  /** Asks until one answers. Rejects with the most telling UpstreamError, or the signal's reason. */
+  ask<Q extends AnyQuery, T>(question: EndpointQuestion<Q, T>): Promise<Answered<T>>;
+  /** Ends all waits with this. */
+  close(reason: Error): void;
+}
 
 /** A reply and who gave it. */
 export interface Answered<T> {
@@ -48,8 +52,9 @@ type AnyQuery = Omit<Query, 'repository'> & { repository?: string };
 interface Failure {
   /** What it said last, or what it said before it was known to be down: that tells more. */
   error: UpstreamError | undefined;
-  /** Not settled yet. */
   latest: UpstreamError | undefined;
+  /** Whether `at` and `isRetry` are those of `latest`. */
+  isPlanned: boolean;
   /** How often it was asked. */
   tries: number;
   /** `clock.monotonic()` ms from which it may be asked again. */
@@ -66,16 +71,16 @@ const never = Number.POSITIVE_INFINITY;
  */
 export function createAskEndpoints(parts: AskEndpointsParts): AskEndpoints {
   const { key, rules, budget, clock, observe, random } = parts;
+  const waits = new Set<AbortController>();
 
-  return async (question) => {
+  async function ask<Q extends AnyQuery, T>(question: EndpointQuestion<Q, T>): Promise<Answered<T>> {
     const { operation, query, endpoints, patient = false } = question;
     const failures = new Map<Endpoint, Failure>();
     budget.earn();
     for (;;) {
       const answered = await askRound(question, failures);
       if (answered) return answered;
-      plan(failures, { deadlineAt: query.deadlineAt, patient });
-      const next = nextOf(failures);
+      const next = nextOf(failures, { deadlineAt: query.deadlineAt, patient });
       if (!next?.error) throw mostTelling(endpoints, failures);
       const waitMs = Math.max(next.at - clock.monotonic(), 0);
       if (next.isRetry) {
@@ -90,9 +95,20 @@ export function createAskEndpoints(parts: AskEndpointsParts): AskEndpoints {
           waitMs,
         });
       }
-      await pause(waitMs, { clock, signal: query.signal, closing: parts.closing });
+      await wait(waitMs, query.signal);
     }
-  };
+  }
+
+  async function wait(ms: number, signal: AbortSignal): Promise<void> {
+    const waiting = new AbortController();
+    waits.add(waiting);
+    try {
+      await abortable(pause(ms, clock, waiting.signal), signal);
+    } finally {
+      waits.delete(waiting);
+      waiting.abort();
+    }
+  }
 
   async function askRound<Q extends AnyQuery, T>(
     { query, endpoints, ask, isNothing = isRefusal }: EndpointQuestion<Q, T>,
@@ -106,13 +122,20 @@ export function createAskEndpoints(parts: AskEndpointsParts): AskEndpoints {
         endpoint.answered();
         // Another endpoint may lag behind, or hide what it keeps from others: then `url` is to say whether it is gone.
         if (endpoint.isFirst || endpoints.length === 1 || !isNothing(reply)) return { reply, endpoint };
-        failures.set(endpoint, { error: undefined, latest: undefined, tries: 1, at: never, isRetry: false });
+        failures.set(endpoint, {
+          error: undefined,
+          latest: undefined,
+          tries: 1,
+          isPlanned: true,
+          at: never,
+          isRetry: false,
+        });
       } catch (error) {
         if (query.signal.aborted || !isUpstreamError(error)) throw error;
         endpoint.failed(error);
         const { error: before, tries = 0 } = failures.get(endpoint) ?? {};
         const was = error.code === 'unavailable' ? { error: before ?? error, tries } : { error, tries: tries + 1 };
-        failures.set(endpoint, { ...was, latest: error, at: never, isRetry: false });
+        failures.set(endpoint, { ...was, latest: error, isPlanned: false, at: never, isRetry: false });
       }
     }
     return undefined;
@@ -125,31 +148,50 @@ export function createAskEndpoints(parts: AskEndpointsParts): AskEndpoints {
     return { ...query, deadlineAt: now + (query.deadlineAt - now) / left };
   }
 
-  function plan(failures: Map<Endpoint, Failure>, request: { deadlineAt: number; patient: boolean }): void {
-    const { deadlineAt, patient } = request;
+  /** The earliest instant to go on at, paid for; `undefined`: there is none. */
+  function nextOf(
+    failures: ReadonlyMap<Endpoint, Failure>,
+    request: { deadlineAt: number; patient: boolean },
+  ): Failure | undefined {
     const monotonic = clock.monotonic();
-    const context = { rules, leftMs: deadlineAt - monotonic, now: clock.now(), patient, random };
-    for (const failure of failures.values()) {
+    const { deadlineAt, patient } = request;
+    const context = { rules, tries: 0, leftMs: deadlineAt - monotonic, now: clock.now(), patient, random };
+    const plan = (failure: Failure, next: NextTry | undefined) => {
+      failure.at = next ? monotonic + next.waitMs : never;
+      failure.isRetry = next?.isRetry ?? false;
+    };
+    for (const [endpoint, failure] of failures) {
       const { latest, tries } = failure;
-      if (!latest) continue;
-      const next = nextTry(latest, { ...context, tries });
-      failure.latest = undefined;
-      if (next) Object.assign(failure, { at: monotonic + next.waitMs, isRetry: next.isRetry });
+      if (!latest || failure.isPlanned) continue;
+      failure.isPlanned = true;
+      plan(failure, nextTry(latest, { ...context, tries }) ?? untilUp(endpoint, latest, context));
     }
+    const next = earliestOf(failures.values());
+    if (!next?.isRetry || budget.take()) return next;
+    for (const [endpoint, failure] of failures) {
+      if (failure.latest && failure.isRetry) plan(failure, untilUp(endpoint, failure.latest, context));
+    }
+    return earliestOf(failures.values());
   }
 
-  /** The earliest instant to go on at, paid for; `undefined`: there is none. */
-  function nextOf(failures: Map<Endpoint, Failure>): Failure | undefined {
-    const earliest = () =>
-      [...failures.values()].reduce<Failure | undefined>(
-        (first, failure) => (failure.at < (first?.at ?? never) ? failure : first),
-        undefined,
-      );
-    const next = earliest();
-    if (!next?.isRetry || budget.take()) return next;
-    for (const failure of failures.values()) if (failure.isRetry) failure.at = never;
-    return earliest();
-  }
+  return {
+    ask,
+    close(reason) {
+      for (const waiting of waits) waiting.abort(reason);
+    },
+  };
+}
+
+function untilUp({ client }: Endpoint, error: UpstreamError, context: RetryContext): NextTry | undefined {
+  const down = client.status().hosts.filter(({ state }) => state !== 'closed');
+  if (down.length === 0) return undefined;
+  return onceUp(error, Math.min(...down.map(({ retryAt = context.now }) => retryAt)), context);
+}
+
+function earliestOf(failures: Iterable<Failure>): Failure | undefined {
+  let earliest: Failure | undefined;
+  for (const failure of failures) if (failure.at < (earliest?.at ?? never)) earliest = failure;
+  return earliest;
 }
 
 function byHealth(endpoints: readonly Endpoint[]): readonly Endpoint[] {

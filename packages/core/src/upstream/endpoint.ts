@@ -15,8 +15,8 @@ export interface Endpoint {
   isFailing(): boolean;
   failed(error: unknown): void;
   answered(): void;
-  /** The same blob; where its body fails, so has the endpoint. */
-  watched(blob: FetchedBlob): FetchedBlob;
+  /** The same blob; where its body fails, so has the endpoint. `ended` is called when all of it has come. */
+  watched(blob: FetchedBlob, ended: () => void): FetchedBlob;
 }
 
 /** What an endpoint is made of. */
@@ -58,12 +58,14 @@ export function createEndpoint({ key, url, index, client, clock, observe }: Endp
     answered() {
       failingUntil = Number.NEGATIVE_INFINITY;
     },
-    watched(blob) {
+    watched(blob, ended) {
       const source = blob.body[Symbol.asyncIterator]();
       const iterator: AsyncIterator<Uint8Array, undefined> = {
         async next() {
           try {
-            return await source.next();
+            const result = await source.next();
+            if (result.done) ended();
+            return result;
           } catch (error) {
             failed(error);
             throw error;

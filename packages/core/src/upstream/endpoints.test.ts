@@ -3,7 +3,7 @@ import { beforeEach, describe, expect, it } from 'vitest';
 import { collect } from '../runtime/bytes.ts';
 import { composeUpstream } from './endpoints.ts';
 import type { UpstreamEvent } from './events.ts';
-import type { FetchedBlob, Query, Referrers, Reply, TagPage, Upstream } from './upstream.ts';
+import type { FetchedBlob, Query, Referrers, Reply, TagPage, Upstream, UpstreamStatus } from './upstream.ts';
 import { UpstreamError, type UpstreamErrorCode } from './upstream-error.ts';
 
 const digest = `sha256:${'a'.repeat(64)}` as const;
@@ -13,13 +13,20 @@ const found = { kind: 'found', value: { size: 3, named: true } } as const;
 
 let clock: ManualClock;
 let events: UpstreamEvent[];
+let statuses: Map<string, UpstreamStatus>;
 let asked: { name: string; at: number; deadlineAt: number; cursor?: string | undefined }[];
 
 beforeEach(() => {
   clock = manualClock();
   events = [];
   asked = [];
+  statuses = new Map();
 });
+
+function statusOf(name: string, state: UpstreamStatus['state'], retryAt?: number): UpstreamStatus {
+  const at = retryAt === undefined ? {} : { retryAt };
+  return { key: 'up', state, ...at, hosts: [{ host: `${name}.example`, state, failures: 3, ...at }] };
+}
 
 function error(code: UpstreamErrorCode, more: { status?: number; retryAfter?: number } = {}): UpstreamError {
   const { status, retryAfter } = more;
@@ -43,7 +50,10 @@ function scripted(name: string, ...steps: Step[]): { url: string; client: Upstre
     return outcome as never;
   }
   const client: Upstream = new Proxy({} as Upstream, {
-    get: (_target, method) => (method === 'close' ? async () => undefined : answer),
+    get: (_target, method) => {
+      if (method === 'close') return async () => undefined;
+      return method === 'status' ? () => statuses.get(name) ?? { key: 'up', state: 'closed', hosts: [] } : answer;
+    },
   });
   return { url: `https://${name}.example`, client };
 }
@@ -180,14 +190,33 @@ describe('one that is known to be down', () => {
   it('is waited for until the deadline, and then what is said is when to ask again', async () => {
     const upstream = compose([scripted('a', () => error('unavailable', { retryAfter: 700 }))]);
     expect(await within(3_000, stat(upstream, 3_000))).toMatchObject({ code: 'unavailable' });
-    expect(asked.length).toBe(4);
+    expect(asked.map(({ at }) => at)).toEqual([0, 800, 1_600, 2_400, 2_900]);
     expect(clock.pending()).toBe(0);
+  });
+
+  it('is waited for by a blob also where its own tries found it so', async () => {
+    const refused = error('unreachable');
+    const upstream = compose([scripted('a', refused, refused, refused, found)], { attempts: 1, budget: 0 });
+    statuses.set('a', statusOf('a', 'open', clock.now() + 2_000));
+    expect(await within(10_000, stat(upstream))).toBe(found);
+    expect(asked.map(({ at }) => at)).toEqual([0, 2_100, 2_250, 2_400]);
+  });
+
+  it('is not waited for where its tries failed and it is not known to be down, nor where it said when to come', async () => {
+    const refused = error('unreachable');
+    const one = compose([scripted('a', refused)], { attempts: 1 });
+    expect(await within(10_000, stat(one))).toBe(refused);
+    statuses.set('a', statusOf('a', 'open', clock.now() + 2_000));
+    const later = error('server-error', { status: 503, retryAfter: 600_000 });
+    expect(await within(10_000, stat(compose([scripted('a', later)])))).toBe(later);
+    expect(await within(10_000, manifest(one))).toBe(refused);
+    expect(names()).toEqual(['a', 'a', 'a']);
   });
 
   it('loses as an explanation to what it said before', async () => {
     const refused = error('unreachable');
     const upstream = compose([scripted('a', refused, error('unavailable', { retryAfter: 9_999_999 }))]);
-    expect(await within(1_000, stat(upstream))).toBe(refused);
+    expect(await within(2_000, stat(upstream, 2_000))).toBe(refused);
   });
 });
 
@@ -289,9 +318,9 @@ describe('several endpoints', () => {
 
   it('a blob waits for whichever is back first', async () => {
     const down = (retryAfter: number) => () => error('unavailable', { retryAfter });
-    const upstream = compose([scripted('a', down(9_000), found), scripted('b', down(2_000), found)]);
+    const upstream = compose([scripted('a', down(900), found), scripted('b', down(200), found)]);
     expect(await within(5_000, stat(upstream))).toBe(found);
-    expect(asked.map(({ name, at }) => `${name} ${at}`)).toEqual(['a 0', 'b 0', 'b 2100']);
+    expect(asked.map(({ name, at }) => `${name} ${at}`)).toEqual(['a 0', 'b 0', 'b 300']);
   });
 });
 
@@ -366,6 +395,20 @@ describe('the body of a blob', () => {
     expect(events).toEqual([expect.objectContaining({ type: 'endpoint-failed', host: 'a.example' })]);
   });
 
+  it('that was not the right one lets another endpoint be asked for the whole next, for a minute', async () => {
+    const clients = () => [
+      scripted('a', blob('a', whole()), blob('a', whole())),
+      scripted('b', blob('b', whole()), blob('b', whole())),
+    ];
+    const upstream = compose(clients());
+    await collect((await fetch(upstream)).body, 10);
+    expect((await fetch(upstream)).validator).toBe('"b"');
+    const later = compose(clients());
+    await collect((await fetch(later)).body, 10);
+    await clock.advance(60_001);
+    expect((await fetch(later)).validator).toBe('"a"');
+  });
+
   it('that its reader leaves is closed, and nobody has failed', async () => {
     let closed = false;
     const body: AsyncIterable<Uint8Array> = {
@@ -431,5 +474,24 @@ describe('a page of tags', () => {
     const next = nextOf(await list(before));
     const after = compose([scripted('a', page(['one']))]);
     await expect(list(after, next)).rejects.toMatchObject({ code: 'page-invalid' });
+  });
+});
+
+describe('the status', () => {
+  const merged = () => compose([scripted('a', found), scripted('b', found)]).status();
+
+  it('is that of the endpoint that is doing best, with the hosts of all', () => {
+    const [closed, half] = [statusOf('a', 'closed'), statusOf('b', 'half-open')];
+    const open = (name: string, inMs: number) => statusOf(name, 'open', clock.now() + inMs);
+    for (const [one, other, expected] of [
+      [closed, half, { state: 'closed' }],
+      [open('a', 5), statusOf('b', 'closed'), { state: 'closed' }],
+      [open('a', 5), half, { state: 'half-open' }],
+      [open('a', 5), open('b', 3), { state: 'open', retryAt: clock.now() + 3 }],
+      [open('a', 2), open('b', 3), { state: 'open', retryAt: clock.now() + 2 }],
+    ] as const) {
+      statuses.set('a', one).set('b', other);
+      expect(merged()).toEqual({ key: 'up', ...expected, hosts: [...one.hosts, ...other.hosts] });
+    }
   });
 });

@@ -1,3 +1,5 @@
+import { LRUCache } from 'lru-cache';
+import type { Digest } from '../oci/digest.ts';
 import { ProxyCacheError } from '../runtime/errors.ts';
 import { createAskEndpoints, type EndpointQuestion } from './ask-endpoints.ts';
 import type { BreakerState } from './breaker.ts';
@@ -14,6 +16,9 @@ export interface EndpointsParts extends UpstreamParts {
   random?: () => number;
 }
 
+// Enough for the blobs that are under way; one that was forgotten is asked of the preferred endpoint as ever.
+const mostGiven = 1_000;
+const givenForMs = 60_000;
 // Of a cursor that is marked with its endpoint; those of `url` need no mark, as most upstreams have no other.
 const cursorMark = '~';
 
@@ -37,27 +42,35 @@ export function composeUpstream(
   { key, retry }: Pick<UpstreamSettings, 'key' | 'retry'>,
   { clock, observe, random = () => Math.random() }: EndpointsParts,
 ): Upstream {
-  const closing = new AbortController();
   // Of a single one its requests say all there is to say.
   const report = clients.length === 1 ? () => undefined : observe;
   const endpoints = clients.map(({ url, client }, index) =>
     createEndpoint({ key, url, index, client, clock, observe: report }),
   );
-  const askEndpoints = createAskEndpoints({
+  // Whole blobs that came lately, and from whom.
+  const given = new LRUCache<Digest, { endpoint: Endpoint; at: number }>({ max: mostGiven });
+
+  /** Whoever asks for a whole blob again that has just come got wrong bytes: another endpoint may have the right ones. */
+  function forWhole(digest: Digest): readonly Endpoint[] {
+    const last = given.get(digest);
+    if (!last || clock.monotonic() - last.at > givenForMs) return endpoints;
+    return [...endpoints.filter((endpoint) => endpoint !== last.endpoint), last.endpoint];
+  }
+
+  const asking = createAskEndpoints({
     key,
     rules: retryRulesOf(retry),
     budget: createRetryBudget(retry.budget, clock),
     clock,
     observe,
     random,
-    closing: closing.signal,
   });
 
   async function ask<Q extends Omit<Query, 'repository'>, T>(
     query: Q,
     question: Omit<EndpointQuestion<Q, T>, 'query' | 'endpoints'>,
   ): Promise<Reply<T>> {
-    return (await askEndpoints({ ...question, query, endpoints })).reply;
+    return (await asking.ask({ ...question, query, endpoints })).reply;
   }
 
   return {
@@ -68,21 +81,26 @@ export function composeUpstream(
     statBlob: (query) =>
       ask(query, { operation: 'head', patient: true, ask: (client, shared) => client.statBlob(shared) }),
     async fetchBlob(query) {
-      const { reply, endpoint } = await askEndpoints({
+      const { digest, from, to } = query;
+      const isWhole = from === 0 && to === undefined;
+      const { reply, endpoint } = await asking.ask({
         operation: 'blob',
         query,
-        endpoints,
+        endpoints: isWhole ? forWhole(digest) : endpoints,
         patient: true,
         ask: (client, shared) => client.fetchBlob(shared),
       });
       // With a single one there is no other to prefer.
       if (reply.kind !== 'found' || endpoints.length === 1) return reply;
-      return { kind: 'found', value: endpoint.watched(reply.value) };
+      const value = endpoint.watched(reply.value, () => {
+        if (isWhole) given.set(digest, { endpoint, at: clock.monotonic() });
+      });
+      return { kind: 'found', value };
     },
     async listTags({ cursor, ...query }) {
       // A cursor means something to the endpoint that gave it alone.
       const at = cursor === undefined ? undefined : placeOf(cursor, endpoints);
-      const { reply, endpoint } = await askEndpoints({
+      const { reply, endpoint } = await asking.ask({
         operation: 'list',
         query: at ? { ...query, cursor: at.cursor } : query,
         endpoints: at ? [at.endpoint] : endpoints,
@@ -103,7 +121,7 @@ export function composeUpstream(
     status: () => statusOf(endpoints),
     ping: (query) => ask(query, { operation: 'ping', ask: (client, shared) => client.ping(shared) }),
     async close() {
-      closing.abort(new ProxyCacheError('closed', `${key}: the cache is closed`));
+      asking.close(new ProxyCacheError('closed', `${key}: the cache is closed`));
       await Promise.all(clients.map(({ client }) => client.close()));
     },
   };

@@ -102,8 +102,8 @@ describe('an endpoint that is known to be down', () => {
     });
 
   it('is waited for where there is patience, and that is no retry', () => {
-    expect(patient(now + 2_000, 0)).toEqual({ waitMs: 2_000, isRetry: false });
-    expect(patient(now + 2_000, 0.5)).toEqual({ waitMs: 2_100, isRetry: false });
+    expect(patient(now + 500, 0)).toEqual({ waitMs: 500, isRetry: false });
+    expect(patient(now + 500, 0.5)).toEqual({ waitMs: 600, isRetry: false });
   });
 
   it('is not asked more often than every 50 ms', () => {
@@ -112,9 +112,15 @@ describe('an endpoint that is known to be down', () => {
     expect(patient(undefined, 0)?.waitMs).toBe(1_000);
   });
 
+  it('may be found well by others, also before its time', () => {
+    expect(patient(now + 60_000, 0)?.waitMs).toBe(1_000);
+    expect(patient(now + 60_000, 1)?.waitMs).toBe(1_200);
+  });
+
   it('is not waited for beyond the deadline', () => {
-    expect(patient(now + 9_950, 0)).toBeUndefined();
-    expect(patient(now + 9_900, 1)?.waitMs).toBe(9_900);
+    expect(patient(now + 60_000, 1, 500)?.waitMs).toBe(400);
+    expect(patient(now + 60_000, 1, 150)?.waitMs).toBe(50);
+    expect(patient(now + 60_000, 0, 149)).toBeUndefined();
   });
 });
 

@@ -40,10 +40,11 @@ export interface RetryContext {
 
 // With less time than this a try is in vain.
 const leastUsefulMs = 100;
-// Of those who wait for a probe's outcome, each looks again this often, or a little later.
+// Who waits for a host to be back looks again this often, or a little later: somebody else may find it well before the
+// time that was told, and where it is not, nothing is sent.
 const leastLookMs = 50;
+const mostLookMs = 1_000;
 const lookSpreadMs = 200;
-const untoldLookMs = 1_000;
 
 /**
  * When to ask an endpoint again after it failed; `undefined`: not for this request. Waits are of full jitter: anything
@@ -51,20 +52,34 @@ const untoldLookMs = 1_000;
  * all.
  */
 export function nextTry(error: UpstreamError, context: RetryContext): NextTry | undefined {
-  const { rules, tries, leftMs, now, random } = context;
-  const most = leftMs - leastUsefulMs;
+  const { rules, tries, now, patient } = context;
   const told = error.retryAt === undefined ? undefined : Math.max(error.retryAt - now, 0);
-
-  const after = (least: number, spread: number, isRetry: boolean): NextTry | undefined =>
-    least <= most ? { waitMs: Math.min(least + random() * spread, most), isRetry } : undefined;
-
   if (error.code === 'unavailable') {
-    return context.patient ? after(Math.max(told ?? untoldLookMs, leastLookMs), lookSpreadMs, false) : undefined;
+    const look = Math.min(told ?? mostLookMs, mostLookMs, context.leftMs - leastUsefulMs);
+    const waitMs = patient ? waitOf(Math.max(look, leastLookMs), lookSpreadMs, context) : undefined;
+    return waitMs === undefined ? undefined : { waitMs, isRetry: false };
   }
   if (!isPassing(error) || tries >= rules.attempts) return undefined;
   // The instant itself is still within the limit.
   const least = told === undefined ? 0 : told + 1;
-  return after(least, Math.min(rules.maxWaitMs, rules.minWaitMs * 2 ** (tries - 1)), true);
+  const waitMs = waitOf(least, Math.min(rules.maxWaitMs, rules.minWaitMs * 2 ** (tries - 1)), context);
+  return waitMs === undefined ? undefined : { waitMs, isRetry: true };
+}
+
+/**
+ * When to ask one that its own tries found to be down, where there is patience: as its breaker lets one request through
+ * at a time then, that is no retry. @param retryAt wall time in ms until which it is left alone
+ */
+export function onceUp(error: UpstreamError, retryAt: number, context: RetryContext): NextTry | undefined {
+  if (!context.patient || !isPassing(error) || error.retryAt !== undefined) return undefined;
+  const waitMs = waitOf(Math.max(retryAt - context.now, leastLookMs), lookSpreadMs, context);
+  return waitMs === undefined ? undefined : { waitMs, isRetry: false };
+}
+
+/** At least so many ms, and at most so many more, with time left for an answer; `undefined`: there is none. */
+function waitOf(least: number, spread: number, { leftMs, random }: RetryContext): number | undefined {
+  const most = leftMs - leastUsefulMs;
+  return least <= most ? Math.min(least + random() * spread, most) : undefined;
 }
 
 /** Whether the same endpoint may well answer the same question a moment later. */
