@@ -90,6 +90,20 @@ export function faultScenarios(world: World<PullClient>, wrongLayer: WrongLayer)
     },
   );
 
+  it('pulls at the first try while the upstream goes away in the middle of a layer and comes back', async () => {
+    const layer = await publish(6 * MiB);
+    befall(layer.digest, [{ stallAfter: 3 * MiB }]);
+    const pulled = world.client.pull(reference);
+    const moved = () => world.upstream.requests().find(({ path }) => path.endsWith(layer.digest))?.bytes;
+    await expect.poll(moved, { timeout: 20_000 }).toBe(3 * MiB);
+    await world.upstream.stop();
+    await world.upstream.start();
+    expect(await pulled).toBe(image.manifest.digest);
+    await expectOneAnswerEach();
+    expectMoved(1.05);
+    await expectStoredRight();
+  });
+
   it('pulls at the first try an image of which every blob is cut off once', async () => {
     await publish(500_000);
     for (const { digest, size } of image.blobs) befall(digest, [cut('fin', Math.floor(size / 2))]);

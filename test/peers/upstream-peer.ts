@@ -17,6 +17,8 @@ export interface UpstreamPeer {
   takeRequests(): readonly string[];
   /** The same with headers and status, and with pings. */
   takeAllRequests(): readonly PassedRequest[];
+  /** The same, and they stay. */
+  requests(): readonly PassedRequest[];
   /** Plans what befalls the next answers whose path has this part, until requests are taken. */
   befall(path: string, faults: readonly BodyFault[]): void;
   /** Refuses connections from now on. */
@@ -44,6 +46,7 @@ export async function startUpstreamPeer(program: string, auth?: RegistryAuth): P
         .filter(({ path }) => path !== '/v2/')
         .map(({ method, path }) => `${method} ${path}`),
     takeAllRequests: take,
+    requests: () => [...proxy.requests],
     befall: proxy.befall,
     async stop() {
       await proxy.stop();
