@@ -227,4 +227,22 @@ describe('parseRoute', () => {
       }),
     );
   });
+
+  it('reads 10^5 characters of anything to their end, with an error of ours', () => {
+    for (const piece of ['a', '/', 'a/', '%2f', '%', '.', '-', '__', '&', 'n=1&', '%00', '\\', '\u00e9']) {
+      for (const length of [10_000, 100_000]) {
+        const text = piece.repeat(length / piece.length);
+        for (const url of [
+          `/v2/${text}`,
+          `/v2/${text}/manifests/1`,
+          `/v2/a/manifests/${text}`,
+          `/v2/a/blobs/${text}`,
+        ]) {
+          expect(codeOf(url)).toMatch(/^(name|tag|digest)-invalid$|^unsupported$/);
+        }
+        const list = codeOf(`/v2/a/tags/list?${text}`);
+        if (typeof list === 'string') expect(list).toBe('page-invalid');
+      }
+    }
+  });
 });

@@ -1,5 +1,6 @@
 import type { Digest } from '../oci/digest.ts';
 import { type Bytes, bytesOf } from '../runtime/bytes.ts';
+import { parseContentRange, parseUnsatisfied } from './content-range.ts';
 import { headerOf, type ResponseHeaders } from './exchange.ts';
 import { letGo } from './let-go.ts';
 import { saidLength } from './manifest-answer.ts';
@@ -130,20 +131,4 @@ function found(start: number, total: number | undefined, { headers, body }: Answ
 function strongValidator(headers: ResponseHeaders): string | undefined {
   const tag = headerOf(headers, 'etag');
   return tag !== undefined && /^"[\x21\x23-\x7e]*"$/.test(tag) ? tag : undefined;
-}
-
-/** `bytes 5-9/10`; `total` is missing where the server does not know it (RFC 9110 14.4). */
-function parseContentRange(value: string | undefined): { from: number; to: number; total?: number } | undefined {
-  const match = /^bytes (\d{1,15})-(\d{1,15})\/(\d{1,15}|\*)$/i.exec(value?.trim() ?? '');
-  if (!match) return undefined;
-  const [from, to] = [Number(match[1]), Number(match[2])];
-  if (to < from) return undefined;
-  if (match[3] === '*') return { from, to };
-  const total = Number(match[3]);
-  return to < total ? { from, to, total } : undefined;
-}
-
-function parseUnsatisfied(value: string | undefined): number | undefined {
-  const match = /^bytes \*\/(\d{1,15})$/i.exec(value?.trim() ?? '');
-  return match ? Number(match[1]) : undefined;
 }

@@ -153,6 +153,37 @@ describe('addresses', () => {
     expect(other.count()).toBe(4);
   });
 
+  it.each([
+    ['in decimal', 'http://2130706434/'],
+    ['in hexadecimal', 'http://0x7f000002/'],
+    ['in octal', 'http://0177.0.0.2/'],
+    ['in short', 'http://127.2/'],
+    ['mapped into IPv6', 'http://[::ffff:127.0.0.2]/'],
+    ['mapped into IPv6, in hexadecimal', 'http://[::ffff:7f00:2]/'],
+    ['translated into IPv6', 'http://[64:ff9b::7f00:2]/'],
+    ['of IPv6', 'http://[::1]/'],
+    ['private', 'http://0xa.1/'],
+    ['unique local', 'http://[fd00::1]/'],
+    ['of this host by its name', 'http://localhost/'],
+    ['of this host by a name below it', 'http://x.localhost./'],
+  ])('that are written otherwise are refused as what they are: %s', async (_what, asked) => {
+    const transport = transportTo('https://registry.example', { lookup: to('127.0.0.2') });
+    await expect(ask(transport, asked)).rejects.toMatchObject({ code: 'address-refused' });
+  });
+
+  it('are those of each connection: a name that was public a moment ago leads nowhere else', async () => {
+    const other = await start({ address: '127.0.0.2' });
+    const asked = other.url.replace('127.0.0.2', 'cdn.example');
+    const answers = ['127.0.0.2', '127.0.0.3', '169.254.169.254'];
+    const lookup: Lookup = (...call) => to(answers.shift() ?? '10.0.0.1')(...call);
+    const transport = transportTo('https://registry.example', { lookup, allowPrivate: ['127.0.0.2'] });
+    expect(await ask(transport, asked)).toBe('hello');
+    await other.stop();
+    for (let times = 0; times < 3; times++) {
+      await expect(ask(transport, asked)).rejects.toMatchObject({ code: 'address-refused' });
+    }
+  });
+
   it('that are refused are left out where a name has others', async () => {
     const other = await start({ address: '127.0.0.2' });
     const lookup: Lookup = (_name, _options, callback) =>
