@@ -55,6 +55,8 @@ describe('7: with less left of the rate limit than the reserve', () => {
     const got = await cache.get(path);
     expect([got.status, got.headers['warning']]).toEqual([200, undefined]);
     expect([upstream.count(heads), upstream.count(gets)]).toEqual([1, 0]);
+    const [status] = cache.cache.upstreams.status();
+    expect(status?.rateLimit).toEqual({ limit: 100, remaining: 9, windowMs: 21_600_000 });
   });
 
   test('a changed tag is answered stale, and said so; once there is more left again, it is fetched', async () => {

@@ -19,6 +19,9 @@ import { createTransport } from './transport.ts';
 import type { HostStatus, Upstream, UpstreamStatus } from './upstream.ts';
 import type { UpstreamSettings } from './upstream-options.ts';
 
+/** The credential scope of the upstream's own credential. */
+const ownScope = '-';
+
 /** What an upstream needs from the process around it. */
 export interface UpstreamParts {
   clock: Clock;
@@ -61,7 +64,11 @@ export function createClient(settings: UpstreamSettings, parts: UpstreamParts): 
     ...createTags(ask, { key, markers }),
     ...createReferrers(ask, { key, markers, clock, fetchManifest: manifests.fetchManifest }),
     ...createPing(ask, { key, markers }),
-    status: () => ({ key, ...statusOf(transport.hosts(), new URL(settings.url).host) }),
+    status() {
+      const rateLimit = quota.reading(ownScope);
+      const state = statusOf(transport.hosts(), new URL(settings.url).host);
+      return { key, ...state, ...(rateLimit && { rateLimit }) };
+    },
     close: () => transport.close(),
   };
 }

@@ -3,6 +3,7 @@ import type { Digest } from '../oci/digest.ts';
 import type { TagOrDigest } from '../oci/name.ts';
 import type { Bytes } from '../runtime/bytes.ts';
 import type { BreakerState } from './breaker.ts';
+import type { QuotaReading } from './quota.ts';
 
 /**
  * What an upstream said. What it could not say (no connection, timeout, 5xx, 429, a foreign body) is thrown as an
@@ -92,6 +93,8 @@ export interface UpstreamStatus {
   retryAt?: number;
   /** The hosts that were asked lately. */
   hosts: readonly HostStatus[];
+  /** What it said is left of its rate limit, for its own credential, where it says so and lately has. */
+  rateLimit?: QuotaReading;
 }
 
 /** One registry that content comes from. Failures throw `UpstreamError`. A query's signal ends its body, too. */
