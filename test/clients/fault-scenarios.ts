@@ -104,9 +104,21 @@ export function faultScenarios(world: World<PullClient>, wrongLayer: WrongLayer)
     await expectStoredRight();
   });
 
-  it('pulls at the first try an image of which every blob is cut off once', async () => {
+  it('pulls at the first try an image of which every part is cut off once', async () => {
     await publish(500_000);
     for (const { digest, size } of image.blobs) befall(digest, [cut('fin', Math.floor(size / 2))]);
+    world.upstream.befall('/manifests/', [cut('fin', 100)]);
+    expect(await world.client.pull(reference)).toBe(image.manifest.digest);
+    await expectOneAnswerEach();
+    expectMoved(1.05);
+    await expectStoredRight();
+  });
+
+  it('pulls at the first try an image of which every part is answered with 503 once', async () => {
+    await publish(500_000);
+    const busy = { status: 503, headers: {} };
+    for (const { digest } of image.blobs) befall(digest, [busy]);
+    world.upstream.befall('/manifests/', [busy]);
     expect(await world.client.pull(reference)).toBe(image.manifest.digest);
     await expectOneAnswerEach();
     expectMoved(1.05);

@@ -39,7 +39,8 @@ export async function startCountingProxy(target: () => string): Promise<Counting
     const refusal = next(path, (fault) => 'status' in fault);
     if (refusal !== undefined && 'status' in refusal) {
       passed.status = refusal.status;
-      const body = JSON.stringify({ errors: [{ code: 'TOOMANYREQUESTS', message: 'by a fault' }] });
+      const code = refusal.status === 429 ? 'TOOMANYREQUESTS' : 'UNAVAILABLE';
+      const body = JSON.stringify({ errors: [{ code, message: 'by a fault' }] });
       outgoing.writeHead(refusal.status, { ...refusal.headers, 'content-type': 'application/json' }).end(body);
       return;
     }
