@@ -39,6 +39,7 @@ export {
   quay,
   registry,
 } from './upstream/presets.ts';
+export type { QuotaReading } from './upstream/quota.ts';
 export type * from './upstream/upstream.ts';
 export { isUpstreamError, UpstreamError, type UpstreamErrorCode } from './upstream/upstream-error.ts';
 export type { UpstreamEndpoint, UpstreamOptions, UpstreamTls } from './upstream/upstream-options.ts';
