@@ -22,7 +22,7 @@ async function start({ fake, options, cache: more, spare: hasSpare, cdn: hasCdn 
   let storage: FlakyStorage | undefined;
   const cache = await startCache(
     {
-      upstreams: [{ key: 'up', url: upstream.url, ...(hasSpare && { endpoints: [spare.url] }), ...options }],
+      upstreams: [{ key: 'up', url: upstream.url, retry: {}, ...(hasSpare && { endpoints: [spare.url] }), ...options }],
       minFree: 0,
       ...more,
     },
@@ -108,8 +108,10 @@ describe.each(scenarios)('what goes wrong: $what', (scenario) => {
       host.heal();
       await host.start();
     }
-    // Until nothing of it is remembered.
+    // Until nothing of it is remembered: a host that was left alone is tried by the first who asks.
     await pump.run(120_000);
+    await get(path);
+    await pump.idle();
     const later = await get(path);
     expect([later.status, later.failure, digestOfBody(later.body)]).toEqual([next.status, undefined, digest]);
     expect(later.headers['warning']).toBeUndefined();

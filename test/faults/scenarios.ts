@@ -179,6 +179,24 @@ export const scenarios: readonly Scenario[] = [
 
   // No answer, or another one
   {
+    what: '503 once',
+    fault: script({ status: 503 }),
+    ask: 'small',
+    client: whole,
+    asked: { gets: 2, atMost: 1.1 },
+    disk: 'stored',
+    events: stored,
+  },
+  {
+    what: '503 twice',
+    fault: script({ status: 503 }, { status: 503 }),
+    ask: 'small',
+    client: whole,
+    asked: { gets: 3, atMost: 1.1 },
+    disk: 'stored',
+    events: ['upstream-retried', ...stored],
+  },
+  {
     what: '429 for 30 s, nothing stored',
     fault: ({ upstream }) => upstream.on(manifests, limited),
     ask: 'tag',
@@ -253,6 +271,39 @@ export const scenarios: readonly Scenario[] = [
     asked: { gets: 0 },
     disk: 'stored',
     events: ['request 200'],
+  },
+
+  // A second endpoint
+  {
+    what: 'refused connections, with another endpoint',
+    given: { spare: true },
+    fault: ({ upstream }) => upstream.stop(),
+    ask: 'tag',
+    client: whole,
+    asked: { gets: 0 },
+    disk: 'stored',
+    events: ['request 200'],
+  },
+  {
+    what: 'a page to sign in, with another endpoint',
+    given: { spare: true },
+    fault: ({ upstream }) => upstream.on({}, htmlPage(200, 'Sign in')),
+    ask: 'large',
+    client: whole,
+    asked: { gets: 1 },
+    disk: 'stored',
+    events: stored,
+  },
+  {
+    what: 'gone in the middle of a blob, with another endpoint',
+    given: { spare: true },
+    fault: ({ upstream }) =>
+      upstream.script(layers, [cut(MiB), ...Array.from({ length: 50 }, (): Step => ({ drop: 'rst' }))]),
+    ask: 'large',
+    client: whole,
+    asked: { atMost: 0.4 },
+    disk: 'stored',
+    events: stored,
   },
 
   // Hosts beside the registry

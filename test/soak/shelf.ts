@@ -35,6 +35,8 @@ export interface Shelf {
   heldSince(repository: string, digest: string, seq: number): boolean;
   /** Whether there was a moment since `seq` at which it did not. */
   lackedSince(repository: string, digest: string, seq: number): boolean;
+  /** How many bytes all this takes in memory: of the registries, and of the shelf itself. */
+  weight(): number;
   /** What a repository's lists say now. */
   listed(repository: string): readonly string[];
   referrers(repository: string, digest: string): readonly string[];
@@ -67,10 +69,14 @@ export function createShelf(
   const newBlob = (): Buffer => Buffer.from(seededBytes(`${random.seed} ${made++}`, random.pick(sizes)));
   const pool = Array.from({ length: poolSize }, newBlob);
 
-  function hold(repository: string, digest: Digest, held: boolean): void {
+  let held = 0;
+
+  function hold(repository: string, digest: Digest, isHeld: boolean): void {
     const key = `${repository} ${digest}`;
-    if (held) ever.add(key);
-    if (presence.get(key)?.held !== held) presence.set(key, { held, seq: stamp().seq });
+    if (isHeld) ever.add(key);
+    if ((presence.get(key)?.held ?? false) === isHeld) return;
+    presence.set(key, { held: isHeld, seq: stamp().seq });
+    held += (isHeld ? 1 : -1) * registries.length * (known.get(digest)?.byteLength ?? 0);
   }
 
   function point(repository: string, tag: string, digest: Digest | undefined): void {
@@ -216,6 +222,7 @@ export function createShelf(
       const now = presence.get(`${repository} ${digest}`);
       return now?.held !== true || now.seq > seq;
     },
+    weight: () => [...known.values()].reduce((sum, bytes) => sum + bytes.byteLength, held),
     listed: (repository) => registries[0]!.tags(repository),
     referrers: (repository, digest) =>
       registries[0]!.referrers(repository, digest).map((entry) => String(entry['digest'])),

@@ -22,7 +22,7 @@ export interface Figures {
   left: number;
   restarts: number;
   blobsChecked: number;
-  /** Bytes of heap and external memory after a collection, by step. */
+  /** Bytes of heap and external memory after a collection, without the upstreams' content, by step. */
   memory: Record<number, number>;
 }
 
@@ -37,7 +37,7 @@ export interface RunOptions {
 /** What may go wrong until the next restart. */
 type Mood = 'calm' | 'mild' | 'fallback' | 'store' | 'outage' | 'chaos';
 
-const moods: Readonly<Record<Mood, number>> = { calm: 1, mild: 2, fallback: 0, store: 2, outage: 3, chaos: 3 };
+const moods: Readonly<Record<Mood, number>> = { calm: 1, mild: 2, fallback: 2, store: 2, outage: 3, chaos: 3 };
 const kept = 60;
 const longestAnswer = 30 * 60_000;
 
@@ -70,7 +70,10 @@ export async function runSoak({ seed, steps, measureAt = [], log }: RunOptions):
     const player = createPlayer(stand, random, { figures, note });
     for (figures.steps = 1; figures.steps <= steps; figures.steps++) {
       await player.step();
-      if (measureAt.includes(figures.steps)) figures.memory[figures.steps] = await measure();
+      if (measureAt.includes(figures.steps)) {
+        await player.settle();
+        figures.memory[figures.steps] = (await measure()) - player.weight();
+      }
     }
     figures.steps = steps;
     await player.settle();
@@ -80,12 +83,16 @@ export async function runSoak({ seed, steps, measureAt = [], log }: RunOptions):
     const { message, stack } = error as Error;
     const what = error instanceof Violation ? message : `${stack}`;
     throw new Violation(
-      `SOAK_SEED=${seed} SOAK_STEPS=${figures.steps}: ${what}\nThe last actions:\n  ${lines.join('\n  ')}\nBroken bodies:\n  ${stand.errors.join('\n  ')}`,
+      `SOAK_SEED=${seed} SOAK_STEPS=${figures.steps}: ${what}\nThe last actions:\n  ${lines.join('\n  ')}\nBroken bodies:\n  ${[...stand.errors, ...stand.defects.slice(-2)].join('\n  ')}\nEvents:\n  ${stand.events
+        .slice(-30)
+        .map((event) => JSON.stringify(event))
+        .join('\n  ')}`,
     );
   }
 }
 
-async function measure(): Promise<number> {
+/** Heap and external memory after a collection. Needs `--expose-gc`. */
+export async function measure(): Promise<number> {
   for (let i = 0; i < 3; i++) {
     globalThis.gc?.();
     await new Promise((resolve) => setImmediate(resolve));
@@ -98,7 +105,7 @@ function createPlayer(
   stand: Stand,
   random: Random,
   { figures, note }: { figures: Figures; note: (line: string) => void },
-): { step(): Promise<void>; settle(): Promise<void> } {
+): { step(): Promise<void>; settle(): Promise<void>; weight(): number } {
   const { clock, pump } = stand;
   const stamp = () => ({ seq: stand.seq(), at: clock.now() });
   const shelf = createShelf([stand.main, stand.spare], random, stamp);
@@ -115,7 +122,15 @@ function createPlayer(
   function reachable(seq: number, question: Question): boolean {
     const cdnMatters = question.about === 'blob' && setup?.cdn === true;
     if (cdnMatters && !upstreams.cdn.since(seq)) return false;
-    return upstreams.main.since(seq) || (setup?.fallback === true && upstreams.spare.since(seq));
+    if (upstreams.main.since(seq)) return true;
+    // That there is nothing is for the first endpoint to say: another may lag behind.
+    return setup?.fallback === true && !isNothing(question) && upstreams.spare.since(seq);
+  }
+
+  function isNothing(question: Question): boolean {
+    const { about, repository } = question;
+    if (about === 'referrers') return shelf.referrers(repository, question.digest).length === 0;
+    return about === 'tag' && shelf.versions(repository, question.tag).at(-1)?.digest === undefined;
   }
 
   /** One client, from its request to the verdict on what it got. */
@@ -238,7 +253,7 @@ function createPlayer(
     if (figures.restarts++ > 0) await settle();
     mood = random.weighted(moods);
     setup = {
-      fallback: mood === 'fallback' || random.chance(0),
+      fallback: mood === 'fallback' || random.chance(0.3),
       cdn: random.chance(0.4),
       bearer: random.chance(0.3),
       freshFor: random.chance(0.2) ? '30s' : 0,
@@ -287,5 +302,6 @@ function createPlayer(
       }
     },
     settle,
+    weight: () => shelf.weight(),
   };
 }

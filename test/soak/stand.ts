@@ -116,6 +116,7 @@ export async function startStand(): Promise<Stand> {
       directory = mkdtempSync(join(tmpdir(), 'soak-'));
     }
     for (const host of hosts) host.heal();
+    cdn.expire();
     main.change({ auth: setup.bearer ? { bearer: { expiresIn: 300 } } : 'none', personality: [] });
     spare.change({ personality: [] });
     for (const registry of [main, spare]) registry.change({ redirectBlobsTo: setup.cdn ? cdn : undefined });

@@ -129,7 +129,7 @@ export function createUpstreamTrouble(stand: Stand, random: Random): UpstreamTro
       // What an earlier one has left would add up to more than a pull has to survive.
       for (const host of [main, cdn]) host.heal();
       const body = (): Step => (random.chance(0.6) ? cut() : stall());
-      switch (random.weighted({ bodies: 5, brief: 0, corrupt: 1 })) {
+      switch (random.weighted({ bodies: 5, brief: 3, corrupt: 1 })) {
         case 'brief': {
           const match = random.pick([blobs, manifests]);
           const steps = Array.from({ length: random.between(1, 2) }, brief);

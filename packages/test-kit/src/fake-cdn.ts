@@ -62,6 +62,7 @@ export async function startFakeCdn(options: FakeCdnOptions = {}): Promise<FakeCd
     },
     expire() {
       generation++;
+      blobs.clear();
     },
   });
 }
