@@ -151,14 +151,15 @@ describe.skipIf(!hasPrograms({ skopeo: 'skopeo', openssl: 'openssl' }))('an upst
       expect(cache.output()).not.toContain('wrong-secret');
     });
 
-    it('is served from the cache while its token server is stopped', async () => {
+    it('is served from the cache while its token server closes every connection', async () => {
       tokens.setLifetime(1, 1);
       const cache = await startCache(withAccount());
       expect(await pull(cache)).toBe(built.manifest.digest);
-      await tokens.stop();
+      // Not stopped: on a busy machine somebody else may be given its port, and answer there.
+      const heal = tokens.on({}, { drop: 'rst' });
       await cache.restart();
       expect(await pull(cache)).toBe(built.manifest.digest);
-      await tokens.start();
+      heal();
     });
   });
 });

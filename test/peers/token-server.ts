@@ -12,7 +12,7 @@ export interface TokenRequest {
 }
 
 /** A Docker token server (distribution: token authentication), which a registry trusts by its certificate. */
-export interface TokenServer extends Pick<FakeHost, 'host' | 'stop' | 'start'> {
+export interface TokenServer extends Pick<FakeHost, 'host' | 'stop' | 'on'> {
   readonly realm: string;
   readonly service: string;
   readonly issuer: string;
@@ -82,7 +82,7 @@ export async function startTokenServer(options: TokenServerOptions): Promise<Tok
   return {
     host: host.host,
     stop: host.stop,
-    start: host.start,
+    on: host.on,
     realm: `${host.url}/token`,
     service,
     issuer,
