@@ -224,9 +224,12 @@ function createPlayer(
     }
   }
 
-  function damage(): string {
-    const { what, digest } = store.damage();
+  function damage(kind: 'damage' | 'flip' = 'damage'): string {
+    const { what, digest } = store[kind]();
     if (digest) {
+      // What was stored before this is not to be learnt after it.
+      ledger.learn(stand.events);
+      stand.clearLogs();
       damaged.add(digest);
       ledger.lose(digest);
     }
@@ -260,8 +263,12 @@ function createPlayer(
       coldRange: random.chance(0.3) ? 'verify' : 'pass',
       full: random.chance(0.1),
       fresh: random.chance(0.4),
+      verify: random.chance(0.4),
     };
-    await stand.restart(setup);
+    const flips = setup.verify && stand.directory !== '' && !setup.fresh ? random.int(4) : 0;
+    await stand.restart(setup, () => {
+      for (let i = 0; i < flips; i++) note(damage('flip'));
+    });
     if (setup.fresh) {
       ledger.clear();
       damaged.clear();

@@ -40,6 +40,8 @@ export interface Setup {
   full: boolean;
   /** Whether it starts on an empty folder. */
   fresh: boolean;
+  /** Whether stored blobs are read over when they are first asked for. */
+  verify: boolean;
 }
 
 /** A cache behind a real server, what it stores in, and what it asks. */
@@ -62,8 +64,8 @@ export interface Stand {
   /** Whether nobody waits for anything: no client, no request to an upstream, no blob coming in. */
   quiet(): boolean;
   clearLogs(): void;
-  /** Closes the cache and looks for what it left behind, then opens another. */
-  restart(setup: Setup): Promise<void>;
+  /** Closes the cache and looks for what it left behind, does what is to be done meanwhile, then opens another. */
+  restart(setup: Setup, meanwhile: () => void): Promise<void>;
   end(): Promise<void>;
 }
 
@@ -133,6 +135,7 @@ export async function startStand(): Promise<Stand> {
       upstreams: [upstream],
       storage,
       clock,
+      verifyOnRead: setup.verify ? 'first' : 'never',
       minFree: setup.full ? Number.MAX_SAFE_INTEGER : 0,
       observer: observe,
     });
@@ -190,8 +193,9 @@ export async function startStand(): Promise<Stand> {
       events = [];
       for (const host of hosts) host.clear();
     },
-    async restart(setup) {
+    async restart(setup, meanwhile) {
       await close();
+      meanwhile();
       open(setup);
     },
     async end() {

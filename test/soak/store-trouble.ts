@@ -1,4 +1,4 @@
-import { rmSync, truncateSync } from 'node:fs';
+import { readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { basename } from 'node:path';
 import type { StoreOperation, Trouble } from '@proxycache/test-kit';
 import { filesIn } from './disk.ts';
@@ -11,8 +11,16 @@ export interface StoreTrouble extends Health {
   /** Makes an operation fail or hang. */
   start(): string;
   heal(): string;
-  /** Takes a stored blob away, or its end. Answers its digest, too. */
-  damage(): { what: string; digest: string | undefined };
+  /** Takes a stored blob away, or its bytes. Answers its digest, too. */
+  damage(): Damage;
+  /** Makes a byte of a stored blob another one. */
+  flip(): Damage;
+}
+
+/** What was done, and to which blob. */
+interface Damage {
+  what: string;
+  digest: string | undefined;
 }
 
 const operations: readonly StoreOperation[] = [
@@ -29,6 +37,11 @@ const operations: readonly StoreOperation[] = [
 
 export function createStoreTrouble(stand: Stand, random: Random): StoreTrouble {
   const health = createHealth(stand.seq);
+  const nothing: Damage = { what: 'nothing to damage', digest: undefined };
+  function pickBlob(): string | undefined {
+    const files = filesIn(stand.directory, 'blobs');
+    return files.length === 0 ? undefined : random.pick(files);
+  }
   return {
     ...health,
     get isIll() {
@@ -48,10 +61,18 @@ export function createStoreTrouble(stand: Stand, random: Random): StoreTrouble {
       stand.storage.heal();
       return 'heal store';
     },
+    flip() {
+      const file = pickBlob();
+      const bytes = file === undefined ? Buffer.alloc(0) : readFileSync(file);
+      if (file === undefined || bytes.byteLength === 0) return nothing;
+      const at = random.int(bytes.byteLength);
+      bytes[at] = (bytes[at] ?? 0) ^ 0x10;
+      writeFileSync(file, bytes);
+      return { what: `byte ${at} of ${basename(file)}`, digest: `sha256:${basename(file)}` };
+    },
     damage() {
-      const files = filesIn(stand.directory, 'blobs');
-      if (files.length === 0) return { what: 'nothing to damage', digest: undefined };
-      const file = random.pick(files);
+      const file = pickBlob();
+      if (file === undefined) return nothing;
       const gone = random.chance(0.6);
       if (gone) rmSync(file);
       else truncateSync(file, 0);
