@@ -2,7 +2,7 @@ import { verifiedStream } from '../ingest/verified-stream.ts';
 import type { ByteRange } from '../runtime/byte-range.ts';
 import { type Bytes, begun, discard } from '../runtime/bytes.ts';
 import type { BlobAnswer } from './answer.ts';
-import { fetchFor, type PassedPull, secondChance } from './passed-blob.ts';
+import { fetchFor, type PassedPull, passedWhole, secondChance } from './passed-blob.ts';
 import type { PullParts } from './pull-parts.ts';
 
 /** A whole blob on its way, of which parts are read one after the other. */
@@ -16,7 +16,8 @@ export interface Pass {
 
 /**
  * Parts of a blob that cannot be kept here, cut out of the whole as it passes: the end of the last one leaves only when
- * the digest was found right (SEMANTICS 18), so that parts of a wrong blob never look complete.
+ * the digest was found right (SEMANTICS 18), so that parts of a wrong blob never look complete. Parts that one pass
+ * cannot give in their order would each cost a download of the whole: then the whole is the answer (RFC 9110 14.2).
  */
 export async function verifiedParts(
   parts: PullParts,
@@ -25,28 +26,21 @@ export async function verifiedParts(
 ): Promise<BlobAnswer> {
   const { target, digest } = request;
   const { size, ranges } = wanted;
+  const inOrder = ranges.slice(1).every(({ from }, i) => from > (ranges[i]?.to ?? 0));
+  if (!inOrder) return await passedWhole(parts, request);
   const left = new AbortController();
   const signal = AbortSignal.any([request.signal, left.signal]);
   let pass: Pass | undefined;
   // What is small is held back whole: that it is wrong is known before the status.
   let first: Bytes | undefined = await secondChance(async () => {
-    await pass?.close();
-    pass = undefined;
-    return await begun(read(ranges[0]));
+    pass = await open();
+    return await begun(pass.read(ranges[0], ranges.length === 1));
   });
 
   async function open(): Promise<Pass> {
+    await pass?.close();
     const { total, body } = await fetchFor(parts, request, { signal });
     return createPass(verifiedStream(body, { upstream: target.place.upstream, digest, total }));
-  }
-
-  async function* read(part: ByteRange): AsyncGenerator<Uint8Array, void, undefined> {
-    if (!pass || pass.position() > part.from) {
-      await pass?.close();
-      pass = await open();
-    }
-    const next = ranges[ranges.findIndex(({ from }) => from === part.from) + 1];
-    yield* pass.read(part, !next || next.from < part.from);
   }
 
   return {
@@ -54,8 +48,8 @@ export async function verifiedParts(
     size,
     cacheStatus: { hit: false, fwd: 'miss', fwdStatus: 200 },
     parts: ranges,
-    read(part) {
-      const body = first ?? read(part ?? { from: 0, to: size - 1 });
+    read(part = ranges[0]) {
+      const body = first ?? (pass as Pass).read(part, part.from === ranges.at(-1)?.from);
       first = undefined;
       return body;
     },
