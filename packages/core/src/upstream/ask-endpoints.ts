@@ -1,16 +1,17 @@
 import type { Clock } from '../runtime/clock.ts';
 import { abortable } from '../runtime/collapse.ts';
 import { pause } from '../runtime/pause.ts';
-import type { Endpoint } from './endpoint.ts';
+import type { Endpoint, Matter } from './endpoint.ts';
 import type { UpstreamEvent, UpstreamOperation } from './events.ts';
 import { type NextTry, nextTry, onceUp, type RetryContext, type RetryRules } from './retry.ts';
 import type { RetryBudget } from './retry-budget.ts';
 import type { Query, Reply, Upstream } from './upstream.ts';
-import { isUpstreamError, type UpstreamError } from './upstream-error.ts';
+import { isUpstreamError, UpstreamError } from './upstream-error.ts';
 
 /** A question for the first endpoint that can answer it. */
 export interface EndpointQuestion<Q, T> {
   operation: UpstreamOperation;
+  matter: Matter;
   query: Q;
   /** In the order of preference. */
   endpoints: readonly Endpoint[];
@@ -81,7 +82,7 @@ export function createAskEndpoints(parts: AskEndpointsParts): AskEndpoints {
       const answered = await askRound(question, failures);
       if (answered) return answered;
       const next = nextOf(failures, { deadlineAt: query.deadlineAt, patient });
-      if (!next?.error) throw mostTelling(endpoints, failures);
+      if (!next?.error) throw mostTelling(failures, { endpoints, key });
       const waitMs = Math.max(next.at - clock.monotonic(), 0);
       if (next.isRetry) {
         const { repository } = query;
@@ -111,17 +112,17 @@ export function createAskEndpoints(parts: AskEndpointsParts): AskEndpoints {
   }
 
   async function askRound<Q extends AnyQuery, T>(
-    { query, endpoints, ask, isNothing = isRefusal }: EndpointQuestion<Q, T>,
+    { matter, query, endpoints, ask, isNothing = isRefusal }: EndpointQuestion<Q, T>,
     failures: Map<Endpoint, Failure>,
   ): Promise<Answered<T> | undefined> {
     const now = clock.monotonic();
-    const due = byHealth(endpoints).filter((endpoint) => (failures.get(endpoint)?.at ?? now) <= now);
+    const due = byHealth(endpoints, matter).filter((endpoint) => (failures.get(endpoint)?.at ?? now) <= now);
     for (const [index, endpoint] of due.entries()) {
       try {
         const reply = await ask(endpoint.client, shareOf(query, due.length - index));
-        endpoint.answered();
+        endpoint.answered(matter);
         // Another endpoint may lag behind, or hide what it keeps from others: then `url` is to say whether it is gone.
-        if (endpoint.isFirst || endpoints.length === 1 || !isNothing(reply)) return { reply, endpoint };
+        if (endpoint.isFirst || !isNothing(reply)) return { reply, endpoint };
         failures.set(endpoint, {
           error: undefined,
           latest: undefined,
@@ -132,7 +133,7 @@ export function createAskEndpoints(parts: AskEndpointsParts): AskEndpoints {
         });
       } catch (error) {
         if (query.signal.aborted || !isUpstreamError(error)) throw error;
-        endpoint.failed(error);
+        endpoint.failed(error, matter);
         const { error: before, tries = 0 } = failures.get(endpoint) ?? {};
         const was = error.code === 'unavailable' ? { error: before ?? error, tries } : { error, tries: tries + 1 };
         failures.set(endpoint, { ...was, latest: error, isPlanned: false, at: never, isRetry: false });
@@ -194,9 +195,9 @@ function earliestOf(failures: Iterable<Failure>): Failure | undefined {
   return earliest;
 }
 
-function byHealth(endpoints: readonly Endpoint[]): readonly Endpoint[] {
+function byHealth(endpoints: readonly Endpoint[], matter: Matter): readonly Endpoint[] {
   if (endpoints.length === 1) return endpoints;
-  const failing = new Set(endpoints.filter((endpoint) => endpoint.isFailing()));
+  const failing = new Set(endpoints.filter((endpoint) => endpoint.isFailing(matter)));
   return [...endpoints.filter((endpoint) => !failing.has(endpoint)), ...failing];
 }
 
@@ -208,11 +209,14 @@ function isRefusal({ kind }: Reply<unknown>): boolean {
  * The error of the first endpoint by order of preference; that one is known to be down tells less than what another said
  * just now, and of those that are down it matters which is asked again first.
  */
-function mostTelling(endpoints: readonly Endpoint[], failures: ReadonlyMap<Endpoint, Failure>): UpstreamError {
+function mostTelling(
+  failures: ReadonlyMap<Endpoint, Failure>,
+  { endpoints, key }: { endpoints: readonly Endpoint[]; key: string },
+): UpstreamError {
   const errors = endpoints.flatMap((endpoint) => failures.get(endpoint)?.error ?? []);
   const told = errors.find(({ code }) => code !== 'unavailable');
   const soonest = errors.toSorted((one, other) => (one.retryAt ?? never) - (other.retryAt ?? never)).at(0);
-  const error = told ?? soonest;
-  if (!error) throw new Error('asked no endpoint');
-  return error;
+  // A list that was begun at another endpoint is gone on with there alone.
+  const unsure = `${key} could not say: that there is nothing was said by an endpoint that is not believed in that`;
+  return told ?? soonest ?? new UpstreamError('server-error', unsure, { upstream: key });
 }

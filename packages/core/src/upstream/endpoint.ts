@@ -2,7 +2,10 @@ import { createHash } from 'node:crypto';
 import type { Clock } from '../runtime/clock.ts';
 import type { UpstreamEvent } from './events.ts';
 import type { FetchedBlob, Upstream } from './upstream.ts';
-import { isUpstreamError, type UpstreamErrorCode } from './upstream-error.ts';
+import { isUpstreamError, type UpstreamError, type UpstreamErrorCode } from './upstream-error.ts';
+
+/** What a question is about: what a name stands for changes with time (tags, lists), what a digest stands for does not. */
+export type Matter = 'changing' | 'content';
 
 /** One of the base URLs that an upstream's content is had from. */
 export interface Endpoint {
@@ -11,10 +14,10 @@ export interface Endpoint {
   /** Whether it is the upstream's own `url`: its "no" is the truth, that of another may be a lag behind it. */
   readonly isFirst: boolean;
   readonly client: Upstream;
-  /** Whether it failed lately: then it is asked last. */
-  isFailing(): boolean;
-  failed(error: unknown): void;
-  answered(): void;
+  /** Whether it failed lately in this matter: then it is asked last. */
+  isFailing(matter: Matter): boolean;
+  failed(error: unknown, matter: Matter): void;
+  answered(matter: Matter): void;
   /** The same blob; where its body fails, so has the endpoint. `ended` is called when all of it has come. */
   watched(blob: FetchedBlob, ended: () => void): FetchedBlob;
 }
@@ -33,30 +36,46 @@ export interface EndpointParts {
 
 // Long enough to spare most requests the detour, short enough for the preferred one to have its work back soon.
 const failingForMs = 30_000;
+// Of what changes others may have an old state. To ask a host again that fails at once costs little, and its breaker ends it.
+const failingOnceForMs = 5_000;
 
 // These say something of one request or of ourselves, not of the endpoint.
 const ofTheRequest: ReadonlySet<UpstreamErrorCode> = new Set(['rate-limited', 'too-large', 'busy']);
 
-/** Makes an endpoint that remembers whether it failed lately. */
+/**
+ * Makes an endpoint that remembers whether it failed lately. What is about some content (a blob's body, its CDN, one
+ * repository's answers) says nothing of tags: for these, `url` is passed over only where it gave no answer at all.
+ */
 export function createEndpoint({ key, url, index, client, clock, observe }: EndpointParts): Endpoint {
-  let failingUntil = Number.NEGATIVE_INFINITY;
-  const isFailing = () => clock.monotonic() < failingUntil;
+  const isFirst = index === 0;
+  const failingUntil = { changing: Number.NEGATIVE_INFINITY, content: Number.NEGATIVE_INFINITY };
 
-  function failed(error: unknown): void {
+  function isFailing(matter: Matter): boolean {
+    const until = isFirst ? failingUntil[matter] : Math.max(failingUntil.changing, failingUntil.content);
+    return clock.monotonic() < until;
+  }
+
+  function failed(error: unknown, matter: Matter): void {
     if (!isUpstreamError(error) || ofTheRequest.has(error.code)) return;
-    const wasFailing = isFailing();
-    failingUntil = clock.monotonic() + failingForMs;
+    const wasFailing = isFailing('content');
+    const now = clock.monotonic();
+    failingUntil.content = now + failingForMs;
+    if (matter === 'changing' && isSilence(error)) {
+      failingUntil.changing = now + (error.code === 'timeout' ? failingForMs : failingOnceForMs);
+    }
     if (!wasFailing) observe({ type: 'endpoint-failed', upstream: key, host: new URL(url).host, error: error.code });
   }
 
   return {
     id: createHash('sha256').update(`${index} ${url}`).digest('hex').slice(0, 8),
-    isFirst: index === 0,
+    isFirst,
     client,
     isFailing,
     failed,
-    answered() {
-      failingUntil = Number.NEGATIVE_INFINITY;
+    answered(matter) {
+      failingUntil.changing = Number.NEGATIVE_INFINITY;
+      // That it knows its tags does not bring back the CDN of its blobs.
+      if (matter === 'content' || !isFirst) failingUntil.content = Number.NEGATIVE_INFINITY;
     },
     watched(blob, ended) {
       const source = blob.body[Symbol.asyncIterator]();
@@ -67,7 +86,7 @@ export function createEndpoint({ key, url, index, client, clock, observe }: Endp
             if (result.done) ended();
             return result;
           } catch (error) {
-            failed(error);
+            failed(error, 'content');
             throw error;
           }
         },
@@ -79,4 +98,14 @@ export function createEndpoint({ key, url, index, client, clock, observe }: Endp
       return { ...blob, body: { [Symbol.asyncIterator]: () => iterator } };
     },
   };
+}
+
+/** Whether it gave no answer at all; a page, a wrong digest or a refused credential may be those of one repository. */
+function isSilence({ code, status = 0 }: UpstreamError): boolean {
+  return (
+    code === 'unreachable' ||
+    code === 'timeout' ||
+    code === 'server-error' ||
+    (code === 'token-failed' && status >= 500)
+  );
 }

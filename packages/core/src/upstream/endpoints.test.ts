@@ -324,6 +324,47 @@ describe('several endpoints', () => {
   });
 });
 
+describe('what a name stands for', () => {
+  const page = { kind: 'found', value: { tags: [], manifests: [{}] } } as Reply<never>;
+  const changing: [string, (upstream: Upstream) => Promise<unknown>][] = [
+    ['the HEAD of a tag', (upstream) => upstream.resolve({ ...query(), tag: '1' })],
+    ['the manifest of a tag', (upstream) => manifest(upstream)],
+    ['tags', (upstream) => upstream.listTags(query())],
+    ['referrers', (upstream) => upstream.listReferrers({ ...query(), digest })],
+    ['the ping', (upstream) => upstream.ping(query())],
+  ];
+  const byDigest = (upstream: Upstream) =>
+    upstream.fetchManifest({ ...query(), reference: { kind: 'digest', digest } });
+
+  it.each(changing)('is asked of url first although a blob failed there: %s', async (_what, ask) => {
+    const upstream = compose([scripted('a', error('unreachable'), page), scripted('b', page)]);
+    await stat(upstream);
+    await ask(upstream);
+    await stat(upstream);
+    await byDigest(upstream);
+    expect(names()).toEqual(['a', 'b', 'a', 'b', 'b']);
+  });
+
+  it.each<UpstreamErrorCode>(['foreign-answer', 'digest-mismatch', 'credentials-rejected', 'address-refused'])(
+    'is asked of url first although one repository got %s there',
+    async (code) => {
+      const upstream = compose([scripted('a', error(code), page), scripted('b', page)]);
+      for (const [, ask] of [...changing, ...changing].slice(0, 6)) await ask(upstream);
+      expect(names()).toEqual(['a', 'b', 'a', 'a', 'a', 'a', 'a']);
+    },
+  );
+
+  it('is asked of url again 5 s after it failed at once, for another may lag behind it', async () => {
+    const upstream = compose([scripted('a', error('unreachable'), page), scripted('b', page)]);
+    await manifest(upstream);
+    await clock.advance(4_999);
+    await manifest(upstream);
+    await clock.advance(1);
+    await manifest(upstream);
+    expect(names()).toEqual(['a', 'b', 'b', 'a']);
+  });
+});
+
 describe('that there is nothing', () => {
   const nothing = [absent, denied] as const;
 
@@ -339,7 +380,7 @@ describe('that there is nothing', () => {
   });
 
   it('of another one lets the first be asked, also when that failed lately', async () => {
-    const upstream = compose([scripted('a', error('foreign-answer'), absent), scripted('b', found, denied)]);
+    const upstream = compose([scripted('a', error('timeout'), absent), scripted('b', found, denied)]);
     await manifest(upstream);
     expect(await manifest(upstream)).toBe(absent);
     expect(names()).toEqual(['a', 'b', 'b', 'a']);
@@ -461,6 +502,13 @@ describe('a page of tags', () => {
     const next = nextOf(await list(upstream));
     await expect(list(upstream, next)).rejects.toMatchObject({ code: 'foreign-answer' });
     expect(names()).toEqual(['a', 'a']);
+  });
+
+  it.each([absent, denied])('begun elsewhere, $kind on a further page is a failure and no 404', async (reply) => {
+    const upstream = compose([scripted('a', error('timeout')), scripted('b', page(['one'], 'last=one'), reply)]);
+    const next = nextOf(await list(upstream));
+    await expect(list(upstream, next)).rejects.toMatchObject({ code: 'server-error', upstream: 'up' });
+    expect(names()).toEqual(['a', 'b', 'b']);
   });
 
   it('keeps a cursor that looks like a marked one', async () => {

@@ -74,17 +74,29 @@ export function composeUpstream(
   }
 
   return {
-    resolve: (query) => ask(query, { operation: 'head', ask: (client, shared) => client.resolve(shared) }),
-    statManifest: (query) => ask(query, { operation: 'head', ask: (client, shared) => client.statManifest(shared) }),
+    resolve: (query) =>
+      ask(query, { operation: 'head', matter: 'changing', ask: (client, shared) => client.resolve(shared) }),
+    statManifest: (query) =>
+      ask(query, { operation: 'head', matter: 'content', ask: (client, shared) => client.statManifest(shared) }),
     fetchManifest: (query) =>
-      ask(query, { operation: 'manifest', ask: (client, shared) => client.fetchManifest(shared) }),
+      ask(query, {
+        operation: 'manifest',
+        matter: query.reference.kind === 'tag' ? 'changing' : 'content',
+        ask: (client, shared) => client.fetchManifest(shared),
+      }),
     statBlob: (query) =>
-      ask(query, { operation: 'head', patient: true, ask: (client, shared) => client.statBlob(shared) }),
+      ask(query, {
+        operation: 'head',
+        matter: 'content',
+        patient: true,
+        ask: (client, shared) => client.statBlob(shared),
+      }),
     async fetchBlob(query) {
       const { digest, from, to } = query;
       const isWhole = from === 0 && to === undefined;
       const { reply, endpoint } = await asking.ask({
         operation: 'blob',
+        matter: 'content',
         query,
         endpoints: isWhole ? forWhole(digest) : endpoints,
         patient: true,
@@ -102,6 +114,7 @@ export function composeUpstream(
       const at = cursor === undefined ? undefined : placeOf(cursor, endpoints);
       const { reply, endpoint } = await asking.ask({
         operation: 'list',
+        matter: 'changing',
         query: at ? { ...query, cursor: at.cursor } : query,
         endpoints: at ? [at.endpoint] : endpoints,
         ask: (client, shared) => client.listTags(shared),
@@ -114,12 +127,14 @@ export function composeUpstream(
     listReferrers: (query) =>
       ask(query, {
         operation: 'list',
+        matter: 'changing',
         ask: (client, shared) => client.listReferrers(shared),
         // An empty list reads as "unsigned": that is for `url` to say, too.
         isNothing: (reply) => reply.kind !== 'found' || reply.value.manifests.length === 0,
       }),
     status: () => statusOf(endpoints),
-    ping: (query) => ask(query, { operation: 'ping', ask: (client, shared) => client.ping(shared) }),
+    ping: (query) =>
+      ask(query, { operation: 'ping', matter: 'changing', ask: (client, shared) => client.ping(shared) }),
     async close() {
       asking.close(new ProxyCacheError('closed', `${key}: the cache is closed`));
       await Promise.all(clients.map(({ client }) => client.close()));
