@@ -72,6 +72,25 @@ describe('the bytes of a manifest', () => {
     expect(await create().load(digest, signal)).toBeDefined();
   });
 
+  it.each([
+    ['ended short without an error', 9, one.bytes.subarray(1), 0, [{ type: 'store-failed', operation: 'open' }]],
+    ['were read wrong once', 1, Buffer.alloc(one.bytes.byteLength), 1, []],
+  ])('that %s are not put aside', async (_, times, body, right, told) => {
+    await storage.blobs.put({ digest: one.digest, bytes: one.bytes, signal });
+    const { open } = storage.blobs;
+    let opened = 0;
+    storage.blobs.open = async (digest, options) => {
+      if (++opened > times) return await open(digest, options);
+      const chunks = (async function* () {
+        yield body;
+      })();
+      return { kind: 'stream', size: one.bytes.byteLength, body: chunks, close: async () => undefined };
+    };
+    expect([await manifests.load(one.digest, signal)].filter(Boolean)).toHaveLength(right);
+    expect(events).toMatchObject(told);
+    expect(storage.calls('blobs.quarantine')).toBe(0);
+  });
+
   it('that are not here are none', async () => {
     expect(await manifests.load(one.digest, signal)).toBeUndefined();
     expect(events).toEqual([]);

@@ -70,13 +70,16 @@ export function createManifests(parts: ManifestsParts): Manifests {
     try {
       if (blob.size > maxManifestBytes) return undefined;
       const body = blob.kind === 'stream' ? blob.body : readRange(blob, { from: 0, to: blob.size - 1 }, buffers);
-      return await collect(body, maxManifestBytes);
+      const bytes = await collect(body, maxManifestBytes);
+      // What ended short was not read: its hash says nothing about what is stored.
+      if (bytes?.byteLength !== blob.size) throw new Error(`not all ${blob.size} bytes of it came`);
+      return bytes;
     } finally {
       await blob.close();
     }
   }
 
-  async function loadAnew(digest: Digest, signal: AbortSignal): Promise<Uint8Array | undefined> {
+  async function loadAnew(digest: Digest, signal: AbortSignal, isSecond = false): Promise<Uint8Array | undefined> {
     const openedAt = clock.now();
     try {
       const bytes = await read(digest, signal);
@@ -85,6 +88,8 @@ export function createManifests(parts: ManifestsParts): Manifests {
         keep(digest, bytes);
         return bytes;
       }
+      // A single read may be at fault itself.
+      if (!isSecond) return await loadAnew(digest, signal, true);
       uselessUntil.set(digest, openedAt);
       const flawed = { digest, size: bytes.byteLength, reason: 'wrong-bytes', storedUntil: openedAt } as const;
       await putAside(parts, flawed, signal);

@@ -51,7 +51,7 @@ export function createCheckStored(
    *
    * @returns the number of the opening that was found right; `undefined`: none was
    */
-  async function verify(digest: Digest, signal: AbortSignal): Promise<number | undefined> {
+  async function verify(digest: Digest, signal: AbortSignal, isSecond = false): Promise<number | undefined> {
     const stored = await open(digest, signal);
     if (!stored) return undefined;
     try {
@@ -59,6 +59,8 @@ export function createCheckStored(
         right.set(keyOf(stored), stored.opening);
         return stored.opening;
       }
+      // A single read may be at fault itself.
+      if (!isSecond) return await verify(digest, signal, true);
       const { blob, openedAt } = stored;
       await putAside(parts, { digest, size: blob.size, reason: 'wrong-bytes', storedUntil: openedAt }, signal);
     } catch (error) {

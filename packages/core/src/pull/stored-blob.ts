@@ -2,7 +2,7 @@ import { LRUCache } from 'lru-cache';
 import type { Digest } from '../oci/digest.ts';
 import { type ByteRange, type RangeSpec, satisfiableRanges } from '../runtime/byte-range.ts';
 import { type Bytes, resumed } from '../runtime/bytes.ts';
-import { readRange } from '../runtime/read-range.ts';
+import { readOpenFile } from '../runtime/read-range.ts';
 import type { OpenBlob } from '../store/blob-store.ts';
 import { storeFailed } from '../store/events.ts';
 import type { BlobAnswer, CacheStatus } from './answer.ts';
@@ -71,7 +71,7 @@ export function createStoredBlobs(parts: PullParts): StoredBlobs {
     let closed = false;
 
     function readPart(part: ByteRange | undefined): Bytes {
-      if (blob.kind === 'file') return readFile(parts, blob, part ?? { from: 0, to: blob.size - 1 });
+      if (blob.kind === 'file') return readOpenFile(blob, part ?? { from: 0, to: blob.size - 1 }, parts.buffers);
       return part ? reopened(parts, { digest, part, signal }) : blob.body;
     }
 
@@ -111,11 +111,6 @@ export function createStoredBlobs(parts: PullParts): StoredBlobs {
   };
 }
 
-/** Several readers share the one open blob; whoever opened it closes it. */
-function readFile(parts: PullParts, blob: Extract<OpenBlob, { kind: 'file' }>, part: ByteRange): Bytes {
-  return readRange({ read: blob.read, close: async () => undefined }, part, parts.buffers);
-}
-
 /** A part of a blob that is no local file: opened anew for it. */
 async function* reopened(
   parts: PullParts,
@@ -124,7 +119,7 @@ async function* reopened(
   const blob = await parts.blobs.open(digest, { range: part, signal });
   if (!blob) throw new Error(`${digest} has left the store`);
   try {
-    yield* blob.kind === 'file' ? readFile(parts, blob, part) : blob.body;
+    yield* blob.kind === 'file' ? readOpenFile(blob, part, parts.buffers) : blob.body;
   } finally {
     await blob.close();
   }

@@ -61,3 +61,8 @@ export function readRange(source: RandomAccess, { from, to }: ByteRange, buffers
   };
   return { [Symbol.asyncIterator]: () => iterator };
 }
+
+/** The same of a source that several readers share: whoever opened it closes it. */
+export function readOpenFile(source: Pick<RandomAccess, 'read'>, part: ByteRange, buffers: Buffers): Bytes {
+  return readRange({ read: source.read, close: async () => undefined }, part, buffers);
+}

@@ -1,6 +1,6 @@
 import type { Digest } from '../oci/digest.ts';
 
-/** Why a stored blob is of no use: other bytes than its digest says, or none that the store can give. */
+/** Why a stored blob is of no use: other bytes than its digest says (read twice), or none that the store can give now. */
 export type BlobFlaw = 'wrong-bytes' | 'unreadable';
 
 export type StoreEvent =

@@ -1,7 +1,7 @@
 import { createDigestHash, type Digest, digestAlgorithm, finishDigest } from '../oci/digest.ts';
 import type { Buffers } from '../runtime/buffers.ts';
 import type { Bytes } from '../runtime/bytes.ts';
-import { readRange } from '../runtime/read-range.ts';
+import { readOpenFile } from '../runtime/read-range.ts';
 import { turn } from '../runtime/turn.ts';
 import type { OpenBlob } from './blob-store.ts';
 
@@ -20,11 +20,13 @@ const mostPerTurn = 1024 * 1024;
  * Whether an open blob is what its digest says. Reads all of it, a piece per turn of the event loop, and leaves closing
  * it to whoever opened it; of a `stream` nothing is left to read.
  *
- * @throws what reading it fails with, or the signal's reason
+ * @throws what reading it fails with, also where it gives another number of bytes than its size; the signal's reason
  */
 export async function isIntact(blob: OpenBlob, digest: Digest, check: IntactCheck): Promise<boolean> {
   const hash = createDigestHash(digest);
+  let came = 0;
   for await (const chunk of readAll(blob, check.buffers)) {
+    came += chunk.byteLength;
     for (let at = 0; at < chunk.byteLength; at += mostPerTurn) {
       check.signal.throwIfAborted();
       const piece = chunk.subarray(at, at + mostPerTurn);
@@ -33,10 +35,12 @@ export async function isIntact(blob: OpenBlob, digest: Digest, check: IntactChec
       await check.pace?.(piece.byteLength);
     }
   }
+  // What ended short was not read: its hash says nothing about what is stored.
+  if (came !== blob.size) throw new Error(`${came} bytes came of ${digest}, expected ${blob.size}`);
   return finishDigest(hash, digestAlgorithm(digest)) === digest;
 }
 
 function readAll(blob: OpenBlob, buffers: Buffers): Bytes {
   if (blob.kind === 'stream') return blob.body;
-  return readRange({ read: blob.read, close: async () => undefined }, { from: 0, to: blob.size - 1 }, buffers);
+  return readOpenFile(blob, { from: 0, to: blob.size - 1 }, buffers);
 }

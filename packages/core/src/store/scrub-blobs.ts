@@ -2,6 +2,7 @@ import type { Digest } from '../oci/digest.ts';
 import type { Buffers } from '../runtime/buffers.ts';
 import { ProxyCacheError } from '../runtime/errors.ts';
 import type { BlobStore, StoredBlob } from './blob-store.ts';
+import { confirmWrong } from './confirm-wrong.ts';
 import { type BlobFlaw, type StoreEvent, storeFailed } from './events.ts';
 import { isIntact } from './is-intact.ts';
 import { putAside } from './put-aside.ts';
@@ -11,7 +12,10 @@ export interface WrongBlob {
   digest: Digest;
   size: number;
   reason: BlobFlaw;
-  /** Whether it was taken out of sight. Else the store refused, or the blob was stored anew meanwhile. */
+  /**
+   * Whether it was taken out of sight. Else the store refused, the blob was stored anew meanwhile, or it is unreadable:
+   * that may pass, and a pull that meets it replaces it.
+   */
   quarantined: boolean;
 }
 
@@ -40,22 +44,24 @@ export interface ScrubBlobsParts {
 
 const mostListed = 1_000;
 
-/** So many failures in a row are the store's, not the blobs'. */
+/** After so many failures in a row it is asked whether they are the store's. */
 export const mostScrubFailures = 3;
 
+/** A store that has given nothing yet, and fails so often, is away. */
+const mostBeforeAny = 20;
+
 /**
- * Reads every stored blob, one at a time, and takes what is wrong or unreadable out of sight; what is stored anew
- * meanwhile stays. A blob that cannot be read is one only if the store goes on giving others.
+ * Reads every stored blob, one at a time, and takes out of sight what was read whole, twice, with other bytes than its
+ * digest says; what is stored anew meanwhile stays. What cannot be read is told and stays too.
  *
  * @throws ProxyCacheError `storage-failed` for a store that gives nothing; the signal's reason
  */
 export async function scrubBlobs(parts: ScrubBlobsParts, report: BlobsReport, signal: AbortSignal): Promise<void> {
   const { blobs, observe } = parts;
-  let suspects: StoredBlob[] = [];
+  let suspects: { stored: StoredBlob; error: unknown }[] = [];
   let sound: Digest | undefined;
 
-  /** `undefined`: it is not there any more. */
-  async function isRight(digest: Digest): Promise<boolean | undefined> {
+  async function readOnce(digest: Digest): Promise<boolean | undefined> {
     const blob = await blobs.open(digest, { signal });
     if (!blob) return undefined;
     try {
@@ -65,9 +71,12 @@ export async function scrubBlobs(parts: ScrubBlobsParts, report: BlobsReport, si
     }
   }
 
-  async function flawed({ digest, size, storedAt }: StoredBlob, reason: BlobFlaw, isKept = false): Promise<void> {
+  /** `undefined`: it is not there any more. */
+  const isRight = (digest: Digest) => confirmWrong(() => readOnce(digest));
+
+  async function flawed({ digest, size, storedAt }: StoredBlob, reason: BlobFlaw): Promise<void> {
     const blob = { digest, size, reason, storedUntil: storedAt };
-    const quarantined = !isKept && (await putAside(parts, blob, signal));
+    const quarantined = reason === 'wrong-bytes' && (await putAside(parts, blob, signal));
     report.checked++;
     report.flawed++;
     if (report.wrong.length < mostListed) report.wrong.push({ digest, size, reason, quarantined });
@@ -81,25 +90,45 @@ export async function scrubBlobs(parts: ScrubBlobsParts, report: BlobsReport, si
     sound = stored.digest;
   }
 
-  /** The store gives other blobs: those that it still does not give are of no use. */
+  /** Asks for those once more that could not be read. */
   async function settleSuspects(): Promise<void> {
     const again = suspects;
     suspects = [];
-    for (const suspect of again) {
-      const right = await isRight(suspect.digest).catch(() => 'unreadable' as const);
+    for (const { stored } of again) {
+      const right = await isRight(stored.digest).catch(() => 'unreadable' as const);
       signal.throwIfAborted();
-      if (right === 'unreadable') await flawed(suspect, right);
-      else await settle(suspect, right);
+      if (right === 'unreadable') await flawed(stored, right);
+      else await settle(stored, right);
     }
+  }
+
+  /** Whether the store still gives what it gave before; `undefined` where it has given nothing. */
+  async function answers(): Promise<boolean | undefined> {
+    if (sound === undefined) return undefined;
+    try {
+      const blob = await blobs.open(sound, { range: { from: 0, to: 0 }, signal });
+      if (blob?.kind === 'file') await blob.read(new Uint8Array(1), 0).finally(() => blob.close());
+      else await blob?.close();
+      return true;
+    } catch {
+      signal.throwIfAborted();
+      return false;
+    }
+  }
+
+  function away(): ProxyCacheError {
+    const message = `the store failed ${suspects.length} times in a row; scrub again when it is back`;
+    return new ProxyCacheError('storage-failed', message, { cause: suspects.at(-1)?.error });
   }
 
   async function failed(stored: StoredBlob, error: unknown): Promise<void> {
     signal.throwIfAborted();
     observe(storeFailed('scrub', stored.digest, error));
-    suspects.push(stored);
+    suspects.push({ stored, error });
     if (suspects.length < mostScrubFailures) return;
-    const message = `the store failed ${mostScrubFailures} times in a row; scrub again when it is back`;
-    throw new ProxyCacheError('storage-failed', message, { cause: error });
+    const answering = await answers();
+    if (answering) await settleSuspects();
+    else if (answering === false || suspects.length >= mostBeforeAny) throw away();
   }
 
   for await (const stored of blobs.digests({ signal })) {
@@ -112,10 +141,9 @@ export async function scrubBlobs(parts: ScrubBlobsParts, report: BlobsReport, si
     }
     parts.progress();
   }
-  // No blob came after them that could tell: one that was right is asked for once more.
-  const answers = sound !== undefined && (await isRight(sound).catch(() => undefined)) !== undefined;
-  signal.throwIfAborted();
-  if (answers) await settleSuspects();
-  else for (const suspect of suspects) await flawed(suspect, 'unreadable', true);
+  // No blob came after them that could tell.
+  const answering = suspects.length > 0 && (await answers());
+  if (!answering && suspects.length >= mostScrubFailures) throw away();
+  await settleSuspects();
   parts.progress();
 }
