@@ -117,6 +117,7 @@ function createPlayer(
   let sharedSince = stand.seq();
   let mood: Mood = 'calm';
   let left = 0;
+  let flipped = false;
   let setup: Setup | undefined;
 
   function reachable(seq: number, question: Question): boolean {
@@ -255,6 +256,9 @@ function createPlayer(
   async function restart(): Promise<void> {
     if (figures.restarts++ > 0) await settle();
     mood = random.weighted(moods);
+    const fresh = random.chance(0.4);
+    // Who never reads over what is stored serves what the disk has made of it.
+    flipped &&= !fresh;
     setup = {
       fallback: mood === 'fallback' || random.chance(0.3),
       cdn: random.chance(0.4),
@@ -262,10 +266,11 @@ function createPlayer(
       freshFor: random.chance(0.2) ? '30s' : 0,
       coldRange: random.chance(0.3) ? 'verify' : 'pass',
       full: random.chance(0.1),
-      fresh: random.chance(0.4),
-      verify: random.chance(0.4),
+      fresh,
+      verify: flipped || random.chance(0.4),
     };
     const flips = setup.verify && stand.directory !== '' && !setup.fresh ? random.int(4) : 0;
+    flipped ||= flips > 0;
     await stand.restart(setup, () => {
       for (let i = 0; i < flips; i++) note(damage('flip'));
     });
