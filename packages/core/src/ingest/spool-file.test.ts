@@ -83,6 +83,32 @@ it('closes after what is being read', async () => {
   expect(await reading).toBe(3);
 });
 
+it('touches no other file that got its number, however late it is read or closed again', async () => {
+  const file = await createSpoolFile(path);
+  file.append(Buffer.from('abc'));
+  await file.flush();
+  await file.close();
+  const others = await Promise.all([1, 2, 3].map((i) => createSpoolFile(`${path}${i}`)));
+  for (const other of others) {
+    other.append(Buffer.from('xyz'));
+    await other.flush();
+  }
+  await expect(file.read(new Uint8Array(3), 0)).rejects.toThrow('closed');
+  await file.close();
+  for (const other of others) {
+    expect(await other.read(new Uint8Array(3), 0)).toBe(3);
+    await other.close();
+  }
+});
+
+it('is read no more once it is being closed', async () => {
+  const file = await createSpoolFile(path);
+  file.append(Buffer.alloc(1024 * 1024));
+  const closing = file.close();
+  await expect(file.read(new Uint8Array(3), 0)).rejects.toThrow('closed');
+  await closing;
+});
+
 it('says that it could not be written, once to its spool and to everybody who waits', async () => {
   let told = 0;
   const file = await createSpoolFile(path, { failed: () => told++, closed: () => undefined });

@@ -16,8 +16,9 @@ export interface SpoolFile {
   ready(): Promise<void>;
   /** Resolves when all is written. Rejects when writing failed. */
   flush(): Promise<void>;
+  /** Rejects once `close` was called: its number may be another file's by then. */
   read(into: Uint8Array, position: number): Promise<number>;
-  /** Closes the file, after what is being written and read. */
+  /** Closes the file, after what is being written and read. May be called again without harm. */
   close(): Promise<void>;
   /** Removes it, where it still is. */
   remove(): Promise<void>;
@@ -44,6 +45,7 @@ export async function createSpoolFile(path: string, hooks?: SpoolFileHooks): Pro
   let reading = 0;
   let failure: Error | undefined;
   let waiters: (() => void)[] = [];
+  let closing: Promise<void> | undefined;
 
   function wake(): void {
     const woken = waiters;
@@ -80,6 +82,14 @@ export async function createSpoolFile(path: string, hooks?: SpoolFileHooks): Pro
     if (failure) throw failure;
   }
 
+  async function closeOnce(): Promise<void> {
+    failure ??= closedError();
+    queue = [];
+    while (writing || reading > 0) await new Promise<void>((resolve) => waiters.push(resolve));
+    hooks?.closed();
+    await closeFile(fd);
+  }
+
   return {
     path,
     get written() {
@@ -94,6 +104,7 @@ export async function createSpoolFile(path: string, hooks?: SpoolFileHooks): Pro
     ready: () => until(() => pending <= mostPendingBytes),
     flush: () => until(() => pending === 0),
     read(into, position) {
+      if (closing !== undefined) return Promise.reject(closedError());
       reading++;
       return new Promise((resolve, reject) => {
         read(fd, into, 0, into.byteLength, position, (error, count) => {
@@ -103,12 +114,9 @@ export async function createSpoolFile(path: string, hooks?: SpoolFileHooks): Pro
         });
       });
     },
-    async close() {
-      failure ??= new Error('the spool file is closed');
-      queue = [];
-      while (writing || reading > 0) await new Promise<void>((resolve) => waiters.push(resolve));
-      hooks?.closed();
-      await closeFile(fd);
+    close() {
+      closing ??= closeOnce();
+      return closing;
     },
     async remove() {
       await unlinkFile(path).catch((error: NodeJS.ErrnoException) => {
@@ -117,6 +125,8 @@ export async function createSpoolFile(path: string, hooks?: SpoolFileHooks): Pro
     },
   };
 }
+
+const closedError = () => new Error('the spool file is closed');
 
 /** What of a batch is left after its first `count` bytes. */
 function remainder(batch: readonly Uint8Array[], count: number): Uint8Array[] {

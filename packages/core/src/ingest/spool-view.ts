@@ -35,6 +35,7 @@ export interface SpoolView {
    * read is of the epoch in which it began.
    *
    * @param position where its reader is, at any time
+   * @throws where nobody holds it any more: it is closed then
    */
   open(position?: () => number): RandomAccess;
   /**

@@ -70,6 +70,13 @@ it('stops at the first byte over, and closes the body', async () => {
   await spooling.release();
 });
 
+it('is opened by nobody once nobody holds it', async () => {
+  const spooling = createSpooling(file, digestOf(Buffer.from('abc')));
+  await spooling.release();
+  expect(() => spooling.view.open()).toThrow('nobody holds');
+  expect(spooling.isOpen()).toBe(false);
+});
+
 describe('starts anew in another file', () => {
   const why = new Error('wrong bytes');
   const create = () => createSpoolFile(join(directory, 'another'));

@@ -113,6 +113,7 @@ export function createSpooling(first: SpoolFile, digest: Digest): Spooling {
     },
     recent: (position) => ring.at(position),
     open(position) {
+      if (holders === 0) throw new Error('nobody holds the spool file any more');
       holders++;
       if (position) positions.add(position);
       return {

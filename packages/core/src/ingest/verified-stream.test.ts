@@ -118,6 +118,18 @@ describe('after a prefix that was read before', () => {
 });
 
 describe('with a witness of what was given before', () => {
+  it('that is longer than the blob fails: more was given before than there is', async () => {
+    const given = seededBytes('longer', 3 * MiB);
+    const witness = { length: 3 * MiB, hash: createHash('sha256').update(given) };
+    const sent = seededBytes('whole', 2 * MiB);
+    const body = feed(...chunksOf(sent));
+    body.end();
+    const digest = digestOf(sent);
+    const got = await drain(verifiedStream(body.bytes, { upstream: 'up', digest, total: undefined, witness }));
+    expect(got.code).toBe('digest-mismatch');
+    expect(got.length).toBeLessThan(2 * MiB);
+  });
+
   const bytes = seededBytes('witnessed', 3 * MiB);
   const given = (of: Uint8Array, length: number) => ({
     length,

@@ -53,6 +53,8 @@ export async function* verifiedStream(
       yield next;
     }
   }
+  // A blob that ends before what was given does is another, too.
+  if (witness && received < witness.length) throw mismatch(`${received} bytes, fewer than before,`);
   const actual = finishDigest(hash, digestAlgorithm(digest));
   if (actual !== digest || (total !== undefined && received !== total)) {
     throw mismatch(actual === digest ? `${received} instead of ${total} bytes` : `bytes of ${actual}`);

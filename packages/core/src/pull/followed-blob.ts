@@ -37,6 +37,8 @@ export async function followedAnswer(
   let size = request.total;
   let parts: ByteRange[] | undefined;
   let first: Bytes | undefined;
+  let isTaken = false;
+  let isAlone = false;
   try {
     if (request.whole || (size === undefined && parted)) await abortable(ingest.verified, signal);
     parts = partsOf(ranges, size ?? hold.received());
@@ -59,11 +61,16 @@ export async function followedAnswer(
       part,
       total,
       goOn(rest) {
-        // A disk that is full gets its space back as soon as nobody needs the file: other parts would.
-        if ((parts?.length ?? 0) < 2) void hold.release();
+        isAlone = true;
+        letGo();
         return request.goOn(rest, { part, size: total, signal: AbortSignal.any([signal, left.signal]) });
       },
     });
+  }
+
+  /** A disk that is full gets its space back as soon as nobody needs the file: another read of it would. */
+  function letGo(): void {
+    if (isTaken && isAlone && (parts?.length ?? 0) < 2) void hold.release();
   }
 
   return {
@@ -72,9 +79,17 @@ export async function followedAnswer(
     cacheStatus: request.cacheStatus,
     ...(parts && { parts }),
     read(part) {
-      const begunPart = part === undefined || part === parts?.[0] ? first : undefined;
-      if (!begunPart) return followed(part);
+      isTaken = true;
+      if (part !== undefined && part !== parts?.[0]) {
+        const other = followed(part);
+        // Of the whole one part is read in its place.
+        if (!parts && first) void discard(first);
+        if (!parts) first = undefined;
+        return other;
+      }
+      const begunPart = first ?? followed(part);
       first = undefined;
+      letGo();
       return begunPart;
     },
     async close() {

@@ -2,6 +2,7 @@ import type { Rest } from '../ingest/follower.ts';
 import { isLocal } from '../ingest/ingest.ts';
 import { verifiedStream } from '../ingest/verified-stream.ts';
 import type { ByteRange } from '../runtime/byte-range.ts';
+import { UpstreamError } from '../upstream/upstream-error.ts';
 import { fetchFor, type PassedPull } from './passed-blob.ts';
 import type { PullParts } from './pull-parts.ts';
 import { createPass } from './verified-parts.ts';
@@ -34,6 +35,11 @@ export async function* restOfBlob(
   const pass = createPass(verified, prefix?.length);
   try {
     yield* pass.read({ from: position, to: part?.to ?? Number.POSITIVE_INFINITY }, true);
+    // One that ends before what the client was given does must not look complete.
+    if (pass.position() < position) {
+      const message = `${upstream} sent ${pass.position()} bytes for ${digest}, of which the client has ${position}`;
+      throw new UpstreamError('digest-mismatch', message, { upstream });
+    }
   } finally {
     await pass.close();
   }
