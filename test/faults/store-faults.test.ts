@@ -20,13 +20,12 @@ const patient = {
   timeouts: { connect: '1d', headers: '1d', idle: '1d' },
 } as const;
 
-/** Those that pulls use; a scrub's are in scrub.test.ts. */
+/** Those that pulls use; a scrub's are in scrub.test.ts. Nothing is deleted: a retention would. */
 const operations = [
   'blobs.open',
   'blobs.read',
   'blobs.adopt',
   'blobs.put',
-  'blobs.delete',
   'blobs.quarantine',
   'metadata.get',
   'metadata.set',

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import type { Contract } from '../contract.ts';
-import { blobCase, isThere, listed, type MakeBlobStore, readBlob, sample } from './harness.ts';
+import { blobCase, isThere, listed, type MakeBlobStore, readBlob, readOpen, sample } from './harness.ts';
 import { notDigests } from './reading.ts';
 
 const gaveUp = new Error('gave up');
@@ -49,6 +49,26 @@ export const storingCases: Contract<MakeBlobStore> = [
     assert.equal(isThere(file), false);
     assert.deepEqual(await readBlob(store, digest), bytes);
     assert.equal((await listed(store)).length, 1);
+  }),
+
+  blobCase('stores verified bytes in the place of rotten ones, and disturbs no reader of those', async (fixture) => {
+    const { store, signal, spool } = fixture;
+    const { digest, bytes } = sample(300_000);
+    const rotten = Buffer.from(bytes).fill(0, 100, 200);
+    const storeAnew = {
+      adopt: async () => store.adopt({ file: await spool(bytes), digest, size: bytes.byteLength, signal }),
+      put: () => store.put({ digest, bytes, signal }),
+    };
+    for (const [how, anew] of Object.entries(storeAnew)) {
+      // A store compares no bytes.
+      await store.put({ digest, bytes: rotten, signal });
+      const reader = await store.open(digest, { signal });
+      assert.ok(reader);
+      await anew();
+      assert.deepEqual(await readBlob(store, digest), bytes, how);
+      assert.deepEqual(await readOpen(reader), rotten, how);
+      await reader.close();
+    }
   }),
 
   blobCase('takes files of one blob from several writers at a time', async ({ store, signal, spool }) => {

@@ -40,7 +40,6 @@ export interface ManifestsParts {
 }
 
 const mostSizes = 100_000;
-const mostUseless = 10_000;
 
 export function createManifests(parts: ManifestsParts): Manifests {
   const { blobs, maxBytes, maxManifestBytes, clock, observe } = parts;
@@ -50,8 +49,6 @@ export function createManifests(parts: ManifestsParts): Manifests {
     sizeCalculation: (bytes) => bytes.byteLength || 1,
   });
   const sizes = new LRUCache<Digest, ToldSize>({ max: mostSizes });
-  /** Up to which instant what the store took cannot be read: it keeps what it has, unless that goes first. */
-  const uselessUntil = new LRUCache<Digest, number>({ max: mostUseless });
   const buffers = createBuffers(0);
   const flights = createFlights<Uint8Array | undefined>();
 
@@ -90,12 +87,10 @@ export function createManifests(parts: ManifestsParts): Manifests {
       }
       // A single read may be at fault itself.
       if (!isSecond) return await loadAnew(digest, signal, true);
-      uselessUntil.set(digest, openedAt);
       const flawed = { digest, size: bytes.byteLength, reason: 'wrong-bytes', storedUntil: openedAt } as const;
       await putAside(parts, flawed, signal);
     } catch (error) {
       signal.throwIfAborted();
-      uselessUntil.set(digest, openedAt);
       failed('open', digest, error);
     }
     return undefined;
@@ -119,9 +114,7 @@ export function createManifests(parts: ManifestsParts): Manifests {
     async store(digest, bytes) {
       keep(digest, bytes);
       const { signal } = new AbortController();
-      const unlessStoredAfter = uselessUntil.get(digest);
       try {
-        if (unlessStoredAfter !== undefined) await blobs.delete(digest, { unlessStoredAfter, signal });
         await blobs.put({ digest, bytes, signal });
       } catch (error) {
         failed('put', digest, error);

@@ -172,26 +172,15 @@ it('34: claims room again and again for a body whose size the upstream does not 
   expect(running.received()).toBe(64 * MiB);
 });
 
-it('takes the place of a stored blob that cannot be read, and of none that was stored since', async () => {
+it('takes the place of what is stored, whatever that is', async () => {
   const signal = new AbortController().signal;
-  const rotten = new Uint8Array(small.byteLength);
-  const content = async () => {
-    const blob = (await storage.blobs.open(digestOf(small), { signal }))!;
-    const into = new Uint8Array(small.byteLength);
-    if (blob.kind === 'file') await blob.read(into, 0);
-    await blob.close();
-    return Buffer.from(into);
-  };
-  for (const [storedUpTo, expected] of [
-    [clock.now() - 1, rotten],
-    [clock.now(), small],
-  ] as const) {
-    await storage.blobs.put({ digest: digestOf(small), bytes: rotten, signal });
-    const running = ingest(small, [whole(small)]);
-    running.replace(storedUpTo);
-    await running.ended;
-    expect((await content()).equals(expected)).toBe(true);
-  }
+  await storage.blobs.put({ digest: digestOf(small), bytes: new Uint8Array(small.byteLength), signal });
+  await ingest(small, [whole(small)]).ended;
+  const blob = (await storage.blobs.open(digestOf(small), { signal }))!;
+  const into = Buffer.alloc(small.byteLength);
+  if (blob.kind === 'file') await blob.read(into, 0);
+  await blob.close();
+  expect(into.equals(small)).toBe(true);
 });
 
 it('goes on when its readers leave', async () => {

@@ -44,8 +44,6 @@ export interface Ingest {
   readonly ended: Promise<void>;
   /** Bytes that have come so far. */
   received(): number;
-  /** Tells that what the store took up to `storedUpTo`, in ms since the epoch, cannot be read: this takes its place. */
-  replace(storedUpTo: number): void;
   /** How many bytes from the start may be read by now. */
   releasable(): number;
   /** Keeps what has come, and comes, readable until `release()`; `undefined` before `reply` and once it has ended. */
@@ -72,7 +70,6 @@ export function createIngest(request: IngestRequest, parts: IngestParts, signal:
   const verified = createDeferred<void>();
   let file: SpoolFile | undefined;
   let spooling: Spooling | undefined;
-  let unreadable: number | undefined;
   let came: number | undefined;
 
   observe({ type: 'ingest-started', upstream, repository, digest });
@@ -185,8 +182,6 @@ export function createIngest(request: IngestRequest, parts: IngestParts, signal:
 
   async function adopt(path: string, size: number): Promise<boolean> {
     try {
-      // A store keeps what it has of this digest, unless it is gone.
-      if (unreadable !== undefined) await parts.blobs.delete(digest, { unlessStoredAfter: unreadable, signal });
       await parts.blobs.adopt({ file: path, digest, size, signal });
       return true;
     } catch (cause) {
@@ -214,9 +209,6 @@ export function createIngest(request: IngestRequest, parts: IngestParts, signal:
     verified: verified.promise,
     ended,
     received,
-    replace(storedUpTo) {
-      unreadable = storedUpTo;
-    },
     releasable: () => (spooling ? visibleBytes(spooling.view) : 0),
     hold: () => (spooling?.isOpen() ? holdOf(spooling.view, parts.buffers) : undefined),
   };

@@ -33,11 +33,7 @@ export type CheckStored = (
 
 const mostVerdicts = 50_000;
 
-/** @param useless is told of what cannot be served */
-export function createCheckStored(
-  parts: PullParts,
-  { open, useless }: { open: OpenStored; useless(stored: Pick<StoredBlob, 'digest' | 'openedAt'>): void },
-): CheckStored {
+export function createCheckStored(parts: PullParts, open: OpenStored): CheckStored {
   const checks = createFlights<number | undefined>();
   /**
    * Those found right, by digest and size, and since which opening: what was opened before may be what another took the
@@ -69,7 +65,6 @@ export function createCheckStored(
     } finally {
       await stored.blob.close();
     }
-    useless(stored);
     return undefined;
   }
 

@@ -153,8 +153,6 @@ export function createPullBlob(parts: PullParts): PullBlob {
         continue;
       }
       const ingest = running ?? start(request);
-      const uselessUntil = storedBlobs.uselessUntil(digest);
-      if (uselessUntil !== undefined) ingest.replace(uselessUntil);
       if (proven) ingest.provenFor.add(placeKey(target));
       try {
         const answer = await joined(request, ingest, running !== undefined);

@@ -1,4 +1,3 @@
-import { LRUCache } from 'lru-cache';
 import type { Digest } from '../oci/digest.ts';
 import { type ByteRange, type RangeSpec, satisfiableRanges } from '../runtime/byte-range.ts';
 import { type Bytes, resumed } from '../runtime/bytes.ts';
@@ -22,26 +21,14 @@ export interface StoredPull {
 export interface StoredBlobs {
   open: OpenStored;
   check: CheckStored;
-  /**
-   * Up to which instant what the store took of a blob is of no use, where that was found: a store keeps what it has, so
-   * that has to go before the blob is stored anew.
-   */
-  uselessUntil(digest: Digest): number | undefined;
   answer(stored: StoredBlob, pull: StoredPull): BlobAnswer;
 }
 
-const mostUseless = 10_000;
-
 export function createStoredBlobs(parts: PullParts): StoredBlobs {
-  const uselessUntil = new LRUCache<Digest, number>({ max: mostUseless });
   let openings = 0;
 
   function failed(operation: string, digest: Digest, error: unknown): void {
     parts.observe(storeFailed(operation, digest, error));
-  }
-
-  function useless({ digest, openedAt }: Pick<StoredBlob, 'digest' | 'openedAt'>): void {
-    uselessUntil.set(digest, Math.max(openedAt, uselessUntil.get(digest) ?? openedAt));
   }
 
   async function open(digest: Digest, signal: AbortSignal): Promise<StoredBlob | undefined> {
@@ -53,7 +40,6 @@ export function createStoredBlobs(parts: PullParts): StoredBlobs {
     } catch (error) {
       signal.throwIfAborted();
       failed('open', digest, error);
-      useless({ digest, openedAt });
       return undefined;
     }
   }
@@ -78,7 +64,6 @@ export function createStoredBlobs(parts: PullParts): StoredBlobs {
     async function goOn(rest: ByteRange, error: unknown): Promise<Bytes> {
       signal.throwIfAborted();
       failed('read', digest, error);
-      useless(stored);
       if (!refetch) throw error;
       const replacement = await refetch();
       replacements.push(replacement);
@@ -105,8 +90,7 @@ export function createStoredBlobs(parts: PullParts): StoredBlobs {
 
   return {
     open,
-    check: createCheckStored(parts, { open, useless }),
-    uselessUntil: (digest) => uselessUntil.get(digest),
+    check: createCheckStored(parts, open),
     answer,
   };
 }

@@ -36,11 +36,11 @@ export interface BlobStore {
   /** Opens a blob in one call, so that a miss is known before a status is sent. `undefined`: not stored. */
   open(digest: Digest, options: { range?: ByteRange; signal: AbortSignal }): Promise<OpenBlob | undefined>;
   /**
-   * Takes a verified local file: gone on success, untouched on a throw. Idempotent: adopting what is stored already
-   * succeeds, and readers of the stored one are not disturbed.
+   * Takes a verified local file: gone on success, untouched on a throw. It takes the place of what is stored already,
+   * whose bytes may have rotted; readers that have that open are not disturbed.
    */
   adopt(blob: { file: string; digest: Digest; size: number; signal: AbortSignal }): Promise<void>;
-  /** Stores small content, such as a manifest. Idempotent. */
+  /** Stores small content, such as a manifest, in the place of what is stored already. */
   put(blob: { digest: Digest; bytes: Uint8Array; signal: AbortSignal }): Promise<void>;
   /**
    * Removes a blob; readers that have it open go on or fail, never read other bytes.

@@ -89,6 +89,24 @@ describe('adopting', () => {
     expect((await open(digest)).size).toBe(size);
   });
 
+  test('replaces a stored file of the same size that has other bytes, and so does putting', async () => {
+    const rotten = Buffer.from(bytes).fill('x', 0, 1);
+    for (const store of [
+      () => blobs.adopt({ file, digest, size, signal }),
+      () => blobs.put({ digest, bytes, signal }),
+    ]) {
+      fs.writeFileSync(pathOf(digest), rotten);
+      const reader = await open(digest);
+      await store();
+      expect(fs.readFileSync(pathOf(digest)).equals(bytes)).toBe(true);
+      const into = Buffer.alloc(size);
+      await reader.read(into, 0);
+      await reader.close();
+      expect(into.equals(rotten)).toBe(true);
+    }
+    expect(fs.existsSync(file)).toBe(false);
+  });
+
   test('leaves a file of another size alone', async () => {
     await expect(blobs.adopt({ file, digest, size: size + 1, signal })).rejects.toMatchObject({
       code: 'storage-failed',

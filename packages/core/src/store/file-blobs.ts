@@ -47,14 +47,7 @@ export function createFileBlobs(
     await touchFile(path, seconds, seconds);
   }
 
-  /** Whether the blob is here whole; then it counts as stored now, so that a retention under way spares it. */
-  async function isStored(path: string, size: number): Promise<boolean> {
-    const stats = await statFile(path).catch(unlessMissing);
-    if (!stats?.isFile() || stats.size !== size) return false;
-    await touch(path);
-    return true;
-  }
-
+  /** In the place of what is there, which nobody looked at; a reader of that keeps it. */
   async function moveIn(from: string, digest: Digest): Promise<void> {
     const path = pathOf(digest);
     await touch(from);
@@ -88,10 +81,6 @@ export function createFileBlobs(
 
   async function adoptFile(blob: { digest: Digest; file: string; size: number; signal: AbortSignal }): Promise<void> {
     const { digest, file, size, signal } = blob;
-    if (await isStored(pathOf(digest), size)) {
-      await removeFile(file).catch(unlessMissing);
-      return;
-    }
     const stats = await statFile(file);
     if (stats.size !== size)
       throw new ProxyCacheError('storage-failed', `${file} has ${stats.size} bytes, not ${size}`);
@@ -120,9 +109,8 @@ export function createFileBlobs(
       await lock(digest, signal, () => adoptFile(blob)).catch(orFail(`store ${digest} from ${blob.file}`, signal));
     },
     async put({ digest, bytes, signal }) {
-      const path = pathOf(digest);
+      parseDigest(digest);
       const store = async () => {
-        if (await isStored(path, bytes.byteLength)) return;
         const file = await temp.write(bytes);
         await moveIn(file, digest).catch(async (failure) => {
           await removeFile(file).catch(() => undefined);

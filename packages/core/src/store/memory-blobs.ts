@@ -15,7 +15,7 @@ export function createMemoryBlobs(clock: Clock): BlobStore {
     digest: Digest,
     { file, size, signal }: { file: string; size: number; signal: AbortSignal },
   ) {
-    const bytes = blobs.get(digest)?.bytes ?? (await readFile(file, { signal }));
+    const bytes = await readFile(file, { signal });
     if (bytes.byteLength !== size) {
       throw new ProxyCacheError('storage-failed', `${file} has ${bytes.byteLength} bytes, not ${size}`);
     }
