@@ -19,7 +19,10 @@ export interface ProxyCacheOptions {
   clock?: Clock;
   /** Memory bounds in bytes: manifests and records kept at hand (64 MiB), buffers of running transfers (64 MiB). */
   memory?: { manifests?: number; buffers?: number };
-  /** Upstream blob transfers at once; over it 503 with `Retry-After`. Default 256. */
+  /**
+   * Upstream blob transfers at once; over it 503 with `Retry-After`. Those that bring nothing are counted apart, for each
+   * upstream. Default 256.
+   */
   maxIngests?: number;
   /** Requests at once; over it 503 with `Retry-After`. Default 10,000. */
   maxRequests?: number;

@@ -29,6 +29,8 @@ export interface IngestRequest {
   resumeWithinMs: number;
   /** To its first byte, in ms, however often it is asked for. */
   firstByteWithinMs: number;
+  /** Whether the upstream is known not to answer now. Default: never. */
+  isDown?: () => boolean;
 }
 
 /** One upstream transfer of one blob; see {@link createIngest}. */
@@ -60,7 +62,7 @@ export interface IngestParts extends SteadyParts {
 
 /**
  * Brings one blob in: spooled at the upstream's speed, hashed as it comes, adopted by the store once its digest was
- * found right. It goes on when its readers leave; only `signal` ends it.
+ * found right. Who reads it is nothing to it; only `signal` ends it.
  */
 export function createIngest(request: IngestRequest, parts: IngestParts, signal: AbortSignal): Ingest {
   const { upstream, repository, digest } = request;

@@ -170,8 +170,24 @@ export function createPullBlob(parts: PullParts): PullBlob {
     return passed(request, 'spool-failed');
   }
 
-  /** `undefined`: nobody holds what came of it any more. */
+  /** One who waits for a transfer, then reads it. `undefined`: nobody holds what came of it any more. */
   async function joined(request: BlobPull, ingest: RunningIngest, collapsed: boolean): Promise<BlobAnswer | undefined> {
+    const leave = ingest.join();
+    let answer: BlobAnswer | undefined;
+    try {
+      answer = await followed(request, ingest, collapsed);
+    } finally {
+      if (!answer) leave();
+    }
+    const close = answer?.close;
+    return answer && close && { ...answer, close: () => close().finally(leave) };
+  }
+
+  async function followed(
+    request: BlobPull,
+    ingest: RunningIngest,
+    collapsed: boolean,
+  ): Promise<BlobAnswer | undefined> {
     const { target, digest, signal, ranges } = request;
     const reply = await abortable(ingest.reply, signal);
     if (reply.kind !== 'found') {
@@ -203,6 +219,7 @@ export function createPullBlob(parts: PullParts): PullBlob {
         fetch: blobFetch(parts, { target, digest }),
         resumeWithinMs: target.upstream.resumeWithinMs,
         firstByteWithinMs: target.upstream.blobWithinMs,
+        isDown: () => target.upstream.client.state(target.place) !== 'closed',
       },
       placeKey(target),
     );

@@ -24,6 +24,10 @@ export interface Authenticator {
    * @throws UpstreamError `token-failed`, `credentials-rejected`, `address-refused`, and what sending throws
    */
   send(question: Question, send: (headers: { authorization?: string }) => Promise<Arrived>): Promise<Arrived | Denial>;
+  /** Where tokens come from, as far as is known. */
+  tokenService(): URL | undefined;
+  /** Whether a token of {@link tokenService} for a repository is here, so that it need not be asked. */
+  holdsToken(query: { repository: string; scope: string }): boolean;
 }
 
 /** What an authenticator is made of. */
@@ -158,6 +162,12 @@ export function createAuthenticator(parts: AuthenticatorParts): Authenticator {
   }
 
   return {
+    tokenService: () => (known?.kind === 'bearer' ? known.realm : undefined),
+    holdsToken({ repository, scope: owner }) {
+      if (known?.kind !== 'bearer') return false;
+      const { realm, service } = known;
+      return tokens.has({ realm, service, scope: known.scopeOf(repository), owner });
+    },
     async send(question, send) {
       const { proof: first, lapsed } = await begin(question);
       let proof = first;

@@ -1,7 +1,7 @@
 import { LRUCache } from 'lru-cache';
 import type { Clock } from '../runtime/clock.ts';
 import { parseDuration } from '../runtime/duration.ts';
-import { type Breaker, createBreaker, type EndAttempt, type Sign } from './breaker.ts';
+import { type Breaker, type BreakerState, createBreaker, type EndAttempt, type Sign } from './breaker.ts';
 import type { UpstreamEvent } from './events.ts';
 import type { HostStatus } from './upstream.ts';
 import { isUpstreamError, UpstreamError } from './upstream-error.ts';
@@ -20,6 +20,8 @@ export interface Breakers {
   admit(attempt: Attempt): EndAttempt;
   /** @throws UpstreamError `unavailable` for what {@link Breakers.admit} would refuse now */
   check(attempt: Attempt): void;
+  /** How it stands with a host and port; one that was not asked is `closed`. */
+  stateOf(host: string): BreakerState;
   /** The hosts that were asked lately. */
   hosts(): readonly HostStatus[];
 }
@@ -88,6 +90,7 @@ export function createBreakers({ key, breaker, timeouts }: UpstreamSettings, par
       const retryAt = known.get(attempt.url.host)?.refusedUntil(attempted(attempt));
       if (retryAt !== undefined) throw unavailable(attempt.url, retryAt);
     },
+    stateOf: (host) => known.peek(host)?.status().state ?? 'closed',
     hosts: () =>
       [...known.entries()].map(([host, one]) => {
         const { retryAt, ...status } = one.status();

@@ -51,6 +51,7 @@ export function createClient(settings: UpstreamSettings, parts: UpstreamParts): 
     rejections: createRejections({ key, clock, observe }),
     isOwn: transport.isOwn,
   });
+  const own = new URL(settings.url).host;
   const quota = createQuota({
     clock,
     reserve: settings.rateLimit.reserve,
@@ -64,9 +65,15 @@ export function createClient(settings: UpstreamSettings, parts: UpstreamParts): 
     ...createTags(ask, { key, markers }),
     ...createReferrers(ask, { key, markers, clock, fetchManifest: manifests.fetchManifest }),
     ...createPing(ask, { key, markers }),
+    state(query) {
+      const state = transport.stateOf(own);
+      const tokenService = state === 'closed' ? authenticator.tokenService() : undefined;
+      if (!tokenService || transport.stateOf(tokenService.host) === 'closed') return state;
+      return authenticator.holdsToken(query) ? state : 'half-open';
+    },
     status() {
       const rateLimit = quota.reading(ownScope);
-      const state = statusOf(transport.hosts(), new URL(settings.url).host);
+      const state = statusOf(transport.hosts(), own);
       return { key, ...state, ...(rateLimit && { rateLimit }) };
     },
     close: () => transport.close(),

@@ -132,6 +132,15 @@ export function composeUpstream(
         // An empty list reads as "unsigned": that is for `url` to say, too.
         isNothing: (reply) => reply.kind !== 'found' || reply.value.manifests.length === 0,
       }),
+    state(query) {
+      let best: BreakerState = 'open';
+      for (const { client } of endpoints) {
+        const state = client.state(query);
+        if (state === 'closed') return state;
+        if (state === 'half-open') best = state;
+      }
+      return best;
+    },
     status: () => statusOf(endpoints),
     ping: (query) =>
       ask(query, { operation: 'ping', matter: 'changing', ask: (client, shared) => client.ping(shared) }),

@@ -32,6 +32,8 @@ export interface Tokens {
    * @throws UpstreamError `token-failed`, `rate-limited`, `timeout` and what the transport throws
    */
   get(request: TokenRequest, wait: Deadline): Promise<TokenReply>;
+  /** Whether there is one that lives, of the owner's latest credential. */
+  has(request: Omit<TokenRequest, 'held'>): boolean;
   /** Forgets a token that was refused. */
   drop(request: TokenRequest): void;
 }
@@ -51,8 +53,13 @@ export function createTokens(askService: AskTokenService, { clock, key }: { cloc
   const flights = createFlights<TokenReply>();
   const generations = new Map<string, number>();
 
-  function keyOf({ realm, service, scope, held, owner }: TokenRequest): string {
-    return JSON.stringify([owner, held?.generation ?? 0, realm.href, service, scope]);
+  function keyOf({ realm, service, scope, owner }: Omit<TokenRequest, 'held'>, generation: number): string {
+    return JSON.stringify([owner, generation, realm.href, service, scope]);
+  }
+
+  function live(name: string): string | undefined {
+    const known = tokens.get(name);
+    return known && clock.monotonic() < known.until ? known.token : undefined;
   }
 
   /** A changed credential voids what was had by the one before. */
@@ -76,9 +83,9 @@ export function createTokens(askService: AskTokenService, { clock, key }: { cloc
   return {
     async get(request, wait) {
       noteGeneration(request);
-      const name = keyOf(request);
-      const known = tokens.get(name);
-      if (known && clock.monotonic() < known.until) return { kind: 'token', token: known.token, cached: true };
+      const name = keyOf(request, request.held?.generation ?? 0);
+      const known = live(name);
+      if (known !== undefined) return { kind: 'token', token: known, cached: true };
       // The flight has a limit of its own; each who waits for it has another.
       const late = () =>
         new UpstreamError('timeout', `${key}: its token service gave no token in time`, { upstream: key });
@@ -86,8 +93,9 @@ export function createTokens(askService: AskTokenService, { clock, key }: { cloc
         flights.join(name, (joint) => ask(request, name, { ...wait, signal: joint }), signal),
       );
     },
+    has: (request) => live(keyOf(request, generations.get(request.owner) ?? 0)) !== undefined,
     drop(request) {
-      tokens.delete(keyOf(request));
+      tokens.delete(keyOf(request, request.held?.generation ?? 0));
     },
   };
 }

@@ -2,6 +2,7 @@ import { lookup as dnsLookup } from 'node:dns';
 import type { Clock } from '../runtime/clock.ts';
 import { parseDuration } from '../runtime/duration.ts';
 import { ProxyCacheError } from '../runtime/errors.ts';
+import type { BreakerState } from './breaker.ts';
 import { createBreakers, signOfFailure, signOfStatus } from './breakers.ts';
 import { describeFailure, isClosedConnection } from './connection-failure.ts';
 import { type Connection, type ConnectionPool, createConnectionPool } from './connection-pool.ts';
@@ -36,6 +37,8 @@ export interface Transport {
   check(request: Pick<TransportRequest, 'url' | 'deadlineAt'>): void;
   /** The hosts that were asked lately. */
   hosts(): readonly HostStatus[];
+  /** How it stands with a host and port; one that was not asked is `closed`. */
+  stateOf(host: string): BreakerState;
   /** Whether a URL is of the upstream's own origin. */
   isOwn(url: URL): boolean;
   /** Whether a URL is of the upstream's own origin or of one of its token hosts. */
@@ -178,6 +181,7 @@ export function createTransport(settings: UpstreamSettings, parts: TransportPart
     send,
     check: breakers.check,
     hosts: breakers.hosts,
+    stateOf: breakers.stateOf,
     isOwn: hosts.isOwn,
     isPaired: hosts.isPaired,
     async close() {

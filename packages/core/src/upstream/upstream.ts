@@ -124,6 +124,11 @@ export interface Upstream {
   listReferrers(query: Query & { digest: Digest }): Promise<Reply<Referrers>>;
   /** GET /v2/: is it there, is it a registry, does it take the credential? */
   ping(query: Omit<Query, 'repository'>): Promise<Reply<undefined>>;
+  /**
+   * Whether it answers, as far as is known, cheaply: what its own host is. `half-open`, too, while a token is needed and its
+   * token service is not known to be up: the registry may name another by now.
+   */
+  state(query: Pick<Query, 'repository' | 'scope'>): BreakerState;
   /** How it is doing, from memory. */
   status(): UpstreamStatus;
   /** Ends connections. */
