@@ -111,6 +111,8 @@ describe('options of an upstream', () => {
       endpoints: [{ url: 'https://m.example', tokenHosts: ['auth.corp'], allowPrivate: [], proxy: 'http://u:p@proxy' }],
     },
     { retry: {} },
+    { retry: { maxWait: Number.POSITIVE_INFINITY } },
+    { retry: { minWait: '1s', maxWait: 1_000 }, breaker: { openFor: '5m', maxOpenFor: '5m' } },
     { retry: { attempts: 1, minWait: 0, maxWait: '1m', budget: 1 } },
   ])('may be %j', (fields) => {
     expect(() => checkUpstream(fields)).not.toThrow();
@@ -201,6 +203,24 @@ describe('options of an upstream', () => {
     [{ retry: { attempts: 0 } }, 'retry.attempts: expected a whole number from 1, received 0'],
     [{ retry: { minWait: '1 s' } }, 'retry.minWait: expected a duration such as 500, "10s" or "7d", received "1 s"'],
     [{ retry: { maxWait: -1 } }, 'retry.maxWait: expected a duration such as 500, "10s" or "7d", received -1'],
+    [
+      { retry: { minWait: Number.POSITIVE_INFINITY } },
+      'retry.minWait: expected a duration that ends, received Infinity',
+    ],
+    [
+      { retry: { minWait: '2s', maxWait: '1s' } },
+      'retry.maxWait: expected at least minWait, which is "2s", received "1s"',
+    ],
+    [{ retry: { minWait: '6s' } }, 'retry.minWait: expected at most maxWait, which is "5s" by default, received "6s"'],
+    [{ retry: { maxWait: 9 } }, 'retry.maxWait: expected at least minWait, which is "100ms" by default, received 9'],
+    [
+      { breaker: { openFor: '5m' } },
+      'breaker.openFor: expected at most maxOpenFor, which is "60s" by default, received "5m"',
+    ],
+    [
+      { breaker: { openFor: '5m', maxOpenFor: '4m' } },
+      'breaker.maxOpenFor: expected at least openFor, which is "5m", received "4m"',
+    ],
     [{ retry: { budget: 20 } }, 'retry.budget: expected a share from 0 to 1, received 20'],
   ])('%j are refused by path, expectation and value', (fields, message) => {
     expect(() => checkUpstream(fields)).toThrow(

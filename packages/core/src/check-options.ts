@@ -1,4 +1,4 @@
-import type { ProxyCacheOptions } from './options.ts';
+import { defaults, type ProxyCacheOptions } from './options.ts';
 import {
   expectBoolean,
   expectEach,
@@ -49,7 +49,7 @@ export function checkOptions(options: ProxyCacheOptions): void {
     throw invalidOption('upstreams', 'at least one upstream, such as dockerHub()', upstreams);
   }
   upstreams.forEach((upstream, index) => {
-    checkUpstream(`upstreams[${index}]`, upstream);
+    checkUpstream(`upstreams[${index}]`, upstream, defaults.upstream);
   });
   checkStorage(options.storage);
   const key = { is: 'a key such as "docker-hub"', test: (text: string) => text !== '' };

@@ -110,6 +110,19 @@ describe('errorResponse', () => {
     expect(errorResponse(failure('unreachable'), get, { now }).headers['retry-after']).toBeUndefined();
   });
 
+  it.each([
+    [{ status: 503, retryAt: now + 7_000 }, 503, '7'],
+    [{ status: 403, retryAt: now + 7_000 }, 503, '7'],
+    [{ status: 500 }, 503, '5'],
+    [{ status: 200 }, 502, undefined],
+    [{}, 502, undefined],
+  ])('says when to come back to a client whose token service failed by %j', (why, status, retryAfter) => {
+    const failure = new UpstreamError('token-failed', 'no token', { upstream: 'hub', ...why });
+    const response = errorResponse(failure, get, { now });
+    expect([response.status, response.headers['retry-after']]).toEqual([status, retryAfter]);
+    expect(told(response)).toMatchObject({ code: 'UNAVAILABLE', detail: { reason: 'token-failed' } });
+  });
+
   it.each([new Error('secret /var/lib/key'), 'secret', undefined, null, { code: 'name-invalid', message: 'secret' }])(
     'tells %s as 500 and nothing of it',
     (error) => {

@@ -89,6 +89,9 @@ function ownFailure(error: ProxyCacheError, request: { method: string }): HttpRe
 
 function upstreamFailure(error: UpstreamError, request: { method: string }, now: number): HttpResponse {
   let row = rowOf(upstream, error.code);
+  // That a token service is down for a while is no less passing than that the registry is.
+  const isPassing = error.retryAt !== undefined || (error.status ?? 0) >= 500;
+  if (error.code === 'token-failed' && isPassing) row = upstream['server-error'];
   if (row.retryAfter !== undefined && error.retryAt !== undefined) {
     row = { ...row, retryAfter: Math.max(1, Math.ceil((error.retryAt - now) / 1000)) };
   }

@@ -1,3 +1,4 @@
+import { type Duration, parseDuration } from '../runtime/duration.ts';
 import {
   expectBoolean,
   expectDuration,
@@ -11,7 +12,7 @@ import {
 } from '../runtime/expect-option.ts';
 import { checkEndpoint, checkEndpoints, hostText } from './check-endpoint.ts';
 import { checkUpstreamKey } from './upstream-key.ts';
-import type { UpstreamOptions } from './upstream-options.ts';
+import type { UpstreamOptions, UpstreamSettings } from './upstream-options.ts';
 
 // A record, so that a new option cannot be forgotten here.
 const known: Readonly<Record<keyof UpstreamOptions, true>> = {
@@ -52,9 +53,14 @@ const known: Readonly<Record<keyof UpstreamOptions, true>> = {
  * Checks an upstream's options, also of a caller without types.
  *
  * @param path what it is called in messages, as in `upstreams[0]`
+ * @param defaults what an option contradicts may be one that was not given
  * @throws ProxyCacheError `invalid-options`, naming the path, what was expected and what was received
  */
-export function checkUpstream(path: string, upstream: UpstreamOptions): void {
+export function checkUpstream(
+  path: string,
+  upstream: UpstreamOptions,
+  defaults: Pick<UpstreamSettings, 'breaker' | 'retry'>,
+): void {
   expectObject(path, upstream);
   expectKnown(path, upstream, Object.keys(known));
   if (typeof upstream.key !== 'string') throw invalidOption(`${path}.key`, 'a key such as "docker-hub"', upstream.key);
@@ -71,22 +77,32 @@ export function checkUpstream(path: string, upstream: UpstreamOptions): void {
   expectOneOf(`${path}.coldRange`, upstream.coldRange, ['pass', 'verify']);
   expectWhole(`${path}.connections`, upstream.connections, 1);
   expectWhole(`${path}.maxManifestBytes`, upstream.maxManifestBytes, 1);
-  expectBreaker(`${path}.breaker`, upstream.breaker);
+  expectBreaker(`${path}.breaker`, upstream.breaker, defaults.breaker);
   if (upstream.rateLimit !== undefined) {
     expectObject(`${path}.rateLimit`, upstream.rateLimit);
     expectKnown(`${path}.rateLimit`, upstream.rateLimit, ['reserve']);
     expectShare(`${path}.rateLimit.reserve`, upstream.rateLimit.reserve);
   }
-  expectRetry(`${path}.retry`, upstream.retry);
+  expectRetry(`${path}.retry`, upstream.retry, defaults.retry);
 }
 
-function expectRetry(path: string, retry: UpstreamOptions['retry']): void {
+function expectRetry(path: string, retry: UpstreamOptions['retry'], defaults: UpstreamSettings['retry']): void {
   if (retry === undefined) return;
   expectObject(path, retry);
   expectKnown(path, retry, ['attempts', 'minWait', 'maxWait', 'budget']);
   expectWhole(`${path}.attempts`, retry.attempts, 1);
   expectDuration(`${path}.minWait`, retry.minWait);
+  expectEnd(`${path}.minWait`, retry.minWait);
   expectDuration(`${path}.maxWait`, retry.maxWait);
+  expectOrder(
+    path,
+    { name: 'minWait', given: retry.minWait, unsaid: defaults.minWait },
+    {
+      name: 'maxWait',
+      given: retry.maxWait,
+      unsaid: defaults.maxWait,
+    },
+  );
   expectShare(`${path}.budget`, retry.budget);
 }
 
@@ -112,7 +128,7 @@ function expectTimes(path: string, upstream: UpstreamOptions): void {
   for (const name of names) expectDuration(`${path}.timeouts.${name}`, timeouts[name], 1);
 }
 
-function expectBreaker(path: string, breaker: UpstreamOptions['breaker']): void {
+function expectBreaker(path: string, breaker: UpstreamOptions['breaker'], defaults: UpstreamSettings['breaker']): void {
   if (breaker === undefined) return;
   expectObject(path, breaker);
   expectKnown(path, breaker, ['failures', 'openFor', 'maxOpenFor']);
@@ -120,7 +136,37 @@ function expectBreaker(path: string, breaker: UpstreamOptions['breaker']): void 
   // A host that is down for good must not be left alone for good: every breaker ends.
   for (const name of ['openFor', 'maxOpenFor'] as const) {
     expectDuration(`${path}.${name}`, breaker[name], 1);
-    if (breaker[name] === Number.POSITIVE_INFINITY)
-      throw invalidOption(`${path}.${name}`, 'a duration that ends', breaker[name]);
+    expectEnd(`${path}.${name}`, breaker[name]);
   }
+  expectOrder(
+    path,
+    { name: 'openFor', given: breaker.openFor, unsaid: defaults.openFor },
+    {
+      name: 'maxOpenFor',
+      given: breaker.maxOpenFor,
+      unsaid: defaults.maxOpenFor,
+    },
+  );
+}
+
+function expectEnd(path: string, value: Duration | undefined): void {
+  if (value === Number.POSITIVE_INFINITY) throw invalidOption(path, 'a duration that ends', value);
+}
+
+/** A duration that has a default. */
+interface Bound {
+  name: string;
+  given: Duration | undefined;
+  unsaid: Duration;
+}
+
+/** Refuses a least that is above the most: one of the two would silently not hold. */
+function expectOrder(path: string, least: Bound, most: Bound): void {
+  const { given: low = least.unsaid } = least;
+  const { given: high = most.unsaid } = most;
+  if (parseDuration(low) <= parseDuration(high)) return;
+  const of = (bound: Bound, value: Duration) =>
+    `${bound.name}, which is ${JSON.stringify(value)}${bound.given === undefined ? ' by default' : ''}`;
+  if (most.given === undefined) throw invalidOption(`${path}.${least.name}`, `at most ${of(most, high)}`, low);
+  throw invalidOption(`${path}.${most.name}`, `at least ${of(least, low)}`, high);
 }

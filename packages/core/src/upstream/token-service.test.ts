@@ -93,6 +93,13 @@ describe('a token service that gives none', () => {
     await expect(pull(connect(registry))).rejects.toMatchObject({ code });
   });
 
+  it('passes on its word on when to come again with a 503', async () => {
+    const registry = await start({ bearer: {} });
+    registry.on(tokenPath, { status: 503, headers: { 'retry-after': '7' } });
+    const failure = { code: 'token-failed', status: 503, retryAt: clock.now() + 7_000 };
+    await expect(pull(connect(registry))).rejects.toMatchObject(failure);
+  });
+
   it('keeps a token that came in broken JSON out of the error', async () => {
     const registry = await start({ bearer: {} });
     registry.on(tokenPath, { status: 200, body: '{"token":"s3cr3t' });

@@ -5,7 +5,7 @@ import type { UpstreamEvent } from './events.ts';
 import { type ExchangeResponse, headerOf } from './exchange.ts';
 import { letGo } from './let-go.ts';
 import { isHtml } from './own-voice.ts';
-import { createRateLimits } from './rate-limit.ts';
+import { createRateLimits, parseRetryAfter } from './rate-limit.ts';
 import type { AskTokenService, TokenRequest } from './token.ts';
 import { isTokenServiceVoice, parseTokenAnswer } from './token-answer.ts';
 import type { Transport } from './transport.ts';
@@ -118,7 +118,11 @@ export function createTokenServiceClient({ key, clock, transport, observe }: Tok
       const hint = unsent ? '; its host is not among tokenHosts, so it was asked anonymously' : '';
       return { kind: 'denied', status, message: `its token service grants no access${hint}` };
     }
-    throw fail('token-failed', `answered ${status}${isHtml(headers) ? ' with a web page' : ''}`, { status });
+    const told = parseRetryAfter(headerOf(headers, 'retry-after'), clock.now());
+    throw fail('token-failed', `answered ${status}${isHtml(headers) ? ' with a web page' : ''}`, {
+      status,
+      ...(told !== undefined && { retryAt: clock.now() + told }),
+    });
   }
 
   return async (request, { leavesAt, signal }) => {
