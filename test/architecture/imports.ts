@@ -5,6 +5,7 @@ import { isTest, place, type SourceFile, walk } from './source-file.ts';
 export const layers: readonly string[] = [
   'index.ts',
   'proxy-cache.ts',
+  'close-cache.ts',
   'check-options.ts',
   'options.ts',
   'events.ts',

@@ -1,5 +1,6 @@
-import { chunkGate, gate, type RequestMatch, seededBytes } from '@proxycache/test-kit';
+import { chunkGate, type FlakyStorage, flakyStore, gate, type RequestMatch, seededBytes } from '@proxycache/test-kit';
 import { describe, expect, test } from 'vitest';
+import { slowClient } from '../faults/slow-client.ts';
 import { digestOfBody, startCache, startPair, startUpstream } from './cache-under-test.ts';
 import { pullImage } from './pull-image.ts';
 
@@ -289,6 +290,61 @@ describe('close', () => {
     chunks.open();
     expect(digestOfBody((await reading).body)).toBe(digest);
     await closed;
+  });
+
+  test('refuses no running request the transfer that it has yet to start', async () => {
+    const { upstream, cache } = await startPair();
+    const bytes = seededBytes('cold', 3 * 1024 * 1024);
+    const digest = upstream.putBlob('team/app', bytes);
+    const proof = gate();
+    upstream.on({ method: 'HEAD' }, { gate: proof });
+    const reading = cache.get(`/v2/up/team/app/blobs/${digest}`, { headers: { range: 'bytes=5-' } });
+    await proof.reached;
+    const closed = cache.cache.close({ graceMs: 5_000 });
+    proof.open();
+    const { status, body } = await reading;
+    expect([status, Buffer.compare(body, bytes.subarray(5))]).toEqual([206, 0]);
+    await closed;
+    expect(cache.seen('ingest-ended')).toMatchObject([{ outcome: 'stored' }]);
+  });
+
+  async function startSlow() {
+    let storage: FlakyStorage | undefined;
+    const pair = await startPair({
+      mount: {
+        wrapStorage(wrapped) {
+          storage = flakyStore(wrapped);
+          return storage;
+        },
+      },
+    });
+    const bytes = Buffer.from(seededBytes('large', 32 * 1024 * 1024));
+    const path = `/v2/up/team/app/blobs/${pair.upstream.putBlob('team/app', bytes)}`;
+    await pair.cache.get(path);
+    await expect.poll(() => pair.cache.seen('ingest-ended').length).toBe(1);
+    const client = await slowClient(`${pair.cache.url}${path}`);
+    return { ...pair, storage: storage!, bytes, client };
+  }
+
+  test('lets a stored blob that can be read no further be fetched within the grace', async () => {
+    const { cache, storage, bytes, client } = await startSlow();
+    const closed = cache.cache.close({ graceMs: 5_000 });
+    storage.on('blobs.read', { fail: 'EIO' });
+    expect((await client.rest()).equals(bytes)).toBe(true);
+    await closed;
+    expect(cache.seen('ingest-started')).toHaveLength(2);
+  });
+
+  test('cuts off stored answers after the grace, and nothing reads the store any more', async () => {
+    const { cache, storage, client } = await startSlow();
+    expect(storage.openBlobs()).toBe(1);
+    const closed = cache.cache.close({ graceMs: 1_000 });
+    await cache.clock.advance(1_000);
+    await closed;
+    expect(storage.openBlobs()).toBe(0);
+    const reads = storage.calls('blobs.read');
+    await expect(client.rest()).rejects.toMatchObject({ code: 'ECONNRESET' });
+    expect(storage.calls('blobs.read')).toBe(reads);
   });
 
   test('refuses what is no way to end, and goes on', async () => {

@@ -1,12 +1,13 @@
 export type { ScrubOptions, ScrubReport } from './catalog/scrub.ts';
 export type { RecordsReport } from './catalog/scrub-records.ts';
+export type { CloseOptions } from './close-cache.ts';
 export type { ProxyCacheEvent } from './events.ts';
 export type { HttpRequest, HttpResponse } from './http/message.ts';
 export type { Descriptor } from './oci/descriptor.ts';
 export { type Digest, digestOf, isDigest, parseDigest } from './oci/digest.ts';
 export type { TagOrDigest } from './oci/name.ts';
 export type { ProxyCacheOptions } from './options.ts';
-export { type CloseOptions, createProxyCache, type ProxyCache } from './proxy-cache.ts';
+export { createProxyCache, type ProxyCache } from './proxy-cache.ts';
 export type { ByteRange } from './runtime/byte-range.ts';
 export type { Bytes } from './runtime/bytes.ts';
 export { type Clock, systemClock } from './runtime/clock.ts';

@@ -5,6 +5,7 @@ import { createRepositories } from './catalog/repositories.ts';
 import { createScrubs, type ScrubOptions, type ScrubReport } from './catalog/scrub.ts';
 import { createTagRecords } from './catalog/tag-records.ts';
 import { checkOptions } from './check-options.ts';
+import { type CloseOptions, closeCache } from './close-cache.ts';
 import type { ProxyCacheEvent } from './events.ts';
 import { bounded } from './http/bounded.ts';
 import { createDispatch } from './http/dispatch.ts';
@@ -27,7 +28,6 @@ import { createPullUpstream } from './pull/pull-upstream.ts';
 import { type Target, targetOf } from './pull/target.ts';
 import { createBuffers } from './runtime/buffers.ts';
 import { systemClock } from './runtime/clock.ts';
-import { createDeferred } from './runtime/deferred.ts';
 import { ProxyCacheError } from './runtime/errors.ts';
 import { expectFunction, expectOneOf, expectWhole } from './runtime/expect-option.ts';
 import { timelyStorage } from './store/timely-storage.ts';
@@ -61,22 +61,12 @@ export interface ProxyCache {
    */
   scrub(options?: ScrubOptions): Promise<ScrubReport>;
   /**
-   * Ends: later requests get 503, running answers may end within the grace time. Called again, it is the same end.
+   * Ends: later requests get 503, running answers may end within the grace time and are cut off then. Called again, it is
+   * the same end.
    *
    * @throws ProxyCacheError `invalid-options`, at once
    */
   close(options?: CloseOptions): Promise<void>;
-}
-
-/** How a cache ends. */
-export interface CloseOptions {
-  /** Ms for what runs to end by itself; then it is cut off. Default 10,000. */
-  graceMs?: number;
-  /**
-   * Transfers whose clients have left: `finish` lets them fill the cache within the grace time, `drop` ends them with the
-   * last running answer. Default `finish`.
-   */
-  ingests?: 'finish' | 'drop';
 }
 
 // Records are a few hundred bytes each.
@@ -155,7 +145,7 @@ export function createProxyCache(options: ProxyCacheOptions): ProxyCache {
   const scrubs = createScrubs({ blobs, metadata, clock, observe });
   const listsRepositories = options.catalog ?? defaults.catalog;
   let closing: Promise<void> | undefined;
-  const { handle, idle } = bounded(
+  const answers = bounded(
     createDispatch({
       locate,
       pullTag,
@@ -188,26 +178,10 @@ export function createProxyCache(options: ProxyCacheOptions): ProxyCache {
     return { target: located.target, reference };
   }
 
-  async function end({ graceMs = 10_000, ingests = 'finish' }: CloseOptions): Promise<void> {
-    const scrubbed = scrubs.close();
-    const timeIsUp = createDeferred<void>();
-    const cancel = clock.after(graceMs, () => timeIsUp.resolve());
-    const answered = Promise.race([idle(), timeIsUp.promise]);
-    if (ingests === 'drop') await answered;
-    await Promise.all([parts.ingests.close(ingests === 'drop' ? 0 : graceMs), answered]);
-    cancel();
-    await scrubbed;
-    await Promise.all(
-      [parts.tags, parts.links, parts.referrers, parts.repositories].map((records) => records.settled()),
-    );
-    await Promise.all([...upstreams.values()].map(({ client }) => client.close()));
-    spool.close();
-  }
-
   for (const message of shadowWarnings(routing)) observe({ type: 'warning', message });
   return {
-    handle,
-    fetch: (request) => answerFetch(request, handle),
+    handle: answers.handle,
+    fetch: (request) => answerFetch(request, answers.handle),
     async has(text) {
       const { target, reference } = locateReference(text);
       return hasImage({ target, reference, signal: new AbortController().signal });
@@ -230,7 +204,8 @@ export function createProxyCache(options: ProxyCacheOptions): ProxyCache {
     close(how = {}) {
       expectWhole('close: graceMs', how.graceMs);
       expectOneOf('close: ingests', how.ingests, ['finish', 'drop']);
-      closing ??= end(how);
+      const clients = [...upstreams.values()].map(({ client }) => client);
+      closing ??= closeCache({ clock, pulls: parts, answers, scrubs, clients, spool }, how);
       return closing;
     },
   };

@@ -18,14 +18,18 @@ const response = (body: HttpResponse['body'] = null): HttpResponse => ({ status:
 function make(handle: (request: HttpRequest) => Promise<HttpResponse | undefined>, bounds: Partial<Bounds> = {}) {
   const events: RequestEvent[] = [];
   const observe = (event: RequestEvent) => void events.push(event);
-  const { handle: answer, idle } = bounded(handle, {
+  const {
+    handle: answer,
+    idle,
+    cutOff,
+  } = bounded(handle, {
     maxRequests: 1,
     closed: () => false,
     now: () => 0,
     observe,
     ...bounds,
   });
-  return { events, answer, idle, status: async (url?: string) => (await answer(request(url)))?.status };
+  return { events, answer, idle, cutOff, status: async (url?: string) => (await answer(request(url)))?.status };
 }
 
 async function* letters(text = 'abc'): AsyncGenerator<Uint8Array> {
@@ -169,5 +173,60 @@ describe('idle', () => {
     await chunks.next();
     await waiting;
     expect(isIdle).toBe(true);
+  });
+});
+
+describe('cutOff', () => {
+  it('breaks off the bodies under way, once they have let go of their sources', async () => {
+    const letGo = gate();
+    const source: AsyncIterator<Uint8Array, undefined> = {
+      next: async () => ({ done: false, value: Buffer.from('a') }),
+      async return() {
+        await letGo.pass();
+        return { done: true, value: undefined };
+      },
+    };
+    const { answer, cutOff } = make(async () => response({ [Symbol.asyncIterator]: () => source }));
+    const chunks = chunksOf(await answer(request()));
+    await chunks.next();
+    let isOver = false;
+    const cutting = cutOff().then(() => {
+      isOver = true;
+    });
+    await letGo.reached;
+    expect(isOver).toBe(false);
+    await expect(chunks.next()).rejects.toMatchObject({ code: 'closed' });
+    letGo.open();
+    await cutting;
+  });
+
+  it('makes 503 of answers that come later, and lets go of their bodies', async () => {
+    const held = gate();
+    let isClosed = false;
+    const source: AsyncIterator<Uint8Array, undefined> = {
+      next: async () => ({ done: false, value: Buffer.from('a') }),
+      async return() {
+        isClosed = true;
+        return { done: true, value: undefined };
+      },
+    };
+    const { answer, cutOff } = make(async () => {
+      await held.pass();
+      return response({ [Symbol.asyncIterator]: () => source });
+    });
+    const answering = answer(request());
+    const cutting = cutOff();
+    held.open();
+    expect((await answering)?.status).toBe(503);
+    await cutting;
+    expect(isClosed).toBe(true);
+  });
+
+  it('leaves alone what is through', async () => {
+    const { answer, cutOff } = make(async () => response(letters('a')));
+    const chunks = chunksOf(await answer(request()));
+    await chunks.next();
+    expect((await chunks.next()).done).toBe(true);
+    await cutOff();
   });
 });

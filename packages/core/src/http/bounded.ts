@@ -1,4 +1,4 @@
-import type { Bytes } from '../runtime/bytes.ts';
+import { type Bytes, discard } from '../runtime/bytes.ts';
 import { ProxyCacheError } from '../runtime/errors.ts';
 import { errorResponse } from './error-response.ts';
 import type { RequestEvent } from './events.ts';
@@ -22,6 +22,16 @@ export interface Bounded {
   handle(request: HttpRequest): Promise<HttpResponse | undefined>;
   /** Resolves when no request runs: each until its body is through. */
   idle(): Promise<void>;
+  /** Ends what runs: bodies break off. Resolves when all have let go of what they were made of. */
+  cutOff(): Promise<void>;
+}
+
+/** A body under way. */
+interface RunningBody {
+  bytes: Bytes;
+  cut(): void;
+  /** Lets go of its source, once. */
+  release(): Promise<void>;
 }
 
 /** Answers with 503 what is more than the host wants to bear (SEMANTICS 38), and everything once the cache is closed. */
@@ -29,6 +39,8 @@ export function bounded(
   handle: (request: HttpRequest) => Promise<HttpResponse | undefined>,
   { maxRequests, closed, now, observe }: Bounds,
 ): Bounded {
+  const bodies = new Set<RunningBody>();
+  let isCut = false;
   let running = 0;
   let waiting: (() => void)[] = [];
   const done = () => {
@@ -45,9 +57,13 @@ export function bounded(
     return response;
   }
 
+  function idle(): Promise<void> {
+    return running === 0 ? Promise.resolve() : new Promise((resolve) => waiting.push(resolve));
+  }
+
   async function handleBounded(request: HttpRequest): Promise<HttpResponse | undefined> {
     if (!isBelowV2(request.url)) return undefined;
-    if (closed()) return refuse(request, new ProxyCacheError('closed', 'the cache is closed'));
+    if (closed()) return refuse(request, closedError());
     if (running >= maxRequests) {
       const message = `${running} requests run already; try again shortly`;
       return refuse(request, new ProxyCacheError('too-many-requests', message));
@@ -59,43 +75,88 @@ export function bounded(
     } finally {
       if (!isStream(response?.body)) done();
     }
-    return response && isStream(response.body) ? { ...response, body: watched(response.body, done) } : response;
+    if (!response || !isStream(response.body)) return response;
+    if (isCut) {
+      await discard(response.body);
+      done();
+      return errorResponse(closedError(), request, { now: now() });
+    }
+    const body = watched(response.body, done, () => bodies.delete(body));
+    bodies.add(body);
+    return { ...response, body: body.bytes };
   }
 
   return {
     handle: handleBounded,
-    idle: () => (running === 0 ? Promise.resolve() : new Promise((resolve) => waiting.push(resolve))),
+    idle,
+    async cutOff() {
+      isCut = true;
+      for (const body of bodies) body.cut();
+      await Promise.allSettled([...bodies].map((body) => body.release()));
+      // Answers that were yet to come.
+      await idle();
+    },
   };
 }
+
+const closedError = () => new ProxyCacheError('closed', 'the cache is closed');
 
 function isStream(body: HttpResponse['body'] | undefined): body is Bytes {
   return body !== null && body !== undefined && !(body instanceof Uint8Array);
 }
 
-/** The same body, with a call when it is over in whatever way. */
-function watched(body: Bytes, done: () => void): Bytes {
+/**
+ * The same body, which can be cut off.
+ *
+ * @param done called when it is over in whatever way
+ * @param released called when its source was let go of, too
+ */
+function watched(body: Bytes, done: () => void, released: () => void): RunningBody {
   const source = body[Symbol.asyncIterator]();
   let over = false;
+  let isCut = false;
+  let releasing: Promise<void> | undefined;
   const end = () => {
     if (!over) done();
     over = true;
   };
+  async function release(): Promise<void> {
+    try {
+      await source.return?.();
+    } finally {
+      released();
+    }
+  }
   const iterator: AsyncIterator<Uint8Array> = {
     async next() {
+      if (isCut) throw closedError();
       try {
         const result = await source.next();
-        if (result.done) end();
+        if (isCut) throw closedError();
+        if (result.done) {
+          end();
+          released();
+        }
         return result;
       } catch (error) {
         end();
+        released();
         throw error;
       }
     },
     async return() {
       end();
-      await source.return?.();
+      releasing ??= release();
+      await releasing;
       return { done: true, value: undefined };
     },
   };
-  return { [Symbol.asyncIterator]: () => iterator };
+  return {
+    bytes: { [Symbol.asyncIterator]: () => iterator },
+    cut() {
+      isCut = true;
+      end();
+    },
+    release: () => (releasing ??= release()),
+  };
 }

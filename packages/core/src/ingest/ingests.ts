@@ -32,7 +32,7 @@ export interface Ingests {
   start(request: IngestRequest, startedFor: string): RunningIngest;
   /** Another number than before where a transfer of this blob has been verified and ended since. */
   endings(digest: Digest): number;
-  /** Lets what runs end by itself for `graceMs`, then cuts it off. Resolves when all have ended. */
+  /** Starts none any more. Lets what runs end by itself for `graceMs`, then cuts it off. Resolves when all have ended. */
   close(graceMs: number): Promise<void>;
 }
 

@@ -1,0 +1,58 @@
+import type { Bounded } from './http/bounded.ts';
+import type { PullParts } from './pull/pull-parts.ts';
+import type { Clock } from './runtime/clock.ts';
+import { createDeferred } from './runtime/deferred.ts';
+
+/** How a cache ends. */
+export interface CloseOptions {
+  /**
+   * Ms for what runs to end by itself, and for what it has yet to fetch; then it is cut off: bodies break off, and nothing
+   * reads the stores any more when `close` has resolved. Default 10,000.
+   */
+  graceMs?: number;
+  /**
+   * Transfers whose clients have left: `finish` lets them fill the cache within the grace time, `drop` ends them with the
+   * last running answer. Default `finish`.
+   */
+  ingests?: 'finish' | 'drop';
+}
+
+/** What is closed. */
+export interface ClosedParts {
+  clock: Clock;
+  pulls: PullParts;
+  answers: Bounded;
+  scrubs: { close(): Promise<void> };
+  clients: Iterable<{ close(): Promise<void> }>;
+  spool: { close(): void };
+}
+
+// For a store that does not come back from a read: the deadline of a call to it.
+const letGoWithin = 3_000;
+
+/** Ends a cache: see {@link CloseOptions}. No request may come in any more. */
+export async function closeCache(
+  parts: ClosedParts,
+  { graceMs = 10_000, ingests = 'finish' }: CloseOptions,
+): Promise<void> {
+  const { clock, pulls, answers } = parts;
+  const endsAt = clock.monotonic() + graceMs;
+  const scrubbed = parts.scrubs.close();
+  // What runs may still need a transfer: none is refused before.
+  await within(clock, graceMs, answers.idle());
+  const transferred = pulls.ingests.close(ingests === 'drop' ? 0 : Math.max(endsAt - clock.monotonic(), 0));
+  const answered = answers.cutOff();
+  await transferred;
+  await Promise.all([...parts.clients].map((client) => client.close()));
+  await within(clock, letGoWithin, answered);
+  await scrubbed;
+  await Promise.all([pulls.tags, pulls.links, pulls.referrers, pulls.repositories].map((records) => records.settled()));
+  parts.spool.close();
+}
+
+async function within(clock: Clock, ms: number, work: Promise<void>): Promise<void> {
+  const timeIsUp = createDeferred<void>();
+  const cancel = clock.after(ms, () => timeIsUp.resolve());
+  await Promise.race([work, timeIsUp.promise]);
+  cancel();
+}
