@@ -22,11 +22,13 @@ let spooling: Spooling;
 let upstream: Feed;
 let filling: Promise<{ digest: Digest; size: number }>;
 let sent: number;
+let unclosed: unknown[];
 
 beforeEach(async () => {
   directory = mkdtempSync(join(tmpdir(), 'follower-'));
   file = await createSpoolFile(join(directory, 'file'));
-  spooling = createSpooling(file, digestOf(bytes));
+  unclosed = [];
+  spooling = createSpooling(file, digestOf(bytes), (cause) => unclosed.push(cause));
   spooling.expect(bytes.byteLength);
   upstream = feed();
   sent = 0;
@@ -200,6 +202,20 @@ it('stays readable once the file is removed and the transfer has let go of it', 
   spooling.release = async () => undefined;
 });
 
+it('costs its reader nothing when the file cannot be closed', async () => {
+  const { close } = file;
+  vi.spyOn(file, 'close').mockImplementation(async () => {
+    await close();
+    throw new Error('EDQUOT');
+  });
+  const part = follow(spooling.view, buffers, { part: { from: 0, to: 9 } });
+  await finish();
+  await spooling.release();
+  expect(Buffer.from((await collect(part, 1e9))!).equals(bytes.subarray(0, 10))).toBe(true);
+  expect(unclosed).toMatchObject([{ message: 'EDQUOT' }]);
+  spooling.release = async () => undefined;
+});
+
 describe('untilReadable', () => {
   it('waits for a position to be visible, or for the end', async () => {
     const middle = untilReadable(spooling.view, 2 * MiB, signal);
@@ -239,6 +255,7 @@ describe('where the transfer starts anew', () => {
     const readers = positions.map((position) => ({ got: [] as Buffer[], position, reader: followed(part) }));
     for (const { got, position, reader } of readers) await readUpTo(reader, got, position);
     await spooling.restart(() => createSpoolFile(join(directory, 'another')), why);
+    spooling.expect(bytes.byteLength);
     upstream = feed();
     sent = 0;
     filling = spooling.fill(upstream.bytes);

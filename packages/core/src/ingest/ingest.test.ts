@@ -375,6 +375,67 @@ describe('18: wrong bytes', () => {
   });
 });
 
+describe('18: another number of bytes than was told before', () => {
+  const wrong = bytes.map((byte, i) => (i === 0 ? byte ^ 1 : byte));
+  const found = (body: Feed, total: number | undefined, start = 0): Reply<FetchedBlob> => ({
+    kind: 'found',
+    value: { start, ...(total !== undefined && { total }), body: body.bytes },
+  });
+
+  it.each([bytes.byteLength, undefined])('does not bind the second try, which tells %s', async (total) => {
+    const short = wrong.subarray(0, 2 * MiB);
+    const running = ingest(bytes, [found(whole(short), short.byteLength), found(whole(bytes), total)]);
+    await running.reply;
+    const hold = running.hold()!;
+    await running.ended;
+    expect(outcome()).toBe('stored');
+    expect(Buffer.from((await collect(hold.follow(), 1e9))!).equals(bytes)).toBe(true);
+    await hold.release();
+  });
+
+  it('twice in the middle costs one more request for all, not the pull', async () => {
+    const body = feed(bytes.subarray(0, 2 * MiB));
+    const other = () => found(feed(), bytes.byteLength + 1, 2 * MiB);
+    const running = ingest(bytes, [
+      found(body, bytes.byteLength),
+      other(),
+      other(),
+      found(whole(bytes), bytes.byteLength),
+    ]);
+    const reading = readWhole(running);
+    reading.catch(() => undefined);
+    body.fail(new UpstreamError('unreachable', 'cut off', { upstream: 'up' }));
+    while (running.asked() < 3 && outcome() === undefined) await clock.advance(1_000);
+    await running.ended;
+    expect((await reading).equals(bytes)).toBe(true);
+    expect(running.asked()).toBe(4);
+    expect(outcome()).toBe('stored');
+    expect(events.filter(({ type }) => type === 'ingest-restarted')).toHaveLength(1);
+  });
+});
+
+it('claims no room of the disk any more once it failed, however slow a reader it has', async () => {
+  const claimed = new Set<unknown>();
+  const { claim, release } = spool;
+  spool.claim = async (file, room) => {
+    claimed.add(file);
+    await claim(file, room);
+  };
+  spool.release = (file) => {
+    claimed.delete(file);
+    release(file);
+  };
+  const body = feed(bytes.subarray(0, 2 * MiB));
+  const running = ingest(bytes, [body], { resumeWithinMs: 0 });
+  await running.reply;
+  const hold = running.hold()!;
+  expect(claimed.size).toBe(1);
+  body.fail(new UpstreamError('unreachable', 'cut off', { upstream: 'up' }));
+  await running.ended;
+  expect(claimed.size).toBe(0);
+  await hold.release();
+});
+
 describe('a store that fails', () => {
   it('to adopt costs no reader anything', async () => {
     storage.on('blobs.adopt', { fail: 'the store is away' });

@@ -6,7 +6,7 @@ import { isProxyCacheError, type ProxyCacheError } from '../runtime/errors.ts';
 import type { BlobStore } from '../store/blob-store.ts';
 import { type StoreEvent, storeFailed } from '../store/events.ts';
 import type { FetchedBlob, Reply } from '../upstream/upstream.ts';
-import { UpstreamError } from '../upstream/upstream-error.ts';
+import { isUpstreamError, UpstreamError } from '../upstream/upstream-error.ts';
 import { claimedBody, claimStep } from './claimed-body.ts';
 import type { IngestEvent } from './events.ts';
 import { visibleBytes } from './follower.ts';
@@ -89,7 +89,7 @@ export function createIngest(request: IngestRequest, parts: IngestParts, signal:
         reply.resolve(answer);
         throw new Error(`${upstream} has no ${digest} for ${repository}`);
       }
-      spooling = createSpooling(file, digest);
+      spooling = createSpooling(file, digest, untidied);
       await receive(spooling, answer.value);
       spooling.verify();
       verified.resolve();
@@ -138,20 +138,33 @@ export function createIngest(request: IngestRequest, parts: IngestParts, signal:
   async function receive(into: Spooling, first: FetchedBlob): Promise<void> {
     const body = await prepare(into, first);
     reply.resolve({ kind: 'found', value: { total: into.view.total } });
-    const came = await into.fill(body);
-    if (isRight(into, came)) return;
+    const wrong = await wrongIn(into, body, 'it is asked for once more');
+    if (!wrong) return;
     // SEMANTICS 18: whoever has no wrong byte yet can still be given the right ones.
-    const wrong = mismatch(into, came, 'it is asked for once more');
     observe({ type: 'ingest-restarted', upstream, repository, digest, error: wrong.message });
     await into.restart(another, wrong);
     const again = await ask();
     if (again.kind !== 'found') throw wrong;
-    const second = await into.fill(await prepare(into, again.value));
-    if (!isRight(into, second)) throw mismatch(into, second, 'nothing was stored, the next pull asks again');
+    const second = await prepare(into, again.value);
+    const still = await wrongIn(into, second, 'nothing was stored, the next pull asks again');
+    if (still) throw still;
+  }
+
+  /** Takes a body in; what is wrong with it, if anything. */
+  async function wrongIn(into: Spooling, body: Bytes, next: string): Promise<UpstreamError | undefined> {
+    try {
+      const came = await into.fill(body);
+      return isRight(into, came) ? undefined : mismatch(into, came, next);
+    } catch (error) {
+      // That an upstream tells of another number of bytes than it began to send is a wrong digest before its end.
+      if (isUpstreamError(error) && error.code === 'digest-mismatch') return error;
+      throw error;
+    }
   }
 
   /** A file in the place of the one that got wrong bytes, which is open for a while but nowhere to be found. */
   async function another(): Promise<SpoolFile> {
+    if (file) parts.spool.release(file);
     await remove();
     file = await parts.spool.create();
     return file;
@@ -162,7 +175,7 @@ export function createIngest(request: IngestRequest, parts: IngestParts, signal:
   }
 
   /** Makes ready for all of a body, from byte 0 on; where it cannot be taken in, it is closed. */
-  async function prepare(into: Spooling, { total = into.view.total, body }: FetchedBlob): Promise<Bytes> {
+  async function prepare(into: Spooling, { total, body }: FetchedBlob): Promise<Bytes> {
     const claim = async (bytes: number) => file && parts.spool.claim(file, bytes);
     const room = total ?? Math.max(request.leastSize ?? 0, claimStep);
     try {
@@ -193,6 +206,7 @@ export function createIngest(request: IngestRequest, parts: IngestParts, signal:
   }
 
   async function tidy(outcome: string): Promise<void> {
+    if (file) parts.spool.release(file);
     const removed = outcome === 'stored' ? undefined : remove();
     const closed = spooling ? spooling.release() : file?.close();
     await Promise.all([removed, reported(closed)]);
@@ -203,7 +217,11 @@ export function createIngest(request: IngestRequest, parts: IngestParts, signal:
   }
 
   async function reported(tidying: Promise<void> | undefined): Promise<void> {
-    await tidying?.catch((cause) => observe(storeFailed('tidy', digest, cause)));
+    await tidying?.catch(untidied);
+  }
+
+  function untidied(cause: unknown): void {
+    observe(storeFailed('tidy', digest, cause));
   }
 
   return {

@@ -140,6 +140,17 @@ it('keeps minFree bytes of the disk free, and counts what other files may still 
   spool.close();
 });
 
+it('gives what a file claimed to others once it grows no more, though somebody still reads it', async () => {
+  const spool = open(1_000);
+  disk.free = 2_000;
+  const [read, next] = [await spool.create(), await spool.create()];
+  await spool.claim(read, 600);
+  spool.release(read);
+  await spool.claim(next, 600);
+  await Promise.all([read.close(), next.close()]);
+  spool.close();
+});
+
 it('keeps 5 % of the disk free by default', async () => {
   const spool = open();
   const file = await spool.create();

@@ -21,6 +21,8 @@ export interface Spool {
    * @throws ProxyCacheError `storage-full` where the disk would have less than `minFree` left, `storage-failed`
    */
   claim(file: SpoolFile, bytes: number): Promise<void>;
+  /** Tells that a file grows no more, though somebody may read it for long: what it claimed is there for others. */
+  release(file: SpoolFile): void;
   /** Removes the folder, where it can. */
   close(): void;
 }
@@ -102,6 +104,9 @@ export function openSpool({ directory, minFree, clock }: SpoolOptions): Spool {
       if (free >= (minFree ?? Math.min(0.05 * disk.blocks * disk.bsize, 1024 ** 3))) return;
       claims.delete(file);
       throw new ProxyCacheError('storage-full', 'the disk has less than minFree left; free some or lower minFree');
+    },
+    release(file) {
+      claims.delete(file);
     },
     close() {
       stopHeartbeat();

@@ -32,8 +32,8 @@ export interface Spooling {
    */
   fill(body: FetchedBlob['body']): Promise<Received>;
   /**
-   * Starts anew, in another file: what came turned out wrong. At once nobody gets any more of it; the next `fill` finds
-   * out where it differs, and closes its file then.
+   * Starts anew, in another file: what came turned out wrong, as may have been what was told of its size. At once nobody
+   * gets any more of it; the next `fill` finds out where it differs, and closes its file then.
    *
    * @param cause why, for those whom the new try cannot help
    */
@@ -48,8 +48,16 @@ export interface Spooling {
   release(): Promise<void>;
 }
 
-/** Fills `first` with the content of `digest`; whether it is that content is for the caller to see. */
-export function createSpooling(first: SpoolFile, digest: Digest): Spooling {
+/**
+ * Fills `first` with the content of `digest`; whether it is that content is for the caller to see.
+ *
+ * @param unclosed gets why a file could not be closed by the last reader, who has what it read
+ */
+export function createSpooling(
+  first: SpoolFile,
+  digest: Digest,
+  unclosed: (cause: unknown) => void = () => undefined,
+): Spooling {
   const ring = createRing();
   let file = first;
   let hash = createRunningHash(digest);
@@ -120,7 +128,7 @@ export function createSpooling(first: SpoolFile, digest: Digest): Spooling {
         read: (into, from) => file.read(into, from),
         close() {
           if (position) positions.delete(position);
-          return letGo();
+          return letGo().catch(unclosed);
         },
       };
     },
@@ -160,9 +168,12 @@ export function createSpooling(first: SpoolFile, digest: Digest): Spooling {
       const wrong = file;
       const length = state.contiguous;
       failure = cause;
+      total = undefined;
       ring.reset();
       hash = createRunningHash(digest);
       enter({ contiguous: 0, epoch: state.epoch + 1, differsAt: undefined });
+      // What is not in the file cannot be compared.
+      await wrong.flush().catch(() => undefined);
       file = await create();
       before = createComparison(wrong, length);
     },

@@ -47,7 +47,6 @@ function answer(changes: Partial<FollowedPull> = {}): Promise<BlobAnswer> {
   const ingest = { verified: new Promise(() => undefined) } as Partial<RunningIngest> as RunningIngest;
   return followedAnswer(ingest, holdOf(spooling.view, buffers), {
     digest: digestOf(bytes),
-    total: spooling.view.total,
     told: undefined,
     ranges: undefined,
     whole: false,
@@ -87,4 +86,28 @@ it('lets go of the file as soon as what is read goes on alone', async () => {
   await vi.waitFor(() => expect(openFiles(directory)).toEqual([]));
   expect(Buffer.from((await collect(body, 1e9))!).equals(bytes)).toBe(true);
   await got.close();
+});
+
+it.each([
+  ['the whole', undefined, bytes],
+  ['its end', [{ last: MiB + 5 }], bytes.subarray(-MiB - 5)],
+])('of another size than was told at first, gives %s as the second try tells it', async (_, ranges, expected) => {
+  const wrong = seededBytes('wrong', MiB);
+  spooling.expect(wrong.byteLength);
+  await fill(wrong);
+  const answering = answer({ ranges });
+  answering.catch(() => undefined);
+  await new Promise((resolve) => setImmediate(resolve));
+  await spooling.restart(() => createSpoolFile(join(directory, 'another')), new Error('wrong bytes'));
+  spooling.expect(bytes.byteLength);
+  const body = feed(bytes.subarray(0, 5.5 * MiB));
+  const filling = spooling.fill(body.bytes);
+  const got = await answering;
+  body.push(bytes.subarray(5.5 * MiB));
+  body.end();
+  await filling;
+  spooling.verify();
+  expect(got.size).toBe(bytes.byteLength);
+  expect(Buffer.from((await collect(got.read(got.parts?.[0]), 1e9))!).equals(expected)).toBe(true);
+  await Promise.all([got.close(), spooling.release()]);
 });

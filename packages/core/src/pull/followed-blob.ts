@@ -10,7 +10,6 @@ import type { BlobAnswer, CacheStatus } from './answer.ts';
 /** What is asked of a transfer under way. */
 export interface FollowedPull {
   digest: Digest;
-  total: number | undefined;
   /** The whole's size as the repository's manifest tells it, for an upstream that does not: announced, never enforced. */
   told: number | undefined;
   ranges: readonly RangeSpec[] | undefined;
@@ -34,12 +33,23 @@ export async function followedAnswer(
   const { digest, ranges, signal } = request;
   const left = new AbortController();
   const parted = ranges !== undefined && ranges.length > 0;
-  let size = request.total;
+  let size: number | undefined;
   let parts: ByteRange[] | undefined;
   let first: Bytes | undefined;
   let isTaken = false;
   let isAlone = false;
   try {
+    // A transfer that starts anew may find that the blob has another size than was told before.
+    for (let told = hold.total(); !(await isBegun(told)); told = hold.total()) isAlone = false;
+  } catch (error) {
+    await hold.release();
+    throw error;
+  }
+  const announced = parted ? size : (size ?? request.told);
+
+  /** `false`: it has another size than `told` meanwhile. */
+  async function isBegun(told: number | undefined): Promise<boolean> {
+    size = told;
     if (request.whole || (size === undefined && parted)) await abortable(ingest.verified, signal);
     parts = partsOf(ranges, size ?? hold.received());
     // What fails before the first byte can be read fails with an honest status, not with a broken transfer.
@@ -47,13 +57,15 @@ export async function followedAnswer(
     if (hold.isVerified()) {
       size = hold.received();
       parts = partsOf(ranges, size);
+    } else if (hold.total() !== told) return false;
+    try {
+      if (parts === undefined || parts[0]) first = await begun(followed(parts?.[0]));
+      return true;
+    } catch (error) {
+      if (hold.total() === told) throw error;
+      return false;
     }
-    if (parts === undefined || parts[0]) first = await begun(followed(parts?.[0]));
-  } catch (error) {
-    await hold.release();
-    throw error;
   }
-  const announced = parted ? size : (size ?? request.told);
 
   function followed(part: ByteRange | undefined): Bytes {
     const total = size;

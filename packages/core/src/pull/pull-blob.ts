@@ -198,8 +198,6 @@ export function createPullBlob(parts: PullParts): PullBlob {
     if (!hold) return undefined;
     return await followedAnswer(ingest, hold, {
       digest,
-      // A transfer that started anew may have found that it is another than the reply said.
-      total: hold.total(),
       told,
       ranges,
       whole: target.upstream.coldRange === 'verify' && (ranges?.length ?? 0) > 0,
