@@ -140,13 +140,13 @@ describe('verifyOnRead: first', () => {
       const range = { headers: { range: 'bytes=0-9' } };
       const asking = [
         ...Array.from({ length: 5 }, () => cache.get(blobPath(layer), range)),
-        ...Array.from({ length: 5 }, () => cache.head(blobPath(layer))),
+        ...Array.from({ length: 5 }, () => cache.get(blobPath(layer), { headers: { range: 'bytes=5-9' } })),
       ];
       for (const { status } of await Promise.all(asking)) expect([200, 206]).toContain(status);
       // Each range is one read more.
-      expect(reads(storage(), before)).toBe(wholeReads + 5);
+      expect(reads(storage(), before)).toBe(wholeReads + 10);
       await cache.get(blobPath(layer));
-      expect(reads(storage(), before)).toBe(2 * wholeReads + 5);
+      expect(reads(storage(), before)).toBe(2 * wholeReads + 10);
     }
   });
 
@@ -156,6 +156,19 @@ describe('verifyOnRead: first', () => {
     await cache.restart();
     await cache.get(blobPath(layer), { headers: { range: 'bytes=0-9' } });
     expect(reads(storage())).toBe(1);
+  });
+
+  test('does not read a blob for a HEAD, unless its size is another than was told', async () => {
+    const { cache, storage, layer } = await startVerifying();
+    await cache.get('/v2/up/team/app/manifests/1');
+    await pullInto(cache, layer);
+    await cache.restart();
+    const before = storage().calls('blobs.read');
+    expect((await cache.head(blobPath(layer))).headers['content-length']).toBe(String(size));
+    expect(reads(storage(), before)).toBe(0);
+    keepingTime(fileOf(cache, layer), () => truncateSync(fileOf(cache, layer), size - 1));
+    expect((await cache.head(blobPath(layer))).headers['content-length']).toBe(String(size));
+    expect(cache.seen('blob-quarantined')).toMatchObject([{ digest: layer }]);
   });
 
   test('serves no byte of a wrong blob to any of many that ask at a time, and fetches it once', async () => {
@@ -218,6 +231,8 @@ describe('verifyOnRead: first', () => {
     await expect.poll(() => storage().openBlobs()).toBe(2);
     alone.abort();
     await expect(only).rejects.toThrow();
+    // The hash goes on, for the next one.
+    await expect.poll(() => storage().openBlobs()).toBe(1);
     storage().heal();
     await expect.poll(() => storage().openBlobs()).toBe(0);
     expect(digestOfBody((await cache.get(blobPath(layer))).body)).toBe(layer);

@@ -45,7 +45,7 @@ export async function closeCache(
   await transferred;
   await Promise.all([...parts.clients].map((client) => client.close()));
   await within(clock, letGoWithin, answered);
-  await scrubbed;
+  await Promise.all([scrubbed, pulls.checks.close()]);
   await Promise.all([pulls.tags, pulls.links, pulls.referrers, pulls.repositories].map((records) => records.settled()));
   parts.spool.close();
 }

@@ -16,6 +16,7 @@ import { openSpool } from './ingest/spool.ts';
 import type { Descriptor } from './oci/descriptor.ts';
 import { parseReference } from './oci/reference.ts';
 import { defaults, type ProxyCacheOptions, upstreamSettings } from './options.ts';
+import { createChecks } from './pull/checks.ts';
 import { createHasImage } from './pull/has-image.ts';
 import { createListReferrers } from './pull/list-referrers.ts';
 import { createListRepositories } from './pull/list-repositories.ts';
@@ -129,6 +130,7 @@ export function createProxyCache(options: ProxyCacheOptions): ProxyCache {
     blobs,
     buffers,
     clock,
+    checks: createChecks(),
     verifyOnRead: options.verifyOnRead ?? defaults.verifyOnRead,
     observe,
   };

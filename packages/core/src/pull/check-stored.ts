@@ -1,6 +1,5 @@
 import { LRUCache } from 'lru-cache';
 import type { Digest } from '../oci/digest.ts';
-import { createFlights } from '../runtime/collapse.ts';
 import type { OpenBlob } from '../store/blob-store.ts';
 import { storeFailed } from '../store/events.ts';
 import { isIntact } from '../store/is-intact.ts';
@@ -27,14 +26,14 @@ export type OpenStored = (digest: Digest, signal: AbortSignal) => Promise<Stored
  */
 export type CheckStored = (
   stored: StoredBlob,
-  told: number | undefined,
+  /** `told`: its size, as a repository told it. `forBytes`: whether any of it is to be read. */
+  request: { told?: number | undefined; forBytes: boolean },
   signal: AbortSignal,
 ) => Promise<StoredBlob | undefined>;
 
 const mostVerdicts = 50_000;
 
 export function createCheckStored(parts: PullParts, open: OpenStored): CheckStored {
-  const checks = createFlights<number | undefined>();
   /**
    * Those found right, by digest and size, and since which opening: what was opened before may be what another took the
    * place of.
@@ -68,21 +67,22 @@ export function createCheckStored(parts: PullParts, open: OpenStored): CheckStor
     return undefined;
   }
 
-  const check: CheckStored = async (stored, told, signal) => {
+  const check: CheckStored = async (stored, request, signal) => {
     const { digest, blob } = stored;
-    const wanted = parts.verifyOnRead === 'first' || (told !== undefined && blob.size !== told);
+    const { told, forBytes } = request;
+    const wanted = (forBytes && parts.verifyOnRead === 'first') || (told !== undefined && blob.size !== told);
     if (!wanted) return stored;
     const known = right.get(keyOf(stored));
     if (known !== undefined && stored.opening >= known) return stored;
     try {
-      const since = known ?? (await checks.join(digest, (all) => verify(digest, all), signal));
+      const since = known ?? (await parts.checks.join(digest, (all) => verify(digest, all), signal));
       if (since === undefined) return undefined;
     } finally {
       void blob.close();
     }
     const again = await open(digest, signal);
     // Of another size it is another blob: one stored in between.
-    return again && check(again, told, signal);
+    return again && check(again, request, signal);
   };
   return check;
 }

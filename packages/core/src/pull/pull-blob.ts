@@ -65,7 +65,8 @@ export function createPullBlob(parts: PullParts): PullBlob {
         opened ??= await storedBlobs.open(digest, signal);
       }
       const told = proof?.size ?? hint;
-      const stored = opened && proof?.proves ? await storedBlobs.check(opened, told, signal) : undefined;
+      const seek = { told, forBytes: request.want === 'bytes' };
+      const stored = opened && proof?.proves ? await storedBlobs.check(opened, seek, signal) : undefined;
       if (stored) {
         const { size } = stored.blob;
         // The bytes are right, so what was told of their number was wrong.
@@ -148,7 +149,7 @@ export function createPullBlob(parts: PullParts): PullBlob {
         }
         proven = true;
         const opened = running ? undefined : await storedBlobs.open(digest, signal);
-        const stored = opened && (await storedBlobs.check(opened, undefined, signal));
+        const stored = opened && (await storedBlobs.check(opened, { forBytes: true }, signal));
         if (stored) return storedAnswer(request, stored, { hit: true });
         continue;
       }

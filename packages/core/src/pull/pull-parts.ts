@@ -9,6 +9,7 @@ import type { Buffers } from '../runtime/buffers.ts';
 import type { Clock } from '../runtime/clock.ts';
 import type { BlobStore } from '../store/blob-store.ts';
 import type { StoreEvent } from '../store/events.ts';
+import type { Checks } from './checks.ts';
 
 /** What the use cases work with. */
 export interface PullParts {
@@ -21,6 +22,7 @@ export interface PullParts {
   blobs: BlobStore;
   buffers: Buffers;
   clock: Clock;
+  checks: Checks;
   /** Whether a stored blob is hashed before its first read after start. */
   verifyOnRead: 'never' | 'first';
   observe(event: StoreEvent | IngestEvent): void;
