@@ -1,3 +1,5 @@
+import { joined } from './packed.ts';
+
 /** The latest chunks of a transfer, at hand for readers in step with it. */
 export interface Ring {
   /** Appends a chunk at the position where the last one ended. */
@@ -32,7 +34,10 @@ export function createRing(): Ring {
   return {
     push(bytes) {
       if (bytes.byteLength === 0) return;
-      chunks.push({ start: end, bytes });
+      const last = chunks.at(-1);
+      const both = joined(last?.bytes, bytes);
+      if (last && both) last.bytes = both;
+      else chunks.push({ start: end, bytes });
       end += bytes.byteLength;
     },
     at(position) {

@@ -5,13 +5,18 @@ import { openFiles } from '@proxycache/test-kit';
 import { afterEach, beforeEach, expect, it, vi } from 'vitest';
 import { createSpoolFile } from './spool-file.ts';
 
-const disk = vi.hoisted(() => ({ most: Number.POSITIVE_INFINITY, failure: undefined as Error | undefined }));
+const disk = vi.hoisted(() => ({
+  most: Number.POSITIVE_INFINITY,
+  failure: undefined as Error | undefined,
+  batches: [] as number[],
+}));
 vi.mock('node:fs', async (importOriginal) => {
   const real = await importOriginal<typeof import('node:fs')>();
   return {
     ...real,
     writev(fd: number, chunks: Uint8Array[], position: number, done: (error: Error | null, count: number) => void) {
       if (disk.failure) return void setImmediate(() => done(disk.failure ?? null, 0));
+      disk.batches.push(chunks.length);
       const whole = Buffer.concat(chunks);
       real.write(fd, whole, 0, Math.min(whole.byteLength, disk.most), position, done);
     },
@@ -27,6 +32,7 @@ beforeEach(() => {
 afterEach(() => {
   disk.most = Number.POSITIVE_INFINITY;
   disk.failure = undefined;
+  disk.batches = [];
   expect(openFiles(directory)).toEqual([]);
   rmSync(directory, { recursive: true, force: true });
 });
@@ -46,6 +52,17 @@ it('holds what is appended, in order', async () => {
   expect(await file.read(into, 995)).toBe(50);
   expect(Buffer.from(into).equals(whole.subarray(995, 1045))).toBe(true);
   expect(await file.read(into, whole.byteLength)).toBe(0);
+  await file.close();
+});
+
+it('writes what lies next to each other as one', async () => {
+  const file = await createSpoolFile(path);
+  const whole = Buffer.from('abcdefghij');
+  for (let i = 0; i < 10; i++) file.append(whole.subarray(i, i + 1));
+  await file.flush();
+  // The first one was on its way already.
+  expect(disk.batches).toEqual([1, 1]);
+  expect(readFileSync(path, 'utf8')).toBe('abcdefghij');
   await file.close();
 });
 

@@ -1,5 +1,6 @@
 import { close, open, read, unlink, writev } from 'node:fs';
 import { promisify } from 'node:util';
+import { joined } from './packed.ts';
 
 const openFile = promisify(open);
 const closeFile = promisify(close);
@@ -97,7 +98,9 @@ export async function createSpoolFile(path: string, hooks?: SpoolFileHooks): Pro
     },
     append(chunk) {
       if (failure) return;
-      queue.push(chunk);
+      const both = joined(queue.at(-1), chunk);
+      if (both) queue[queue.length - 1] = both;
+      else queue.push(chunk);
       pending += chunk.byteLength;
       pump();
     },

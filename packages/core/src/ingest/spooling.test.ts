@@ -59,6 +59,20 @@ it('keeps the last 2 MiB in memory, and nothing once it has let go', async () =>
   expect(spooling.isOpen()).toBe(false);
 });
 
+it('keeps single bytes in blocks, in memory and on their way to the file', async () => {
+  const bytes = seededBytes('single', 50_000);
+  const append = vi.spyOn(file, 'append');
+  const spooling = createSpooling(file, digestOf(bytes));
+  async function* singly() {
+    for (const byte of bytes) yield Uint8Array.of(byte);
+  }
+  expect(await spooling.fill(singly())).toEqual({ digest: digestOf(bytes), size: 50_000 });
+  expect([0, 16_384, 49_152].map((at) => spooling.view.recent(at)?.byteLength)).toEqual([16_384, 16_384, 848]);
+  expect(new Set(append.mock.calls.map(([{ buffer }]) => buffer)).size).toBe(4);
+  expect(readFileSync(file.path).equals(bytes)).toBe(true);
+  await spooling.release();
+});
+
 it('stops at the first byte over, and closes the body', async () => {
   const spooling = createSpooling(file, digestOf(Buffer.from('abc')));
   spooling.expect(4);

@@ -4,6 +4,7 @@ import type { FetchedBlob } from '../upstream/upstream.ts';
 import { type Comparison, createComparison } from './comparison.ts';
 import { type HashesLeft, hashesAt } from './hashes-left.ts';
 import { releasable } from './hold-back.ts';
+import { createPacker } from './packed.ts';
 import { createRing } from './ring.ts';
 import { createRunningHash } from './running-hash.ts';
 import type { SpoolFile } from './spool-file.ts';
@@ -143,7 +144,9 @@ export function createSpooling(
     async fill(body) {
       hash = createRunningHash(digest);
       let received = 0;
-      for await (const chunk of body) {
+      const pack = createPacker();
+      for await (const given of body) {
+        const chunk = pack(given);
         received += chunk.byteLength;
         // A few bytes over are as wrong as a wrong digest, and need not be waited for.
         if (total !== undefined && received > total) break;

@@ -71,6 +71,18 @@ it('fails where less comes than was announced', async () => {
   expect(await drain(stream(bytes, { total: 11 }).stream)).toEqual({ length: 0, code: 'digest-mismatch' });
 });
 
+it('holds single bytes back in blocks', async () => {
+  const bytes = seededBytes('single', 100_000);
+  async function* singly() {
+    for (const byte of bytes) yield Uint8Array.of(byte);
+  }
+  const chunks: Uint8Array[] = [];
+  const options = { upstream: 'up', digest: digestOf(bytes), total: bytes.byteLength };
+  for await (const chunk of verifiedStream(singly(), options)) chunks.push(chunk);
+  expect(chunks).toHaveLength(7);
+  expect(Buffer.concat(chunks).equals(bytes)).toBe(true);
+});
+
 it('closes its source when it is left', async () => {
   const { body, stream: passing } = stream(seededBytes('left', 3 * MiB));
   await passing.next();

@@ -3,6 +3,7 @@ import { createDigestHash, type Digest, digestAlgorithm, finishDigest } from '..
 import type { Bytes } from '../runtime/bytes.ts';
 import { UpstreamError } from '../upstream/upstream-error.ts';
 import { releasable } from './hold-back.ts';
+import { createPacker, joined } from './packed.ts';
 import type { HashedPrefix } from './running-hash.ts';
 
 /** What a {@link verifiedStream} is to be. */
@@ -33,6 +34,7 @@ export async function* verifiedStream(
   const hash = prefix?.hash.copy() ?? createDigestHash(digest);
   const mismatch = (sent: string) =>
     new UpstreamError('digest-mismatch', `${upstream} sent ${sent} for ${digest}`, { upstream });
+  const pack = createPacker();
   let held: Uint8Array[] = [];
   let left = prefix?.length ?? 0;
   let received = left;
@@ -46,7 +48,10 @@ export async function* verifiedStream(
     received += chunk.byteLength;
     // What is over is as wrong as a wrong digest; held back without a bound it would fill the memory.
     if (total !== undefined && received > total) break;
-    held.push(new Uint8Array(chunk));
+    const packed = pack(chunk);
+    const both = joined(held.at(-1), packed);
+    if (both) held[held.length - 1] = both;
+    else held.push(packed === chunk ? new Uint8Array(chunk) : packed);
     while (held[0] && left + held[0].byteLength <= releasable(received, total)) {
       const next = held.shift() as Uint8Array;
       left += next.byteLength;
