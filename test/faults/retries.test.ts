@@ -1,12 +1,12 @@
-import type { UpstreamOptions } from '@proxycache/core';
-import { type Fault, seededBytes } from '@proxycache/test-kit';
+import { type ProxyCacheOptions, systemClock, type UpstreamOptions } from '@proxycache/core';
+import { type Fault, gate, seededBytes } from '@proxycache/test-kit';
 import { describe, expect, test } from 'vitest';
 import { digestOfBody, startPair } from '../semantics/cache-under-test.ts';
 import { throughRetries } from './through-retries.ts';
 
 const retry = { attempts: 3, minWait: 100, maxWait: 1_000, budget: 0.2 };
 
-async function start(options: Partial<UpstreamOptions> = {}) {
+async function start(options: Partial<UpstreamOptions> & { cache?: Partial<ProxyCacheOptions> } = {}) {
   const pair = await startPair({ retry, ...options });
   const image = pair.upstream.addImage('team/app', { tag: '1' });
   const blob = pair.upstream.putBlob('team/app', seededBytes('retried', 100_000));
@@ -108,7 +108,7 @@ test('a stored tag is served stale when the retries within validateWithin are in
   expect(cache.clock.monotonic() - before).toBeLessThan(2_000);
 });
 
-test('an outage is not multiplied: once the budget is spent, a request is one request', async () => {
+test('an outage is not multiplied: once the budget is spent, a request is asked again once', async () => {
   const { upstream, get } = await start({
     breaker: { failures: 1_000_000 },
     retry: { ...retry, minWait: 0, budget: 0.1 },
@@ -117,9 +117,50 @@ test('an outage is not multiplied: once the budget is spent, a request is one re
   for (let request = 0; request < 100; request++) {
     expect((await get(`/v2/up/team/app/manifests/t${request}`)).status).toBe(503);
   }
-  // A hundred requests, the reserve of ten, and one for each ten requests.
-  expect(upstream.count()).toBeGreaterThanOrEqual(118);
-  expect(upstream.count()).toBeLessThanOrEqual(120);
+  // A hundred requests, a retry of each, the reserve of ten, and one for each ten requests.
+  expect(upstream.count()).toBeGreaterThanOrEqual(218);
+  expect(upstream.count()).toBeLessThanOrEqual(220);
+});
+
+test('a load balancer that restarts and resets all that is under way costs none of them its pull', async () => {
+  const { upstream, cache } = await start({ cache: { clock: systemClock }, retry: { ...retry, budget: 0 } });
+  const tags = Array.from({ length: 20 }, (_, index) => `t${index}`);
+  for (const tag of tags) upstream.addImage('team/app', { tag, seed: tag });
+  const held = gate();
+  upstream.on({ times: tags.length }, { gate: held, drop: 'rst' });
+  const pulls = tags.map((tag) => cache.get(`/v2/up/team/app/manifests/${tag}`));
+  await expect.poll(() => upstream.count()).toBe(tags.length);
+  held.open();
+  expect((await Promise.all(pulls)).map(({ status }) => status)).toEqual(tags.map(() => 200));
+  expect(cache.seen('breaker-changed')).toEqual([]);
+});
+
+test('a registry that is gone for a moment is waited for by the pull that found it so, alone', async () => {
+  const { upstream, cache, paths } = await start({ cache: { clock: systemClock }, breaker: { openFor: 300 } });
+  upstream.on({}, { drop: 'rst' });
+  const got = cache.get(paths.manifest);
+  await expect.poll(() => cache.seen('breaker-changed').length).toBe(1);
+  const refused = await cache.get('/v2/up/team/app/manifests/other');
+  expect([refused.status, refused.headers['retry-after']]).toEqual([503, '1']);
+  upstream.heal();
+  expect((await got).status).toBe(200);
+});
+
+test('an outage of the night stops nobody in the morning, and what it left is not served for new', async () => {
+  const { upstream, cache, paths } = await start({ retry: { ...retry, attempts: 1 } });
+  expect((await cache.get(paths.manifest)).status).toBe(200);
+  upstream.on({}, { drop: 'rst' });
+  for (let i = 0; i < 3; i++) expect((await cache.get(paths.manifest)).headers['warning']).toMatch(/stale/);
+  expect(cache.seen('breaker-changed')).toHaveLength(1);
+  upstream.heal();
+  const { digest } = upstream.addImage('team/app', { tag: '1', seed: 'moved' }).root;
+  const cold = ['a', 'b', 'c'].map((tag) => upstream.addImage('team/app', { tag, seed: tag }).root.digest);
+  await cache.clock.advance(8 * 3_600_000);
+  const wanted = [paths.manifest, ...['a', 'b', 'c'].map((tag) => `/v2/up/team/app/manifests/${tag}`)];
+  const got = await Promise.all(wanted.map((path) => cache.get(path)));
+  expect(got.map(({ status, headers, body }) => [status, headers['warning'], digestOfBody(body)])).toEqual(
+    [digest, ...cold].map((expected) => [200, undefined, expected]),
+  );
 });
 
 test('a client that leaves ends the waiting, and nothing is asked any more', async () => {

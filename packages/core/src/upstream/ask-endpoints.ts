@@ -3,10 +3,10 @@ import { abortable } from '../runtime/collapse.ts';
 import { pause } from '../runtime/pause.ts';
 import type { Endpoint, Matter } from './endpoint.ts';
 import type { UpstreamEvent, UpstreamOperation } from './events.ts';
-import { type NextTry, nextTry, onceUp, type RetryContext, type RetryRules } from './retry.ts';
+import { isLeftAlone, type NextTry, nextTry, onceUp, type RetryRules } from './retry.ts';
 import type { RetryBudget } from './retry-budget.ts';
-import type { Query, Reply, Upstream } from './upstream.ts';
-import { isUpstreamError, UpstreamError } from './upstream-error.ts';
+import type { HostStatus, Query, Reply, Upstream } from './upstream.ts';
+import { isUpstreamError, UpstreamError, type UpstreamErrorCode } from './upstream-error.ts';
 
 /** A question for the first endpoint that can answer it. */
 export interface EndpointQuestion<Q, T> {
@@ -16,7 +16,7 @@ export interface EndpointQuestion<Q, T> {
   /** In the order of preference. */
   endpoints: readonly Endpoint[];
   ask(client: Upstream, query: Q): Promise<Reply<T>>;
-  /** Whether to wait for an endpoint that is known to be down, until the deadline. */
+  /** Whether to wait for a host that is known to be down until the deadline, in any case. */
   patient?: boolean;
   /** Whether a reply means that there is nothing. Default: all that is not found. */
   isNothing?: (reply: Reply<T>) => boolean;
@@ -60,15 +60,18 @@ interface Failure {
   tries: number;
   /** `clock.monotonic()` ms from which it may be asked again. */
   at: number;
+  /** Whether it is a retry then, or else a look whether the host that failed is back. */
   isRetry: boolean;
 }
 
 const never = Number.POSITIVE_INFINITY;
+const unsent: ReadonlySet<UpstreamErrorCode> = new Set(['unavailable', 'busy', 'address-refused']);
 
 /**
  * Makes the way in which one upstream's endpoints are asked. A round goes through them, those that failed lately last;
  * what one cannot say, another may. When all have failed, those that may mend are asked again after a while, within the
- * request's deadline, `attempts` for each endpoint, and the upstream's budget of retries.
+ * request's deadline, `attempts` for each endpoint, and the upstream's budget of retries; one retry of each request is
+ * free, as breakers bound an outage.
  */
 export function createAskEndpoints(parts: AskEndpointsParts): AskEndpoints {
   const { key, rules, budget, clock, observe, random } = parts;
@@ -77,15 +80,21 @@ export function createAskEndpoints(parts: AskEndpointsParts): AskEndpoints {
   async function ask<Q extends AnyQuery, T>(question: EndpointQuestion<Q, T>): Promise<Answered<T>> {
     const { operation, query, endpoints, patient = false } = question;
     const failures = new Map<Endpoint, Failure>();
-    budget.earn();
+    let retries = 0;
+    let earned = false;
+    const sent = () => {
+      if (!earned) budget.earn();
+      earned = true;
+    };
     for (;;) {
-      const answered = await askRound(question, failures);
+      const answered = await askRound(question, failures, sent);
       if (answered) return answered;
-      const next = nextOf(failures, { deadlineAt: query.deadlineAt, patient });
+      const next = nextOf(failures, { deadlineAt: query.deadlineAt, patient, isFree: retries === 0 });
       if (!next?.error) throw mostTelling(failures, { endpoints, key });
       const waitMs = Math.max(next.at - clock.monotonic(), 0);
       if (next.isRetry) {
         const { repository } = query;
+        retries++;
         observe({
           type: 'upstream-retried',
           upstream: key,
@@ -114,12 +123,13 @@ export function createAskEndpoints(parts: AskEndpointsParts): AskEndpoints {
   async function askRound<Q extends AnyQuery, T>(
     { matter, query, endpoints, ask, isNothing = isRefusal }: EndpointQuestion<Q, T>,
     failures: Map<Endpoint, Failure>,
+    sent: () => void,
   ): Promise<Answered<T> | undefined> {
-    const now = clock.monotonic();
-    const due = byHealth(endpoints, matter).filter((endpoint) => (failures.get(endpoint)?.at ?? now) <= now);
+    const due = byHealth(endpoints, matter).filter((endpoint) => isDue(endpoint, failures.get(endpoint)));
     for (const [index, endpoint] of due.entries()) {
       try {
         const reply = await ask(endpoint.client, shareOf(query, due.length - index));
+        sent();
         endpoint.answered(matter);
         // Another endpoint may lag behind, or hide what it keeps from others: then `url` is to say whether it is gone.
         if (endpoint.isFirst || !isNothing(reply)) return { reply, endpoint };
@@ -133,6 +143,7 @@ export function createAskEndpoints(parts: AskEndpointsParts): AskEndpoints {
         });
       } catch (error) {
         if (query.signal.aborted || !isUpstreamError(error)) throw error;
+        if (!unsent.has(error.code)) sent();
         endpoint.failed(error, matter);
         const { error: before, tries = 0 } = failures.get(endpoint) ?? {};
         const was = error.code === 'unavailable' ? { error: before ?? error, tries } : { error, tries: tries + 1 };
@@ -140,6 +151,15 @@ export function createAskEndpoints(parts: AskEndpointsParts): AskEndpoints {
       }
     }
     return undefined;
+  }
+
+  /** Looks first whether the host that failed is back: to it may lead others that are well, and have enough to do. */
+  function isDue(endpoint: Endpoint, failure: Failure | undefined): boolean {
+    if (!failure) return true;
+    if (failure.at > clock.monotonic()) return false;
+    if (failure.isRetry || !failure.latest || !isLeftAlone(hostOf(endpoint, failure.latest))) return true;
+    failure.isPlanned = false;
+    return false;
   }
 
   /** One that is silent must not use up the time of those behind it. */
@@ -152,25 +172,28 @@ export function createAskEndpoints(parts: AskEndpointsParts): AskEndpoints {
   /** The earliest instant to go on at, paid for; `undefined`: there is none. */
   function nextOf(
     failures: ReadonlyMap<Endpoint, Failure>,
-    request: { deadlineAt: number; patient: boolean },
+    request: { deadlineAt: number; patient: boolean; isFree: boolean },
   ): Failure | undefined {
     const monotonic = clock.monotonic();
-    const { deadlineAt, patient } = request;
-    const context = { rules, tries: 0, leftMs: deadlineAt - monotonic, now: clock.now(), patient, random };
+    const { deadlineAt, patient, isFree } = request;
+    const context = { rules, leftMs: deadlineAt - monotonic, now: clock.now(), patient, random };
     const plan = (failure: Failure, next: NextTry | undefined) => {
       failure.at = next ? monotonic + next.waitMs : never;
       failure.isRetry = next?.isRetry ?? false;
     };
     for (const [endpoint, failure] of failures) {
-      const { latest, tries } = failure;
+      const { latest, tries, at } = failure;
       if (!latest || failure.isPlanned) continue;
       failure.isPlanned = true;
-      plan(failure, nextTry(latest, { ...context, tries }) ?? untilUp(endpoint, latest, context));
+      const own = { ...context, tries, host: hostOf(endpoint, latest) };
+      // One that had an instant already waits for its host.
+      plan(failure, at === never ? nextTry(latest, own) : onceUp(latest, own));
     }
     const next = earliestOf(failures.values());
-    if (!next?.isRetry || budget.take()) return next;
+    if (!next?.isRetry || isFree || budget.take()) return next;
     for (const [endpoint, failure] of failures) {
-      if (failure.latest && failure.isRetry) plan(failure, untilUp(endpoint, failure.latest, context));
+      const { latest, tries, isRetry } = failure;
+      if (latest && isRetry) plan(failure, onceUp(latest, { ...context, tries, host: hostOf(endpoint, latest) }));
     }
     return earliestOf(failures.values());
   }
@@ -183,10 +206,9 @@ export function createAskEndpoints(parts: AskEndpointsParts): AskEndpoints {
   };
 }
 
-function untilUp({ client }: Endpoint, error: UpstreamError, context: RetryContext): NextTry | undefined {
-  const down = client.status().hosts.filter(({ state }) => state !== 'closed');
-  if (down.length === 0) return undefined;
-  return onceUp(error, Math.min(...down.map(({ retryAt = context.now }) => retryAt)), context);
+/** How it stands with the host that failed, if that is known: the registry's, its token service's or another. */
+function hostOf({ client }: Endpoint, { host }: UpstreamError): HostStatus | undefined {
+  return host === undefined ? undefined : client.status().hosts.find((one) => one.host === host);
 }
 
 function earliestOf(failures: Iterable<Failure>): Failure | undefined {

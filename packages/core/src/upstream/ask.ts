@@ -99,6 +99,7 @@ export function createAsk({ key, url: root }: UpstreamSettings, parts: AskParts)
       throw new UpstreamError('server-error', `${key} answered ${status} for ${question.subject}`, {
         upstream: key,
         status,
+        host: url.host,
         ...(wait !== undefined && { retryAt: clock.now() + wait }),
       });
     }
@@ -127,7 +128,10 @@ export function createAsk({ key, url: root }: UpstreamSettings, parts: AskParts)
     const { response } = arrived;
     refuseFailures(question, arrived);
     const late = () =>
-      new UpstreamError('timeout', `${key} did not end its answer in time for ${question.subject}`, { upstream: key });
+      new UpstreamError('timeout', `${key} did not end its answer in time for ${question.subject}`, {
+        upstream: key,
+        host: arrived.url.host,
+      });
     // All but a blob is read whole before anything can be said of it: a body that trickles must not hold that up.
     const passed = question.operation === 'blob' && response.status < 300;
     const body = passed ? response.body : bytesByDeadline(response.body, question, { clock, late });

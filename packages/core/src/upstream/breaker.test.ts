@@ -11,10 +11,10 @@ import {
 
 const never = Number.POSITIVE_INFINITY;
 const alive: Sign = { kind: 'alive' };
-const refused: Sign = { kind: 'failed', waited: never };
+const refused: Sign = { kind: 'failed', waited: never, isSudden: true };
 const nothing: Sign = { kind: 'nothing' };
 const inVain = (waited: number): Sign => ({ kind: 'failed', waited });
-const errorAt = (path: string): Sign => ({ kind: 'failed', waited: never, path });
+const errorAt = (path: string): Sign => ({ kind: 'failed', waited: never, path, isSudden: true });
 
 let clock: ManualClock;
 let changes: BreakerStatus[];
@@ -86,6 +86,7 @@ describe('open', () => {
     expect(breaker.status()).toEqual({ state: 'half-open', failures: 3 });
     const end = begin();
     expect(breaker.admit(asked())).toEqual({ retryAt: 2_250 });
+    expect(breaker.status()).toEqual({ state: 'half-open', failures: 3, isProbed: true });
     end(alive);
     expect(breaker.status()).toEqual({ state: 'closed', failures: 0 });
     expect(states()).toEqual(['open', 'half-open', 'closed']);
@@ -128,6 +129,70 @@ describe('open', () => {
     begin()(alive);
     for (const end of late) end(refused);
     expect(breaker.status()).toEqual({ state: 'closed', failures: 0 });
+  });
+});
+
+describe('one event that many requests meet', () => {
+  const begun = (count: number) => Array.from({ length: count }, () => begin());
+
+  it.each([
+    ['connections reset', refused],
+    ['errors', errorAt('/a')],
+  ])('(%s) counts once, so that a load balancer’s restart stops nobody', (_what, sign) => {
+    for (const end of begun(40)) end(sign);
+    expect(breaker.status()).toEqual({ state: 'closed', failures: 1 });
+  });
+
+  it('is told from an outage by those that begin after it', () => {
+    for (let wave = 0; wave < 3; wave++) for (const end of begun(40)) end(refused);
+    expect(breaker.status()).toMatchObject({ state: 'open', failures: 3 });
+  });
+
+  it('is not what timeouts are, which count each', () => {
+    for (const end of begun(3)) end({ kind: 'failed', waited: never });
+    expect(breaker.status().state).toBe('open');
+  });
+});
+
+describe('an outage that nobody looked into for long', () => {
+  it('is old news: all are let through, and one failure is enough to believe in it again, for longer', async () => {
+    fail();
+    await clock.advance(2_000 + 4_999);
+    expect(breaker.status()).toEqual({ state: 'half-open', failures: 3 });
+    await clock.advance(1);
+    expect(breaker.status()).toEqual({ state: 'closed', failures: 2 });
+    expect(states()).toEqual(['open']);
+    const [one] = [begin(), begin(), begin()];
+    expect(states()).toEqual(['open', 'closed']);
+    one(refused);
+    expect(breaker.status()).toEqual({ state: 'open', failures: 3, retryAt: clock.monotonic() + 4_000 });
+  });
+
+  it('is forgotten after as long again as it was open, and anew where the host answers', async () => {
+    fail();
+    for (const ms of [2_000, 4_000, 8_000]) {
+      await clock.advance(ms);
+      begin()(refused);
+    }
+    await clock.advance(16_000 + 15_999);
+    expect(breaker.status().state).toBe('half-open');
+    await clock.advance(1);
+    begin()(alive);
+    fail();
+    expect(breaker.status()).toEqual({ state: 'open', failures: 3, retryAt: clock.monotonic() + 2_000 });
+  });
+
+  it('is so also where the last probe came to nothing, and not while one is out', async () => {
+    fail();
+    await clock.advance(2_000);
+    const probe = begin();
+    await clock.advance(60_000);
+    expect(breaker.status()).toEqual({ state: 'half-open', failures: 3 });
+    probe(nothing);
+    await clock.advance(4_999);
+    expect(breaker.status().state).toBe('half-open');
+    await clock.advance(1);
+    expect(breaker.status().state).toBe('closed');
   });
 });
 

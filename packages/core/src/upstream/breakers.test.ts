@@ -53,7 +53,14 @@ describe('what a request shows of its host', () => {
   const never = Number.POSITIVE_INFINITY;
 
   it.each([
-    ['no connection', new UpstreamError('unreachable', '', { upstream: 'hub' }), live, 5, true, { waited: never }],
+    [
+      'no connection',
+      new UpstreamError('unreachable', '', { upstream: 'hub' }),
+      live,
+      5,
+      true,
+      { waited: never, isSudden: true },
+    ],
     ['a limit that holds for everybody', timeout, live, 5_000, true, { waited: never }],
     ['the end of the caller’s time', timeout, live, 2_000, false, { waited: 2_000 }],
     [

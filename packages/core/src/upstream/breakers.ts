@@ -76,6 +76,7 @@ export function createBreakers({ key, breaker, timeouts }: UpstreamSettings, par
     return new UpstreamError('unavailable', message, {
       upstream: key,
       retryAt,
+      host: url.host,
       cause: new Error(`${url.host} ${why}`),
     });
   }
@@ -102,7 +103,7 @@ export function createBreakers({ key, breaker, timeouts }: UpstreamSettings, par
 /** What a status says of the host: any but a server's own failure shows it alive; what it cannot do (501) is no failure. */
 export function signOfStatus(status: number, path: string): Sign {
   return status >= 500 && status !== 501
-    ? { kind: 'failed', waited: Number.POSITIVE_INFINITY, path }
+    ? { kind: 'failed', waited: Number.POSITIVE_INFINITY, path, isSudden: true }
     : { kind: 'alive' };
 }
 
@@ -117,7 +118,7 @@ export function signOfFailure(
 ): Sign {
   const why: unknown = signal.aborted ? signal.reason : error;
   if (!isUpstreamError(why) || waited === undefined) return { kind: 'nothing' };
-  if (why.code === 'unreachable') return { kind: 'failed', waited: Number.POSITIVE_INFINITY };
+  if (why.code === 'unreachable') return { kind: 'failed', waited: Number.POSITIVE_INFINITY, isSudden: true };
   if (why.code !== 'timeout') return { kind: 'nothing' };
   // Who would have waited on was cut off by a limit that holds for everybody.
   if (patient) return { kind: 'failed', waited: Number.POSITIVE_INFINITY };

@@ -28,11 +28,15 @@ function statusOf(name: string, state: UpstreamStatus['state'], retryAt?: number
   return { key: 'up', state, ...at, hosts: [{ host: `${name}.example`, state, failures: 3, ...at }] };
 }
 
-function error(code: UpstreamErrorCode, more: { status?: number; retryAfter?: number } = {}): UpstreamError {
-  const { status, retryAfter } = more;
+function error(
+  code: UpstreamErrorCode,
+  more: { status?: number; retryAfter?: number; host?: string } = {},
+): UpstreamError {
+  const { status, retryAfter, host } = more;
   return new UpstreamError(code, `${code} of it`, {
     upstream: 'up',
     ...(status !== undefined && { status }),
+    ...(host !== undefined && { host }),
     ...(retryAfter !== undefined && { retryAt: clock.now() + retryAfter }),
   });
 }
@@ -134,14 +138,41 @@ describe('one endpoint', () => {
     expect(names()).toEqual(['a']);
   });
 
-  it('is not asked again by more than the budget allows', async () => {
+  it('is asked again once by each request, and by no more than the budget allows beside', async () => {
     const upstream = compose([scripted('a', error('unreachable'))], { budget: 0, minWait: 0 });
     for (let request = 0; request < 100; request++) {
       const outcome = manifest(upstream).catch(() => undefined);
       await clock.advance(0);
       await outcome;
     }
-    expect(asked.length).toBe(110);
+    expect(asked.length).toBe(210);
+  });
+
+  it('that fails each of many requests once costs none of them its answer', async () => {
+    const failing = new Set<number>();
+    const steps = Array.from({ length: 40 }, () => error('unreachable'));
+    const upstream = compose([scripted('a', ...steps, found)], { budget: 0 });
+    const outcomes = steps.map((_step, index) =>
+      manifest(upstream).catch(() => {
+        failing.add(index);
+      }),
+    );
+    await within(1_000, Promise.all(outcomes));
+    expect([failing.size, asked.length]).toEqual([0, 80]);
+  });
+
+  it('earns nothing by requests that were not sent', async () => {
+    const upstream = compose([scripted('a', ...Array(512).fill(error('unavailable')), error('unreachable'))], {
+      budget: 1 / 32,
+      minWait: 0,
+    });
+    for (let request = 0; request < 512; request++) await manifest(upstream).catch(() => undefined);
+    asked = [];
+    const outcomes = Array.from({ length: 96 }, () => manifest(upstream).catch(() => undefined));
+    await clock.advance(0);
+    await Promise.all(outcomes);
+    // One retry of each, the reserve of ten, and the three that they earn themselves.
+    expect(asked.length).toBe(96 + 96 + 10 + 3);
   });
 
   it('is left when nobody waits any more', async () => {
@@ -195,11 +226,14 @@ describe('one that is known to be down', () => {
   });
 
   it('is waited for by a blob also where its own tries found it so', async () => {
-    const refused = error('unreachable');
+    const refused = () => {
+      statuses.set('a', statusOf('a', 'open', clock.now() + 2_000));
+      void clock.after(2_000, () => statuses.set('a', statusOf('a', 'half-open')));
+      return error('unreachable', { host: 'a.example' });
+    };
     const upstream = compose([scripted('a', refused, refused, refused, found)], { attempts: 1, budget: 0 });
-    statuses.set('a', statusOf('a', 'open', clock.now() + 2_000));
     expect(await within(10_000, stat(upstream))).toBe(found);
-    expect(asked.map(({ at }) => at)).toEqual([0, 2_100, 2_250, 2_400]);
+    expect(asked.map(({ at }) => at)).toEqual([0, 2_100, 4_200, 6_300]);
   });
 
   it('is not waited for where its tries failed and it is not known to be down, nor where it said when to come', async () => {
@@ -210,6 +244,63 @@ describe('one that is known to be down', () => {
     const later = error('server-error', { status: 503, retryAfter: 600_000 });
     expect(await within(10_000, stat(compose([scripted('a', later)])))).toBe(later);
     expect(await within(10_000, manifest(one))).toBe(refused);
+    expect(names()).toEqual(['a', 'a', 'a']);
+  });
+
+  it.each([
+    ['a blob', stat],
+    ['a manifest', manifest],
+  ])('(%s) does not let others be asked without end that failed for themselves', async (_what, ask) => {
+    const refused = error('server-error', { status: 500, host: 'a.example' });
+    const upstream = compose([scripted('a', refused)]);
+    statuses.set('a', {
+      ...statusOf('a', 'closed'),
+      hosts: [
+        { host: 'a.example', state: 'closed', failures: 1 },
+        { host: 'cdn', state: 'half-open', failures: 3 },
+      ],
+    });
+    expect(await within(10_000, ask(upstream) as Promise<Reply<unknown>>)).toBe(refused);
+    expect(names()).toEqual(['a', 'a', 'a']);
+  });
+
+  it('costs those that lead to it nothing while it is waited for', async () => {
+    const host = 'cdn.example';
+    const upstream = compose([scripted('a', error('unavailable', { host, retryAfter: 20_000 }), found)]);
+    statuses.set('a', { ...statusOf('a', 'closed'), hosts: statusOf('cdn', 'open', clock.now() + 20_000).hosts });
+    const outcome = stat(upstream);
+    await clock.advance(20_500);
+    expect(names()).toEqual(['a']);
+    statuses.set('a', {
+      ...statusOf('a', 'closed'),
+      hosts: [{ host, state: 'half-open', failures: 3, isProbed: true }],
+    });
+    await clock.advance(5_000);
+    expect(names()).toEqual(['a']);
+    statuses.delete('a');
+    expect(await within(250, outcome)).toBe(found);
+  });
+
+  it('is waited for to the deadline by a blob also where it is left alone for longer than that', async () => {
+    const failing = error('unreachable', { host: 'a.example' });
+    const upstream = compose([scripted('a', failing, found)], { attempts: 1 });
+    statuses.set('a', statusOf('a', 'open', clock.now() + 60_000));
+    const outcome = stat(upstream, 6_000);
+    await clock.advance(5_500);
+    statuses.delete('a');
+    expect(await within(450, outcome)).toBe(found);
+    expect(asked.map(({ at }) => at)).toEqual([0, 5_900]);
+  });
+
+  it('is waited for by a manifest that was under way when it failed', async () => {
+    const down = () => error('unavailable', { host: 'a.example', retryAfter: 2_000 });
+    const upstream = compose([scripted('a', error('unreachable'), down, found)]);
+    const outcome = manifest(upstream);
+    await clock.advance(10);
+    statuses.set('a', statusOf('a', 'open', clock.now() + 2_000));
+    await clock.advance(2_000);
+    statuses.set('a', statusOf('a', 'half-open'));
+    expect(await within(1_000, outcome)).toBe(found);
     expect(names()).toEqual(['a', 'a', 'a']);
   });
 

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { nextTry, type RetryContext, retryRulesOf } from './retry.ts';
+import { isLeftAlone, nextTry, type RetryContext, retryRulesOf } from './retry.ts';
+import type { HostStatus } from './upstream.ts';
 import { UpstreamError, type UpstreamErrorCode } from './upstream-error.ts';
 
 const now = Date.UTC(2026, 0, 1);
@@ -35,7 +36,6 @@ describe('whether an endpoint is asked again', () => {
     ['address-refused', {}, false],
     ['too-large', {}, false],
     ['busy', {}, false],
-    ['unavailable', { retryAt: now + 100 }, false],
   ])('%s %j: %s', (code, more, expected) => {
     expect(ask(error(code, more)) !== undefined).toBe(expected);
   });
@@ -121,6 +121,45 @@ describe('an endpoint that is known to be down', () => {
     expect(patient(now + 60_000, 1, 500)?.waitMs).toBe(400);
     expect(patient(now + 60_000, 1, 150)?.waitMs).toBe(50);
     expect(patient(now + 60_000, 0, 149)).toBeUndefined();
+  });
+});
+
+describe('without patience', () => {
+  const down = (retryAfter: number): HostStatus => ({
+    host: 'cdn',
+    state: 'open',
+    failures: 3,
+    retryAt: now + retryAfter,
+  });
+  const probed: HostStatus = { host: 'cdn', state: 'half-open', failures: 3, isProbed: true };
+  const closed: HostStatus = { host: 'cdn', state: 'closed', failures: 0 };
+  const unavailable = error('unavailable', { retryAt: now + 250 });
+  const spent = { rules: { ...rules, attempts: 3 }, tries: 3 };
+
+  it.each<[string, UpstreamError, Partial<RetryContext>, number | undefined]>([
+    ['a request that was never sent fails at once', unavailable, { tries: 0 }, undefined],
+    ['the same where its host is known', unavailable, { tries: 0, host: down(2_000) }, undefined],
+    ['it waits for the end of a probe that is out', unavailable, { tries: 0, host: probed }, 50],
+    ['it goes where the host is found up meanwhile', unavailable, { tries: 0, host: closed }, 50],
+    ['one that was under way waits for the next probe', unavailable, { host: down(700) }, 700],
+    ['looking again meanwhile', unavailable, { host: down(9_900) }, 1_000],
+    ['but not where that comes too late', unavailable, { host: down(9_901) }, undefined],
+    ['its own failures are waited out likewise', error('unreachable'), { ...spent, host: down(700) }, 700],
+    [
+      'not where a request is sent once',
+      error('unreachable'),
+      { rules: { ...rules, attempts: 1 }, host: down(700) },
+      undefined,
+    ],
+    ['not for a host that is up', error('unreachable'), { ...spent, host: closed }, undefined],
+    ['nor where none is known', error('unreachable'), spent, undefined],
+  ])('%s', (_what, failure, context, waitMs) => {
+    expect(ask(failure, { random: () => 0, ...context })?.waitMs).toBe(waitMs);
+  });
+
+  it('a host is left alone while it is not asked, and while a probe is out', () => {
+    const halfOpen: HostStatus = { host: 'cdn', state: 'half-open', failures: 3 };
+    expect([down(5), probed, halfOpen, closed, undefined].map(isLeftAlone)).toEqual([true, true, false, false, false]);
   });
 });
 

@@ -1,4 +1,5 @@
 import { parseDuration } from '../runtime/duration.ts';
+import type { HostStatus } from './upstream.ts';
 import type { UpstreamError } from './upstream-error.ts';
 import type { UpstreamSettings } from './upstream-options.ts';
 
@@ -32,8 +33,13 @@ export interface RetryContext {
   leftMs: number;
   /** Wall time in ms since the epoch. */
   now: number;
-  /** Whether to wait for an endpoint that is known to be down: of a blob the manifest is with the client already. */
+  /**
+   * Whether to wait to the end for a host that is known to be down, though nothing was sent: of a blob the manifest is with
+   * the client already.
+   */
   patient: boolean;
+  /** How it stands with the host that failed, where it is known. */
+  host?: HostStatus | undefined;
   /** Gives a number from 0 to below 1. */
   random: () => number;
 }
@@ -52,28 +58,43 @@ const lookSpreadMs = 200;
  * all.
  */
 export function nextTry(error: UpstreamError, context: RetryContext): NextTry | undefined {
-  const { rules, tries, now, patient } = context;
-  const told = error.retryAt === undefined ? undefined : Math.max(error.retryAt - now, 0);
-  if (error.code === 'unavailable') {
-    const look = Math.min(told ?? mostLookMs, mostLookMs, context.leftMs - leastUsefulMs);
-    const waitMs = patient ? waitOf(Math.max(look, leastLookMs), lookSpreadMs, context) : undefined;
-    return waitMs === undefined ? undefined : { waitMs, isRetry: false };
-  }
-  if (!isPassing(error) || tries >= rules.attempts) return undefined;
+  const { rules, tries, now } = context;
+  if (error.code === 'unavailable') return onceUp(error, context);
+  if (!isPassing(error)) return undefined;
+  if (tries >= rules.attempts) return onceUp(error, context);
   // The instant itself is still within the limit.
-  const least = told === undefined ? 0 : told + 1;
+  const least = error.retryAt === undefined ? 0 : Math.max(error.retryAt - now, 0) + 1;
   const waitMs = waitOf(least, Math.min(rules.maxWaitMs, rules.minWaitMs * 2 ** (tries - 1)), context);
   return waitMs === undefined ? undefined : { waitMs, isRetry: true };
 }
 
 /**
- * When to ask one that its own tries found to be down, where there is patience: as its breaker lets one request through
- * at a time then, that is no retry. @param retryAt wall time in ms until which it is left alone
+ * When to look again whether the host that failed is back, which is no retry: its breaker lets one request through at a
+ * time. Patience waits to the deadline. Others wait for what is soon known: for a probe that is out, and, where the
+ * request was under way when the host failed, for the next one.
  */
-export function onceUp(error: UpstreamError, retryAt: number, context: RetryContext): NextTry | undefined {
-  if (!context.patient || !isPassing(error) || error.retryAt !== undefined) return undefined;
-  const waitMs = waitOf(Math.max(retryAt - context.now, leastLookMs), lookSpreadMs, context);
+export function onceUp(error: UpstreamError, context: RetryContext): NextTry | undefined {
+  const { rules, tries, leftMs, now, patient, host } = context;
+  const isRefused = error.code === 'unavailable';
+  // Who failed itself waits for the very host that failed it, and for no other reason to be down.
+  if (!isRefused && (!isPassing(error) || error.retryAt !== undefined || (host?.state ?? 'closed') === 'closed')) {
+    return undefined;
+  }
+  const retryAt = host ? host.retryAt : error.retryAt;
+  const told = retryAt === undefined ? undefined : Math.max(retryAt - now, 0);
+  const isOpen = host === undefined || host.state === 'open';
+  const isSoon = told !== undefined && told <= leftMs - leastUsefulMs;
+  if (!patient && isOpen && (tries === 0 || !isSoon)) return undefined;
+  // Who is to be sent once was.
+  if (!patient && tries > 0 && rules.attempts === 1) return undefined;
+  const look = Math.min(told ?? (isOpen ? mostLookMs : 0), mostLookMs, leftMs - leastUsefulMs);
+  const waitMs = waitOf(Math.max(look, leastLookMs), lookSpreadMs, context);
   return waitMs === undefined ? undefined : { waitMs, isRetry: false };
+}
+
+/** Whether a host refuses what it was asked for before: then there is no use in asking, nor in what leads to it. */
+export function isLeftAlone(host: HostStatus | undefined): boolean {
+  return host?.state === 'open' || host?.isProbed === true;
 }
 
 /** At least so many ms, and at most so many more, with time left for an answer; `undefined`: there is none. */

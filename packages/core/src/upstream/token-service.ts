@@ -35,7 +35,7 @@ const within = 30_000;
 export function createTokenServiceClient({ key, clock, transport, observe }: TokenServiceParts): AskTokenService {
   const limits = createRateLimits(clock);
 
-  const fail = (code: UpstreamErrorCode, why: string, more: { status?: number; retryAt?: number } = {}) =>
+  const fail = (code: UpstreamErrorCode, why: string, more: { host: string; status?: number; retryAt?: number }) =>
     new UpstreamError(code, `${key}: its token service ${why}`, { upstream: key, ...more });
 
   async function send(url: URL, wire: { form?: string; basic?: string }, { deadlineAt, leavesAt, signal }: Wait) {
@@ -92,27 +92,27 @@ export function createTokenServiceClient({ key, clock, transport, observe }: Tok
   }
 
   async function exchange(request: TokenRequest, wait: Wait): ReturnType<AskTokenService> {
-    const kind = request.realm.host;
-    const limitedUntil = limits.limitedUntil(kind);
+    const { host } = request.realm;
+    const limitedUntil = limits.limitedUntil(host);
     if (limitedUntil !== undefined) {
-      throw fail('rate-limited', 'lately said too many requests', { status: 429, retryAt: limitedUntil });
+      throw fail('rate-limited', 'lately said too many requests', { host, status: 429, retryAt: limitedUntil });
     }
     const response = await ask(request, wait);
     const { status, headers } = response;
     if (status === 429) {
       letGo(response);
-      const retryAt = limits.limited(kind, headerOf(headers, 'retry-after'));
-      throw fail('rate-limited', 'says too many requests', { status, retryAt });
+      const retryAt = limits.limited(host, headerOf(headers, 'retry-after'));
+      throw fail('rate-limited', 'says too many requests', { host, status, retryAt });
     }
-    limits.passed(kind);
+    limits.passed(host);
     const bytes = await collect(response.body, longestAnswer);
     if (status === 200) {
       const answer = bytes && parseTokenAnswer(bytes, clock.now());
       if (answer) return { kind: 'token', ...answer };
-      throw fail('token-failed', 'answered 200 without a token in it', { status });
+      throw fail('token-failed', 'answered 200 without a token in it', { host, status });
     }
     const identified = request.held !== undefined && transport.isPaired(request.realm);
-    if (status === 401 && identified && !isHtml(headers)) return { kind: 'refused', host: request.realm.host };
+    if (status === 401 && identified && !isHtml(headers)) return { kind: 'refused', host };
     if ([401, 403, 404].includes(status) && isTokenServiceVoice(bytes)) {
       const unsent = request.held !== undefined && !identified;
       const hint = unsent ? '; its host is not among tokenHosts, so it was asked anonymously' : '';
@@ -120,6 +120,7 @@ export function createTokenServiceClient({ key, clock, transport, observe }: Tok
     }
     const told = parseRetryAfter(headerOf(headers, 'retry-after'), clock.now());
     throw fail('token-failed', `answered ${status}${isHtml(headers) ? ' with a web page' : ''}`, {
+      host,
       status,
       ...(told !== undefined && { retryAt: clock.now() + told }),
     });
@@ -127,7 +128,7 @@ export function createTokenServiceClient({ key, clock, transport, observe }: Tok
 
   return async (request, { leavesAt, signal }) => {
     const deadlineAt = clock.monotonic() + within;
-    const late = () => fail('timeout', 'did not end its answer in time');
+    const late = () => fail('timeout', 'did not end its answer in time', { host: request.realm.host });
     // The body too, or one answer without an end would be waited for as long as clients keep coming.
     return await byDeadline({ deadlineAt, signal }, { clock, late }, (either) =>
       exchange(request, { deadlineAt, leavesAt, signal: either }),

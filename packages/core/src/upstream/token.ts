@@ -88,7 +88,10 @@ export function createTokens(askService: AskTokenService, { clock, key }: { cloc
       if (known !== undefined) return { kind: 'token', token: known, cached: true };
       // The flight has a limit of its own; each who waits for it has another.
       const late = () =>
-        new UpstreamError('timeout', `${key}: its token service gave no token in time`, { upstream: key });
+        new UpstreamError('timeout', `${key}: its token service gave no token in time`, {
+          upstream: key,
+          host: request.realm.host,
+        });
       return await byDeadline(wait, { clock, late }, (signal) =>
         flights.join(name, (joint) => ask(request, name, { ...wait, signal: joint }), signal),
       );

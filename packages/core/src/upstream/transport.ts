@@ -75,6 +75,7 @@ export function createTransport(settings: UpstreamSettings, parts: TransportPart
   const failure = (code: UpstreamErrorCode, url: URL, why: string, cause?: unknown) =>
     new UpstreamError(code, `${key} ${hosts.isOwn(url) ? '' : 'led to a host that '}${why}`, {
       upstream: key,
+      host: url.host,
       cause: new Error(`${url.host} ${why}`, cause === undefined ? {} : { cause: redactError(cause) }),
     });
 

@@ -41,11 +41,13 @@ export class UpstreamError extends Error {
   readonly status: number | undefined;
   /** When to ask again, in ms since the epoch, where it said so. */
   readonly retryAt: number | undefined;
+  /** The host that failed, with its port, where it is known: for logs, clients are not to see it. */
+  declare readonly host: string | undefined;
 
   constructor(
     code: UpstreamErrorCode,
     message: string,
-    options: { upstream: string; status?: number; retryAt?: number; cause?: unknown },
+    options: { upstream: string; status?: number; retryAt?: number; host?: string; cause?: unknown },
   ) {
     super(message, { cause: options.cause });
     Object.defineProperty(this, brand, { value: true });
@@ -54,6 +56,8 @@ export class UpstreamError extends Error {
     this.upstream = options.upstream;
     this.status = options.status;
     this.retryAt = options.retryAt;
+    // Not among what is printed or made JSON of.
+    Object.defineProperty(this, 'host', { value: options.host });
   }
 }
 

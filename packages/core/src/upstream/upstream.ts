@@ -81,6 +81,8 @@ export interface HostStatus {
   failures: number;
   /** Until when it is not asked, in ms since the epoch, where it is `open`. */
   retryAt?: number;
+  /** Whether that one request is under way, where it is `half-open`. */
+  isProbed?: true;
 }
 
 /** How an upstream is doing. */
