@@ -79,7 +79,7 @@ const retry = mapping({
   attempts: optional(integer(1, 100), 'How often a request is sent at most', '3'),
   minWait: optional(duration(), 'Longest wait before the first retry; then it doubles', '100ms'),
   maxWait: optional(duration(), 'Longest wait before any other', '5s'),
-  budget: optional(share(), 'Retries for each request, over all of them; beside one a second', '0.2'),
+  budget: optional(share(), 'Retries beside the first for each request, over all of them; beside one a second', '0.2'),
 });
 
 const rateLimit = mapping({

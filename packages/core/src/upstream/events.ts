@@ -25,7 +25,8 @@ export type UpstreamEvent =
   | { type: 'rate-limit'; upstream: string; low: boolean; limit: number; remaining: number; windowMs: number }
   /**
    * A host of the upstream (the registry, its token service, one that a redirect led to) failed again and again and is not
-   * asked (`open`, until `retryAt`, ms since the epoch), is tried by one request (`half-open`), or answers (`closed`).
+   * asked (`open`, until `retryAt`, ms since the epoch), is tried by one request (`half-open`), or answers or was
+   * not asked for long (`closed`).
    */
   | { type: 'breaker-changed'; upstream: string; host: string; state: BreakerState; retryAt?: number }
   /** A request is sent again after `waitMs`, for the `attempt`th time; `error` is why. */

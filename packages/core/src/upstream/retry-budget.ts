@@ -1,8 +1,8 @@
 import type { Clock } from '../runtime/clock.ts';
 
-/** How many retries an upstream's requests may cost together, so that an outage is not multiplied. */
+/** How many retries beside the first of each an upstream's requests may cost together: an outage is not multiplied. */
 export interface RetryBudget {
-  /** Notes a request: it earns a share of a retry. */
+  /** Notes a request that was sent: it earns a share of a retry. */
   earn(): void;
   /** Takes one retry; `false`: there is none left. */
   take(): boolean;

@@ -91,13 +91,14 @@ export interface UpstreamOptions {
   /**
    * When a host that keeps failing (the registry, its token service, one that a redirect led to) is left alone: after
    * `failures` in a row (connections, timeouts, 5xx; default 3), for `openFor` (2 s), twice as long each time it is tried
-   * and fails again, `maxOpenFor` (60 s) at most. Meanwhile stored tags are served at once.
+   * and fails again, `maxOpenFor` (60 s) at most. Meanwhile stored tags are served at once. Connections and 5xx that fail
+   * together count once.
    */
   breaker?: { failures?: number; openFor?: Duration; maxOpenFor?: Duration };
   /**
    * Asking again after no connection, a timeout, 408, 425, 429 and 5xx: how often a request is sent at most (default 3),
-   * between which waits (a random time up to `minWait`, doubling up to `maxWait`; 100 ms, 5 s), and how many retries for
-   * each request the upstream bears (default 0.2, beside one a second).
+   * between which waits (a random time up to `minWait`, doubling up to `maxWait`; 100 ms, 5 s), and how many retries beside
+   * the first one for each request the upstream bears (default 0.2, beside one a second).
    */
   retry?: { attempts?: number; minWait?: Duration; maxWait?: Duration; budget?: number };
   tls?: UpstreamTls;

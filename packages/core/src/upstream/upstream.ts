@@ -75,7 +75,10 @@ export interface Referrers {
 export interface HostStatus {
   /** Host and port. */
   host: string;
-  /** `open`: it failed again and again and is not asked; `half-open`: one request at a time tries whether it is back. */
+  /**
+   * `open`: it failed again and again and is not asked; `half-open`: one request at a time tries whether it is back;
+   * `closed`: it is asked, also where it failed and nobody asked for long.
+   */
   state: BreakerState;
   /** How often in a row it failed. */
   failures: number;
