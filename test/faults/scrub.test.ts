@@ -144,6 +144,23 @@ test('it reads no faster than it is told, and waits for nothing once it was left
   await expect.poll(() => cache.seen('scrub-ended')).toHaveLength(2);
 });
 
+test('of two who wait for it, the one who wants it slower has that as long as it waits', async () => {
+  const { cache, storage } = await startStored();
+  const held = gate();
+  storage().on('blobs.read', { gate: held, times: 1 });
+  const fast = cache.cache.scrub();
+  await held.reached;
+  const caller = new AbortController();
+  const slow = cache.cache.scrub({ bytesPerSecond: 1, signal: caller.signal });
+  held.open();
+  await cache.clock.untilPending(1);
+  expect(cache.seen('scrub-ended')).toEqual([]);
+  caller.abort(new Error('left'));
+  await expect(slow).rejects.toThrow('left');
+  await cache.clock.advance(1_000);
+  expect((await fast).blobs).toMatchObject({ checked: 4, flawed: 0 });
+});
+
 test.each([
   [{ bytesPerSecond: 0 }, 'scrub: bytesPerSecond: expected a whole number from 1, received 0'],
   [{ onProgress: 1 as never }, 'scrub: onProgress: expected a function, received 1'],

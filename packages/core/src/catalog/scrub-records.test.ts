@@ -51,6 +51,20 @@ it('removes one that the store itself cannot read', async () => {
   expect(await value(keys[2]!)).toBeUndefined();
 });
 
+it('leaves one that the store itself could not read, and that was written anew before it goes', async () => {
+  const { get } = storage.metadata;
+  let torn = true;
+  storage.metadata.get = async (key, options) => {
+    if (key !== keys[2] || !torn) return await get(key, options);
+    torn = false;
+    await set(key, encodeRecord({ key }));
+    throw new ProxyCacheError('storage-damaged', 'torn');
+  };
+  await scrub();
+  expect(report).toEqual({ checked: 5, damaged: 0 });
+  expect(await value(keys[2]!)).toBeDefined();
+});
+
 it('leaves a damaged one that was written anew meanwhile', async () => {
   await set(keys[0]!, 'torn');
   const { delete: remove } = storage.metadata;

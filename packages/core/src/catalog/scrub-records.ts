@@ -51,8 +51,14 @@ export async function scrubRecords(
     }
   }
 
-  async function check(key: string): Promise<void> {
+  /** A store that cannot read it knows no version of it: it is looked at again, right before it goes. */
+  async function isBrokenTwice(key: string): Promise<false | { ifVersion?: string }> {
     const condition = await isBroken(key);
+    return condition && condition.ifVersion === undefined ? await isBroken(key) : condition;
+  }
+
+  async function check(key: string): Promise<void> {
+    const condition = await isBrokenTwice(key);
     report.checked++;
     if (condition === false) return;
     report.damaged++;

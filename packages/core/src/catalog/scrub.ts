@@ -1,7 +1,8 @@
 import { createBuffers } from '../runtime/buffers.ts';
 import type { Clock } from '../runtime/clock.ts';
-import { abortable, createFlights } from '../runtime/collapse.ts';
+import { createFlights } from '../runtime/collapse.ts';
 import { ProxyCacheError } from '../runtime/errors.ts';
+import { pause } from '../runtime/pause.ts';
 import type { BlobStore } from '../store/blob-store.ts';
 import type { StoreEvent } from '../store/events.ts';
 import type { MetadataStore } from '../store/metadata-store.ts';
@@ -14,7 +15,7 @@ export interface ScrubOptions {
   signal?: AbortSignal;
   /** Called after each blob and record, synchronously, with what was found so far. What it throws is dropped. */
   onProgress?: (soFar: ScrubReport) => void;
-  /** Read no more bytes of blobs than this in a second. Default: no limit. */
+  /** Read no more bytes of blobs than this in a second; of several who wait, the least holds. Default: no limit. */
   bytesPerSecond?: number;
 }
 
@@ -47,10 +48,10 @@ export function createScrubs(parts: ScrubParts): Scrubs {
   const { clock, observe } = parts;
   const flights = createFlights<ScrubReport>();
   const closing = new AbortController();
-  const listeners = new Set<(soFar: ScrubReport) => void>();
+  const waiters = new Set<Pick<ScrubOptions, 'onProgress'> & { bytesPerSecond: number }>();
   let last: Promise<unknown> = Promise.resolve();
 
-  async function scrub(bytesPerSecond: number | undefined, signal: AbortSignal): Promise<ScrubReport> {
+  async function scrub(signal: AbortSignal): Promise<ScrubReport> {
     const startedAt = clock.monotonic();
     const report: ScrubReport = {
       blobs: { checked: 0, bytes: 0, flawed: 0, wrong: [] },
@@ -59,11 +60,11 @@ export function createScrubs(parts: ScrubParts): Scrubs {
     };
     const progress = () => {
       report.durationMs = clock.monotonic() - startedAt;
-      for (const tell of listeners) dropping(() => tell(copyOf(report)));
+      for (const { onProgress } of waiters) dropping(() => onProgress?.(copyOf(report)));
     };
     let failure: unknown;
     try {
-      const pace = createPace(clock, bytesPerSecond, signal);
+      const pace = createPace(clock, () => Math.min(...[...waiters].map((waiter) => waiter.bytesPerSecond)), signal);
       const buffers = createBuffers(bufferBytes);
       await scrubBlobs({ blobs: parts.blobs, buffers, observe, pace, progress }, report.blobs, signal);
       await scrubRecords({ metadata: parts.metadata, observe, progress }, report.records, signal);
@@ -88,19 +89,20 @@ export function createScrubs(parts: ScrubParts): Scrubs {
   }
 
   return {
-    async run({ signal, onProgress, bytesPerSecond }) {
+    async run({ signal, onProgress, bytesPerSecond = Number.POSITIVE_INFINITY }) {
       if (closing.signal.aborted) throw closing.signal.reason;
-      if (onProgress) listeners.add(onProgress);
+      const waiter = { ...(onProgress && { onProgress }), bytesPerSecond };
+      waiters.add(waiter);
       const work = (signalOfAll: AbortSignal) => {
         // One that was left may still be at its last read.
-        const run = last.then(() => scrub(bytesPerSecond, AbortSignal.any([signalOfAll, closing.signal])));
+        const run = last.then(() => scrub(AbortSignal.any([signalOfAll, closing.signal])));
         last = run.catch(() => undefined);
         return run;
       };
       try {
         return await flights.join('', work, signal);
       } finally {
-        if (onProgress) listeners.delete(onProgress);
+        waiters.delete(waiter);
       }
     },
     async close() {
@@ -122,21 +124,19 @@ function dropping(tell: () => void): void {
   }
 }
 
+/** How long it is before a wait is measured anew: whoever wanted it that slow may have left. */
+const longestPauseMs = 1_000;
+
 /** Waits after each piece for as long as it may take at that rate; what was slower earns no haste later. */
-function createPace(
-  clock: Clock,
-  bytesPerSecond: number | undefined,
-  signal: AbortSignal,
-): (bytes: number) => Promise<void> {
-  if (bytesPerSecond === undefined) return async () => undefined;
+function createPace(clock: Clock, bytesPerSecond: () => number, signal: AbortSignal): (bytes: number) => Promise<void> {
   let until = clock.monotonic();
   return async (bytes) => {
-    const now = clock.monotonic();
-    until = Math.max(until, now) + (bytes / bytesPerSecond) * 1_000;
-    let cancel = (): void => undefined;
-    const over = new Promise<void>((resolve) => {
-      cancel = clock.after(until - now, resolve);
-    });
-    await abortable(over, signal).finally(() => cancel());
+    const from = Math.max(until, clock.monotonic());
+    for (;;) {
+      until = from + (bytes / bytesPerSecond()) * 1_000;
+      const left = until - clock.monotonic();
+      if (left <= 0) return;
+      await pause(Math.min(left, longestPauseMs), clock, signal);
+    }
   };
 }

@@ -1,5 +1,6 @@
 import { LRUCache } from 'lru-cache';
 import type { Digest } from '../oci/digest.ts';
+import { orLate } from '../runtime/or-late.ts';
 import type { OpenBlob } from '../store/blob-store.ts';
 import { storeFailed } from '../store/events.ts';
 import { isIntact } from '../store/is-intact.ts';
@@ -32,6 +33,7 @@ export type CheckStored = (
 ) => Promise<StoredBlob | undefined>;
 
 const mostVerdicts = 50_000;
+const putAsideWithinMs = 3_000;
 
 export function createCheckStored(parts: PullParts, open: OpenStored): CheckStored {
   /**
@@ -57,7 +59,9 @@ export function createCheckStored(parts: PullParts, open: OpenStored): CheckStor
       // A single read may be at fault itself.
       if (!isSecond) return await verify(digest, signal, true);
       const { blob, openedAt } = stored;
-      await putAside(parts, { digest, size: blob.size, reason: 'wrong-bytes', storedUntil: openedAt }, signal);
+      const flawed = { digest, size: blob.size, reason: 'wrong-bytes', storedUntil: openedAt } as const;
+      // Those who wait for the right bytes need not wait for a copy of the wrong ones.
+      await orLate(putAside(parts, flawed, signal), { clock: parts.clock, ms: putAsideWithinMs, late: () => false });
     } catch (error) {
       signal.throwIfAborted();
       parts.observe(storeFailed('read', digest, error));

@@ -55,9 +55,13 @@ export interface BlobStore {
    * deletes them. Readers that have it open go on or fail.
    *
    * @param options.unlessStoredAfter an instant in ms since the epoch: what was stored later stays
+   * @param options.size how many bytes it has, where that is known: one that has to be copied may take its time
    * @returns whether a blob was taken out of sight
    */
-  quarantine(digest: Digest, options: { unlessStoredAfter?: number; signal: AbortSignal }): Promise<boolean>;
+  quarantine(
+    digest: Digest,
+    options: { unlessStoredAfter?: number; size?: number; signal: AbortSignal },
+  ): Promise<boolean>;
   /** Lists what is stored, in ascending order of the digest as text, after `after` where it is given. */
   digests(options: { after?: Digest; signal: AbortSignal }): AsyncIterable<StoredBlob>;
 }

@@ -18,6 +18,7 @@ import {
   touchFile,
   unlessMissing,
 } from './file-system.ts';
+import { takeJudged } from './file-take.ts';
 import type { TempFolder } from './file-temp.ts';
 import { createKeyedLock } from './keyed-lock.ts';
 
@@ -55,7 +56,7 @@ export function createFileBlobs(
       // What is no file, such as a folder, cannot be replaced; nor is it ours to delete.
       const stats = await statFile(path).catch(unlessMissing);
       if (!stats || stats.isFile()) throw error;
-      await quarantine.take(digest, path);
+      await quarantine.take(digest, path, stats);
       await renameFile(from, path);
     });
     if (durable) await syncToDisk(dirname(path));
@@ -73,8 +74,10 @@ export function createFileBlobs(
     return await end(path, stats);
   }
 
-  async function remove(path: string): Promise<boolean> {
-    await removeFile(path);
+  async function remove(path: string, judged: Stats): Promise<boolean> {
+    const aside = temp.path();
+    if (!(await takeJudged(path, judged, aside).catch(unlessMissing))) return false;
+    await removeFile(aside);
     if (durable) await syncToDisk(dirname(path));
     return true;
   }
@@ -121,14 +124,15 @@ export function createFileBlobs(
     },
     async delete(digest, { unlessStoredAfter = Number.POSITIVE_INFINITY, signal }) {
       parseDigest(digest);
-      const end = (path: string, stats: Stats) => (stats.isFile() ? remove(path) : quarantine.take(digest, path));
+      const end = (path: string, stats: Stats) =>
+        stats.isFile() ? remove(path, stats) : quarantine.take(digest, path, stats);
       return await lock(digest, signal, () => take(digest, unlessStoredAfter, end)).catch(
         orFail(`delete ${digest}`, signal),
       );
     },
     async quarantine(digest, { unlessStoredAfter = Number.POSITIVE_INFINITY, signal }) {
       parseDigest(digest);
-      const end = (path: string) => quarantine.take(digest, path);
+      const end = (path: string, stats: Stats) => quarantine.take(digest, path, stats);
       return await lock(digest, signal, () => take(digest, unlessStoredAfter, end)).catch(
         orFail(`quarantine ${digest}`, signal),
       );

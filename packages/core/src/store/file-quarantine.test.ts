@@ -68,8 +68,8 @@ describe('quarantine', () => {
     expect(oldest).toBe(clock.now() - 99);
   });
 
-  test('keeps no more than 1 GiB beside the newest', async () => {
-    for (const [time, gib] of [0.25, 3, 0.5, 0.75, 2].entries()) {
+  test('keeps no more than 1 GiB, and no single one that is larger, be it the newest', async () => {
+    for (const [time, gib] of [0.25, 3, 0.5, 0.375, 2].entries()) {
       await clock.advance(1);
       const as = digestOf(Buffer.from(String(time)));
       await put('', as);
@@ -77,7 +77,37 @@ describe('quarantine', () => {
       await blobs.quarantine(as, { signal });
     }
     const sizes = fs.readdirSync(folder()).map((name) => fs.statSync(join(folder(), name)).size / 1024 ** 3);
-    expect(sizes.sort()).toEqual([0.75, 2]);
+    expect(sizes.sort()).toEqual([0.375, 0.5]);
+  });
+
+  test('keeps none for longer than a week', async () => {
+    await put('wrong');
+    await blobs.quarantine(digest, { signal });
+    for (const [days, kept] of [
+      [6, 2],
+      [1.5, 2],
+      [7.5, 1],
+    ] as const) {
+      await clock.advance(days * 24 * 3_600_000);
+      await put(String(days));
+      await blobs.quarantine(digest, { signal });
+      expect(fs.readdirSync(folder())).toHaveLength(kept);
+    }
+  });
+
+  test('of two of one instant keeps the one that was stored later', async () => {
+    const old = digestOf(Buffer.from('old'));
+    for (const [as, age] of [
+      [digest, 0],
+      [old, 60],
+    ] as const) {
+      await put('', as);
+      fs.truncateSync(pathOf(as), 0.75 * 1024 ** 3);
+      const storedAt = clock.now() / 1000 - age;
+      fs.utimesSync(pathOf(as), storedAt, storedAt);
+      await blobs.quarantine(as, { signal });
+    }
+    expect(fs.readdirSync(folder())).toEqual([expect.stringContaining(digestHex(digest))]);
   });
 
   test('works where its folder was removed, and in a folder of a release that had none', async () => {

@@ -32,8 +32,8 @@ export interface FileStorageOptions {
  *
  * Layout: `proxycache.json` (the format), `blobs/<algorithm>/<hex>` as in an OCI image layout (it is none as a whole:
  * there is no index of it), `metadata/` with a file per record, `spool/` for transfers, `tmp/` for writes under way,
- * `quarantine/<algorithm>/<hex>.<instant>` with what was found wrong: the newest 100 blobs, and no more than 1 GiB of them
- * beside the newest.
+ * `quarantine/<algorithm>/<hex>.<instant>` with what was found wrong: the newest 100 blobs of a week,
+ * as far as they fit into 1 GiB.
  *
  * What it makes is for this process's user alone: folders 0700, files 0600. A folder that was there keeps its mode.
  *

@@ -11,6 +11,7 @@ export const removeFile: (path: string) => Promise<void> = promisify(fs.unlink);
 export const removeFolder: (path: string) => Promise<void> = promisify(fs.rmdir);
 export const renameFile: (from: string, to: string) => Promise<void> = promisify(fs.rename);
 export const readWhole: (path: string) => Promise<Buffer> = promisify(fs.readFile);
+export const linkFile: (existing: string, path: string) => Promise<void> = promisify(fs.link);
 export const touchFile: (path: string, atime: number, mtime: number) => Promise<void> = promisify(fs.utimes);
 export const makeFolders: (path: string, options: { recursive: true; mode: number }) => Promise<string | undefined> =
   promisify(fs.mkdir);

@@ -23,7 +23,7 @@ export async function putAside(
   signal: AbortSignal,
 ): Promise<boolean> {
   try {
-    const taken = await blobs.quarantine(digest, { unlessStoredAfter: storedUntil, signal });
+    const taken = await blobs.quarantine(digest, { unlessStoredAfter: storedUntil, size, signal });
     if (taken) observe({ type: 'blob-quarantined', digest, size, reason });
     return taken;
   } catch (error) {

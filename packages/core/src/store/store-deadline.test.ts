@@ -219,6 +219,25 @@ describe('timelyStorage', () => {
     expect(await adopting).toMatchObject({ code: 'storage-failed' });
   });
 
+  it('gives a quarantine the time that a copy takes, where the size is known', async () => {
+    for (const [size, withinMs] of [
+      [undefined, 3_000],
+      [100 * 1024 * 1024, 3_000 + 102_400],
+    ] as const) {
+      const { flaky, blobs, clock } = await start();
+      flaky.on('blobs.quarantine', { hang: 'deaf' });
+      let over = false;
+      const taking = blobs.quarantine(digest, { ...(size && { size }), signal }).catch((error) => {
+        over = true;
+        return error;
+      });
+      await clock.advance(withinMs - 1);
+      expect(over).toBe(false);
+      await clock.advance(1);
+      expect(await taking).toMatchObject({ code: 'storage-failed' });
+    }
+  });
+
   it('bounds each chunk of a streamed blob, and closes it with its reader', async () => {
     const clock = manualClock();
     const { blobs: plain, metadata } = memoryStorage({ clock });

@@ -4,6 +4,7 @@ import type { StoreDeadline } from './store-deadline.ts';
 
 const slowestBytesPerMs = 1024;
 const adoptBaseMs = 60_000;
+const quarantineBaseMs = 3_000;
 const listWithinMs = 60_000;
 
 /** The same blobs, each call bounded in time. What was opened too late for its caller is closed. */
@@ -70,8 +71,14 @@ export function timelyBlobs(blobs: BlobStore, deadline: StoreDeadline): BlobStor
         blobs.delete(digest, { ...options, signal: signalOfCall }),
       ),
     quarantine: (digest, { signal, ...options }) =>
-      deadline.run({ operation: 'quarantine', signal }, (signalOfCall) =>
-        blobs.quarantine(digest, { ...options, signal: signalOfCall }),
+      // A store may have to copy it.
+      deadline.run(
+        {
+          operation: 'quarantine',
+          signal,
+          withinMs: quarantineBaseMs + Math.ceil((options.size ?? 0) / slowestBytesPerMs),
+        },
+        (signalOfCall) => blobs.quarantine(digest, { ...options, signal: signalOfCall }),
       ),
     digests: (options) => timelyListing(blobs.digests(options), options.signal),
   };
