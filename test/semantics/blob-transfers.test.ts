@@ -1,6 +1,7 @@
 import { type BlobStore, memoryStorage } from '@proxycache/core';
 import { gate, seededBytes, sha256 } from '@proxycache/test-kit';
 import { describe, expect, it } from 'vitest';
+import { slowClient } from '../faults/slow-client.ts';
 import { startCache, startPair, startUpstream } from './cache-under-test.ts';
 
 const bytes = seededBytes('blob', 3_000_000);
@@ -52,6 +53,19 @@ describe('18: where there is no room to keep a blob', () => {
     ]) {
       expect(several.body.includes(Buffer.from(bytes.subarray(from, to)))).toBe(true);
     }
+  });
+
+  it('clients that do not read keep no manifest and no proof away', async () => {
+    const { upstream, cache } = await startPair({ ...noRoom, connections: 2, queueFor: '1s' });
+    const large = seededBytes('large', 32 * 1024 * 1024);
+    const path = `/v2/up/team/app/blobs/${upstream.putBlob('team/app', large)}`;
+    const image = upstream.addImage('team/app', { tag: '1' });
+    const slow = await slowClient(`${cache.url}${path}`);
+    const other = slowClient(`${cache.url}${path}`);
+    expect((await cache.get('/v2/up/team/app/manifests/1')).status).toBe(200);
+    expect((await cache.head(`/v2/up/team/app/blobs/${image.config.digest}`)).status).toBe(200);
+    expect((await slow.rest()).equals(large)).toBe(true);
+    expect((await (await other).rest()).equals(large)).toBe(true);
   });
 
   it.each([

@@ -121,7 +121,7 @@ export const upstreamSchema = mapping({
   resumeWithin: optional(duration(), 'How long a broken transfer may bring nothing new', '2m'),
   validateWithin: optional(duration(), 'To the answer of a validation, with a copy stored', '2s'),
   queueFor: optional(duration(), 'Waiting for a free connection', '60s'),
-  connections: optional(integer(1, 10_000), 'Connections to one host at most', '32'),
+  connections: optional(integer(1, 10_000), 'Connections to one host at most, three quarters of them for blobs', '32'),
   maxManifestBytes: optional(size(1), 'The longest manifest taken', '4MiB'),
   rateLimit: optional(rateLimit, ''),
   breaker: optional(breaker, ''),

@@ -26,7 +26,11 @@ export function createBlobs(ask: Ask, options: { key: string; markers: readonly 
     return new UpstreamError(code, `${key} ${why} for ${contextOf(query).subject}`, { upstream: key });
   }
 
-  function send(method: 'GET' | 'HEAD', query: BlobQuery, headers: Record<string, string>): Promise<Answer> {
+  function send(
+    method: 'GET' | 'HEAD',
+    query: BlobQuery,
+    { headers = {}, long = false }: { headers?: Record<string, string>; long?: boolean } = {},
+  ): Promise<Answer> {
     const { repository, digest, scope, deadlineAt, signal } = query;
     return ask({
       operation: method === 'HEAD' ? 'head' : 'blob',
@@ -36,10 +40,13 @@ export function createBlobs(ask: Ask, options: { key: string; markers: readonly 
       subject: contextOf(query).subject,
       repository,
       scope,
+      long,
       deadlineAt,
       signal,
     });
   }
+
+  const fetch = (query: BlobQuery, headers: Record<string, string>) => send('GET', query, { headers, long: true });
 
   function refusePages(answer: Answer, query: BlobQuery): void {
     if (!isHtml(answer.headers)) return;
@@ -58,7 +65,7 @@ export function createBlobs(ask: Ask, options: { key: string; markers: readonly 
   }
 
   async function whole(query: BlobQuery): Promise<Reply<FetchedBlob>> {
-    const answer = await send('GET', query, {});
+    const answer = await fetch(query, {});
     if (answer.status !== 200) return await interpretRefusal(answer, contextOf(query));
     return fromStart(answer, query);
   }
@@ -84,12 +91,12 @@ export function createBlobs(ask: Ask, options: { key: string; markers: readonly 
 
   return {
     async statBlob(query) {
-      const head = await send('HEAD', query, {});
+      const head = await send('HEAD', query);
       if (head.status === 200) return sizeOf(head, query);
       const refusal = interpretHeadRefusal(head, contextOf(query));
       if (refusal) return refusal;
       // Closed after its headers: they say all that is asked.
-      const answer = await send('GET', query, {});
+      const answer = await send('GET', query);
       if (answer.status !== 200) return await interpretRefusal(answer, contextOf(query));
       letGo(answer);
       return sizeOf(answer, query);
@@ -98,11 +105,11 @@ export function createBlobs(ask: Ask, options: { key: string; markers: readonly 
       const { from, to, ifMatch } = query;
       if (from === 0 && to === undefined) return await whole(query);
       const range = { range: `bytes=${from}-${to ?? ''}` };
-      let answer = await send('GET', query, ifMatch === undefined ? range : { ...range, 'if-match': ifMatch });
+      let answer = await fetch(query, ifMatch === undefined ? range : { ...range, 'if-match': ifMatch });
       // RFC 9110 13.1.1. The validator may have been another host's, a CDN's say; what counts is the digest.
       if (answer.status === 412 && ifMatch !== undefined) {
         letGo(answer);
-        answer = await send('GET', query, range);
+        answer = await fetch(query, range);
       }
       const { status, headers } = answer;
       // RFC 9110 14.2: a server may ignore Range.

@@ -9,6 +9,9 @@ export interface Connection {
   destroy(): void;
 }
 
+/** How long an exchange holds its connection: `long` as long as the readers of a blob's body take, `short` till its answer. */
+export type ExchangeKind = 'long' | 'short';
+
 /** How a pool behaves. */
 export interface ConnectionPoolOptions {
   /** Connections at most. */
@@ -19,14 +22,15 @@ export interface ConnectionPoolOptions {
   idleFor: number;
   clock: Clock;
   open(): Connection;
-  /** What waiting too long is refused with. */
-  busy(): Error;
+  /** What waiting too long is refused with. @param limit the connections that such an exchange may use */
+  busy(limit: number): Error;
   /** Called when the pool has neither connections nor anyone waiting. */
   emptied(): void;
 }
 
 /** What a request waits with. */
 export interface Wait {
+  kind: ExchangeKind;
   /** `clock.monotonic()` ms by which it gives up, should that be before `queueFor`. */
   deadlineAt: number;
   signal: AbortSignal;
@@ -40,17 +44,30 @@ export interface ConnectionPool {
   close(error: Error): void;
 }
 
-type Waiter = { give(connection: Connection): void; refuse(error: unknown): void };
+type Waiter = { kind: ExchangeKind; give(connection: Connection): void; refuse(error: unknown): void };
+
+// Bodies are read as slowly as a client likes: were they to hold all, nothing else could be asked.
+const shareOfBodies = 3 / 4;
 
 /**
  * Makes a pool. It stands before undici's own queue, because that one knows no time limit and settles an aborted
- * request only when its turn has come.
+ * request only when its turn has come. Some connections are kept from long exchanges, where there is more than one.
  */
 export function createConnectionPool(options: ConnectionPoolOptions): ConnectionPool {
   const open = new Set<Connection>();
   const idle: { connection: Connection; cancelTimer: () => void }[] = [];
+  const limits = { short: options.limit, long: Math.max(Math.floor(options.limit * shareOfBodies), 1) };
+  /** Those in long exchanges. */
+  const long = new Set<Connection>();
   // A set: first come, first served, and whoever gives up leaves at no cost.
   const waiters = new Set<Waiter>();
+
+  const mayHave = (kind: ExchangeKind) => kind === 'short' || long.size < limits.long;
+
+  function take(connection: Connection, kind: ExchangeKind): Connection {
+    if (kind === 'long') long.add(connection);
+    return connection;
+  }
 
   function openOne(): Connection {
     const connection = options.open();
@@ -60,21 +77,20 @@ export function createConnectionPool(options: ConnectionPoolOptions): Connection
 
   function drop(connection: Connection): void {
     open.delete(connection);
+    long.delete(connection);
     connection.destroy();
-    if (waiters.size > 0) give(openOne());
+    const next = nextWaiter();
+    if (next) next.give(openOne());
     else if (open.size === 0) options.emptied();
   }
 
-  function give(connection: Connection): boolean {
-    for (const waiter of waiters) {
-      waiters.delete(waiter);
-      waiter.give(connection);
-      return true;
-    }
-    return false;
+  /** Whoever has waited longest of those that may have a connection now. */
+  function nextWaiter(): Waiter | undefined {
+    for (const waiter of waiters) if (mayHave(waiter.kind)) return waiter;
+    return undefined;
   }
 
-  function wait({ deadlineAt, signal }: Wait): Promise<Connection> {
+  function wait({ kind, deadlineAt, signal }: Wait): Promise<Connection> {
     return new Promise((resolve, reject) => {
       const settle = (act: () => void) => {
         waiters.delete(waiter);
@@ -83,12 +99,13 @@ export function createConnectionPool(options: ConnectionPoolOptions): Connection
         act();
       };
       const waiter: Waiter = {
-        give: (connection) => settle(() => resolve(connection)),
+        kind,
+        give: (connection) => settle(() => resolve(take(connection, kind))),
         refuse: (error) => settle(() => reject(error)),
       };
       const onAbort = () => waiter.refuse(signal.reason);
       const ms = Math.min(options.queueFor, deadlineAt - options.clock.monotonic());
-      const cancelTimer = options.clock.after(ms, () => waiter.refuse(options.busy()));
+      const cancelTimer = options.clock.after(ms, () => waiter.refuse(options.busy(limits[kind])));
       signal.addEventListener('abort', onAbort, { once: true });
       waiters.add(waiter);
     });
@@ -97,13 +114,15 @@ export function createConnectionPool(options: ConnectionPoolOptions): Connection
   return {
     async acquire(request) {
       request.signal.throwIfAborted();
+      const { kind } = request;
+      if (!mayHave(kind)) return wait(request);
       // The one used last: the others may fall idle and close.
       const free = idle.pop();
       if (free) {
         free.cancelTimer();
-        return free.connection;
+        return take(free.connection, kind);
       }
-      return open.size < options.limit ? openOne() : wait(request);
+      return open.size < options.limit ? take(openOne(), kind) : wait(request);
     },
     release(connection, reusable) {
       if (!open.has(connection)) return;
@@ -112,7 +131,12 @@ export function createConnectionPool(options: ConnectionPoolOptions): Connection
         return;
       }
       connection.used = true;
-      if (give(connection)) return;
+      long.delete(connection);
+      const next = nextWaiter();
+      if (next) {
+        next.give(connection);
+        return;
+      }
       const entry = {
         connection,
         cancelTimer: options.clock.after(options.idleFor, () => {

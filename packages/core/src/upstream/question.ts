@@ -19,6 +19,8 @@ export interface Question {
   scope: string;
   /** See {@link Query.sparesQuota}. */
   sparesQuota?: boolean;
+  /** Whether the body of its answer is read at its readers' speed. Default: no. */
+  long?: boolean;
   deadlineAt: number;
   signal: AbortSignal;
 }

@@ -111,6 +111,61 @@ describe('connections', () => {
     await first;
   });
 
+  it.each([
+    [2, 1],
+    [4, 3],
+    [32, 24],
+  ])('of which there are %i hold %i bodies that nobody reads, and the rest answer what is short', async (all, most) => {
+    const host = await start();
+    const transport = transportTo(host.url, { connections: all, queueFor: '1s' });
+    const bodies = await Promise.all(Array.from({ length: most }, () => transport.send(get(host.url, { long: true }))));
+    const refused = expect(transport.send(get(host.url, { long: true }))).rejects.toMatchObject({
+      code: 'busy',
+      message: `hub has no free connection: all ${most} for blobs are in use`,
+    });
+    expect(await whole(await transport.send(get(host.url)))).toBe(megabytes.byteLength);
+    await clock.advance(1_000);
+    await refused;
+    const next = transport.send(get(host.url, { long: true }));
+    expect(await whole(await transport.send(get(host.url)))).toBe(megabytes.byteLength);
+    expect(await whole(bodies[0]!)).toBe(megabytes.byteLength);
+    expect(await whole(await next)).toBe(megabytes.byteLength);
+  });
+
+  it('are shared by all where there is one', async () => {
+    const host = await start();
+    const transport = transportTo(host.url, { connections: 1 });
+    const body = await transport.send(get(host.url, { long: true }));
+    const next = transport.send(get(host.url));
+    await clock.advance(1);
+    expect(host.count()).toBe(1);
+    expect(await whole(body)).toBe(megabytes.byteLength);
+    expect(await whole(await next)).toBe(megabytes.byteLength);
+  });
+
+  it('go to whoever has waited longest of those that may have one, also when one is lost', async () => {
+    const host = await start();
+    const transport = transportTo(host.url, { connections: 2 });
+    const left = new AbortController();
+    const order: string[] = [];
+    const ask = async (name: string, long: boolean, signal = new AbortController().signal) => {
+      const response = await transport.send(get(host.url, { long, signal }));
+      order.push(name);
+      return response;
+    };
+    const [body, short] = [await ask('body', true, left.signal), await ask('short', false)];
+    const waiting = [ask('second body', true), ask('second short', false), ask('third body', true)];
+    await clock.advance(1);
+    await whole(short);
+    await whole(await waiting[1]!);
+    expect(order).toEqual(['body', 'short', 'second short']);
+    left.abort(new Error('left'));
+    await expect(whole(body)).rejects.toThrow('left');
+    await whole(await waiting[0]!);
+    await whole(await waiting[2]!);
+    expect(order.slice(3)).toEqual(['second body', 'third body']);
+  });
+
   it('are kept and used again', async () => {
     const server = await startTcp((socket) => {
       socket.on('data', () => socket.write('HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok'));

@@ -21,6 +21,8 @@ export interface TransportRequest {
   method: 'GET' | 'HEAD' | 'POST';
   headers: Readonly<Record<string, string>>;
   body?: string;
+  /** Whether the body of its answer is read at its readers' speed. Default: no. */
+  long?: boolean | undefined;
   /** `clock.monotonic()` ms by which the response's headers must be here. */
   deadlineAt: number;
   /** When whoever waits for it leaves, where that is before `deadlineAt`. */
@@ -104,7 +106,8 @@ export function createTransport(settings: UpstreamSettings, parts: TransportPart
       idleFor,
       clock,
       open: () => hosts.open(url),
-      busy: () => failure('busy', url, `has no free connection: all ${limit} are in use`),
+      busy: (most) =>
+        failure('busy', url, `has no free connection: all ${most} ${most < limit ? 'for blobs ' : ''}are in use`),
       // Redirects may lead to ever new hosts.
       emptied: () => pools.delete(url.origin),
     });
@@ -139,10 +142,11 @@ export function createTransport(settings: UpstreamSettings, parts: TransportPart
 
   async function attempt(request: TransportRequest, leaves: () => void): Promise<ExchangeResponse> {
     const { url, deadlineAt, signal } = request;
+    const kind = request.long ? 'long' : 'short';
     for (let replayed = false; ; replayed = true) {
       if (closed) throw closedError();
       const pool = poolOf(url);
-      const connection = await pool.acquire({ deadlineAt, signal });
+      const connection = await pool.acquire({ kind, deadlineAt, signal });
       const kept = connection.used;
       leaves();
       try {

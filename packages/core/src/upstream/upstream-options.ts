@@ -79,7 +79,10 @@ export interface UpstreamOptions {
   validateWithin?: Duration;
   /** Waiting for a connection of the pool. Default 60 s. */
   queueFor?: Duration;
-  /** Connections to one host at most. Default 32. */
+  /**
+   * Connections to one host at most. Default 32. Blobs' bodies, which last as long as their readers take, use three quarters
+   * of them; the rest is for manifests, HEADs, tokens and lists. Of one, all is shared.
+   */
   connections?: number;
   /** The longest manifest taken, in bytes. Default 4 MiB. */
   maxManifestBytes?: number;
