@@ -118,3 +118,36 @@ describe('transfers of an upstream that is in trouble take no places from anothe
     await expect.poll(() => bad.requests.length).toBe(1);
   });
 });
+
+describe('who joins a transfer that waits for its upstream', () => {
+  test('does not fail with it, but begins another where it has longer to wait', async () => {
+    const upstream = await startUpstream();
+    const cache = await startCache({
+      upstreams: [{ key: 'up', url: upstream.url, blobWithin: '10s', breaker: { openFor: '1s', maxOpenFor: '1s' } }],
+    });
+    const path = `/v2/up/team/app/blobs/${upstream.putBlob('team/app', seededBytes('late', 1000))}`;
+    await upstream.stop();
+    for (let i = 0; i < 3; i++) await cache.get('/v2/up/team/app/manifests/1');
+    const first = cache.get(path);
+    await expect.poll(() => cache.seen('ingest-started').length).toBe(1);
+    await pass(cache, 8_000);
+    const late = cache.get(path);
+    await pass(cache, 3_000);
+    expect((await first).status).toBeGreaterThanOrEqual(502);
+    await expect.poll(() => cache.seen('ingest-started').length).toBe(2);
+    await upstream.start();
+    await pass(cache, 3_000);
+    expect((await late).status).toBe(200);
+  });
+
+  test('fails with it where both began to wait at once', async () => {
+    const upstream = await startUpstream();
+    const cache = await startCache({ upstreams: [{ key: 'bad', url: upstream.url, blobWithin: '5s' }] });
+    upstream.on({}, { hang: true });
+    const answers = [cache.get(noBlob(0)), cache.get(noBlob(0)), cache.get(noBlob(0))];
+    await expect.poll(() => upstream.requests.length).toBe(1);
+    await pass(cache, 6_000);
+    expect((await Promise.all(answers)).map(({ status }) => status)).toEqual([504, 504, 504]);
+    expect(cache.seen('ingest-started')).toHaveLength(1);
+  });
+});

@@ -74,6 +74,40 @@ describe('32: how long a request waits for its upstream', () => {
     expect((await waiting).digest).toBe(image.root.digest);
   });
 
+  test('a copy too old to be served does not shorten the wait: as if nothing were stored, for tags and referrers', async () => {
+    const { upstream, cache } = await startPair({ staleIfErrorFor: 0, validateWithin: '2s', manifestWithin: '10s' });
+    const image = upstream.addImage('team/app', { tag: '1' });
+    upstream.addReferrer('team/app', { subject: image.root, artifactType: 'application/signature' });
+    for (const path of [byTag, `/v2/up/team/app/referrers/${image.root.digest}`]) {
+      await cache.get(path);
+      await cache.clock.advance(1_000);
+      const held = gate();
+      upstream.clear();
+      upstream.on({ times: 1 }, { gate: held });
+      const waiting = cache.get(path);
+      await held.reached;
+      await cache.clock.advance(2_500);
+      held.open();
+      const got = await waiting;
+      expect([got.status, got.headers['warning']]).toEqual([200, undefined]);
+    }
+  });
+
+  test('a part of a cold blob: blobWithin for the proof and the bytes together', async () => {
+    const { upstream, cache } = await startPair({ blobWithin: '10s' });
+    const digest = upstream.putBlob('team/app', seededBytes('blob', 1000));
+    const held = gate();
+    upstream.on({ method: 'HEAD' }, { gate: held });
+    upstream.on({ method: 'GET' }, { hang: true });
+    const waiting = cache.get(`/v2/up/team/app/blobs/${digest}`, { headers: { range: 'bytes=0-9' } });
+    await held.reached;
+    await cache.clock.advance(6_000);
+    held.open();
+    await expect.poll(() => upstream.count({ method: 'GET' })).toBe(1);
+    await cache.clock.advance(4_000);
+    expect((await waiting).status).toBe(504);
+  });
+
   test('a validation that needs a GET to be sure has validateWithin for both', async () => {
     const { upstream, cache } = await startPair({ fake: { personality: 'head-404' } });
     const image = upstream.addImage('team/app', { tag: '1' });

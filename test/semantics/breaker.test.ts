@@ -338,6 +338,36 @@ describe('33: each host has a breaker of its own', () => {
     tokenHost.heal();
     await tokenHost.start();
     await cache.clock.advance(2_000);
+    // It finds out that it is back.
+    expect(isStale(await cache.get(byTag))).toBe(true);
+    await expect.poll(() => isOpen() || tokenHost.requests.length === before).toBe(false);
+    await expect.poll(async () => warning(await cache.get(byTag))).toBeUndefined();
+  });
+
+  test('a token service that takes requests and answers none keeps no stored answer waiting while it is tried', async () => {
+    const { cache, tokenHost } = await startHub();
+    tokenHost.on({}, { hang: true });
+    const stateOfTokens = () =>
+      cache.cache.upstreams.status()[0]!.hosts.find(({ host }) => host === tokenHost.host)?.state ?? 'closed';
+    while (stateOfTokens() === 'closed') await patiently(cache, cache.get(byTag));
+    // The clock stands still: whoever waited for anything would wait for ever.
+    for (let i = 0; i < 3; i++) expect(isStale(await cache.get(byTag))).toBe(true);
+    await cache.clock.advance(2_000);
+    expect(stateOfTokens()).toBe('half-open');
+    tokenHost.clear();
+    for (let i = 0; i < 5; i++) expect(isStale(await cache.get(byTag))).toBe(true);
+    await expect.poll(() => tokenHost.requests.length).toBe(1);
+    for (let i = 0; i < 5; i++) expect(isStale(await cache.get(byTag))).toBe(true);
+  });
+
+  test('a token service that is down is nothing to a repository whose token lives on', async () => {
+    const { cache, upstream, tokenHost } = await startHub();
+    upstream.addImage('team/other', { tag: '1' });
+    expect(warning(await cache.get(byTag))).toBeUndefined();
+    await tokenHost.stop();
+    const other = '/v2/up/team/other/manifests/1';
+    for (let i = 0; i < 4; i++) await patiently(cache, cache.get(other));
+    expect(cache.cache.upstreams.status()[0]!.hosts.some(({ state }) => state === 'open')).toBe(true);
     expect(warning(await cache.get(byTag))).toBeUndefined();
   });
 

@@ -18,7 +18,10 @@ export interface AskTag {
     tag: string,
     stored: {
       value: Descriptor;
-      /** Whether it may be answered with if the upstream fails: then its quota is spared (`rateLimit.reserve`). */
+      /**
+       * Whether it may be answered with if the upstream fails: then its quota is spared (`rateLimit.reserve`), and nobody
+       * waits longer than `validateWithin`. Where it may not, it is as if nothing were stored.
+       */
       servesStale: boolean;
     },
     signal: AbortSignal,
@@ -83,7 +86,9 @@ export function createAskTag(parts: PullParts): AskTag {
     validate: (target, tag, stored, signal) =>
       outcomeOf(async () => {
         const how = { signal, sparesQuota: stored.servesStale };
-        const reply = await resolve(target, tag, { ms: target.upstream.validateWithinMs, ...how });
+        const { validateWithinMs, manifestWithinMs } = target.upstream;
+        const ms = stored.servesStale ? validateWithinMs : manifestWithinMs;
+        const reply = await resolve(target, tag, { ms, ...how });
         const same = { kind: 'found', value: stored.value, stored: true } as const;
         if (reply.kind === 'not-modified') return same;
         if (reply.kind !== 'found') return refusal(reply);

@@ -11,20 +11,24 @@ import { queryOf, type Target } from './target.ts';
 const mostBeyond = (told: number) => 2 * told + 16 * 1024 * 1024;
 
 /**
- * Asks the target for a blob, each time with `blobWithin` of its own. A body without a length, of which a manifest tells
+ * Asks the target for a blob, each time with `blobWithin` of its own; the first time it counts from `since`. A body without a length, of which a manifest tells
  * the size, ends in UpstreamError `too-large` where it goes on far beyond that.
  *
+ * @param blob.since `clock.monotonic()` ms at which whoever asks began to wait; default: then
  * @param to the last byte wanted; default: all
  */
 export function blobFetch(
   parts: PullParts,
-  { target, digest }: { target: Target; digest: Digest },
+  { target, digest, since }: { target: Target; digest: Digest; since?: number | undefined },
   to?: number,
 ): FetchFrom {
   const { client, blobWithinMs } = target.upstream;
+  let waitedSince = since;
   return async (from, signal, ifMatch) => {
+    const start = waitedSince ?? parts.clock.monotonic();
+    waitedSince = undefined;
     const reply = await client.fetchBlob({
-      ...queryOf(target, parts.clock.monotonic(), { ms: blobWithinMs, signal }),
+      ...queryOf(target, start, { ms: blobWithinMs, signal }),
       digest,
       from,
       ...(to !== undefined && { to }),

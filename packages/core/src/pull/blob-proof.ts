@@ -39,6 +39,8 @@ export type BlobProof = (
     digest: Digest;
     /** The size of the one that is here. */
     known?: number | undefined;
+    /** `clock.monotonic()` ms at which whoever asks began to wait. Default: now. */
+    since?: number;
     signal: AbortSignal;
   },
 ) => Promise<SaidOfBlob>;
@@ -46,12 +48,12 @@ export type BlobProof = (
 export function createBlobProof(parts: PullParts): BlobProof {
   const flights = createFlights<Reply<SaidOfBlob>>();
 
-  return async (target, { digest, known, signal }) => {
+  return async (target, { digest, known, since = parts.clock.monotonic(), signal }) => {
     const reply = await flights.join(
       `${targetKey(target)} ${digest}`,
       async (signalOfAll) => {
         const within = { ms: target.upstream.blobWithinMs, signal: signalOfAll };
-        const query = queryOf(target, parts.clock.monotonic(), within);
+        const query = queryOf(target, since, within);
         const said = await target.upstream.client.statBlob({ ...query, digest });
         if (said.kind !== 'found') return said;
         const { size, named } = said.value;

@@ -9,6 +9,7 @@ import type { ReferrersAnswer } from './answer.ts';
 import type { PullParts } from './pull-parts.ts';
 import { refused } from './refusal.ts';
 import { statusOf, warningOf } from './stale.ts';
+import { servedOnFailure } from './stored-tag.ts';
 import { queryOf, type Target, targetKey } from './target.ts';
 
 /** A request for what refers to a subject. */
@@ -34,8 +35,9 @@ export function createListReferrers(parts: PullParts): ListReferrers {
   async function ask({ target, digest, signal }: ReferrersPull): Promise<Asked> {
     const startedAt = clock.now();
     const { manifestWithinMs, validateWithinMs } = target.upstream;
-    const stored = (await referrers.get(target.place, digest, signal))?.stored;
-    const outcome = await outcomeOf(target, digest, { ms: stored ? validateWithinMs : manifestWithinMs, signal });
+    const before = await referrers.get(target.place, digest, signal);
+    const ms = servedOnFailure(before, target, startedAt) ? validateWithinMs : manifestWithinMs;
+    const outcome = await outcomeOf(target, digest, { ms, signal });
     const record = await referrers.get(target.place, digest, signal);
     const context = { rules: target.upstream.rules, startedAt, now: clock.now() };
     await referrers.update(target.place, digest, (current) => settle(current, outcome, context).record);
@@ -80,7 +82,7 @@ export function createListReferrers(parts: PullParts): ListReferrers {
 
   /** SEMANTICS 32: nobody who can have what is stored waits for an upstream that is not known to be back. */
   async function validate(request: ReferrersPull): Promise<Asked & { collapsed: boolean }> {
-    if (request.target.upstream.client.status().state !== 'half-open') return askOnce(request);
+    if (request.target.upstream.client.state(request.target.place) !== 'half-open') return askOnce(request);
     const known = await unasked(request);
     if (known.verdict.kind !== 'serve') return askOnce(request);
     // The probe.

@@ -47,7 +47,7 @@ export function createListTags(parts: PullParts): ListTags {
     if (page.n === 0) return { tags: [], cacheStatus: { hit: true } };
     // A page of the upstream's own order cannot be gone on with from here.
     const mayBeStored = page.cursor === undefined;
-    const isProbe = mayBeStored && target.upstream.client.status().state === 'half-open';
+    const isProbe = mayBeStored && target.upstream.client.state(target.place) === 'half-open';
     try {
       const { collapsed, reply: asked } = ask(target, page, signal);
       const reply = await (isProbe ? orStored(request, page, asked) : asked);

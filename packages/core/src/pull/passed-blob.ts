@@ -14,6 +14,8 @@ import type { Target } from './target.ts';
 export interface PassedPull {
   target: Target;
   digest: Digest;
+  /** `clock.monotonic()` ms at which whoever asks began to wait. Default: when the upstream is asked. */
+  since?: number | undefined;
   signal: AbortSignal;
 }
 
@@ -21,14 +23,14 @@ export interface PassedPull {
 export async function fetchFor(
   parts: PullParts,
   request: PassedPull,
-  asked: { from?: number; to?: number; signal: AbortSignal },
+  asked: { from?: number; to?: number; since?: number | undefined; signal: AbortSignal },
 ): Promise<{ total?: number; body: Bytes }> {
   const { target, digest } = request;
-  const { from = 0, to, signal } = asked;
+  const { from = 0, to, since, signal } = asked;
   const { blobWithinMs, resumeWithinMs: withinMs } = target.upstream;
   const { upstream, repository } = target.place;
-  const fetch = blobFetch(parts, request, to);
-  const firstByteAt = parts.clock.monotonic() + blobWithinMs;
+  const fetch = blobFetch(parts, { target, digest, since }, to);
+  const firstByteAt = (since ?? parts.clock.monotonic()) + blobWithinMs;
   const reply = await fetch(from, signal);
   if (reply.kind !== 'found') throw refusedReply(target, reply, { of: 'blob-unknown', subject: `blob ${digest}` });
   // No proof: nobody has verified what comes, and nothing of it stays here.
@@ -90,10 +92,10 @@ export async function passedParts(
   const left = new AbortController();
   const signal = AbortSignal.any([request.signal, left.signal]);
   // Asked for before the status is sent, so that what the upstream says of it can still be told.
-  let first: Bytes | undefined = await begun(await open(ranges[0]));
+  let first: Bytes | undefined = await begun(await open(ranges[0], request.since));
 
-  async function open(part: ByteRange): Promise<Bytes> {
-    return (await fetchFor(parts, request, { ...part, signal })).body;
+  async function open(part: ByteRange, since?: number): Promise<Bytes> {
+    return (await fetchFor(parts, request, { ...part, since, signal })).body;
   }
 
   async function* readPart(part: ByteRange): AsyncGenerator<Uint8Array, void, undefined> {

@@ -1,21 +1,23 @@
 import { isLocal } from '../ingest/ingest.ts';
 import type { RunningIngest } from '../ingest/ingests.ts';
 import type { Digest } from '../oci/digest.ts';
-import { type ByteRange, type RangeSpec, satisfiableRanges } from '../runtime/byte-range.ts';
+import type { RangeSpec } from '../runtime/byte-range.ts';
 import { abortable } from '../runtime/collapse.ts';
+import { isUpstreamError } from '../upstream/upstream-error.ts';
 import type { BlobAnswer, CacheStatus } from './answer.ts';
 import { blobFetch } from './blob-fetch.ts';
 import { createBlobProof, proveBlob, type SaidOfBlob, toldSize } from './blob-proof.ts';
 import type { StoredBlob } from './check-stored.ts';
+import { coldParts } from './cold-parts.ts';
 import { followedAnswer } from './followed-blob.ts';
 import { passedParts, passedWhole } from './passed-blob.ts';
+import { createPassedThrough } from './passed-through.ts';
 import type { PullParts } from './pull-parts.ts';
 import { refusedReply } from './refusal.ts';
 import { restOfBlob } from './rest-of-blob.ts';
 import { createStoredBlobs } from './stored-blob.ts';
 import type { Target } from './target.ts';
 import { unreadAnswer } from './unread-answer.ts';
-import { readableInPart, verifiedParts } from './verified-parts.ts';
 
 /** A request for a blob. `want`: its bytes (GET), or its size (HEAD). */
 export interface BlobPull {
@@ -26,6 +28,9 @@ export interface BlobPull {
   ranges?: readonly RangeSpec[] | undefined;
   signal: AbortSignal;
 }
+
+/** `since`: `clock.monotonic()` ms at which its client began to wait, however many questions it takes. */
+type Asking = BlobPull & { since: number };
 
 /** What is known of a blob that the store does not have, or cannot read. */
 interface KnownBefore {
@@ -40,18 +45,22 @@ export type PullBlob = (request: BlobPull) => Promise<BlobAnswer>;
 
 // A transfer may end, or the one it was started for be refused, while somebody is about to join it.
 const mostTries = 5;
+// With less time than this another transfer is in vain.
+const leastLeftMs = 1_000;
 
 /**
  * A blob comes from the store, from a transfer under way, or from a new one, in that order; never through a repository
  * that did not prove to hold it.
  */
 export function createPullBlob(parts: PullParts): PullBlob {
-  const { ingests, links } = parts;
+  const { ingests, links, clock } = parts;
   const prove = createBlobProof(parts);
+  const passed = createPassedThrough(parts, prove);
   const storedBlobs = createStoredBlobs(parts);
 
-  return async (request) => {
-    const { target, digest, signal } = request;
+  return async (pull) => {
+    let request: Asking = { ...pull, since: clock.monotonic() };
+    const { target, digest, since, signal } = request;
     const seen = ingests.endings(digest);
     const hint = await toldSize(parts, target, { digest, signal });
     let opened = await storedBlobs.open(digest, signal);
@@ -60,7 +69,7 @@ export function createPullBlob(parts: PullParts): PullBlob {
       const link = await links.find(target.place, 'blob', digest, signal);
       let proof: SaidOfBlob | undefined = link && { ...link, proves: true };
       if (!link && !isProofItself(request, opened !== undefined)) {
-        proof = await prove(target, { digest, known: opened?.blob.size, signal });
+        proof = await prove(target, { digest, known: opened?.blob.size, since, signal });
         // A transfer for somebody else may have ended meanwhile.
         opened ??= await storedBlobs.open(digest, signal);
       }
@@ -75,13 +84,16 @@ export function createPullBlob(parts: PullParts): PullBlob {
       }
       if (request.want === 'descriptor') {
         const stale = link !== undefined && !runningFor(request);
-        const said = stale ? await prove(target, { digest, signal }) : { size: told };
+        const said = stale ? await prove(target, { digest, since, signal }) : { size: told };
         await opened?.blob.close();
         return unreadAnswer(request, said);
       }
       // What is here is not this repository's, as far as it told: its own bytes are the proof then.
-      if (opened && !stored) await opened.blob.close();
-      const cold = coldParts(request, proof?.size ?? (await totalUnderWay(request)));
+      if (opened) await opened.blob.close();
+      // To find that it is wrong may have taken long, and none of that was the upstream's.
+      if (opened && proof?.proves) request = { ...request, since: clock.monotonic() };
+      const size = proof?.size ?? (await totalUnderWay(request));
+      const cold = coldParts(request, { size, running: runningFor(request) });
       return cold
         ? await passedParts(parts, request, cold)
         : await ingested(request, { proven: proof?.proves === true, seen });
@@ -105,7 +117,7 @@ export function createPullBlob(parts: PullParts): PullBlob {
   function storedAnswer(request: BlobPull, stored: StoredBlob, cacheStatus: CacheStatus): BlobAnswer {
     const { ranges, signal } = request;
     // What is answered here was proven; the store had its turn.
-    const refetch = () => ingested({ ...request, ranges: undefined }, { proven: true });
+    const refetch = () => ingested({ ...request, ranges: undefined, since: clock.monotonic() }, { proven: true });
     return storedBlobs.answer(stored, { ranges, cacheStatus, signal, refetch });
   }
 
@@ -117,23 +129,9 @@ export function createPullBlob(parts: PullParts): PullBlob {
     return reply?.kind === 'found' ? reply.value.total : undefined;
   }
 
-  /** Parts that are better passed through than waited for; `undefined`: through a transfer of the whole. */
-  function coldParts(
-    request: BlobPull,
-    size: number | undefined,
-  ): { size: number; ranges: readonly [ByteRange, ...ByteRange[]] } | undefined {
-    if (!request.ranges?.length || size === undefined || request.target.upstream.coldRange === 'verify')
-      return undefined;
-    const [only, ...others] = satisfiableRanges(request.ranges, size);
-    // Several parts would be as many requests; and what goes on to the end is how a broken pull is resumed.
-    if (!only || others.length > 0 || only.to === size - 1) return undefined;
-    const running = runningFor(request);
-    return running && running.releasable() > only.to ? undefined : { size, ranges: [only] };
-  }
-
   /** Through a transfer of the whole blob: one that runs, or a new one. */
-  async function ingested(request: BlobPull, known: KnownBefore): Promise<BlobAnswer> {
-    const { target, digest, signal } = request;
+  async function ingested(request: Asking, known: KnownBefore): Promise<BlobAnswer> {
+    const { target, digest, since, signal } = request;
     let { proven, seen } = known;
     for (let tries = 1; tries <= mostTries; tries++) {
       const running = runningFor(request);
@@ -144,7 +142,7 @@ export function createPullBlob(parts: PullParts): PullBlob {
         // Began, or came in, while the store was being asked: a second transfer would bring nothing more.
         seen = ingests.endings(digest);
         if (!proven && !(await links.find(target.place, 'blob', digest, signal))) {
-          const said = await prove(target, { digest, signal });
+          const said = await prove(target, { digest, since, signal });
           if (!said.proves) return passedWhole(parts, request);
         }
         proven = true;
@@ -165,7 +163,9 @@ export function createPullBlob(parts: PullParts): PullBlob {
         signal.throwIfAborted();
         if (isLocal(error)) return passed(request, error.code === 'storage-full' ? 'min-free' : 'spool-failed');
         // What another repository's request came to says nothing about this one's.
-        if (ingest.startedFor === placeKey(target)) throw error;
+        const isOurs = ingest.startedFor === placeKey(target);
+        if (isOurs && !(running && tries < mostTries && isUpstreamError(error) && outlasts(request, ingest)))
+          throw error;
       }
     }
     return passed(request, 'spool-failed');
@@ -208,16 +208,24 @@ export function createPullBlob(parts: PullParts): PullBlob {
     });
   }
 
-  function start({ target, digest }: BlobPull): RunningIngest {
+  /** Whether a client that joined a transfer has longer to wait than that had left when it failed. */
+  function outlasts({ target, since }: Asking, { firstByteAt }: RunningIngest): boolean {
+    const now = clock.monotonic();
+    const deadlineAt = since + target.upstream.blobWithinMs;
+    return deadlineAt - now >= leastLeftMs && deadlineAt - firstByteAt > firstByteAt - now;
+  }
+
+  function start({ target, digest, since }: Asking): RunningIngest {
     const { upstream, repository } = target.place;
+    const waitedMs = clock.monotonic() - since;
     const ingest = ingests.start(
       {
         upstream,
         repository,
         digest,
-        fetch: blobFetch(parts, { target, digest }),
+        fetch: blobFetch(parts, { target, digest, since }),
         resumeWithinMs: target.upstream.resumeWithinMs,
-        firstByteWithinMs: target.upstream.blobWithinMs,
+        firstByteWithinMs: target.upstream.blobWithinMs - waitedMs,
         isDown: () => target.upstream.client.state(target.place) !== 'closed',
       },
       placeKey(target),
@@ -226,21 +234,6 @@ export function createPullBlob(parts: PullParts): PullBlob {
     const prove = () => proveBlob(parts, target, { digest, size: ingest.releasable() });
     ingest.verified.then(prove, () => undefined);
     return ingest;
-  }
-
-  async function passed(request: BlobPull, reason: 'min-free' | 'spool-failed'): Promise<BlobAnswer> {
-    const { target, digest, ranges } = request;
-    const { upstream, repository } = target.place;
-    parts.observe({ type: 'passed-through', upstream, repository, digest, reason });
-    // What takes over from a stored blob that cannot be read on is read from the middle.
-    if (!ranges?.length) return readableInPart(await passedWhole(parts, request));
-    const { size } = await prove(target, { digest, signal: request.signal });
-    if (size === undefined) return passedWhole(parts, request);
-    const [first, ...others] = satisfiableRanges(ranges, size);
-    if (!first) return { ...unreadAnswer(request, { size }), parts: [] };
-    // SEMANTICS 18: what goes on to the end could look complete; several parts would be as many requests.
-    const verifies = target.upstream.coldRange === 'verify' || others.length > 0 || first.to === size - 1;
-    return (verifies ? verifiedParts : passedParts)(parts, request, { size, ranges: [first, ...others] });
   }
 }
 

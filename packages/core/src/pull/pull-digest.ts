@@ -18,6 +18,9 @@ export interface DigestPull {
 /** Answers manifests by digest. */
 export type PullDigest = (request: DigestPull) => Promise<ManifestAnswer>;
 
+/** `since`: `clock.monotonic()` ms at which its client began to wait, however many questions it takes. */
+type Asking = DigestPull & { since: number };
+
 type Found = Pick<FetchedManifest, 'descriptor'> & { bytes?: Uint8Array };
 
 /**
@@ -33,9 +36,9 @@ export function createPullDigest(
   const flights = createFlights<Reply<Found>>();
 
   /** Bytes that are here already need only the proof that this repository holds them too. */
-  async function prove(request: DigestPull): Promise<Reply<Found>> {
-    const { target, digest, signal } = request;
-    const query = queryOf(target, clock.monotonic(), { ms: target.upstream.manifestWithinMs, signal });
+  async function prove(request: Asking): Promise<Reply<Found>> {
+    const { target, digest, since, signal } = request;
+    const query = queryOf(target, since, { ms: target.upstream.manifestWithinMs, signal });
     const reply = await target.upstream.client.statManifest({ ...query, digest });
     if (reply.kind !== 'found') return reply;
     const bytes = await storedElsewhere(parts, reply.value, signal);
@@ -44,9 +47,9 @@ export function createPullDigest(
     return { kind: 'found', value: { descriptor: reply.value, ...(bytes && { bytes }) } };
   }
 
-  async function fetch(request: DigestPull): Promise<Reply<Found>> {
-    const { target, digest, signal } = request;
-    const query = queryOf(target, clock.monotonic(), { ms: target.upstream.manifestWithinMs, signal });
+  async function fetch(request: Asking): Promise<Reply<Found>> {
+    const { target, digest, since, signal } = request;
+    const query = queryOf(target, since, { ms: target.upstream.manifestWithinMs, signal });
     const reply = await target.upstream.client.fetchManifest({ ...query, reference: { kind: 'digest', digest } });
     if (reply.kind !== 'absent') return fileFound(target, reply);
     // SEMANTICS 6: a region that gave the tag a moment ago may not know its digest yet; the tag's bytes are verified.
@@ -76,9 +79,10 @@ export function createPullDigest(
     const mode = want === 'descriptor' || here ? 'prove' : 'fetch';
     const key = `${targetKey(target)} ${digest} ${mode}`;
     const collapsed = flights.has(key);
-    const ask = (signalOfAll: AbortSignal) => (mode === 'prove' ? prove : fetch)({ ...request, signal: signalOfAll });
+    const since = clock.monotonic();
+    const ask = (joint: AbortSignal) => (mode === 'prove' ? prove : fetch)({ ...request, since, signal: joint });
     let reply = await flights.join(key, ask, signal);
-    if (want === 'bytes' && reply.kind === 'found' && !reply.value.bytes) reply = await fetch(request);
+    if (want === 'bytes' && reply.kind === 'found' && !reply.value.bytes) reply = await fetch({ ...request, since });
     if (reply.kind !== 'found') {
       throw refusedReply(target, reply, { of: 'manifest-unknown', subject: `manifest ${digest}` });
     }

@@ -13,7 +13,7 @@ import { createIsComplete } from './is-complete.ts';
 import type { PullParts } from './pull-parts.ts';
 import { refused, refusedTag } from './refusal.ts';
 import { statusOf, warningOf } from './stale.ts';
-import { storedTag, tagRecordOf } from './stored-tag.ts';
+import { servedOnFailure, tagRecordOf } from './stored-tag.ts';
 import { type Target, targetKey } from './target.ts';
 
 /** A request for a manifest by tag. `want`: its bytes (GET), or what it is (HEAD). */
@@ -32,6 +32,9 @@ export interface PullTag {
   recentTagOf(target: Target, digest: Digest): string | undefined;
 }
 
+/** The stored image to validate, and whether it may be answered with if the upstream fails. */
+type Stored = { value: Descriptor; servesStale: boolean };
+
 type Asked = { verdict: Verdict<Descriptor>; record: TagRecord | undefined; outcome: TagOutcome };
 
 const mostRecentTags = 10_000;
@@ -48,7 +51,7 @@ export function createPullTag(parts: PullParts): PullTag {
   async function askOnce(
     request: TagPull,
     mode: keyof AskTag,
-    stored?: Descriptor,
+    stored?: Stored,
   ): Promise<Asked & { collapsed: boolean }> {
     const key = `${targetKey(request.target)} ${request.tag} ${mode}`;
     const collapsed = flights.has(key);
@@ -60,24 +63,11 @@ export function createPullTag(parts: PullParts): PullTag {
     return { ...asked, collapsed };
   }
 
-  async function servesStale(target: Target, tag: string, signal: AbortSignal): Promise<boolean> {
-    return (await storedTag(parts, { target, tag, signal })) !== undefined;
-  }
-
-  async function askAndSettle(
-    { target, tag, signal }: TagPull,
-    mode: keyof AskTag,
-    stored?: Descriptor,
-  ): Promise<Asked> {
+  async function askAndSettle({ target, tag, signal }: TagPull, mode: keyof AskTag, stored?: Stored): Promise<Asked> {
     const startedAt = clock.now();
     const outcome =
       mode === 'validate' && stored
-        ? await ask.validate(
-            target,
-            tag,
-            { value: stored, servesStale: await servesStale(target, tag, signal) },
-            signal,
-          )
+        ? await ask.validate(target, tag, stored, signal)
         : await ask[mode === 'look' ? 'look' : 'fetch'](target, tag, signal);
     const record = await tagRecordOf(parts, { target, tag, signal });
     const context = { rules: target.upstream.rules, startedAt, now: clock.now() };
@@ -103,10 +93,10 @@ export function createPullTag(parts: PullParts): PullTag {
    * fetched all the same, for whoever comes next, also when all who asked have left. Of an upstream that failed lately
    * nobody waits for an answer at all.
    */
-  async function validate(request: TagPull, stored: Descriptor): Promise<Asked & { collapsed: boolean }> {
+  async function validate(request: TagPull, stored: Stored): Promise<Asked & { collapsed: boolean }> {
     const { target, tag, signal } = request;
     const { key: upstream, client, validateWithinMs } = target.upstream;
-    const { state } = client.status();
+    const state = client.state(target.place);
     const work = askOnce({ ...request, signal: new AbortController().signal }, 'validate', stored);
     const without = async (code: 'timeout' | 'unavailable', why: string) => {
       const error = new UpstreamError(code, `${upstream} ${why} whether ${tag} is still right`, { upstream });
@@ -117,6 +107,7 @@ export function createPullTag(parts: PullParts): PullTag {
       // Too old to be served: then it is as if nothing were stored.
       return verdict.kind === 'serve' ? { verdict, record, outcome, collapsed: false } : work;
     };
+    if (!stored.servesStale) return abortable(work, signal);
     if (state === 'half-open') {
       // The validation is the probe, and takes as long as it takes; the host is not known to be back.
       work.catch(() => undefined);
@@ -185,18 +176,24 @@ export function createPullTag(parts: PullParts): PullTag {
   return {
     async pull(request) {
       const { target, tag } = request;
-      const decision = decide(await tagRecordOf(parts, request), target.upstream.rules, clock.now());
+      const record = await tagRecordOf(parts, request);
+      const now = clock.now();
+      const decision = decide(record, target.upstream.rules, now);
+      const stored = (value: Descriptor): Stored => ({
+        value,
+        servesStale: servedOnFailure(record, target, now) !== undefined,
+      });
       switch (decision.kind) {
         case 'serve': {
           if (decision.revalidate) {
             const background = { ...request, signal: new AbortController().signal };
-            askOnce(background, 'validate', decision.value).catch(() => undefined);
+            askOnce(background, 'validate', stored(decision.value)).catch(() => undefined);
           }
           const answer = await answerOf(request, decision, { hit: true });
           return answer ?? fetchAnew(request);
         }
         case 'validate': {
-          const answer = await answerAsked(request, await validate(request, decision.value));
+          const answer = await answerAsked(request, await validate(request, stored(decision.value)));
           return answer ?? fetchAnew(request);
         }
         case 'fetch':

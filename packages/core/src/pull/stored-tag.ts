@@ -1,4 +1,5 @@
 import type { TagRecord } from '../catalog/tag-records.ts';
+import type { FreshnessRecord } from '../freshness/record.ts';
 import { settle } from '../freshness/settle.ts';
 import type { Descriptor } from '../oci/descriptor.ts';
 import type { PullParts } from './pull-parts.ts';
@@ -38,9 +39,13 @@ export async function storedTag(
   query: TagQuery,
 ): Promise<{ value: Descriptor; lastComplete?: Descriptor } | undefined> {
   const record = await tagRecordOf(parts, query);
-  const now = parts.clock.now();
-  const context = { rules: query.target.upstream.rules, startedAt: now, now };
+  const value = servedOnFailure(record, query.target, parts.clock.now());
+  return value && { value, ...(record?.lastComplete && { lastComplete: record.lastComplete }) };
+}
+
+/** What of a record would be served, by the rules, if the upstream failed now: nothing where it is too old for that. */
+export function servedOnFailure<T>(record: FreshnessRecord<T> | undefined, target: Target, now: number): T | undefined {
+  const context = { rules: target.upstream.rules, startedAt: now, now };
   const { verdict } = settle(record, { kind: 'failed', error: undefined }, context);
-  if (verdict.kind !== 'serve') return undefined;
-  return { value: verdict.value, ...(record?.lastComplete && { lastComplete: record.lastComplete }) };
+  return verdict.kind === 'serve' ? verdict.value : undefined;
 }
