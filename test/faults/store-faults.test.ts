@@ -92,6 +92,14 @@ async function pull({ cache, image }: Scene): Promise<void> {
   expect(JSON.parse((await get(tagList)).body.toString())).toEqual({ name: 'up/team/app', tags: ['1'] });
 }
 
+/** Has all of the image stored by a store that works again. */
+async function fill({ cache, image }: Scene): Promise<void> {
+  await whileTimePasses(cache, cache.restart());
+  const paths = [byTag, tagList, ...image.blobs.map(({ digest }) => blobPath(digest))];
+  for (const path of paths) expect((await whileTimePasses(cache, cache.get(path))).failure).toBeUndefined();
+  await whileTimePasses(cache, cache.restart());
+}
+
 /** The tags while the upstream does not tell them: from here, or honestly not. */
 async function listAlone({ upstream, cache, storage }: Scene, operation: StoreOperation): Promise<void> {
   const heal = upstream.on({ path: /\/tags\/list/ }, { status: 500 });
@@ -141,9 +149,7 @@ describe.each(rows)('a store whose %s %s', (operation, _what, trouble) => {
     await listAlone(scene, operation);
     await expectTold();
     storage.heal();
-    await whileTimePasses(cache, cache.restart());
-    await pull(scene);
-    await whileTimePasses(cache, cache.restart());
+    await fill(scene);
 
     // Warm, with a blob that rotted.
     cache.events.length = 0;
@@ -158,9 +164,7 @@ describe.each(rows)('a store whose %s %s', (operation, _what, trouble) => {
     storage.heal();
 
     // Back: all of it is stored by the next pull, and served with the upstream down.
-    await whileTimePasses(cache, cache.restart());
-    await pull(scene);
-    await whileTimePasses(cache, cache.restart());
+    await fill(scene);
     await upstream.stop();
     const { blobs, records } = await cache.cache.scrub();
     expect([blobs.checked, blobs.flawed, records.damaged]).toEqual([4, 0, 0]);
