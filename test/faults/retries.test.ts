@@ -1,12 +1,14 @@
 import { type ProxyCacheOptions, systemClock, type UpstreamOptions } from '@proxycache/core';
-import { type Fault, gate, seededBytes } from '@proxycache/test-kit';
-import { describe, expect, test } from 'vitest';
+import { type FakeUpstreamOptions, type Fault, gate, seededBytes, startFakeCdn } from '@proxycache/test-kit';
+import { describe, expect, onTestFinished, test } from 'vitest';
 import { digestOfBody, startPair } from '../semantics/cache-under-test.ts';
 import { throughRetries } from './through-retries.ts';
 
 const retry = { attempts: 3, minWait: 100, maxWait: 1_000, budget: 0.2 };
 
-async function start(options: Partial<UpstreamOptions> & { cache?: Partial<ProxyCacheOptions> } = {}) {
+async function start(
+  options: Partial<UpstreamOptions> & { cache?: Partial<ProxyCacheOptions>; fake?: FakeUpstreamOptions } = {},
+) {
   const pair = await startPair({ retry, ...options });
   const image = pair.upstream.addImage('team/app', { tag: '1' });
   const blob = pair.upstream.putBlob('team/app', seededBytes('retried', 100_000));
@@ -136,7 +138,7 @@ test('a load balancer that restarts and resets all that is under way costs none 
 });
 
 test('a registry that is gone for a moment is waited for by the pull that found it so, alone', async () => {
-  const { upstream, cache, paths } = await start({ cache: { clock: systemClock }, breaker: { openFor: 300 } });
+  const { upstream, cache, paths } = await start({ cache: { clock: systemClock }, breaker: { openFor: '1500ms' } });
   upstream.on({}, { drop: 'rst' });
   const got = cache.get(paths.manifest);
   await expect.poll(() => cache.seen('breaker-changed').length).toBe(1);
@@ -144,6 +146,28 @@ test('a registry that is gone for a moment is waited for by the pull that found 
   expect([refused.status, refused.headers['retry-after']]).toEqual([503, '1']);
   upstream.heal();
   expect((await got).status).toBe(200);
+});
+
+test('while blobs wait for a dead CDN, their registry is left in peace, and none of them misses its return', async () => {
+  const cdn = await startFakeCdn();
+  onTestFinished(() => cdn.stop());
+  const { upstream, cache } = await start({
+    cache: { clock: systemClock },
+    fake: { redirectBlobsTo: cdn },
+    breaker: { failures: 1, openFor: '1500ms' },
+  });
+  const blobs = [1, 2, 3, 4].map((n) => upstream.putBlob('team/app', seededBytes(`cdn ${n}`, 1_000)));
+  const get = (blob: string) => cache.get(`/v2/up/team/app/blobs/${blob}`);
+  await cdn.stop();
+  const first = get(blobs[0]!);
+  await expect.poll(() => cache.seen('breaker-changed').length).toBe(1);
+  await expect.poll(() => upstream.count()).toBeGreaterThan(0);
+  upstream.clear();
+  const others = blobs.slice(1).map(get);
+  await cdn.start();
+  expect((await Promise.all([first, ...others])).map(({ status }) => status)).toEqual([200, 200, 200, 200]);
+  // For each: once to be led to the CDN, and once more when that is back; the first may have planned a retry before.
+  expect(upstream.count()).toBeLessThanOrEqual(2 * 4 + 1);
 });
 
 test('an outage of the night stops nobody in the morning, and what it left is not served for new', async () => {

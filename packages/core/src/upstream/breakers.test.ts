@@ -113,6 +113,7 @@ it('a refusal tells a client when to come back and not which host it was, which 
     expect.objectContaining({
       code: 'unavailable',
       retryAt: clock.now() + 2_000,
+      host: host.host,
       message: 'hub led to a host that failed again and again and is not asked before 2026-01-01T00:00:02.000Z',
       cause: expect.objectContaining({ message: expect.stringContaining(host.host) }),
     }),
