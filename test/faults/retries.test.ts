@@ -143,7 +143,7 @@ test('a registry that is gone for a moment is waited for by the pull that found 
   const got = cache.get(paths.manifest);
   await expect.poll(() => cache.seen('breaker-changed').length).toBe(1);
   const refused = await cache.get('/v2/up/team/app/manifests/other');
-  expect([refused.status, refused.headers['retry-after']]).toEqual([503, '1']);
+  expect([refused.status, Number(refused.headers['retry-after']) > 0]).toEqual([503, true]);
   upstream.heal();
   expect((await got).status).toBe(200);
 });
