@@ -56,6 +56,7 @@ function scripted(name: string, ...steps: Step[]): { url: string; client: Upstre
   const client: Upstream = new Proxy({} as Upstream, {
     get: (_target, method) => {
       if (method === 'close') return async () => undefined;
+      if (method === 'state') return () => statuses.get(name)?.state ?? 'closed';
       return method === 'status' ? () => statuses.get(name) ?? { key: 'up', state: 'closed', hosts: [] } : answer;
     },
   });
@@ -617,7 +618,8 @@ describe('a page of tags', () => {
 });
 
 describe('the status', () => {
-  const merged = () => compose([scripted('a', found), scripted('b', found)]).status();
+  const pair = () => compose([scripted('a', found), scripted('b', found)]);
+  const merged = () => pair().status();
 
   it('is that of the endpoint that is doing best, with the hosts of all', () => {
     const [closed, half] = [statusOf('a', 'closed'), statusOf('b', 'half-open')];
@@ -631,6 +633,7 @@ describe('the status', () => {
     ] as const) {
       statuses.set('a', one).set('b', other);
       expect(merged()).toEqual({ key: 'up', ...expected, hosts: [...one.hosts, ...other.hosts] });
+      expect(pair().state({ repository: 'team/app', scope: '-' })).toBe(expected.state);
     }
   });
 });
