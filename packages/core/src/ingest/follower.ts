@@ -88,8 +88,13 @@ export function follow(view: SpoolView, buffers: Buffers, { part, total, goOn }:
   }
 
   async function letGo(): Promise<void> {
-    await reading?.catch(() => undefined);
-    if (buffer) buffers.give(buffer);
+    // One that failed, by a time limit say, may land at any time: nobody else may get that memory.
+    const landed = await (reading?.then(
+      () => true,
+      () => false,
+    ) ?? true);
+    if (buffer && landed) buffers.give(buffer);
+    else if (buffer) buffers.drop(buffer);
     buffer = undefined;
     await file.close();
   }

@@ -519,6 +519,61 @@ it.each(['storage-full', 'storage-failed'])('%s in the middle leaves its readers
   expect(running.hold()).toBeUndefined();
 });
 
+describe('a spool that hangs', () => {
+  const never = () => new Promise<never>(() => undefined);
+
+  it('in a write costs nobody the pull, and is not waited for', async () => {
+    const create = spool.create;
+    vi.spyOn(spool, 'create').mockImplementation(async (signal) => {
+      const file = await create(signal);
+      const { ready, close } = file;
+      let appended = 0;
+      const append = vi.spyOn(file, 'append');
+      vi.spyOn(file, 'ready').mockImplementation(async () => {
+        appended += append.mock.calls.at(-1)![0].byteLength;
+        if (appended > 2 * MiB) throw new ProxyCacheError('storage-failed', 'the disk hangs');
+        await ready();
+      });
+      vi.spyOn(file, 'close').mockImplementation(async () => {
+        await close();
+        throw new ProxyCacheError('storage-failed', 'the disk hangs');
+      });
+      return file;
+    });
+    const running = ingest(bytes, [whole(bytes)]);
+    await running.reply;
+    const hold = running.hold()!;
+    const goOn = vi.fn(({ position }: { position: number }) => bytesOf(bytes.subarray(position)));
+    const read = collect(hold.follow({ goOn }), 1e9);
+    expect(Buffer.from((await read)!).equals(bytes)).toBe(true);
+    expect(goOn).toHaveBeenCalledTimes(1);
+    await hold.release();
+    await running.ended;
+    expect(outcome()).toBe('failed');
+  });
+
+  it.each(['create', 'claim'] as const)('to %s is left by a cache that closes', async (operation) => {
+    const { [operation]: real } = spool;
+    const signals: unknown[] = [];
+    vi.spyOn(spool, operation).mockImplementation(async (...args: unknown[]): Promise<never> => {
+      signals.push(args.at(-1));
+      if (stop.signal.aborted) return (await (real as (...given: unknown[]) => Promise<never>)(...args)) as never;
+      return await Promise.race([
+        never(),
+        new Promise<never>((_, reject) =>
+          stop.signal.addEventListener('abort', () => reject(stop.signal.reason), { once: true }),
+        ),
+      ]);
+    });
+    const running = ingest(bytes, [whole(bytes)]);
+    await vi.waitFor(() => expect(signals).toEqual([stop.signal]));
+    stop.abort(new Error('closed'));
+    await expect(running.reply).rejects.toThrow('closed');
+    await running.ended;
+    expect(running.asked()).toBe(0);
+  });
+});
+
 describe('its signal ends it', () => {
   const gone = new Error('the cache was closed');
 

@@ -81,8 +81,8 @@ export function createIngest(request: IngestRequest, parts: IngestParts, signal:
     let outcome: 'stored' | 'unstored' | 'refused' | 'failed' = 'failed';
     let error: unknown;
     try {
-      file = await parts.spool.create();
-      await parts.spool.claim(file, request.leastSize ?? 0);
+      file = await parts.spool.create(signal);
+      await parts.spool.claim(file, request.leastSize ?? 0, signal);
       const answer = await ask();
       if (answer.kind !== 'found') {
         outcome = 'refused';
@@ -166,7 +166,7 @@ export function createIngest(request: IngestRequest, parts: IngestParts, signal:
   async function another(): Promise<SpoolFile> {
     if (file) parts.spool.release(file);
     await remove();
-    file = await parts.spool.create();
+    file = await parts.spool.create(signal);
     return file;
   }
 
@@ -176,7 +176,7 @@ export function createIngest(request: IngestRequest, parts: IngestParts, signal:
 
   /** Makes ready for all of a body, from byte 0 on; where it cannot be taken in, it is closed. */
   async function prepare(into: Spooling, { total, body }: FetchedBlob): Promise<Bytes> {
-    const claim = async (bytes: number) => file && parts.spool.claim(file, bytes);
+    const claim = async (bytes: number) => file && parts.spool.claim(file, bytes, signal);
     const room = total ?? Math.max(request.leastSize ?? 0, claimStep);
     try {
       into.expect(total);

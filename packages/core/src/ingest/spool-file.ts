@@ -17,7 +17,10 @@ export interface SpoolFile {
   ready(): Promise<void>;
   /** Resolves when all is written. Rejects when writing failed. */
   flush(): Promise<void>;
-  /** Rejects once `close` was called: its number may be another file's by then. */
+  /**
+   * Rejects once `close` was called: its number may be another file's by then. What it rejected for taking too long may
+   * still land in `into`.
+   */
   read(into: Uint8Array, position: number): Promise<number>;
   /** Closes the file, after what is being written and read. May be called again without harm. */
   close(): Promise<void>;
@@ -34,11 +37,14 @@ export interface SpoolFileHooks {
   failed(): void;
   /** It is closed. */
   closed(): void;
+  /** Runs a call of the disk, which may hang; rejects when it takes too long. What is read or closed may land later. */
+  within<T>(operation: 'write' | 'read' | 'close' | 'remove', work: () => Promise<T>): Promise<T>;
 }
 
 /** Opens a new file; one that exists already is an error (re-truncating a used one would stall on its old pages). */
-export async function createSpoolFile(path: string, hooks?: SpoolFileHooks): Promise<SpoolFile> {
+export async function createSpoolFile(path: string, hooks: Partial<SpoolFileHooks> = {}): Promise<SpoolFile> {
   const fd = await openFile(path, 'wx+', 0o600);
+  const { within = (_, work) => work() } = hooks;
   let queue: Uint8Array[] = [];
   let pending = 0;
   let written = 0;
@@ -61,14 +67,7 @@ export async function createSpoolFile(path: string, hooks?: SpoolFileHooks): Pro
     queue = [];
     writev(fd, batch, written, (error, count) => {
       writing = false;
-      if (error) {
-        // What can never be written need not stay in memory until the last reader has left.
-        queue = [];
-        failure = error;
-        hooks?.failed();
-        wake();
-        return;
-      }
+      if (error) return giveUp(error);
       written += count;
       pending -= count;
       const rest = remainder(batch, count);
@@ -78,16 +77,40 @@ export async function createSpoolFile(path: string, hooks?: SpoolFileHooks): Pro
     });
   }
 
+  function giveUp(error: Error): void {
+    // What can never be written need not stay in memory until the last reader has left.
+    queue = [];
+    if (!failure) hooks.failed?.();
+    failure ??= error;
+    wake();
+  }
+
   async function until(condition: () => boolean): Promise<void> {
-    while (!failure && !condition()) await new Promise<void>((resolve) => waiters.push(resolve));
+    const isOver = () => failure !== undefined || condition();
+    if (!isOver()) await within('write', () => waitUntil(isOver)).catch(giveUp);
     if (failure) throw failure;
+  }
+
+  async function waitUntil(condition: () => boolean): Promise<void> {
+    while (!condition()) await new Promise<void>((resolve) => waiters.push(resolve));
+  }
+
+  function readOnce(into: Uint8Array, position: number): Promise<number> {
+    reading++;
+    return new Promise((resolve, reject) => {
+      read(fd, into, 0, into.byteLength, position, (error, count) => {
+        reading--;
+        wake();
+        return error ? reject(error) : resolve(count);
+      });
+    });
   }
 
   async function closeOnce(): Promise<void> {
     failure ??= closedError();
     queue = [];
-    while (writing || reading > 0) await new Promise<void>((resolve) => waiters.push(resolve));
-    hooks?.closed();
+    await waitUntil(() => !writing && reading === 0);
+    hooks.closed?.();
     await closeFile(fd);
   }
 
@@ -108,21 +131,14 @@ export async function createSpoolFile(path: string, hooks?: SpoolFileHooks): Pro
     flush: () => until(() => pending === 0),
     read(into, position) {
       if (closing !== undefined) return Promise.reject(closedError());
-      reading++;
-      return new Promise((resolve, reject) => {
-        read(fd, into, 0, into.byteLength, position, (error, count) => {
-          reading--;
-          wake();
-          return error ? reject(error) : resolve(count);
-        });
-      });
+      return within('read', () => readOnce(into, position));
     },
     close() {
-      closing ??= closeOnce();
+      closing ??= within('close', closeOnce);
       return closing;
     },
     async remove() {
-      await unlinkFile(path).catch((error: NodeJS.ErrnoException) => {
+      await within('remove', () => unlinkFile(path)).catch((error: NodeJS.ErrnoException) => {
         if (error.code !== 'ENOENT') throw error;
       });
     },

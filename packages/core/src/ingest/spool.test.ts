@@ -2,14 +2,21 @@ import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, statSync, syml
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type ManualClock, manualClock, openFiles } from '@proxycache/test-kit';
-import { afterEach, beforeEach, expect, it, vi } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { ownerName, thisOwner } from '../runtime/process-owner.ts';
 import { openSpool } from './spool.ts';
 
 const disk = vi.hoisted(() => ({ free: undefined as number | undefined, writeFails: false, gone: false }));
+/** What a disk that hangs was called for, and how it goes on. */
+const hung = vi.hoisted(() => ({ calls: new Map<string, () => void>(), operation: undefined as string | undefined }));
+function orHang(operation: string, work: () => void): void {
+  if (hung.operation === operation) hung.calls.set(operation, work);
+  else work();
+}
 vi.mock('node:fs/promises', async (importOriginal) => {
   const real = await importOriginal<typeof import('node:fs/promises')>();
   const statfs = async (path: string) => {
+    await new Promise<void>((resolve) => orHang('statfs', resolve));
     if (disk.gone) throw Object.assign(new Error('EIO: i/o error'), { code: 'EIO' });
     return disk.free === undefined ? real.statfs(path) : { bsize: 1, blocks: 10_000, bavail: disk.free };
   };
@@ -22,8 +29,10 @@ vi.mock('node:fs', async (importOriginal) => {
     writev(...args: Parameters<typeof real.writev>) {
       const done = args[3] as unknown as (error: Error | null, count: number) => void;
       if (disk.writeFails) return void setImmediate(() => done(new Error('disk quota exceeded'), 0));
-      real.writev(...args);
+      orHang('writev', () => real.writev(...args));
     },
+    open: (...args: Parameters<typeof real.open>) => orHang('open', () => real.open(...args)),
+    unlink: (...args: Parameters<typeof real.unlink>) => orHang('unlink', () => real.unlink(...args)),
   };
 });
 
@@ -39,7 +48,7 @@ afterEach(() => {
   rmSync(join(directory, '..'), { recursive: true, force: true });
 });
 
-const open = (minFree?: number) => openSpool({ directory, minFree, clock });
+const open = (minFree?: number) => openSpool({ directory, minFree, clock, diskClock: clock });
 
 it('makes its folder, and leaves nothing behind', async () => {
   const spool = open();
@@ -186,11 +195,93 @@ it('gives no file for a while after one could not be written to', async () => {
   spool.close();
 });
 
+describe('a disk that hangs', () => {
+  afterEach(() => {
+    hung.operation = undefined;
+    hung.calls.clear();
+  });
+
+  /** Lets the disk do what it was called for, late. */
+  function wakeUp(): void {
+    hung.operation = undefined;
+    for (const work of hung.calls.values()) work();
+  }
+
+  it.each(['given up in time', 'left by its caller'])('in making a file is %s, and leaves none', async (how) => {
+    const spool = open();
+    hung.operation = 'open';
+    const leaving = new AbortController();
+    const created = spool.create(leaving.signal);
+    const refused = expect(created).rejects.toMatchObject({
+      code: how === 'given up in time' ? 'storage-failed' : 'left',
+    });
+    await vi.waitFor(() => expect(hung.calls.size).toBe(1));
+    if (how === 'given up in time') await clock.advance(3_000);
+    else leaving.abort({ code: 'left' });
+    await refused;
+    wakeUp();
+    await vi.waitFor(() => expect(readdirSync(directory, { recursive: true })).toHaveLength(2));
+    await vi.waitFor(() => expect(openFiles(directory)).toEqual([]));
+    spool.close();
+  });
+
+  it.each(['given up in time', 'left by its caller'])('in telling its room is %s', async (how) => {
+    const spool = open();
+    const file = await spool.create();
+    hung.operation = 'statfs';
+    const leaving = new AbortController();
+    const claimed = spool.claim(file, 1, leaving.signal);
+    const refused = expect(claimed).rejects.toMatchObject({
+      code: how === 'given up in time' ? 'storage-failed' : 'left',
+    });
+    await vi.waitFor(() => expect(hung.calls.size).toBe(1));
+    if (how === 'given up in time') await clock.advance(3_000);
+    else leaving.abort({ code: 'left' });
+    await refused;
+    wakeUp();
+    await file.close();
+    spool.close();
+  });
+
+  it('in writing fails the file in time, and closing it is not waited for', async () => {
+    const spool = open();
+    const file = await spool.create();
+    hung.operation = 'writev';
+    file.append(Buffer.alloc(5 * 1024 * 1024));
+    const refused = [file.ready(), file.flush()].map((wait) => expect(wait).rejects.toThrow('within 10000 ms'));
+    await clock.advance(10_000);
+    await Promise.all(refused);
+    await expect(spool.create()).rejects.toMatchObject({ message: expect.stringMatching(/lately/) });
+    const closing = expect(file.close()).rejects.toMatchObject({ code: 'storage-failed' });
+    await clock.advance(3_000);
+    await closing;
+    // What still writes keeps the file open, so that nobody else gets its number.
+    expect(openFiles(directory)).toHaveLength(1);
+    wakeUp();
+    await vi.waitFor(() => expect(openFiles(directory)).toEqual([]));
+    spool.close();
+  });
+
+  it('in removing a file is not waited for', async () => {
+    const spool = open();
+    const file = await spool.create();
+    hung.operation = 'unlink';
+    const refused = expect(file.remove()).rejects.toMatchObject({ code: 'storage-failed' });
+    await clock.advance(3_000);
+    await refused;
+    wakeUp();
+    await file.close();
+    spool.close();
+  });
+});
+
 it('touches its folder every minute, so that other hosts see it alive', async () => {
   const spool = open();
   const folder = join(directory, ownerName(thisOwner()));
-  await clock.advance(10 * 60_000);
-  expect(Math.round(statSync(folder).mtimeMs)).toBe(clock.now());
+  for (let minutes = 0; minutes < 10; minutes++) {
+    await clock.advance(60_000);
+    await vi.waitFor(() => expect(Math.round(statSync(folder).mtimeMs)).toBe(clock.now()));
+  }
   rmSync(folder, { recursive: true });
   await clock.advance(60_000);
   spool.close();

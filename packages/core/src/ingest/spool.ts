@@ -1,26 +1,27 @@
-import { mkdtempSync, readdirSync, rmdirSync, rmSync, statSync, utimesSync } from 'node:fs';
-import { mkdir, statfs } from 'node:fs/promises';
+import { mkdtempSync, readdirSync, rmdirSync, rmSync, statSync } from 'node:fs';
+import { mkdir, statfs, utimes } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { Clock } from '../runtime/clock.ts';
+import { type Clock, systemClock } from '../runtime/clock.ts';
 import { ProxyCacheError } from '../runtime/errors.ts';
 import { isDead, ownerName, parseOwner, thisOwner } from '../runtime/process-owner.ts';
 import { makeFolder } from '../store/make-folder.ts';
+import { createStoreDeadline } from '../store/store-deadline.ts';
 import { createSpoolFile, type SpoolFile } from './spool-file.ts';
 
 /** A folder of this process for transfers under way. */
 export interface Spool {
   /**
-   * A new, empty file.
+   * A new, empty file. Whatever is done with it takes no longer than a disk may that answers at all.
    *
    * @throws ProxyCacheError `storage-failed`, also for a while after a file could not be written to
    */
-  create(): Promise<SpoolFile>;
+  create(signal?: AbortSignal): Promise<SpoolFile>;
   /**
    * Sees to it that a file may grow to `bytes` bytes; what files may still grow by counts as taken.
    *
    * @throws ProxyCacheError `storage-full` where the disk would have less than `minFree` left, `storage-failed`
    */
-  claim(file: SpoolFile, bytes: number): Promise<void>;
+  claim(file: SpoolFile, bytes: number, signal?: AbortSignal): Promise<void>;
   /** Tells that a file grows no more, though somebody may read it for long: what it claimed is there for others. */
   release(file: SpoolFile): void;
   /** Removes the folder, where it can. */
@@ -33,10 +34,16 @@ export interface SpoolOptions {
   /** Default: 5 % of the disk, at most 1 GiB. */
   minFree?: number | undefined;
   clock: Clock;
+  /** What a call of the disk is timed by. Default: the machine's clock, as a disk takes its time whatever `clock` says. */
+  diskClock?: Clock;
 }
 
 // Folders are told dead from silent by their mtime where their owner cannot be looked up.
 const heartbeatMs = 60_000;
+
+/** How long a disk may take that answers at all, as for stores; and to write what may wait for it, at 1 MiB/s. */
+const withinMs = 3_000;
+const writeWithinMs = 10_000;
 
 /** A disk that refuses bytes (a quota, an error) would break each transfer half-way: pulls pass through instead. */
 const restMs = 30_000;
@@ -47,7 +54,7 @@ const restMs = 30_000;
  *
  * @throws ProxyCacheError `storage-failed` where the folder cannot be made or read
  */
-export function openSpool({ directory, minFree, clock }: SpoolOptions): Spool {
+export function openSpool({ directory, minFree, clock, diskClock = systemClock }: SpoolOptions): Spool {
   const owned = join(directory, ownerName(thisOwner()));
   let folder: string;
   try {
@@ -62,6 +69,7 @@ export function openSpool({ directory, minFree, clock }: SpoolOptions): Spool {
 
   let made = 0;
   let restsUntil = Number.NEGATIVE_INFINITY;
+  const deadline = createStoreDeadline(diskClock, withinMs);
   const claims = new Map<SpoolFile, number>();
   const stopHeartbeat = heartbeat(owned, clock);
 
@@ -71,8 +79,24 @@ export function openSpool({ directory, minFree, clock }: SpoolOptions): Spool {
         restsUntil = clock.monotonic() + restMs;
       },
       closed: () => void claims.delete(file),
+      within: (operation, work) =>
+        deadline.run(
+          { operation: `spool ${operation}`, withinMs: operation === 'write' ? writeWithinMs : withinMs, rests: false },
+          work,
+        ),
     });
     return file;
+  }
+
+  async function openAgain(): Promise<SpoolFile> {
+    try {
+      return await open();
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
+      // Cleaners of temporary folders take what is empty.
+      await mkdir(folder, { recursive: true, mode: 0o700 });
+      return await open();
+    }
   }
 
   function taken(): number {
@@ -82,22 +106,20 @@ export function openSpool({ directory, minFree, clock }: SpoolOptions): Spool {
   }
 
   return {
-    async create() {
+    async create(signal) {
       if (clock.monotonic() < restsUntil) throw failed('the spool could not be written to lately');
       try {
-        return await open().catch(async (error: NodeJS.ErrnoException) => {
-          if (error.code !== 'ENOENT') throw error;
-          // Cleaners of temporary folders take what is empty.
-          await mkdir(folder, { recursive: true, mode: 0o700 });
-          return await open();
-        });
+        return await deadline.run({ operation: 'spool create', ...(signal && { signal }), late: letGo }, openAgain);
       } catch (cause) {
+        signal?.throwIfAborted();
         throw failed('cannot create a spool file', cause);
       }
     },
-    async claim(file, bytes) {
+    async claim(file, bytes, signal) {
       claims.set(file, bytes);
-      const disk = await statfs(folder).catch((cause) => {
+      const looked = deadline.run({ operation: 'spool claim', ...(signal && { signal }) }, () => statfs(folder));
+      const disk = await looked.catch((cause) => {
+        signal?.throwIfAborted();
         throw failed('cannot look at the disk of the spool', cause);
       });
       const free = disk.bavail * disk.bsize - taken();
@@ -120,6 +142,11 @@ export function openSpool({ directory, minFree, clock }: SpoolOptions): Spool {
   };
 }
 
+/** Nobody waits any more for what was opened. */
+function letGo(file: SpoolFile): void {
+  void Promise.allSettled([file.remove(), file.close()]);
+}
+
 function sweep(directory: string, now: number): void {
   const self = ownerName(thisOwner());
   for (const name of readdirSync(directory)) {
@@ -137,13 +164,22 @@ function sweep(directory: string, now: number): void {
 
 function heartbeat(folder: string, clock: Clock): () => void {
   let stop = (): void => undefined;
-  const beat = () => {
-    try {
+  let isTouching = false;
+  let isDue = false;
+  async function touch(): Promise<void> {
+    isDue = true;
+    if (isTouching) return;
+    isTouching = true;
+    while (isDue) {
+      isDue = false;
       const now = clock.now() / 1000;
-      utimesSync(folder, now, now);
-    } catch {
       // Without a heartbeat the worst is that another host sweeps this folder while its files are open here.
+      await utimes(folder, now, now).catch(() => undefined);
     }
+    isTouching = false;
+  }
+  const beat = () => {
+    void touch();
     stop = clock.after(heartbeatMs, beat);
   };
   beat();
