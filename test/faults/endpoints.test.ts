@@ -3,6 +3,7 @@ import {
   type FakeHost,
   type FakeUpstream,
   type Fault,
+  gate,
   htmlPage,
   seededBytes,
   startFakeHost,
@@ -75,6 +76,38 @@ test('a silent one costs half of the time and no more, and the next request noth
   expect((await first).status).toBe(200);
   expect((await cache.get(`${at.path}/tags/list`)).status).toBe(200);
   expect(one.count()).toBe(1);
+});
+
+test.each(['dead', 'silent'])('a slow one is not cut off because there is another that is %s', async (how) => {
+  const { one, two, cache } = await start({ validateWithin: '10s' });
+  if (how === 'dead') await two.stop();
+  else two.on({}, { hang: true });
+  for (const path of [`${at.path}/manifests/1`, `${at.path}/tags/list`, `${at.path}/manifests/1`]) {
+    const held = gate();
+    const heal = one.on({}, { gate: held });
+    const got = cache.get(path);
+    await held.reached;
+    await cache.clock.advance(6_000);
+    held.open();
+    expect([(await got).status, (await got).headers['warning']]).toEqual([200, undefined]);
+    heal();
+  }
+  expect(cache.seen('breaker-changed').filter(({ host }) => host === one.host)).toEqual([]);
+});
+
+test('a silent one that loses again and again is no failure for its breaker', async () => {
+  const { one, cache } = await start({ breaker: { failures: 1 } });
+  one.on({}, { hang: true });
+  for (let round = 0; round < 3; round++) {
+    const asked = one.count();
+    const got = cache.get(`${at.path}/tags/list`);
+    await expect.poll(() => one.count()).toBe(asked + 1);
+    await cache.clock.advance(5_000);
+    expect((await got).status).toBe(200);
+    await cache.clock.advance(30_000);
+  }
+  expect(cache.seen('breaker-changed')).toEqual([]);
+  await expect.poll(() => one.requests.every(({ aborted }) => aborted)).toBe(true);
 });
 
 describe('a transfer that breaks off', () => {

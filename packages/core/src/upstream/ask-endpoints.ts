@@ -1,26 +1,20 @@
 import type { Clock } from '../runtime/clock.ts';
-import { abortable } from '../runtime/collapse.ts';
-import { pause } from '../runtime/pause.ts';
-import type { Endpoint, Matter } from './endpoint.ts';
-import type { UpstreamEvent, UpstreamOperation } from './events.ts';
+import {
+  type Answered,
+  type AnyQuery,
+  type Course,
+  createRounds,
+  type EndpointQuestion,
+  type Failure,
+  never,
+} from './ask-round.ts';
+import type { Endpoint } from './endpoint.ts';
+import type { UpstreamEvent } from './events.ts';
+import { createRace } from './race.ts';
 import { isLeftAlone, type NextTry, nextTry, onceUp, type RetryRules } from './retry.ts';
 import type { RetryBudget } from './retry-budget.ts';
-import type { HostStatus, Query, Reply, Upstream } from './upstream.ts';
-import { isUpstreamError, UpstreamError, type UpstreamErrorCode } from './upstream-error.ts';
-
-/** A question for the first endpoint that can answer it. */
-export interface EndpointQuestion<Q, T> {
-  operation: UpstreamOperation;
-  matter: Matter;
-  query: Q;
-  /** In the order of preference. */
-  endpoints: readonly Endpoint[];
-  ask(client: Upstream, query: Q): Promise<Reply<T>>;
-  /** Whether to wait for a host that is known to be down until the deadline, in any case. */
-  patient?: boolean;
-  /** Whether a reply means that there is nothing. Default: all that is not found. */
-  isNothing?: (reply: Reply<T>) => boolean;
-}
+import type { HostStatus } from './upstream.ts';
+import { UpstreamError } from './upstream-error.ts';
 
 /** What asking takes. */
 export interface AskEndpointsParts {
@@ -41,116 +35,63 @@ export interface AskEndpoints {
   close(reason: Error): void;
 }
 
-/** A reply and who gave it. */
-export interface Answered<T> {
-  reply: Reply<T>;
-  endpoint: Endpoint;
-}
-
-type AnyQuery = Omit<Query, 'repository'> & { repository?: string };
-
-/** How it stands with an endpoint that did not answer. */
-interface Failure {
-  /** What it said last, or what it said before it was known to be down: that tells more. */
-  error: UpstreamError | undefined;
-  latest: UpstreamError | undefined;
-  /** Whether `at` and `isRetry` are those of `latest`. */
-  isPlanned: boolean;
-  /** How often it was asked. */
-  tries: number;
-  /** `clock.monotonic()` ms from which it may be asked again. */
-  at: number;
-  /** Whether it is a retry then, or else a look whether the host that failed is back. */
-  isRetry: boolean;
-}
-
-const never = Number.POSITIVE_INFINITY;
-const unsent: ReadonlySet<UpstreamErrorCode> = new Set(['unavailable', 'busy', 'address-refused']);
-
 /**
  * Makes the way in which one upstream's endpoints are asked. A round goes through them, those that failed lately last;
- * what one cannot say, another may. When all have failed, those that may mend are asked again after a while, within the
+ * what one cannot say, another may. One that is silent has a share of the time for itself; then the next is asked beside it,
+ * and whoever answers first is believed. When all have failed, those that may mend are asked again after a while, within the
  * request's deadline, `attempts` for each endpoint, and the upstream's budget of retries; one retry of each request is
  * free, as breakers bound an outage.
  */
 export function createAskEndpoints(parts: AskEndpointsParts): AskEndpoints {
   const { key, rules, budget, clock, observe, random } = parts;
-  const waits = new Set<AbortController>();
+  const rounds = createRounds({ key, clock });
 
   async function ask<Q extends AnyQuery, T>(question: EndpointQuestion<Q, T>): Promise<Answered<T>> {
     const { operation, query, endpoints, patient = false } = question;
     const failures = new Map<Endpoint, Failure>();
     let retries = 0;
     let earned = false;
-    const sent = () => {
-      if (!earned) budget.earn();
-      earned = true;
+    const course: Course<T> = {
+      failures,
+      race: createRace(question.drop ?? (() => undefined)),
+      overdue: new Set(),
+      isDue: (endpoint) => isDue(endpoint, failures.get(endpoint)),
+      sent() {
+        if (!earned) budget.earn();
+        earned = true;
+      },
     };
-    for (;;) {
-      const answered = await askRound(question, failures, sent);
-      if (answered) return answered;
-      const next = nextOf(failures, { deadlineAt: query.deadlineAt, patient, isFree: retries === 0 });
-      if (!next?.error) throw mostTelling(failures, { endpoints, key });
-      const waitMs = Math.max(next.at - clock.monotonic(), 0);
-      if (next.isRetry) {
-        const { repository } = query;
-        retries++;
-        observe({
-          type: 'upstream-retried',
-          upstream: key,
-          operation,
-          ...(repository !== undefined && { repository }),
-          attempt: next.tries + 1,
-          error: next.error.code,
-          waitMs,
-        });
-      }
-      await wait(waitMs, query.signal);
-    }
-  }
-
-  async function wait(ms: number, signal: AbortSignal): Promise<void> {
-    const waiting = new AbortController();
-    waits.add(waiting);
     try {
-      await abortable(pause(ms, clock, waiting.signal), signal);
-    } finally {
-      waits.delete(waiting);
-      waiting.abort();
-    }
-  }
-
-  async function askRound<Q extends AnyQuery, T>(
-    { matter, query, endpoints, ask, isNothing = isRefusal }: EndpointQuestion<Q, T>,
-    failures: Map<Endpoint, Failure>,
-    sent: () => void,
-  ): Promise<Answered<T> | undefined> {
-    const due = byHealth(endpoints, matter).filter((endpoint) => isDue(endpoint, failures.get(endpoint)));
-    for (const [index, endpoint] of due.entries()) {
-      try {
-        const reply = await ask(endpoint.client, shareOf(query, due.length - index));
-        sent();
-        endpoint.answered(matter);
-        // Another endpoint may lag behind, or hide what it keeps from others: then `url` is to say whether it is gone.
-        if (endpoint.isFirst || !isNothing(reply)) return { reply, endpoint };
-        failures.set(endpoint, {
-          error: undefined,
-          latest: undefined,
-          tries: 1,
-          isPlanned: true,
-          at: never,
-          isRetry: false,
-        });
-      } catch (error) {
-        if (query.signal.aborted || !isUpstreamError(error)) throw error;
-        if (!unsent.has(error.code)) sent();
-        endpoint.failed(error, matter);
-        const { error: before, tries = 0 } = failures.get(endpoint) ?? {};
-        const was = error.code === 'unavailable' ? { error: before ?? error, tries } : { error, tries: tries + 1 };
-        failures.set(endpoint, { ...was, latest: error, isPlanned: false, at: never, isRetry: false });
+      for (;;) {
+        const answered = await rounds.ask(question, course);
+        if (answered) return answered;
+        const next = nextOf(failures, { deadlineAt: query.deadlineAt, patient, isFree: retries === 0 });
+        if (!next?.error) {
+          if (course.race.running().length === 0) throw mostTelling(failures, { endpoints, key });
+          const late = await rounds.answerWithin(never, question, course);
+          if (late) return late;
+          continue;
+        }
+        const waitMs = Math.max(next.at - clock.monotonic(), 0);
+        if (next.isRetry) {
+          const { repository } = query;
+          retries++;
+          observe({
+            type: 'upstream-retried',
+            upstream: key,
+            operation,
+            ...(repository !== undefined && { repository }),
+            attempt: next.tries + 1,
+            error: next.error.code,
+            waitMs,
+          });
+        }
+        const late = await rounds.answerWithin(waitMs, question, course, { untilOver: true });
+        if (late) return late;
       }
+    } finally {
+      course.race.end();
     }
-    return undefined;
   }
 
   /** Looks first whether the host that failed is back: to it may lead others that are well, and have enough to do. */
@@ -160,13 +101,6 @@ export function createAskEndpoints(parts: AskEndpointsParts): AskEndpoints {
     if (failure.isRetry || !failure.latest || !isLeftAlone(hostOf(endpoint, failure.latest))) return true;
     failure.isPlanned = false;
     return false;
-  }
-
-  /** One that is silent must not use up the time of those behind it. */
-  function shareOf<Q extends AnyQuery>(query: Q, left: number): Q {
-    if (left === 1) return query;
-    const now = clock.monotonic();
-    return { ...query, deadlineAt: now + (query.deadlineAt - now) / left };
   }
 
   /** The earliest instant to go on at, paid for; `undefined`: there is none. */
@@ -200,9 +134,7 @@ export function createAskEndpoints(parts: AskEndpointsParts): AskEndpoints {
 
   return {
     ask,
-    close(reason) {
-      for (const waiting of waits) waiting.abort(reason);
-    },
+    close: rounds.close,
   };
 }
 
@@ -215,16 +147,6 @@ function earliestOf(failures: Iterable<Failure>): Failure | undefined {
   let earliest: Failure | undefined;
   for (const failure of failures) if (failure.at < (earliest?.at ?? never)) earliest = failure;
   return earliest;
-}
-
-function byHealth(endpoints: readonly Endpoint[], matter: Matter): readonly Endpoint[] {
-  if (endpoints.length === 1) return endpoints;
-  const failing = new Set(endpoints.filter((endpoint) => endpoint.isFailing(matter)));
-  return [...endpoints.filter((endpoint) => !failing.has(endpoint)), ...failing];
-}
-
-function isRefusal({ kind }: Reply<unknown>): boolean {
-  return kind === 'absent' || kind === 'denied';
 }
 
 /**

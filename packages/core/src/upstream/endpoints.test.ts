@@ -43,6 +43,12 @@ function error(
 
 type Step = UpstreamError | Reply<unknown> | (() => Promise<Reply<unknown>>) | (() => UpstreamError);
 
+/** A step that takes so long. */
+const after = (ms: number, reply: Reply<unknown>) => async () => {
+  await new Promise<void>((resolve) => void clock.after(ms, resolve));
+  return reply;
+};
+
 /** A client that answers by a script, its last step for ever. */
 function scripted(name: string, ...steps: Step[]): { url: string; client: Upstream } {
   let at = 0;
@@ -376,10 +382,79 @@ describe('several endpoints', () => {
     const upstream = compose([scripted('a', silent), scripted('b', silent), scripted('c', found)]);
     expect(await within(9_000, manifest(upstream, 9_000))).toBe(found);
     expect(asked.map(({ at, deadlineAt }) => [at, deadlineAt])).toEqual([
-      [0, 3_000],
-      [3_000, 6_000],
+      [0, 9_000],
+      [3_000, 9_000],
       [6_000, 9_000],
     ]);
+    expect(events.map((event) => 'host' in event && event.host)).toEqual(['a.example', 'b.example']);
+  });
+
+  it.each<UpstreamErrorCode>(['unreachable', 'unavailable', 'foreign-answer'])(
+    'a slow one is not cut off because there is another that fails (%s)',
+    async (code) => {
+      const upstream = compose([scripted('a', after(9_000, found)), scripted('b', error(code))]);
+      expect(await within(9_000, manifest(upstream))).toBe(found);
+      expect(names().filter((name) => name === 'a')).toEqual(['a']);
+      asked = [];
+      expect(await within(9_000, manifest(upstream))).toBe(found);
+      expect(names()[0]).toBe('a');
+    },
+  );
+
+  it('a slow one goes on while the next is asked, and the first that answers wins', async () => {
+    const slow = { kind: 'found', value: 'slow' } as Reply<never>;
+    const upstream = compose([scripted('a', after(6_000, slow)), scripted('b', after(2_000, found))]);
+    expect(await within(10_000, manifest(upstream))).toBe(slow);
+    const other = compose([scripted('a', after(8_000, slow)), scripted('b', after(2_000, found))]);
+    expect(await within(10_000, manifest(other))).toBe(found);
+  });
+
+  it('the one that lost is let go, with the body it sends late, and only its silence is held against it', async () => {
+    let lost: AbortSignal | undefined;
+    let closed = false;
+    const body: AsyncIterable<Uint8Array> = {
+      [Symbol.asyncIterator]: () => ({
+        next: async () => ({ done: true, value: undefined }),
+        return: async () => {
+          closed = true;
+          return { done: true, value: undefined };
+        },
+      }),
+    };
+    const late = scripted('a', after(9_000, { kind: 'found', value: { start: 0, body } }));
+    const client: Upstream = new Proxy(late.client, {
+      get: (target, method) => (query: Query) => {
+        lost = query.signal;
+        return (target[method as keyof Upstream] as (query: Query) => unknown)(query);
+      },
+    });
+    const blob = { kind: 'found', value: { start: 0, body } } as Reply<FetchedBlob>;
+    const upstream = compose([{ ...late, client }, scripted('b', blob)]);
+    const outcome = upstream.fetchBlob({ ...query(10_000), digest, from: 0 });
+    expect(await within(4_999, outcome)).toBe(undefined);
+    expect(lost?.aborted).toBe(false);
+    expect(await within(1, outcome)).toMatchObject({ kind: 'found' });
+    expect([lost?.aborted, closed]).toEqual([true, false]);
+    expect(lost?.reason).toMatchObject({ name: 'AbortError' });
+    await clock.advance(4_000);
+    expect([closed, clock.pending()]).toEqual([true, 0]);
+    expect(events).toEqual([{ type: 'endpoint-failed', upstream: 'up', host: 'a.example', error: 'timeout' }]);
+  });
+
+  it('one that failed for a moment is asked again beside another that is silent', async () => {
+    const upstream = compose([scripted('a', error('unreachable'), found), scripted('b', after(60_000, found))]);
+    expect(await within(9_000, manifest(upstream))).toBe(found);
+    expect(asked.map(({ name, at }) => `${name} ${at}`)).toEqual(['a 0', 'b 0', 'a 5050']);
+  });
+
+  it('all are left when nobody waits any more', async () => {
+    const leaving = new AbortController();
+    const upstream = compose([scripted('a', after(9_000, found)), scripted('b', after(9_000, found))]);
+    const outcome = upstream.statBlob({ ...query(10_000, leaving.signal), digest });
+    await clock.advance(6_000);
+    leaving.abort(new Error('gone'));
+    await expect(outcome).rejects.toThrow('gone');
+    expect(events).toEqual([]);
   });
 
   it('are asked round by round, those that may mend', async () => {

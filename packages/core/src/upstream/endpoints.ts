@@ -1,7 +1,9 @@
 import { LRUCache } from 'lru-cache';
 import type { Digest } from '../oci/digest.ts';
+import { discard } from '../runtime/bytes.ts';
 import { ProxyCacheError } from '../runtime/errors.ts';
-import { createAskEndpoints, type EndpointQuestion } from './ask-endpoints.ts';
+import { createAskEndpoints } from './ask-endpoints.ts';
+import type { EndpointQuestion } from './ask-round.ts';
 import type { BreakerState } from './breaker.ts';
 import { createClient, type UpstreamParts } from './client.ts';
 import { createEndpoint, type Endpoint } from './endpoint.ts';
@@ -101,6 +103,9 @@ export function composeUpstream(
         endpoints: isWhole ? forWhole(digest) : endpoints,
         patient: true,
         ask: (client, shared) => client.fetchBlob(shared),
+        drop(late) {
+          if (late.kind === 'found') discard(late.value.body).catch(() => undefined);
+        },
       });
       // With a single one there is no other to prefer.
       if (reply.kind !== 'found' || endpoints.length === 1) return reply;
