@@ -37,6 +37,9 @@ export interface SteadyParts {
 // What asking again does not mend.
 const final: ReadonlySet<UpstreamErrorCode> = new Set(['credentials-rejected', 'address-refused', 'too-large']);
 
+/** Whether asking again for a body, or the rest of it, mends nothing. */
+export const isFinal = ({ code }: UpstreamError): boolean => final.has(code);
+
 /**
  * One body out of as many as it takes: where one breaks off, stalls or ends early, the upstream is asked for the rest.
  * An upstream that ignores ranges is skipped through; whether the bytes are those of the digest is for the reader to see.
@@ -102,7 +105,7 @@ export function steadyBody(first: FetchedBlob, request: SteadyRequest, parts: St
     for (let error = broke; ; ) {
       either.throwIfAborted();
       if (!isUpstreamError(error)) throw error;
-      const turn = final.has(error.code) || contradictions > 1 ? undefined : pace.next(error, position - from);
+      const turn = isFinal(error) || contradictions > 1 ? undefined : pace.next(error, position - from);
       if (!turn) throw givenUp(error);
       await pause(turn.waitMs, clock, either);
       try {

@@ -5,6 +5,7 @@ import type { ByteRange } from '../runtime/byte-range.ts';
 import { type Bytes, begun, discard } from '../runtime/bytes.ts';
 import { isUpstreamError, UpstreamError } from '../upstream/upstream-error.ts';
 import { type BlobAnswer, unverifiedDetail } from './answer.ts';
+import { askOn } from './ask-on.ts';
 import { blobFetch } from './blob-fetch.ts';
 import type { PullParts } from './pull-parts.ts';
 import { refusedReply } from './refusal.ts';
@@ -19,19 +20,25 @@ export interface PassedPull {
   signal: AbortSignal;
 }
 
-/** A request of its own to the upstream, for bytes that are passed on and stored nowhere; it goes on where it breaks off. */
+/**
+ * A request of its own to the upstream, for bytes that are passed on and stored nowhere; it goes on where it breaks off.
+ *
+ * @param asked.takesOver whether the client has got a part of them already: then the first request is retried, too
+ */
 export async function fetchFor(
   parts: PullParts,
   request: PassedPull,
-  asked: { from?: number; to?: number; since?: number | undefined; signal: AbortSignal },
+  asked: { from?: number; to?: number; since?: number | undefined; takesOver?: boolean; signal: AbortSignal },
 ): Promise<{ total?: number; body: Bytes }> {
   const { target, digest } = request;
-  const { from = 0, to, since, signal } = asked;
+  const { from = 0, to, since, takesOver = false, signal } = asked;
   const { blobWithinMs, resumeWithinMs: withinMs } = target.upstream;
   const { upstream, repository } = target.place;
+  const { clock } = parts;
   const fetch = blobFetch(parts, { target, digest, since }, to);
-  const firstByteAt = (since ?? parts.clock.monotonic()) + blobWithinMs;
-  const reply = await fetch(from, signal);
+  const firstByteAt = takesOver ? clock.monotonic() + withinMs : (since ?? clock.monotonic()) + blobWithinMs;
+  const ask = () => fetch(from, signal);
+  const reply = await (takesOver ? askOn(ask, { upstream, clock, withinMs, signal }) : ask());
   if (reply.kind !== 'found') throw refusedReply(target, reply, { of: 'blob-unknown', subject: `blob ${digest}` });
   // No proof: nobody has verified what comes, and nothing of it stays here.
   const { total } = reply.value;

@@ -27,10 +27,10 @@ export async function* restOfBlob(
   parts.observe({ type: 'passed-through', upstream, repository, digest, reason });
   const endsBefore = part !== undefined && size !== undefined && part.to < size - 1;
   if (endsBefore && target.upstream.coldRange !== 'verify') {
-    yield* (await fetchFor(parts, request, { from: position, to: part.to, signal })).body;
+    yield* (await fetchFor(parts, request, { from: position, to: part.to, takesOver: true, signal })).body;
     return;
   }
-  const { total, body } = await fetchFor(parts, request, { from: prefix?.length ?? 0, signal });
+  const { total, body } = await fetchFor(parts, request, { from: prefix?.length ?? 0, takesOver: true, signal });
   const verified = verifiedStream(body, { upstream, digest, total: size ?? total, prefix, witness, confirmed });
   const pass = createPass(verified, prefix?.length);
   try {
