@@ -5,7 +5,8 @@ import { type FlakyStorage, flakyStore, startFakeCdn } from '@proxycache/test-ki
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { type CacheUnderTest, digestOfBody, startCache, startUpstream } from '../semantics/cache-under-test.ts';
 import { createPump } from '../soak/pump.ts';
-import { type Scenario, scenarios, type World } from './scenarios.ts';
+import type { Scenario, World } from './scenario.ts';
+import { scenarios } from './scenarios.ts';
 
 const repository = 'team/app';
 const base = `/v2/up/${repository}`;
