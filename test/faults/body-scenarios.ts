@@ -89,7 +89,8 @@ export const bodyScenarios: readonly Scenario[] = [
     fault: script(cut(MiB)),
     ask: 'large',
     client: whole,
-    asked: { gets: 2, atMost: 1.2 },
+    // Bytes alone: with nothing between client and upstream, its pace may look like a stall to a clock moved by hand.
+    asked: { atMost: 1.2 },
     disk: 'nothing',
     events: ['passed-through min-free'],
   },
