@@ -1,3 +1,4 @@
+import { memoryStorage, type Storage } from '@proxycache/core';
 import { type FlakyStorage, flakyStore, seededBytes } from '@proxycache/test-kit';
 import { expect, test } from 'vitest';
 import { digestOfBody, startCache, startUpstream } from '../semantics/cache-under-test.ts';
@@ -88,3 +89,96 @@ test.each([{}, { range: 'bytes=5-9' }, { range: 'bytes=5-' }, { range: 'bytes=0-
     expect(right.status === 200 ? right.body.equals(bytes) : right.status).toBe(right.status === 200 ? true : 206);
   },
 );
+
+test.each([
+  [
+    'bytes=13-16,4-10',
+    [
+      [13, 16],
+      [4, 10],
+    ],
+  ],
+  [
+    'bytes=-5,0-3,8-9',
+    [
+      [12, 16],
+      [0, 3],
+      [8, 9],
+    ],
+  ],
+] as const)('parts of a small blob, in any order, are no whole 200 with a full disk: %s', async (range, spans) => {
+  for (const coldRange of ['pass', 'verify'] as const) {
+    const upstream = await startUpstream();
+    const bytes = Buffer.from(seededBytes('seventeen', 17));
+    const digest = upstream.putBlob('team/app', bytes);
+    const cache = await startCache({
+      upstreams: [{ key: 'up', url: upstream.url, coldRange }],
+      minFree: Number.MAX_SAFE_INTEGER,
+    });
+    upstream.script({ method: 'GET', digest }, [{ corruptAt: 6 }]);
+    const got = await cache.get(`/v2/up/team/app/blobs/${digest}`, { headers: { range } });
+    expect([got.status, got.failure]).toEqual([206, undefined]);
+    const parts = got.body
+      .toString('latin1')
+      .split(/content-range: bytes /i)
+      .slice(1);
+    expect(parts.map((part) => part.slice(0, part.indexOf('\r\n--')))).toEqual(
+      spans.map(([from, to]) => `${from}-${to}/17\r\n\r\n${bytes.subarray(from, to + 1).toString('latin1')}`),
+    );
+    // The wrong one, and the right one for all parts together.
+    expect(upstream.count({ method: 'GET', path: /\/blobs\// })).toBe(2);
+  }
+});
+
+test.each([
+  ['is down', 'read', { status: 500 }, 503],
+  ['is down', 'open', { status: 500 }, 503],
+  ['sends other bytes', 'read', { corruptAt: 0 }, 502],
+  ['has lost it', 'read', { status: 404 }, 404],
+] as const)(
+  'what a store of its own fails to give, and an upstream that %s, is no defect of the cache (%s)',
+  async (_what, operation, fault, status) => {
+    const upstream = await startUpstream();
+    const digest = upstream.putBlob('team/app', seededBytes('unreadable', 5_000));
+    const storage = flakyStore(memoryStorage());
+    const upstreams = [{ key: 'up', url: upstream.url, breaker: { failures: 1000 } }];
+    const cache = await startCache({ upstreams, storage });
+    const path = `/v2/up/team/app/blobs/${digest}`;
+    await cache.get(path);
+    await expect.poll(() => cache.seen('ingest-ended').at(-1)?.outcome).toBe('stored');
+    for (const headers of [{}, { range: 'bytes=5-9' }, { range: 'bytes=5-9,20-' }]) {
+      storage.on(`blobs.${operation}`, { fail: 'bad sector' });
+      upstream.on({ method: 'GET', path: /\/blobs\// }, fault);
+      const got = await cache.get(path, { headers });
+      expect([got.status, got.failure]).toEqual([status, undefined]);
+      expect(got.headers['retry-after'] !== undefined).toBe(status === 503);
+      expect(cache.seen('request').at(-1)).toMatchObject({ status, error: expect.not.stringMatching('internal') });
+      expect(cache.seen('store-failed').at(-1)?.error).toMatch('bad sector');
+      storage.heal();
+      upstream.heal();
+      expect(digestOfBody((await cache.get(path)).body)).toBe(digest);
+    }
+  },
+);
+
+test('a stored blob that cannot be read now is there afterwards, though the one in its place could not be stored', async () => {
+  const upstream = await startUpstream();
+  const digest = upstream.putBlob('team/app', seededBytes('unreadable', 5_000));
+  let storage: FlakyStorage | undefined;
+  const wrapStorage = (given: Storage) => {
+    storage = flakyStore(given);
+    return storage;
+  };
+  const cache = await startCache({ upstreams: [{ key: 'up', url: upstream.url }] }, { wrapStorage });
+  const path = `/v2/up/team/app/blobs/${digest}`;
+  await cache.get(path);
+  await expect.poll(() => cache.seen('ingest-ended').at(-1)?.outcome).toBe('stored');
+  for (const operation of ['blobs.read', 'blobs.adopt'] as const) storage?.on(operation, { fail: 'bad sector' });
+  expect(digestOfBody((await cache.get(path)).body)).toBe(digest);
+  await expect.poll(() => cache.seen('ingest-ended').at(-1)?.outcome).toBe('unstored');
+  storage?.heal();
+  await cache.restart();
+  await upstream.stop();
+  const got = await cache.get(path);
+  expect([got.headers['cache-status'], digestOfBody(got.body)]).toEqual(['proxycache; hit', digest]);
+});

@@ -2,7 +2,7 @@ import { sha256 } from '@proxycache/test-kit';
 import { wrongBlobAnswer } from './body-check.ts';
 import type { Answered } from './client.ts';
 import type { Ledger } from './ledger.ts';
-import type { Question } from './question.ts';
+import { ascend, type Question, slice } from './question.ts';
 import type { Shelf, Version } from './shelf.ts';
 
 /** The world while a question was under way. */
@@ -18,6 +18,8 @@ export interface Window {
   storeWell: boolean;
   /** Wrong bytes may have come. */
   corrupted: boolean;
+  /** The disk is said to be full. */
+  full: boolean;
   freshForMs: number;
 }
 
@@ -40,8 +42,7 @@ export function judge(
   const duty = mustSucceed();
   if (duty !== undefined && !whole)
     return `${duty}, but the answer is ${status || 'none'} (${end} ${answered.failure ?? ''})`;
-  // What the store fails to read, and nobody else can give, is the adapter's to refuse: nothing was sent yet.
-  if (status === 500 && !window.storeWell) return undefined;
+  if (status === 500) return 'a defect of ours';
   if (status !== 0 && headers['docker-distribution-api-version'] !== 'registry/2.0') return 'not an answer of ours';
   if (status === 0 || end === 'broken') return wrongBytes(question, answered, window);
   if (failures.includes(status)) return undefined;
@@ -176,12 +177,14 @@ export function judge(
       if (length === undefined && !ledger.keeps(repository, question.digest)) return undefined;
       return length === String(question.size) ? undefined : `HEAD says ${length} bytes of ${question.size}`;
     }
-    if (status === 200 && question.parts && wantsSome(question)) return 'a whole 200 to a range';
+    if (status === 200 && question.parts && !mayBeWhole(question)) return 'a whole 200 to a range';
     return wrongBytes(question, answered, window);
   }
 
-  function wantsSome({ parts = [], size }: Extract<Question, { about: 'blob' }>): boolean {
-    return parts.some((part) => ('last' in part ? part.last > 0 && size > 0 : part.from < size));
+  /** SEMANTICS 34: what cannot be kept, nor be held back whole, is given in one pass. */
+  function mayBeWhole({ parts = [], size }: Extract<Question, { about: 'blob' }>): boolean {
+    const wanted = parts.map((part) => slice(part, size)).filter((part) => part !== undefined);
+    return wanted.length === 0 || (window.full && size > 1024 * KiB && !ascend(wanted));
   }
 
   function wrongBytes(asked: Question, got: Answered, { corrupted }: Window): string | undefined {

@@ -47,6 +47,22 @@ export function slice(part: Part, size: number): [from: number, end: number] | u
   return part.from >= size ? undefined : [part.from, Math.min((part.to ?? size - 1) + 1, size)];
 }
 
+/** Whether parts, of which those that overlap are one in the place of the first, begin each after the one before. */
+export function ascend(spans: readonly [from: number, end: number][]): boolean {
+  const ends: number[] = [];
+  for (const [from, end] of spans.toSorted((a, b) => a[0] - b[0])) {
+    if (from < (ends.at(-1) ?? 0)) ends[ends.length - 1] = Math.max(end, ends.at(-1) ?? 0);
+    else ends.push(end);
+  }
+  let met = 0;
+  for (const [from] of spans) {
+    const group = ends.findIndex((end) => from < end);
+    if (group > met) return false;
+    if (group === met) met++;
+  }
+  return true;
+}
+
 function randomPart(random: Random, size: number): Part {
   if (random.chance(0.2)) return { last: random.int(size + 2) };
   const from = random.int(size + 1);

@@ -107,8 +107,9 @@ export function createDispatch(parts: DispatchParts): (request: HttpRequest) => 
       ranges: requestedRanges(request, etagOf(digest)),
       signal: request.signal,
     });
+    const response = await respondBlob(blob, request, { now: clock.now(), ns, publicContent });
     told.cacheStatus = blob.cacheStatus;
-    return respondBlob(blob, request, { now: clock.now(), ns, publicContent });
+    return response;
   }
 
   function locate(route: Parameters<DispatchParts['locate']>[0], told: Told): { target: Target; clientName: string } {

@@ -1,7 +1,7 @@
 import { type Digest, digestHex } from '../oci/digest.ts';
 import { mediaTypes } from '../oci/media-type.ts';
 import type { ByteRange } from '../runtime/byte-range.ts';
-import type { Bytes } from '../runtime/bytes.ts';
+import { type Bytes, begun, discard } from '../runtime/bytes.ts';
 
 /** Parts of a blob as one `multipart/byteranges` body (RFC 9110 14.6). */
 export interface Multipart {
@@ -16,7 +16,7 @@ export function contentRange(part: ByteRange, size: number | undefined): string 
   return `bytes ${part.from}-${part.to}/${size ?? '*'}`;
 }
 
-/** Joins the parts of a blob, each read when its turn comes. */
+/** Joins the parts of a blob, each read when its turn comes, and before its head leaves. */
 export function createMultipart(blob: {
   digest: Digest;
   size: number | undefined;
@@ -37,8 +37,13 @@ export function createMultipart(blob: {
   async function* open(): AsyncGenerator<Uint8Array, void, undefined> {
     for (const [index, part] of blob.parts.entries()) {
       const head = heads[index];
-      if (head) yield head;
-      yield* blob.read(part);
+      const body = await begun(blob.read(part));
+      try {
+        if (head) yield head;
+        yield* body;
+      } finally {
+        await discard(body);
+      }
     }
     yield tail;
   }

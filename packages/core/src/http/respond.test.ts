@@ -156,17 +156,38 @@ describe('respondBlob', () => {
     const { answer, told } = blob();
     const response = await respondBlob(answer, request(), options);
     expect(response).toMatchObject({ status: 200, headers: { ...headers, 'content-length': '2048' } });
-    expect(told).toEqual({ reads: 0, closes: 0 });
+    expect(told).toEqual({ reads: 1, closes: 0 });
     expect(await bodyOf(response)).toEqual(content);
     expect(told).toEqual({ reads: 1, closes: 1 });
   });
 
-  it('closes what was never read once the reader returns', async () => {
+  it('closes what the reader never takes once it returns', async () => {
     const { answer, told } = blob();
     const { body } = await respondBlob(answer, request(), options);
     await (body as Bytes)[Symbol.asyncIterator]().return?.();
-    expect(told).toEqual({ reads: 0, closes: 1 });
+    expect(told).toEqual({ reads: 1, closes: 1 });
   });
+
+  it.each([
+    ['the whole', undefined],
+    ['a part', [{ from: 5, to: 9 }]],
+    [
+      'several parts',
+      [
+        { from: 5, to: 9 },
+        { from: 20, to: 29 },
+      ],
+    ],
+  ])(
+    'fails before there is a status, and closes the answer, where the first byte of %s cannot be read',
+    async (_, of) => {
+      const { answer, told } = blob(of);
+      const next = () => Promise.reject(new Error('bad sector'));
+      const read = () => ({ [Symbol.asyncIterator]: () => ({ next }) });
+      await expect(respondBlob({ ...answer, read }, request(), options)).rejects.toThrow('bad sector');
+      expect(told.closes).toBe(1);
+    },
+  );
 
   it('gives no length that nobody knows', async () => {
     const { size: _, ...answer } = blob().answer;

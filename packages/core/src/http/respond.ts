@@ -1,5 +1,6 @@
 import { mediaTypes } from '../oci/media-type.ts';
 import { type BlobAnswer, type ManifestAnswer, unverifiedDetail } from '../pull/answer.ts';
+import { begun } from '../runtime/bytes.ts';
 import {
   type AnswerOptions,
   baseHeaders,
@@ -82,7 +83,8 @@ export async function respondBlob(
   return sendBlob(answer, { status: 206, headers, length, open: () => answer.read(part) });
 }
 
-function sendBlob(
+/** What fails before the first byte is here is refused with its own status, not with a broken body. */
+async function sendBlob(
   answer: BlobAnswer,
   sent: {
     status: number;
@@ -90,10 +92,11 @@ function sendBlob(
     length: number | undefined;
     open: () => ReturnType<BlobAnswer['read']>;
   },
-): HttpResponse {
+): Promise<HttpResponse> {
   const { status, headers, length, open } = sent;
   if (length !== undefined) headers['content-length'] = String(length);
-  return { status, headers, body: createBody({ open, length, close: () => answer.close() }) };
+  const body = await begun(createBody({ open, length, close: () => answer.close() }));
+  return { status, headers, body };
 }
 
 // RFC 9110 15.5.17: a 416 tells the size. Without one there is nothing that Content-Range could say.

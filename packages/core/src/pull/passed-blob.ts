@@ -1,7 +1,7 @@
 import { steadyBody } from '../ingest/steady-body.ts';
 import { verifiedStream } from '../ingest/verified-stream.ts';
 import type { Digest } from '../oci/digest.ts';
-import type { ByteRange } from '../runtime/byte-range.ts';
+import type { ByteRange, RangeSpec } from '../runtime/byte-range.ts';
 import { type Bytes, begun, discard } from '../runtime/bytes.ts';
 import { isUpstreamError, UpstreamError } from '../upstream/upstream-error.ts';
 import { type BlobAnswer, unverifiedDetail } from './answer.ts';
@@ -17,6 +17,8 @@ export interface PassedPull {
   digest: Digest;
   /** `clock.monotonic()` ms at which whoever asks began to wait. Default: when the upstream is asked. */
   since?: number | undefined;
+  /** The parts that the client asked for; none: the whole. */
+  ranges?: readonly RangeSpec[] | undefined;
   signal: AbortSignal;
 }
 

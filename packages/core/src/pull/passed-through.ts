@@ -1,6 +1,7 @@
-import { type RangeSpec, satisfiableRanges } from '../runtime/byte-range.ts';
+import { satisfiableRanges } from '../runtime/byte-range.ts';
 import type { BlobAnswer } from './answer.ts';
 import type { BlobProof } from './blob-proof.ts';
+import { heldParts } from './held-parts.ts';
 import { type PassedPull, passedParts, passedWhole } from './passed-blob.ts';
 import type { PullParts } from './pull-parts.ts';
 import { unreadAnswer } from './unread-answer.ts';
@@ -10,18 +11,15 @@ import { readableInPart, verifiedParts } from './verified-parts.ts';
 export function createPassedThrough(
   parts: PullParts,
   prove: BlobProof,
-): (
-  request: PassedPull & { ranges?: readonly RangeSpec[] | undefined },
-  reason: 'min-free' | 'spool-failed',
-) => Promise<BlobAnswer> {
+): (request: PassedPull, reason: 'min-free' | 'spool-failed') => Promise<BlobAnswer> {
   return async ({ target, digest, ranges, signal }, reason) => {
     const { upstream, repository } = target.place;
-    const asked = { target, digest, signal };
+    const asked = { target, digest, ranges, signal };
     parts.observe({ type: 'passed-through', upstream, repository, digest, reason });
     // What takes over from a stored blob that cannot be read on is read from the middle.
     if (!ranges?.length) return readableInPart(await passedWhole(parts, asked));
     const { size } = await prove(target, { digest, signal });
-    if (size === undefined) return passedWhole(parts, asked);
+    if (size === undefined) return heldParts(parts, asked);
     const [first, ...others] = satisfiableRanges(ranges, size);
     if (!first) return { ...unreadAnswer(asked, { size }), parts: [] };
     // SEMANTICS 18: what goes on to the end could look complete; several parts would be as many requests.

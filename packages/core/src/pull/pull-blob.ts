@@ -10,7 +10,8 @@ import { createBlobProof, proveBlob, type SaidOfBlob, toldSize } from './blob-pr
 import type { StoredBlob } from './check-stored.ts';
 import { coldParts } from './cold-parts.ts';
 import { followedAnswer } from './followed-blob.ts';
-import { passedParts, passedWhole } from './passed-blob.ts';
+import { heldParts } from './held-parts.ts';
+import { passedParts } from './passed-blob.ts';
 import { createPassedThrough } from './passed-through.ts';
 import type { PullParts } from './pull-parts.ts';
 import { refusedReply } from './refusal.ts';
@@ -143,7 +144,7 @@ export function createPullBlob(parts: PullParts): PullBlob {
         seen = ingests.endings(digest);
         if (!proven && !(await links.find(target.place, 'blob', digest, signal))) {
           const said = await prove(target, { digest, since, signal });
-          if (!said.proves) return passedWhole(parts, request);
+          if (!said.proves) return heldParts(parts, request, said.size);
         }
         proven = true;
         const opened = running ? undefined : await storedBlobs.open(digest, signal);

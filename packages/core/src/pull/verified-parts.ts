@@ -2,7 +2,8 @@ import { verifiedStream } from '../ingest/verified-stream.ts';
 import type { ByteRange } from '../runtime/byte-range.ts';
 import { type Bytes, begun, discard } from '../runtime/bytes.ts';
 import type { BlobAnswer } from './answer.ts';
-import { fetchFor, type PassedPull, passedWhole, secondChance } from './passed-blob.ts';
+import { heldParts } from './held-parts.ts';
+import { fetchFor, type PassedPull, secondChance } from './passed-blob.ts';
 import type { PullParts } from './pull-parts.ts';
 
 /** A whole blob on its way, of which parts are read one after the other. */
@@ -16,8 +17,8 @@ export interface Pass {
 
 /**
  * Parts of a blob that cannot be kept here, cut out of the whole as it passes: the end of the last one leaves only when
- * the digest was found right (SEMANTICS 18), so that parts of a wrong blob never look complete. Parts that one pass
- * cannot give in their order would each cost a download of the whole: then the whole is the answer (RFC 9110 14.2).
+ * the digest was found right (SEMANTICS 18), so that parts of a wrong blob never look complete. Those
+ * that one pass cannot give in their order would each cost a download of the whole: see {@link heldParts}.
  */
 export async function verifiedParts(
   parts: PullParts,
@@ -27,7 +28,7 @@ export async function verifiedParts(
   const { target, digest } = request;
   const { size, ranges } = wanted;
   const inOrder = ranges.slice(1).every(({ from }, i) => from > (ranges[i]?.to ?? 0));
-  if (!inOrder) return await passedWhole(parts, request);
+  if (!inOrder) return await heldParts(parts, request, size);
   const left = new AbortController();
   const signal = AbortSignal.any([request.signal, left.signal]);
   let pass: Pass | undefined;

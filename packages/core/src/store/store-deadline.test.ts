@@ -6,6 +6,7 @@ import { flakyStore, manualClock } from '@proxycache/test-kit';
 import { describe, expect, it } from 'vitest';
 import { digestOf } from '../oci/digest.ts';
 import { systemClock } from '../runtime/clock.ts';
+import { ProxyCacheError } from '../runtime/errors.ts';
 import type { OpenBlob } from './blob-store.ts';
 import { memoryStorage } from './memory-storage.ts';
 import { createStoreDeadline } from './store-deadline.ts';
@@ -27,6 +28,22 @@ describe('createStoreDeadline', () => {
       }),
     ).rejects.toThrow('broken');
     expect(clock.pending()).toBe(0);
+  });
+
+  it('tells of any failure of a store as one, with its cause, and of a full disk as that', async () => {
+    const deadline = createStoreDeadline(manualClock(), 100);
+    const own = new ProxyCacheError('storage-damaged', 'half a record');
+    for (const [thrown, expected] of [
+      [new Error('bad sector'), { code: 'storage-failed', message: 'could not read: bad sector' }],
+      ['bad sector', { code: 'storage-failed', message: 'could not read: bad sector' }],
+      [Object.assign(new Error('no space'), { code: 'ENOSPC' }), { code: 'storage-full' }],
+    ] as const) {
+      await expect(deadline.run({ operation: 'read' }, () => Promise.reject(thrown))).rejects.toMatchObject({
+        ...expected,
+        cause: thrown,
+      });
+    }
+    await expect(deadline.run({ operation: 'read' }, () => Promise.reject(own))).rejects.toBe(own);
   });
 
   it('fails a call that takes too long, and tells the store by its signal', async () => {

@@ -1,5 +1,6 @@
 import type { Clock } from '../runtime/clock.ts';
-import { ProxyCacheError } from '../runtime/errors.ts';
+import { isProxyCacheError, ProxyCacheError } from '../runtime/errors.ts';
+import { storageFailure } from './file-system.ts';
 
 /** A call of a store. */
 export interface StoreCall<T> {
@@ -21,7 +22,8 @@ export interface StoreDeadline {
    * The call's outcome. Its signal fires when the caller's does and at the deadline; whether the store heeds it or not,
    * the promise rejects then.
    *
-   * @throws ProxyCacheError `storage-failed` at the deadline, and at once while the operation rests
+   * @throws ProxyCacheError as the store throws it, of any other error `storage-failed` (`storage-full` where the system
+   * says so) with that as its cause; `storage-failed` at the deadline, and at once while the operation rests
    */
   run<T>(call: StoreCall<T>, work: (signal: AbortSignal) => Promise<T>): Promise<T>;
 }
@@ -102,7 +104,10 @@ export function createStoreDeadline(clock: Clock, withinMs: number): StoreDeadli
               if (over) late?.(value);
               answered(() => resolve(value));
             },
-            (error) => (over ? undefined : answered(() => reject(error))),
+            // What a host's own store throws is a failure of that store, not a defect of ours.
+            (error) => {
+              if (!over) answered(() => reject(isProxyCacheError(error) ? error : storageFailure(operation, error)));
+            },
           );
       });
     },
