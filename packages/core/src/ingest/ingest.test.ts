@@ -135,6 +135,19 @@ it('brings a blob in, to its readers and to the store', async () => {
   ]);
 });
 
+it('told a blob as stored while its proof was yet to be written, so that a kill -9 then lost it', async () => {
+  const written = gate();
+  const started = ingest(small, [whole(small)], { prove: () => written.pass() });
+  await started.verified;
+  await written.reached;
+  await expect.poll(() => storage.calls('blobs.adopt')).toBe(1);
+  await new Promise((resolve) => setImmediate(resolve));
+  expect(outcome()).toBeUndefined();
+  written.open();
+  await started.ended;
+  expect(outcome()).toBe('stored');
+});
+
 it.each([0, 1])('brings in a blob of %i bytes', async (size) => {
   const blob = seededBytes('tiny', size);
   const running = ingest(blob, [whole(blob)]);

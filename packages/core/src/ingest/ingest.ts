@@ -25,6 +25,8 @@ export interface IngestRequest {
   /** How many bytes it has at least, where more is known than the upstream says. */
   leastSize?: number;
   fetch: FetchFrom;
+  /** Writes down whose blob it is, once it was found right. It counts as stored only then: a crash must not part the two. */
+  prove?(size: number): Promise<void>;
   /** How long a transfer that broke off may bring nothing new, in ms. */
   resumeWithinMs: number;
   /** To its first byte, in ms, however often it is asked for. */
@@ -93,7 +95,9 @@ export function createIngest(request: IngestRequest, parts: IngestParts, signal:
       await receive(spooling, answer.value);
       spooling.verify();
       verified.resolve();
+      const proven = request.prove?.(received());
       outcome = (await adopt(file.path, received())) ? 'stored' : 'unstored';
+      await proven?.catch((cause) => observe(storeFailed('metadata-set', digest, cause)));
     } catch (cause) {
       error = cause;
       came = received();

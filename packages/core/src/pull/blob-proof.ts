@@ -7,8 +7,12 @@ import { refusedReply } from './refusal.ts';
 import { queryOf, type Target, targetKey } from './target.ts';
 
 /** Writes down that a repository's own answer proved it to hold a blob. */
-export function proveBlob(parts: PullParts, target: Target, blob: { digest: Digest; size: number | undefined }): void {
-  void parts.links.prove(target.place, 'blob', { ...blob, mediaType: mediaTypes.blob });
+export function proveBlob(
+  parts: PullParts,
+  target: Target,
+  blob: { digest: Digest; size: number | undefined },
+): Promise<void> {
+  return parts.links.prove(target.place, 'blob', { ...blob, mediaType: mediaTypes.blob });
 }
 
 /** A blob's size as a manifest of this repository tells it: a hint, of which nobody knows that it is true. */
@@ -60,7 +64,7 @@ export function createBlobProof(parts: PullParts): BlobProof {
         // A login page answers 200 to any digest: an answer that does not name it must at least have its size.
         const proves = named || (size !== undefined && size === (known ?? size));
         // Before the flight lands: whoever comes then finds the proof.
-        if (proves) proveBlob(parts, target, { digest, size });
+        if (proves) void proveBlob(parts, target, { digest, size });
         return { kind: 'found', value: { ...(size !== undefined && { size }), proves } } as const;
       },
       signal,

@@ -80,7 +80,7 @@ export function createPullBlob(parts: PullParts): PullBlob {
       if (stored) {
         const { size } = stored.blob;
         // The bytes are right, so what was told of their number was wrong.
-        if (told !== undefined && told !== size) proveBlob(parts, target, { digest, size });
+        if (told !== undefined && told !== size) void proveBlob(parts, target, { digest, size });
         return storedAnswer(request, stored, link ? { hit: true } : { hit: false, fwd: 'uri-miss', fwdStatus: 200 });
       }
       if (request.want === 'descriptor') {
@@ -219,22 +219,20 @@ export function createPullBlob(parts: PullParts): PullBlob {
   function start({ target, digest, since }: Asking): RunningIngest {
     const { upstream, repository } = target.place;
     const waitedMs = clock.monotonic() - since;
-    const ingest = ingests.start(
+    return ingests.start(
       {
         upstream,
         repository,
         digest,
         fetch: blobFetch(parts, { target, digest, since }),
+        // SEMANTICS 19: a 2xx with other bytes proves nothing.
+        prove: (size) => proveBlob(parts, target, { digest, size }),
         resumeWithinMs: target.upstream.resumeWithinMs,
         firstByteWithinMs: target.upstream.blobWithinMs - waitedMs,
         isDown: () => target.upstream.client.state(target.place) !== 'closed',
       },
       placeKey(target),
     );
-    // SEMANTICS 19: a 2xx with other bytes proves nothing.
-    const prove = () => proveBlob(parts, target, { digest, size: ingest.releasable() });
-    ingest.verified.then(prove, () => undefined);
-    return ingest;
   }
 }
 
