@@ -222,7 +222,8 @@ export function createShelf(
       const now = presence.get(`${repository} ${digest}`);
       return now?.held !== true || now.seq > seq;
     },
-    weight: () => [...known.values()].reduce((sum, bytes) => sum + bytes.byteLength, held),
+    // A blob of the pool may be in no image at the moment, and is in memory all the same.
+    weight: () => [...new Set([...known.values(), ...pool])].reduce((sum, bytes) => sum + bytes.byteLength, held),
     listed: (repository) => registries[0]!.tags(repository),
     referrers: (repository, digest) =>
       registries[0]!.referrers(repository, digest).map((entry) => String(entry['digest'])),

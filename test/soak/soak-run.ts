@@ -45,6 +45,7 @@ export async function runSoak({ seed, steps, measureAt = [], log }: RunOptions):
       await player.step();
       if (measureAt.includes(figures.steps)) {
         await player.settle();
+        stand.cdn.expire();
         figures.memory[figures.steps] = (await measure()) - player.weight();
       }
     }

@@ -1,6 +1,7 @@
 import type { Buffers } from '../runtime/buffers.ts';
 import type { ByteRange } from '../runtime/byte-range.ts';
 import type { Bytes } from '../runtime/bytes.ts';
+import { lendBuffer } from '../runtime/lent-buffer.ts';
 import { releasable } from './hold-back.ts';
 import type { HashedPrefix } from './running-hash.ts';
 import type { SpoolState, SpoolView } from './spool-view.ts';
@@ -77,8 +78,7 @@ export function follow(view: SpoolView, buffers: Buffers, { part, total, goOn }:
   const start = part?.from ?? 0;
   let { epoch } = view.state();
   let position = start;
-  let buffer: Uint8Array | undefined;
-  let reading: Promise<number> | undefined;
+  const buffer = lendBuffer(buffers);
   let rest: AsyncIterator<Uint8Array> | undefined;
 
   async function end(): Promise<void> {
@@ -88,14 +88,7 @@ export function follow(view: SpoolView, buffers: Buffers, { part, total, goOn }:
   }
 
   async function letGo(): Promise<void> {
-    // One that failed, by a time limit say, may land at any time: nobody else may get that memory.
-    const landed = await (reading?.then(
-      () => true,
-      () => false,
-    ) ?? true);
-    if (buffer && landed) buffers.give(buffer);
-    else if (buffer) buffers.drop(buffer);
-    buffer = undefined;
+    await buffer.giveBack();
     await file.close();
   }
 
@@ -143,12 +136,9 @@ export function follow(view: SpoolView, buffers: Buffers, { part, total, goOn }:
   async function chunkUpTo(until: number): Promise<Uint8Array | undefined> {
     const chunk = view.recent(position)?.subarray(0, until - position);
     if (chunk) return chunk;
-    buffer ??= buffers.take();
-    const into = buffer.subarray(0, Math.min(buffer.byteLength, until - position));
-    reading = file.read(into, position);
     try {
-      const length = await reading;
-      if (length > 0) return into.subarray(0, length);
+      const bytes = await buffer.fill(until - position, (into) => file.read(into, position));
+      if (bytes.byteLength > 0) return bytes;
       throw new Error(`the spool file ends at byte ${position}, expected ${until}`);
     } catch (cause) {
       if (view.state().epoch === epoch) await goOnAlone(cause);

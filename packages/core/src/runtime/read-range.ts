@@ -1,6 +1,7 @@
 import type { Buffers } from './buffers.ts';
 import type { ByteRange } from './byte-range.ts';
 import type { Bytes } from './bytes.ts';
+import { lendBuffer } from './lent-buffer.ts';
 
 /** Something that can be read at any position, such as a stored blob or a spool file. */
 export interface RandomAccess {
@@ -15,23 +16,14 @@ export interface RandomAccess {
  * complete.
  */
 export function readRange(source: RandomAccess, { from, to }: ByteRange, buffers: Buffers): Bytes {
+  const buffer = lendBuffer(buffers);
   let position = from;
-  let buffer: Uint8Array | undefined;
-  let reading: Promise<number> | undefined;
   let ended = false;
 
   async function end(): Promise<void> {
     if (ended) return;
     ended = true;
-    // A read under way still writes into the buffer: it must land before anyone else gets that memory. One that failed,
-    // by a time limit say, may land at any time.
-    const landed = await (reading?.then(
-      () => true,
-      () => false,
-    ) ?? true);
-    if (buffer && landed) buffers.give(buffer);
-    else if (buffer) buffers.drop(buffer);
-    buffer = undefined;
+    await buffer.giveBack();
     await source.close();
   }
 
@@ -42,13 +34,11 @@ export function readRange(source: RandomAccess, { from, to }: ByteRange, buffers
         return { done: true, value: undefined };
       }
       try {
-        buffer ??= buffers.take();
-        reading = source.read(buffer.subarray(0, Math.min(buffer.byteLength, to + 1 - position)), position);
-        const length = await reading;
-        if (ended || !buffer) return { done: true, value: undefined };
-        if (length === 0) throw new Error(`content ends at byte ${position}, expected ${to + 1} bytes`);
-        position += length;
-        return { done: false, value: buffer.subarray(0, length) };
+        const bytes = await buffer.fill(to + 1 - position, (into) => source.read(into, position));
+        if (ended) return { done: true, value: undefined };
+        if (bytes.byteLength === 0) throw new Error(`content ends at byte ${position}, expected ${to + 1} bytes`);
+        position += bytes.byteLength;
+        return { done: false, value: bytes };
       } catch (error) {
         await end();
         throw error;
