@@ -5,7 +5,7 @@ import type { Clock } from '../runtime/clock.ts';
 import { ProxyCacheError } from '../runtime/errors.ts';
 import type { BlobStore, StoredBlob } from './blob-store.ts';
 import { copyToTemp } from './file-copy.ts';
-import { smallestNames } from './file-names.ts';
+import { sortedNames } from './file-names.ts';
 import { openFileBlob } from './file-open.ts';
 import type { QuarantineFolder } from './file-quarantine.ts';
 import {
@@ -24,9 +24,6 @@ import { createKeyedLock } from './keyed-lock.ts';
 
 /** Folders of the digest algorithms, in the order of the digests as text. */
 export const blobAlgorithms = ['sha256', 'sha512'] as const;
-
-/** How many names a listing holds at a time: a store of a million blobs is read sixteen times, in about 10 MiB. */
-const listWindow = 65_536;
 
 /** Blobs as files `<directory>/<algorithm>/<hex>` (OCI image-layout.md, blobs); the folders are there already. */
 export function createFileBlobs(
@@ -149,21 +146,17 @@ async function* listBlobs(
   after: Digest | undefined,
   signal: AbortSignal,
 ): AsyncGenerator<StoredBlob, void, undefined> {
-  let last: string | undefined = after;
   for (const algorithm of blobAlgorithms) {
     const folder = join(directory, algorithm);
     const keyOf = (name: string) => (isDigest(`${algorithm}:${name}`) ? `${algorithm}:${name}` : undefined);
-    for (;;) {
-      const names = await smallestNames(folder, { keyOf, after: last, limit: listWindow, signal }).catch(
-        orFail(`list ${folder}`, signal),
-      );
-      for (const { key, name } of names) {
+    try {
+      for await (const { key, name } of sortedNames(folder, { keyOf, after, reading: { signal } })) {
         signal.throwIfAborted();
         const stats = await statFile(join(folder, name)).catch(unlessMissing);
         if (stats?.isFile() && isDigest(key)) yield { digest: key, size: stats.size, storedAt: storedAtOf(stats) };
-        last = key;
       }
-      if (names.length < listWindow) break;
+    } catch (error) {
+      orFail(`list ${folder}`, signal)(error);
     }
   }
 }

@@ -47,7 +47,13 @@ function readIfThere(file: string): string | undefined {
 }
 
 function holdsSomething(folder: string): boolean {
-  return fs.existsSync(folder) && fs.readdirSync(folder).length > 0;
+  if (!fs.existsSync(folder)) return false;
+  const names = fs.opendirSync(folder);
+  try {
+    return names.readSync() !== null;
+  } finally {
+    names.closeSync();
+  }
 }
 
 function formatOf(text: string): number | undefined {

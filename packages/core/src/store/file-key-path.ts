@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { smallestNames } from './file-names.ts';
+import { type Reading, sortedNames } from './file-names.ts';
 import { systemCode } from './file-system.ts';
 import { keyOrder, prefixSegments } from './metadata-key.ts';
 
@@ -25,58 +25,44 @@ export function keyPath(key: string): string {
   return `${folderOf(key.split('/'))}=`;
 }
 
-interface ListOptions {
-  after?: string;
-  limit: number;
-  signal: AbortSignal;
-}
-
-/** How many names of one folder are held at a time. */
-const listWindow = 65_536;
-
-/** The keys under `directory` by the rule of `MetadataStore.list`; each call reads the folders it passes through. */
-export async function listKeyFiles(directory: string, prefix: string, options: ListOptions): Promise<string[]> {
-  const { after, limit, signal } = options;
+/** The keys under `directory` that start with `prefix`, in the order of `MetadataStore.list`, after `after`. */
+export async function* walkKeyFiles(
+  directory: string,
+  prefix: string,
+  { after, reading }: { after: string | undefined; reading: Reading },
+): AsyncGenerator<string, void, undefined> {
   const segments = prefixSegments(prefix);
   const inside = after?.startsWith(prefix);
-  if (after !== undefined && !inside && keyOrder(after) > keyOrder(prefix)) return [];
+  if (after !== undefined && !inside && keyOrder(after) > keyOrder(prefix)) return;
   const from = inside ? (after ?? '').slice(prefix.length).split('/') : [];
-  const keys: string[] = [];
-  if (limit <= 0) return keys;
-  for await (const key of walk(join(directory, folderOf(segments)), { prefix, from, signal })) {
-    keys.push(key);
-    if (keys.length === limit) break;
-  }
-  return keys;
+  yield* walk(join(directory, folderOf(segments)), { prefix, from, reading });
 }
 
 /** Keys below a folder, those after the segments `from` only. */
 async function* walk(
   folder: string,
-  at: { prefix: string; from: readonly string[]; signal: AbortSignal },
+  at: { prefix: string; from: readonly string[]; reading: Reading },
 ): AsyncGenerator<string, void, undefined> {
-  const { prefix, from, signal } = at;
+  const { prefix, from, reading } = at;
   const [first, ...rest] = from;
   const inner = (segment: string, below: readonly string[]) =>
-    walk(join(folder, folderOf([segment])), { prefix: `${prefix}${segment}/`, from: below, signal });
+    walk(join(folder, folderOf([segment])), { prefix: `${prefix}${segment}/`, from: below, reading });
   let after: string | undefined = first;
   if (first !== undefined && rest.length > 0) {
     yield* inner(first, rest);
     after = folderKey(first);
   }
-  for (;;) {
-    const entries = await entriesOf({ folder, begun: '' }, { after, limit: listWindow, signal });
-    for (const { key, segment, isValue } of entries) {
-      if (isValue) yield `${prefix}${segment}`;
-      else yield* inner(segment, []);
-      after = key;
-    }
-    if (entries.length < listWindow) return;
+  for await (const { segment, isValue } of entriesOf({ folder, begun: '' }, { after, reading })) {
+    if (isValue) yield `${prefix}${segment}`;
+    else yield* inner(segment, []);
   }
 }
 
 // As in keyOrder: what is inside a folder comes after a value of the same name, and before all longer names.
 const folderKey = (segment: string) => `${segment}\0`;
+
+// Names that go on in a folder are next to each other, after those that end with what they begin with.
+const continuedKey = (begun: string) => `${begun}\uffff`;
 
 type Entry = { key: string; segment: string; isValue: boolean };
 
@@ -87,30 +73,21 @@ function entryOf(name: string): Entry {
 }
 
 /** What is in a folder, ascending; names that go on in another folder, with what was `begun` of them, are followed. */
-async function entriesOf(
-  at: { folder: string; begun: string },
-  options: { after: string | undefined; limit: number; signal: AbortSignal },
-): Promise<Entry[]> {
-  const { folder, begun } = at;
-  const continued: string[] = [];
-  const keyOf = (name: string) => {
-    if (!name.endsWith('+')) return entryOf(begun + name).key;
-    continued.push(name);
-    return undefined;
-  };
-  let names: readonly { name: string }[];
+async function* entriesOf(
+  { folder, begun }: { folder: string; begun: string },
+  options: { after: string | undefined; reading: Reading },
+): AsyncGenerator<Entry, void, undefined> {
+  const isContinued = (name: string) => name.endsWith('+');
+  const keyOf = (name: string) =>
+    isContinued(name) ? continuedKey(decode(begun + name.slice(0, -1))) : entryOf(begun + name).key;
+  const names = sortedNames(folder, { keyOf, ...options });
   try {
-    names = await smallestNames(folder, { keyOf, ...options });
+    for await (const { name } of names) {
+      if (!isContinued(name)) yield entryOf(begun + name);
+      else yield* entriesOf({ folder: join(folder, name), begun: begun + name.slice(0, -1) }, options);
+    }
   } catch (error) {
     // Its last key was deleted since it was seen, or nothing was ever stored under the prefix.
-    if (systemCode(error) === 'ENOENT') return [];
-    throw error;
+    if (systemCode(error) !== 'ENOENT') throw error;
   }
-  const entries = names.map(({ name }) => entryOf(begun + name));
-  if (continued.length === 0) return entries;
-  for (const name of continued) {
-    const inside = { folder: join(folder, name), begun: begun + name.slice(0, -1) };
-    entries.push(...(await entriesOf(inside, options)));
-  }
-  return entries.sort((a, b) => (a.key < b.key ? -1 : a.key > b.key ? 1 : 0)).slice(0, options.limit);
 }

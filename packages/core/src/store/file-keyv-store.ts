@@ -37,9 +37,14 @@ export interface FileKeyvStore {
  * A Keyv store of one file per key, written beside and renamed into place: after a crash each key has its old value or
  * its new one. Keys are metadata keys. A file that does not hold what was written is `storage-damaged`,
  * never "absent".
+ *
+ * @param options.written called as soon as a key's file is in its place
  */
-export function createFileKeyvStore(directory: string, options: { temp: TempFolder; durable: boolean }): FileKeyvStore {
-  const { temp, durable } = options;
+export function createFileKeyvStore(
+  directory: string,
+  options: { temp: TempFolder; durable: boolean; written(key: string): void },
+): FileKeyvStore {
+  const { temp, durable, written } = options;
 
   async function moveIn(file: string, path: string): Promise<void> {
     for (let attempt = 1; ; attempt++) {
@@ -82,6 +87,7 @@ export function createFileKeyvStore(directory: string, options: { temp: TempFold
         await removeFile(file).catch(() => undefined);
         throw error;
       }
+      written(key);
       if (durable) await syncToDisk(dirname(path));
     },
     async delete(key) {

@@ -2,26 +2,25 @@ import fs from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { smallestNames } from './file-names.ts';
+import { sortedNames } from './file-names.ts';
 
 const signal = new AbortController().signal;
 const keyOf = (name: string) => (name.startsWith('-') ? undefined : name.toLowerCase());
 
-test('gives every name once over pages of any size, by the order of its key', async () => {
+test('gives every name once however few are held at a time, by the order of its key', async () => {
   const folder = fs.mkdtempSync(join(tmpdir(), 'file-names-'));
   const names = Array.from({ length: 100 }, (_, at) => `${'aBcDe'[at % 5]}${(at * 37) % 100}`);
   for (const name of [...names, '-not', '-ours']) fs.writeFileSync(join(folder, name), '');
   const expected = names.map((name) => name.toLowerCase()).sort();
-  for (const limit of [1, 3, 10, 99, 100, 101]) {
-    const keys: string[] = [];
-    for (;;) {
-      const page = await smallestNames(folder, { keyOf, after: keys.at(-1), limit, signal });
-      expect(page.length).toBeLessThanOrEqual(limit);
-      for (const { key, name } of page) expect(keyOf(name)).toBe(key);
-      keys.push(...page.map(({ key }) => key));
-      if (page.length < limit) break;
+  for (const most of [1, 3, 10, 99, 100, 101]) {
+    for (const after of [undefined, 'a', 'c1', 'c20', 'e99', 'f']) {
+      const found: string[] = [];
+      for await (const { key, name } of sortedNames(folder, { keyOf, after, reading: { signal }, most })) {
+        expect(keyOf(name)).toBe(key);
+        found.push(key);
+      }
+      expect(found).toEqual(expected.filter((key) => after === undefined || key > after));
     }
-    expect(keys).toEqual(expected);
   }
   fs.rmSync(folder, { recursive: true });
 });

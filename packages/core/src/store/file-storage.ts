@@ -5,7 +5,7 @@ import { type Clock, systemClock } from '../runtime/clock.ts';
 import { ProxyCacheError } from '../runtime/errors.ts';
 import { blobAlgorithms, createFileBlobs } from './file-blobs.ts';
 import { checkFormat } from './file-format.ts';
-import { listKeyFiles } from './file-key-path.ts';
+import { createKeyFileListing } from './file-key-listing.ts';
 import { createFileKeyvStore } from './file-keyv-store.ts';
 import { createQuarantineFolder } from './file-quarantine.ts';
 import { storageFailure } from './file-system.ts';
@@ -83,17 +83,18 @@ export function fileStorage(directory: string, options: FileStorageOptions = {})
 
 function fileMetadata(
   directory: string,
-  options: Parameters<typeof createFileKeyvStore>[1] & { clock: Clock },
+  options: Omit<Parameters<typeof createFileKeyvStore>[1], 'written'> & { clock: Clock },
 ): MetadataStore {
+  const { list, written } = createKeyFileListing(directory, options.clock);
   const keyv = new Keyv({
-    store: createFileKeyvStore(directory, options),
+    store: createFileKeyvStore(directory, { ...options, written }),
     throwOnErrors: true,
     useKeyPrefix: false,
     // Records expire by our own rule, so what Keyv would wrap around them says nothing.
     serialize: ({ value }) => String(value),
     deserialize: (value) => ({ value: value as never }),
   });
-  return keyvMetadata(keyv, { list: (prefix, page) => listKeyFiles(directory, prefix, page), clock: options.clock });
+  return keyvMetadata(keyv, { list, clock: options.clock });
 }
 
 function checkWritable(folders: readonly string[]): void {

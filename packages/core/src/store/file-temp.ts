@@ -44,12 +44,25 @@ export function createTempFolder(folder: string, options: { durable: boolean }):
 export function sweepTempFolder(folder: string): void {
   // Times of files are the machine's own, whatever clock the storage is given.
   const now = systemClock.now();
-  for (const name of fs.readdirSync(folder)) {
-    const file = join(folder, name);
-    const stats = fs.lstatSync(file, { throwIfNoEntry: false });
-    if (!stats?.isFile()) continue;
-    const owner = parseOwner(name.slice(0, Math.max(name.lastIndexOf('.'), 0)));
-    const dead = owner !== undefined && isDead(owner, stats.mtimeMs, now);
-    if (dead || stats.mtimeMs < now - abandonedAfterMs) fs.rmSync(file, { force: true });
+  const isLeft = createIsLeft(now);
+  for (const entry of fs.readdirSync(folder, { withFileTypes: true })) {
+    if (!entry.isFile()) continue;
+    const file = join(folder, entry.name);
+    const touchedAt = () => fs.lstatSync(file, { throwIfNoEntry: false })?.mtimeMs ?? now;
+    const owner = entry.name.slice(0, Math.max(entry.name.lastIndexOf('.'), 0));
+    if (isLeft(owner, touchedAt) || touchedAt() < now - abandonedAfterMs) fs.rmSync(file, { force: true });
   }
+}
+
+/** Whether an owner's file is a dead one's. One that this host can look up is, once: it may have left thousands. */
+function createIsLeft(now: number): (name: string, touchedAt: () => number) => boolean {
+  const known = new Map<string, boolean>();
+  return (name, touchedAt) => {
+    const verdict = known.get(name);
+    if (verdict !== undefined) return verdict;
+    const owner = parseOwner(name);
+    const isSilentDead = owner !== undefined && isDead(owner, Number.NEGATIVE_INFINITY, now);
+    if (!isSilentDead || isDead(owner, now, now)) known.set(name, isSilentDead);
+    return isSilentDead && isDead(owner, touchedAt(), now);
+  };
 }

@@ -19,7 +19,7 @@ const stores: Record<string, (directory: string) => MetadataStore> = {
   'keyvMetadata over a Map': () => keyvMetadata(new Keyv()),
   'keyvMetadata over files': (directory) => {
     const temp = createTempFolder(tmpdir(), { durable: false });
-    const store = createFileKeyvStore(directory, { temp, durable: false });
+    const store = createFileKeyvStore(directory, { temp, durable: false, written: () => undefined });
     return keyvMetadata(new Keyv({ store, useKeyPrefix: false }));
   },
   'keyvMetadata over a Map that many share': () => {

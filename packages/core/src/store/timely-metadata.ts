@@ -1,6 +1,9 @@
 import type { MetadataStore } from './metadata-store.ts';
 import type { StoreDeadline } from './store-deadline.ts';
 
+/** Never on a pull's path; the first page may take a look at all names of a folder. */
+const listWithinMs = 15_000;
+
 /** The same records, each call bounded in time. */
 export function timelyMetadata(metadata: MetadataStore, deadline: StoreDeadline): MetadataStore {
   return {
@@ -17,7 +20,7 @@ export function timelyMetadata(metadata: MetadataStore, deadline: StoreDeadline)
         metadata.delete(key, { ...options, signal: signalOfCall }),
       ),
     list: (prefix, { signal, ...options }) =>
-      deadline.run({ operation: 'list', signal }, (signalOfCall) =>
+      deadline.run({ operation: 'list', signal, withinMs: listWithinMs }, (signalOfCall) =>
         metadata.list(prefix, { ...options, signal: signalOfCall }),
       ),
   };
