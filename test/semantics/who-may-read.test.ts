@@ -1,6 +1,7 @@
 import { type FakeUpstream, gate, seededBytes } from '@proxycache/test-kit';
 import { describe, expect, test } from 'vitest';
 import { type CacheUnderTest, digestOfBody, startCache, startPair, startUpstream } from './cache-under-test.ts';
+import { stepClock } from './step-clock.ts';
 
 const MiB = 1024 * 1024;
 const size = 3 * MiB;
@@ -242,6 +243,23 @@ describe('20: a transfer under way', () => {
     // And the refused one stays refused, although the bytes are here now.
     upstream.on({ path: /^\/v2\/team\/app\/blobs/ }, { status: 403 });
     expect((await cache.get(blobOf('team/app', digest))).status).toBe(403);
+  });
+
+  test('that broke off after long left one who had joined it no time for its own request', async () => {
+    const { upstream, cache } = await startPair({ blobWithin: '10s', resumeWithin: '1s', timeouts: { idle: '20s' } });
+    const { bytes, digest } = addBlob(upstream, 'team/app', 'other/app');
+    const gone = { status: 404 };
+    upstream.script({ method: 'GET', path: /^\/v2\/team\/app\/blobs/ }, [{ stallAfter: MiB }, gone, gone, gone]);
+    const first = cache.get(blobOf('team/app', digest));
+    await expect.poll(() => cache.clock.next()).toBe(20_000);
+    const end = { headers: { range: `bytes=${2 * MiB}-` } };
+    const second = cache.get(blobOf('other/app', digest), end);
+    await expect.poll(() => count(upstream, 'HEAD', 'other/app')).toBe(1);
+    await expect.poll(() => cache.clock.next()).toBe(20_000);
+    await cache.clock.advance(20_000);
+    const got = await stepClock(cache.clock, second);
+    expect([got.status, got.body.equals(bytes.subarray(2 * MiB))]).toEqual([206, true]);
+    expect((await first).failure).toBeDefined();
   });
 
   test('is started once by two repositories that ask at the same time', async () => {

@@ -1,12 +1,12 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { type Feed, feed, openFiles, seededBytes } from '@proxycache/test-kit';
+import { type Feed, feed, gate, openFiles, seededBytes } from '@proxycache/test-kit';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { type Digest, digestOf, finishDigest } from '../oci/digest.ts';
 import { createBuffers } from '../runtime/buffers.ts';
 import type { ByteRange } from '../runtime/byte-range.ts';
-import { collect } from '../runtime/bytes.ts';
+import { bytesOf, collect } from '../runtime/bytes.ts';
 import { follow, type Rest, untilReadable, visibleBytes } from './follower.ts';
 import { createSpoolFile, type SpoolFile } from './spool-file.ts';
 import { createSpooling, type Spooling } from './spooling.ts';
@@ -534,4 +534,37 @@ describe('goes on alone', () => {
       await reader.return?.();
     },
   );
+});
+
+it('took another buffer for ever when its reader left during a read that the next try overtook', async () => {
+  await sendMuch();
+  const out = new Set<Uint8Array>();
+  const counted = {
+    ...buffers,
+    take() {
+      const buffer = buffers.take();
+      out.add(buffer);
+      return buffer;
+    },
+    give(buffer: Uint8Array) {
+      out.delete(buffer);
+      buffers.give(buffer);
+    },
+  };
+  const reader = follow(spooling.view, counted)[Symbol.asyncIterator]();
+  const held = gate();
+  vi.spyOn(file, 'read').mockImplementationOnce(async (into) => {
+    await held.pass();
+    return into.byteLength;
+  });
+  const chunk = reader.next();
+  await held.reached;
+  upstream.end();
+  await filling;
+  await spooling.restart(() => createSpoolFile(join(directory, 'another')), new Error('wrong bytes'));
+  await spooling.fill(bytesOf(bytes));
+  const left = reader.return?.();
+  held.open();
+  await Promise.all([chunk, left]);
+  expect(out.size).toBe(0);
 });

@@ -94,6 +94,7 @@ export function follow(view: SpoolView, buffers: Buffers, { part, total, goOn }:
 
   async function nextChunk(): Promise<Uint8Array | undefined> {
     for (;;) {
+      if (left.signal.aborted) return undefined;
       if (rest) return (await rest.next()).value;
       const state = view.state();
       if (state.phase === 'failed' || isOfAnotherSize(state)) throw view.failure;

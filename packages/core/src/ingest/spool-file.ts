@@ -138,9 +138,11 @@ export async function createSpoolFile(path: string, hooks: Partial<SpoolFileHook
       return closing;
     },
     async remove() {
-      await within('remove', () => unlinkFile(path)).catch((error: NodeJS.ErrnoException) => {
-        if (error.code !== 'ENOENT') throw error;
-      });
+      await within('remove', () =>
+        unlinkFile(path).catch((error: NodeJS.ErrnoException) => {
+          if (error.code !== 'ENOENT') throw error;
+        }),
+      );
     },
   };
 }

@@ -50,6 +50,15 @@ afterEach(() => {
 
 const open = (minFree?: number) => openSpool({ directory, minFree, clock, diskClock: clock });
 
+it('told of a file that was gone already as one that could not be removed', async () => {
+  const spool = open();
+  const file = await spool.create();
+  await file.remove();
+  await file.remove();
+  await file.close();
+  spool.close();
+});
+
 it('makes its folder, and leaves nothing behind', async () => {
   const spool = open();
   const file = await spool.create();

@@ -131,8 +131,9 @@ export function createPullBlob(parts: PullParts): PullBlob {
   }
 
   /** Through a transfer of the whole blob: one that runs, or a new one. */
-  async function ingested(request: Asking, known: KnownBefore): Promise<BlobAnswer> {
-    const { target, digest, since, signal } = request;
+  async function ingested(asking: Asking, known: KnownBefore): Promise<BlobAnswer> {
+    const { target, digest, signal } = asking;
+    let request = asking;
     let { proven, seen } = known;
     for (let tries = 1; tries <= mostTries; tries++) {
       const running = runningFor(request);
@@ -143,13 +144,15 @@ export function createPullBlob(parts: PullParts): PullBlob {
         // Began, or came in, while the store was being asked: a second transfer would bring nothing more.
         seen = ingests.endings(digest);
         if (!proven && !(await links.find(target.place, 'blob', digest, signal))) {
-          const said = await prove(target, { digest, since, signal });
+          const said = await prove(target, { digest, since: request.since, signal });
           if (!said.proves) return heldParts(parts, request, said.size);
         }
         proven = true;
         const opened = running ? undefined : await storedBlobs.open(digest, signal);
         const stored = opened && (await storedBlobs.check(opened, { forBytes: true }, signal));
         if (stored) return storedAnswer(request, stored, { hit: true });
+        // To find that it is wrong may have taken long.
+        if (opened) request = { ...request, since: clock.monotonic() };
         continue;
       }
       const ingest = running ?? start(request);
@@ -165,6 +168,8 @@ export function createPullBlob(parts: PullParts): PullBlob {
         if (isLocal(error)) return passed(request, error.code === 'storage-full' ? 'min-free' : 'spool-failed');
         // What another repository's request came to says nothing about this one's.
         const isOurs = ingest.startedFor === placeKey(target);
+        // As long as bytes came nobody waited for a first one: with its own upstream request that begins anew.
+        if (!isOurs && ingest.received() > 0) request = { ...request, since: clock.monotonic() };
         if (isOurs && !(running && tries < mostTries && isUpstreamError(error) && outlasts(request, ingest)))
           throw error;
       }

@@ -39,4 +39,26 @@ describe('systemClock', () => {
     vi.advanceTimersByTime(1);
     expect(fn).toHaveBeenCalledTimes(1);
   });
+
+  it('called up to 2 ms before the time, so that what was due then was not due yet', async () => {
+    vi.useRealTimers();
+    const early: number[] = [];
+    for (let round = 0; round < 20; round++) {
+      const waits = Array.from({ length: 20 }, (_, i) => {
+        const ms = 1 + round / 7 + i / 3;
+        const from = systemClock.monotonic();
+        return new Promise<void>((resolve) => {
+          systemClock.after(ms, () => {
+            if (systemClock.monotonic() < from + ms) early.push(ms);
+            resolve();
+          });
+        });
+      });
+      // The timers keep no process alive; this does.
+      const alive = setTimeout(() => undefined, 60_000);
+      await Promise.all(waits);
+      clearTimeout(alive);
+    }
+    expect(early).toEqual([]);
+  });
 });

@@ -4,7 +4,10 @@ export interface Clock {
   now(): number;
   /** Ms since an arbitrary start: for deadlines and durations. Never steps backwards. */
   monotonic(): number;
-  /** Calls `fn` once after `ms`; the answer cancels it. A waiting timer never keeps the process alive. */
+  /**
+   * Calls `fn` once, when `monotonic()` has moved on by `ms` and no earlier; the answer cancels it. A waiting timer never
+   * keeps the process alive.
+   */
   after(ms: number, fn: () => void): () => void;
 }
 
@@ -16,13 +19,16 @@ export const systemClock: Clock = {
   now: () => Date.now(),
   monotonic: () => performance.now(),
   after(ms, fn) {
+    const at = performance.now() + ms;
     let timer: NodeJS.Timeout;
-    const wait = (left: number) => {
-      const step = Math.min(Math.max(left, 0), longestTimeout);
-      timer = setTimeout(() => (left > step ? wait(left - step) : fn()), step);
+    // Node cuts fractions off, and counts from when its loop last looked at the time: a timer may be up to 2 ms early.
+    const wake = () => (performance.now() < at ? wait() : fn());
+    const wait = () => {
+      const left = Math.ceil(at - performance.now());
+      timer = setTimeout(wake, Math.min(Math.max(left, 0), longestTimeout));
       timer.unref();
     };
-    wait(ms);
+    wait();
     return () => clearTimeout(timer);
   },
 };

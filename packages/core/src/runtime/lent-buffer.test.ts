@@ -33,8 +33,26 @@ describe('a lent buffer', () => {
     landing.resolve(1);
     await Promise.all([reading, back]);
     await lent.giveBack();
+    await expect(lent.fill(1, async () => 1)).rejects.toThrow('given back');
     expect(buffers.take().byteLength).toBe(one);
     expect(buffers.take().byteLength).toBeLessThan(one);
+  });
+
+  it('gave a later read the memory of one that had failed and could still land in it', async () => {
+    const lent = lendBuffer(createBuffers(2 * one));
+    let late = new Uint8Array();
+    await expect(
+      lent.fill(4, async (into) => {
+        late = into;
+        throw new Error('too late');
+      }),
+    ).rejects.toThrow('too late');
+    const bytes = await lent.fill(4, async (into) => {
+      into.fill(7);
+      return 4;
+    });
+    late.fill(9);
+    expect([...bytes]).toEqual([7, 7, 7, 7]);
   });
 
   it('never hands memory on that a failed read may still write to', async () => {

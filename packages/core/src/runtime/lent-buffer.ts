@@ -6,6 +6,7 @@ export interface LentBuffer {
    * Reads at most `length` bytes into it. What it gives holds until the next call.
    *
    * @param read fills as much of `into` as there is; gives the number of bytes, 0 at the end
+   * @throws what `read` throws, and once it was given back
    */
   fill(length: number, read: (into: Uint8Array) => Promise<number>): Promise<Uint8Array>;
   /** Gives the memory back, once a read under way has landed in it. */
@@ -15,23 +16,30 @@ export interface LentBuffer {
 /** Lends a buffer of a pool to one reader, which reads one piece at a time. */
 export function lendBuffer(buffers: Buffers): LentBuffer {
   let buffer: Uint8Array | undefined;
-  let reading: Promise<number> | undefined;
+  let reading: Promise<unknown> = Promise.resolve();
+  let isBack = false;
 
   return {
     async fill(length, read) {
+      if (isBack) throw new Error('the buffer was given back');
       buffer ??= buffers.take();
-      const into = buffer.subarray(0, Math.min(buffer.byteLength, length));
-      reading = read(into);
-      return into.subarray(0, await reading);
+      const lent = buffer;
+      const into = lent.subarray(0, Math.min(lent.byteLength, length));
+      try {
+        const landing = read(into);
+        reading = landing;
+        return into.subarray(0, await landing);
+      } catch (error) {
+        // One that failed, by a time limit say, may land at any time: nobody may read into that memory again.
+        buffers.drop(lent);
+        buffer = undefined;
+        throw error;
+      }
     },
     async giveBack() {
-      // One that failed, by a time limit say, may land at any time: nobody else may get that memory.
-      const landed = await (reading?.then(
-        () => true,
-        () => false,
-      ) ?? true);
-      if (buffer && landed) buffers.give(buffer);
-      else if (buffer) buffers.drop(buffer);
+      isBack = true;
+      await reading.catch(() => undefined);
+      if (buffer) buffers.give(buffer);
       buffer = undefined;
     },
   };

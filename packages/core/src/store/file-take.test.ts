@@ -35,10 +35,10 @@ beforeEach(() => {
 });
 afterEach(() => fs.rmSync(directory, { recursive: true }));
 
-/** As another process stores it. */
-function storeRight(): void {
+/** As another process stores it: another file by the same name. */
+function store(bytes: string | Buffer): void {
   const file = join(directory, 'spool/of-another-process');
-  fs.writeFileSync(file, right);
+  fs.writeFileSync(file, bytes);
   fs.renameSync(file, path);
 }
 
@@ -50,7 +50,7 @@ const left = () =>
 test.each(['quarantine', 'delete'] as const)(
   'a good blob that another process stores between the look and the rename stays (%s)',
   async (operation) => {
-    meanwhile.judged = storeRight;
+    meanwhile.judged = () => store(right);
     expect(await blobs[operation](digest, { signal })).toBe(false);
     expect(fs.readFileSync(path, 'utf8')).toBe('right');
     expect(left()).toEqual([]);
@@ -60,8 +60,8 @@ test.each(['quarantine', 'delete'] as const)(
 test.each(['quarantine', 'delete'] as const)(
   'so does one that comes while another is being put back (%s)',
   async (operation) => {
-    meanwhile.judged = () => fs.writeFileSync(path, 'newer', { mode: 0o600 });
-    meanwhile.moved = storeRight;
+    meanwhile.judged = () => store('newer');
+    meanwhile.moved = () => store(right);
     expect(await blobs[operation](digest, { signal })).toBe(false);
     expect(fs.readFileSync(path, 'utf8')).toBe('right');
     expect(left()).toEqual([]);

@@ -95,7 +95,8 @@ export function createRounds({ key, clock }: { key: string; clock: Clock }): Rou
     for (;;) {
       const finish = await firstWithin(Math.max(until - clock.monotonic(), 0), question.query.signal, course.race);
       const answered = finish && settle(finish, question, course);
-      if (answered || !finish || !untilOver) return answered;
+      // What is planned for an instant is due at that instant, and not at any before.
+      if (answered || (finish ? !untilOver : clock.monotonic() >= until)) return answered;
     }
   }
 

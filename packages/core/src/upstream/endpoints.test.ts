@@ -145,6 +145,15 @@ describe('one endpoint', () => {
     expect(names()).toEqual(['a']);
   });
 
+  it('had its first retry counted twice where a timer was early, and refused as one that the budget did not allow', async () => {
+    const { after: punctual } = clock;
+    clock.after = (ms, fn) => punctual(ms > 1 ? ms - 0.4 : ms, fn);
+    const steps = Array.from({ length: 20 }, () => [error('unreachable'), found]).flat();
+    const upstream = compose([scripted('a', ...steps)], { budget: 0 });
+    for (let request = 0; request < 20; request++) expect(await within(1_000, manifest(upstream))).toBe(found);
+    expect(events.map(({ type }) => type)).toEqual(Array(20).fill('upstream-retried'));
+  });
+
   it('is asked again once by each request, and by no more than the budget allows beside', async () => {
     const upstream = compose([scripted('a', error('unreachable'))], { budget: 0, minWait: 0 });
     for (let request = 0; request < 100; request++) {
