@@ -1,5 +1,5 @@
-// Installs the Debian packages that the tests with real registries, clients and stores need, where it may: as root on
-// a machine with apt. Elsewhere it says what would enable those tests, and the run goes on without them.
+// Installs the Debian packages that the benchmark needs, and the tests with real registries, clients and stores, where it
+// may: as root on a machine with apt. Elsewhere it says what would enable those tests, and the run goes on without them.
 import { spawnSync } from 'node:child_process';
 
 const packages = [
@@ -19,6 +19,9 @@ const packages = [
   'openssl',
   'redis-server',
   'redis-tools',
+  'nginx-light', // what the benchmark measures against, and with
+  'wrk',
+  'apache2-utils',
 ];
 const inCi = process.env['CI'] === 'true';
 

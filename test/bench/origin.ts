@@ -1,0 +1,82 @@
+import { mkdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { startDaemon } from '../peers/daemon.ts';
+import { type Content, manifestType } from './content.ts';
+import { untilItAnswers } from './contestants/contestant.ts';
+import { freePort } from './contestants/free-port.ts';
+import { writeNginxConfig } from './contestants/nginx-config.ts';
+
+/** What an upstream was asked for. */
+export interface UpstreamFigures {
+  gets: number;
+  heads: number;
+  blobGets: number;
+  /** Of bodies, as sent. */
+  bytes: number;
+}
+
+/** The upstream of all contestants: a registry that is faster than they are, and counts. */
+export interface Origin {
+  url: string;
+  pid: number;
+  /** What it was asked for since the last call. */
+  take(): Promise<UpstreamFigures>;
+  stop(): Promise<void>;
+}
+
+/** Serves the content that there is now, by nginx from files. */
+export async function startOrigin(nginx: string, content: Content, folder: string): Promise<Origin> {
+  mkdirSync(folder);
+  const address = `127.0.0.1:${await freePort()}`;
+  const log = join(folder, 'access.log');
+  const tags = content
+    .images()
+    .map(({ repository, tag, manifest }) => `    /v2/${repository}/manifests/${tag} ${manifest.digest};`);
+  const http = `
+  log_format counted '$request_method $request_uri $status $body_bytes_sent';
+  map_hash_bucket_size 256;
+  map $uri $digest {
+    ~/(?<named>sha256:[0-9a-f]+)$ $named;
+${tags.join('\n')}
+  }`;
+  const server = `
+    listen ${address} backlog=4096;
+    access_log ${log} counted;
+    etag off;
+    add_header Docker-Distribution-Api-Version registry/2.0 always;
+    add_header Docker-Content-Digest $digest;
+    add_header ETag '"$digest"';
+    location = /v2/ { return 200 "{}"; }
+    location ~ /manifests/[^/]+$ { default_type ${manifestType}; root ${content.folder}/manifests; try_files /$digest =404; }
+    location ~ /blobs/[^/]+$ { default_type application/octet-stream; root ${content.folder}/blobs; try_files /$digest =404; }`;
+  const daemon = startDaemon(nginx, writeNginxConfig(folder, { http, server }));
+  const url = `http://${address}`;
+  await untilItAnswers(daemon, url);
+  let counted = 0;
+  return {
+    url,
+    pid: daemon.pid,
+    async take() {
+      // A line is written when the answer has gone, which a client may notice first.
+      await sleep(20);
+      const lines = readFileSync(log, 'utf8').split('\n').slice(0, -1);
+      const figures = countLines(lines.slice(counted));
+      counted = lines.length;
+      return figures;
+    },
+    stop: daemon.stop,
+  };
+}
+
+/** Adds up lines of the log: method, path, status, bytes. */
+export function countLines(lines: readonly string[]): UpstreamFigures {
+  const requests = lines.map((line) => line.split(' '));
+  const of = (method: string) => requests.filter(([given]) => given === method);
+  return {
+    gets: of('GET').length,
+    heads: of('HEAD').length,
+    blobGets: of('GET').filter(([, path]) => path?.includes('/blobs/')).length,
+    bytes: requests.reduce((total, [, , , bytes]) => total + Number(bytes), 0),
+  };
+}

@@ -1,0 +1,62 @@
+import type { Bench, Part } from '../bench.ts';
+import { manifestPath } from '../content.ts';
+import { type HttpLoad, type HttpLoadPlan, runAb, runWrk } from '../load/http-load.ts';
+import { measured, usageValues } from '../measure.ts';
+import { fill, type Performer, setStage } from '../stage.ts';
+
+const name = 'manifests';
+
+/** Manifests that are stored: requests a second, and what each costs. */
+export const warmManifests: Part = {
+  name,
+  title: 'Stored manifests (1.7 KB)',
+  tables: [
+    {
+      part: name,
+      metrics: ['requestsPerSecond', 'p99', 'cpuPerRequest', 'memory'],
+      against: ['registry', 'nginx', 'bare'],
+    },
+  ],
+  run: runManifests,
+};
+
+async function runManifests(bench: Bench): Promise<void> {
+  const stage = await setStage(bench, (content) => {
+    content.image('bench/manifests', Array(7).fill(1000));
+  });
+  try {
+    const image = stage.content.image('bench/manifests', []);
+    const performers: Performer[] = [];
+    for (const contestant of bench.contestants) performers.push(await stage.start(contestant));
+    for (const performer of performers) await fill(bench, stage, performer, image);
+    const byDigest = manifestPath(image);
+    const byTag = manifestPath(image, image.tag);
+    const get = (plan: HttpLoadPlan) => runWrk(bench.tools.wrk, plan);
+    const head = (plan: HttpLoadPlan) => runAb(bench.tools.ab, plan);
+    const seconds = bench.isShort ? 1 : 2;
+    for (const { url } of performers) await get({ url: url + byDigest, connections: 16, seconds });
+    for (const [what, load, path] of [
+      ['GET by digest', get, byDigest],
+      ['GET by tag', get, byTag],
+      ['HEAD by digest', head, byDigest],
+    ] as const) {
+      for (const connections of [16, 64]) {
+        const cell = `${what} c${connections}`;
+        bench.tell(cell);
+        for (let round = 0; round < bench.rounds; round++) {
+          for (const performer of performers) {
+            const plan = { url: performer.url + path, connections, seconds };
+            bench.record({ part: name, cell, contestant: performer.name, values: await sample(performer, load, plan) });
+          }
+        }
+      }
+    }
+  } finally {
+    await stage.close();
+  }
+}
+
+async function sample(performer: Performer, load: (plan: HttpLoadPlan) => Promise<HttpLoad>, plan: HttpLoadPlan) {
+  const [{ requests, requestsPerSecond, p99Ms: p99 }, usage] = await measured(performer, () => load(plan));
+  return { requestsPerSecond, p99, ...usageValues(usage, { requests }) };
+}

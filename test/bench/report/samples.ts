@@ -1,0 +1,35 @@
+import type { Metric } from './metrics.ts';
+
+/** The figures of one contestant in one round of one cell of a part's table. */
+export interface Sample {
+  part: string;
+  cell: string;
+  contestant: string;
+  values: Partial<Record<Metric, number>>;
+}
+
+/** All figures of a run, in the order in which they were taken. */
+export interface Samples {
+  add(sample: Sample): void;
+  all(): readonly Sample[];
+}
+
+export function createSamples(taken: readonly Sample[] = []): Samples {
+  const samples = [...taken];
+  return { add: (sample) => void samples.push(sample), all: () => samples };
+}
+
+/** A contestant's figures of one metric, a value for each round. */
+export function valuesOf(
+  samples: readonly Sample[],
+  { part, cell, contestant, metric }: { part: string; cell: string; contestant: string; metric: Metric },
+): readonly number[] {
+  return samples
+    .filter((sample) => sample.part === part && sample.cell === cell && sample.contestant === contestant)
+    .flatMap(({ values }) => values[metric] ?? []);
+}
+
+/** Each once, in the order of their first appearance. */
+export function distinct<T>(values: readonly T[]): readonly T[] {
+  return [...new Set(values)];
+}
