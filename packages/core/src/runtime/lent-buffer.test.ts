@@ -40,7 +40,7 @@ describe('a lent buffer', () => {
 
   it('gave a later read the memory of one that had failed and could still land in it', async () => {
     const lent = lendBuffer(createBuffers(2 * one));
-    let late = new Uint8Array();
+    let late: Uint8Array = new Uint8Array();
     await expect(
       lent.fill(4, async (into) => {
         late = into;
