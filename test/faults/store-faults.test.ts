@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { type FlakyStorage, flakyStore, openFiles, type StoreOperation, type Trouble } from '@proxycache/test-kit';
 import { describe, expect, test } from 'vitest';
 import { type CacheUnderTest, digestOfBody, startPair } from '../semantics/cache-under-test.ts';
+import { patient } from '../semantics/patient.ts';
 import type { Got } from '../semantics/request.ts';
 import { flipByte } from './rot.ts';
 
@@ -10,15 +11,6 @@ const byTag = '/v2/up/team/app/manifests/1';
 const tagList = '/v2/up/team/app/tags/list';
 const blobPath = (digest: string) => `/v2/up/team/app/blobs/${digest}`;
 const layerSize = 200_000;
-
-// Only the store may take its time here: whatever else is waited for never ends in this test's time.
-const patient = {
-  manifestWithin: '1d',
-  validateWithin: '1d',
-  blobWithin: '1d',
-  queueFor: '1d',
-  timeouts: { connect: '1d', headers: '1d', idle: '1d' },
-} as const;
 
 /** Those that pulls use; a scrub's are in scrub.test.ts. Nothing is deleted: a retention would. */
 const operations = [

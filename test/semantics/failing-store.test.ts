@@ -4,21 +4,13 @@ import type { Storage } from '@proxycache/core';
 import { type FlakyStorage, flakyStore, openFiles, type StoreOperation, seededBytes } from '@proxycache/test-kit';
 import { describe, expect, test } from 'vitest';
 import { type CacheUnderTest, digestOfBody, startPair } from './cache-under-test.ts';
+import { patient } from './patient.ts';
 import type { Got } from './request.ts';
 
 const MiB = 1024 * 1024;
 const tagPath = '/v2/up/team/app/manifests/1';
 const pathOf = (digest: string) => `/v2/up/team/app/blobs/${digest}`;
 const gets = { method: 'GET', path: /\/blobs\// };
-
-// The clock runs much faster than the sockets: only the store may run into a limit.
-const patient = {
-  manifestWithin: '1d',
-  validateWithin: '1d',
-  blobWithin: '1d',
-  queueFor: '1d',
-  timeouts: { connect: '1d', headers: '1d', idle: '1d' },
-} as const;
 
 async function startFlaky(options: Parameters<typeof startPair>[0] = {}) {
   let storage!: FlakyStorage;

@@ -2,19 +2,11 @@ import { memoryStorage } from '@proxycache/core';
 import { flakyStore, type StoreOperation, type Trouble } from '@proxycache/test-kit';
 import { describe, expect, test } from 'vitest';
 import { type CacheUnderTest, digestOfBody, startPair } from './cache-under-test.ts';
+import { patient } from './patient.ts';
 import { type PulledImage, pullImage } from './pull-image.ts';
 
 const at = { path: '/v2/up/team/app', tag: '1' };
 const byTag = '/v2/up/team/app/manifests/1';
-
-// Only the store may take its time here.
-const patient = {
-  manifestWithin: '1d',
-  validateWithin: '1d',
-  blobWithin: '1d',
-  queueFor: '1d',
-  timeouts: { connect: '1d', headers: '1d', idle: '1d' },
-} as const;
 
 async function start() {
   const storage = flakyStore(memoryStorage());
