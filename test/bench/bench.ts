@@ -5,18 +5,23 @@ import type { TableShape } from './report/table.ts';
 /** Programs that the benchmark runs, by their paths. */
 export interface Tools {
   drain: string;
+  link: string;
   nginx: string;
   wrk: string;
   ab: string;
 }
+
+/** How much is measured: all of it; smaller content and shorter loads, for a look; next to nothing, to see that it runs. */
+export type Extent = 'full' | 'short' | 'tiny';
 
 /** What a part is given to measure with. */
 export interface Bench {
   tools: Tools;
   contestants: readonly Contestant[];
   rounds: number;
-  /** Smaller content and shorter loads: for a laptop, and for a look. */
-  isShort: boolean;
+  extent: Extent;
+  /** Also a store of a million records. */
+  isMillion: boolean;
   /** A new, empty folder, removed at the end. */
   newFolder(name: string): string;
   record(sample: Sample): void;
@@ -30,4 +35,9 @@ export interface Part {
   title: string;
   tables: readonly TableShape[];
   run(bench: Bench): Promise<void>;
+}
+
+/** What is right for the extent of a run. */
+export function sized<T>({ extent }: Pick<Bench, 'extent'>, choices: Readonly<Record<Extent, T>>): T {
+  return choices[extent];
 }

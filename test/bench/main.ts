@@ -5,13 +5,26 @@ import type { Bench, Part } from './bench.ts';
 import { lineup } from './lineup.ts';
 import { parseOptions, usage } from './options.ts';
 import { cold } from './parts/cold.ts';
+import { herd } from './parts/herd.ts';
+import { host } from './parts/host.ts';
+import { link, segments } from './parts/link.ts';
+import { scale } from './parts/scale.ts';
+import { slow } from './parts/slow.ts';
 import { warmBlobs } from './parts/warm-blobs.ts';
 import { warmManifests } from './parts/warm-manifests.ts';
 import { createSamples } from './report/samples.ts';
 import { tableOf } from './report/table.ts';
 import { findTools } from './tools.ts';
 
-const groups: Readonly<Record<string, readonly Part[]>> = { warm: [warmManifests, warmBlobs], cold: [cold] };
+const groups: Readonly<Record<string, readonly Part[]>> = {
+  warm: [warmManifests, warmBlobs],
+  cold: [cold],
+  herd: [herd],
+  link: [link, segments],
+  host: [host],
+  slow: [slow],
+  scale: [scale],
+};
 
 async function main(): Promise<void> {
   const options = parseOptions(process.argv.slice(2), Object.keys(groups));
@@ -26,9 +39,10 @@ async function main(): Promise<void> {
   let folders = 0;
   const bench: Bench = {
     tools: await findTools(folder),
-    contestants: lineup(options.only, options.checkouts),
+    contestants: lineup(options),
     rounds: options.rounds,
-    isShort: options.isShort,
+    extent: options.extent,
+    isMillion: options.isMillion,
     newFolder(name) {
       const path = join(folder, `${++folders}-${name}`);
       mkdirSync(path);

@@ -1,4 +1,6 @@
 import { parseArgs } from 'node:util';
+import type { Extent } from './bench.ts';
+import type { OurOptions } from './contestants/contestant.ts';
 
 export const usage = `npm run bench -- [part...] [options]
 
@@ -6,10 +8,14 @@ Parts: PARTS. Without one, all.
 
   --rounds N       rounds in which the contestants take turns (5)
   --short          smaller content, shorter loads, 2 rounds: a look, in some minutes
+  --million        also a store of a million records, which takes minutes to make
   --only A,B       these contestants alone, of us, bare, nginx, registry
   --ours DIR       another built checkout as a further contestant, us:DIR; may be given again
+  --with JSON      us with these options as a further contestant, us+JSON; those of the upstream under "upstream",
+                   as in '{"maxIngests":8,"upstream":{"connections":16}}'; may be given again
   --json FILE      writes every figure there
-  --write          writes the tables into docs/benchmarks.md and the chart beside it
+  --from FILE      starts with the figures of an earlier run; with no part, measures nothing; may be given again
+  --write          writes the tables into docs/benchmarks.md, and the chart beside it
 `;
 
 /** What the command line asks for. */
@@ -17,9 +23,13 @@ export interface BenchOptions {
   help: boolean;
   parts: readonly string[];
   rounds: number;
-  isShort: boolean;
+  extent: Extent;
+  isMillion: boolean;
   only: readonly string[] | undefined;
   checkouts: readonly string[];
+  /** Options of our library, each for a further contestant. */
+  variants: readonly OurOptions[];
+  from: readonly string[];
   json: string | undefined;
   write: boolean;
 }
@@ -33,8 +43,11 @@ export function parseOptions(args: readonly string[], known: readonly string[]):
       help: { type: 'boolean', default: false },
       rounds: { type: 'string' },
       short: { type: 'boolean', default: false },
+      million: { type: 'boolean', default: false },
       only: { type: 'string' },
       ours: { type: 'string', multiple: true, default: [] },
+      with: { type: 'string', multiple: true, default: [] },
+      from: { type: 'string', multiple: true, default: [] },
       json: { type: 'string' },
       write: { type: 'boolean', default: false },
     },
@@ -45,11 +58,14 @@ export function parseOptions(args: readonly string[], known: readonly string[]):
   if (!Number.isInteger(rounds) || rounds < 1) throw new Error(`--rounds: expected 1 or more, got ${values.rounds}`);
   return {
     help: values.help,
-    parts: positionals.length === 0 ? known : positionals,
+    parts: positionals.length === 0 && values.from.length === 0 ? known : positionals,
     rounds,
-    isShort: values.short,
+    extent: values.short ? 'short' : 'full',
+    isMillion: values.million,
     only: values.only?.split(','),
     checkouts: values.ours,
+    variants: values.with.map((text) => JSON.parse(text)),
+    from: values.from,
     json: values.json,
     write: values.write,
   };

@@ -33,8 +33,8 @@ export async function setStage(bench: Bench, makeContent: (content: Content) => 
     content,
     origin,
     async start({ name, isCache, start }, options = {}) {
-      const own = bench.newFolder(name.replace(/\W.*/, ''));
-      const started = await start({ upstream: origin.url, content, folder: own, ...options });
+      const own = options.folder ?? bench.newFolder(name.replace(/\W.*/, ''));
+      const started = await start({ upstream: origin.url, content, ...options, folder: own });
       const { url, pid } = started;
       const performer: Performer = {
         name,
@@ -45,7 +45,7 @@ export async function setStage(bench: Bench, makeContent: (content: Content) => 
         async stop() {
           running.delete(performer);
           await started.stop();
-          removeFolder(own);
+          if (options.folder === undefined) removeFolder(own);
         },
       };
       running.add(performer);

@@ -6,6 +6,7 @@ import { compile } from './load/compile.ts';
 export async function findTools(folder: string): Promise<Tools> {
   return {
     drain: await compile('load/drain.c', folder),
+    link: await compile('load/link.c', folder),
     nginx: needed('nginx', 'nginx-light'),
     wrk: needed('wrk', 'wrk'),
     ab: needed('ab', 'apache2-utils'),

@@ -11,16 +11,22 @@ export interface RunningContestant {
   stop(): Promise<void>;
 }
 
+/** Options of `createProxyCache`, and of its one upstream. */
+export interface OurOptions {
+  readonly upstream?: Readonly<Record<string, unknown>>;
+  readonly [option: string]: unknown;
+}
+
 /** What a contestant is started with. */
 export interface Surroundings {
   /** The base URL of the upstream that it fills itself from. */
   upstream: string;
   /** What is there; for those that ask nobody. */
   content: Content;
-  /** A new, empty folder of its own. */
+  /** A folder of its own, empty or as it left it. */
   folder: string;
-  /** Options of our upstream, beside its URL: what a part is about. */
-  upstreamOptions?: Readonly<Record<string, unknown>>;
+  /** Options of ours that a part is about. */
+  ourOptions?: OurOptions;
 }
 
 /** A kind of server that is measured. */
@@ -29,6 +35,10 @@ export interface Contestant {
   name: string;
   /** Whether it fills itself from an upstream; else it has the content from the start. */
   isCache: boolean;
+  /** Whether it is this library, in whatever form. */
+  isOurs?: true;
+  /** The folder whose build it runs, where that is not this one. */
+  checkout?: string;
   start(surroundings: Surroundings): Promise<RunningContestant>;
 }
 

@@ -1,12 +1,12 @@
 // The cache behind Node's server, as a host application mounts it: files, no authentication, an observer that counts.
-// Arguments: the checkout whose build is run, the folder of the store, the upstream's options as JSON.
+// Arguments: the checkout whose build is run, the folder of the store, the options as JSON.
 import { mkdirSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { join } from 'node:path';
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { pathToFileURL } from 'node:url';
 
-const [, , checkout, folder, upstream] = process.argv;
+const [, , checkout, folder, options] = process.argv;
 const builtOf = (name) => import(pathToFileURL(join(checkout, 'packages', name, 'dist/index.js')).href);
 const [{ createProxyCache, fileStorage }, { createNodeHandler }] = await Promise.all(
   ['core', 'node-http'].map(builtOf),
@@ -15,10 +15,10 @@ const [{ createProxyCache, fileStorage }, { createNodeHandler }] = await Promise
 const seen = new Map();
 mkdirSync(folder, { recursive: true });
 const cache = createProxyCache({
-  upstreams: [JSON.parse(upstream)],
   defaultUpstream: 'up',
   storage: fileStorage(folder),
   minFree: 0,
+  ...JSON.parse(options),
   observer: ({ type }) => seen.set(type, (seen.get(type) ?? 0) + 1),
 });
 const handle = createNodeHandler(cache);

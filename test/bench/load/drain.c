@@ -6,7 +6,8 @@
 // -n  how many requests in all; the paths are asked for in turn, each once by default
 // -m  copy: bodies are read into memory; verify: and hashed, and held against the digest that ends the path
 // -r  each connection reads that fast and no faster
-// -p  a connection sends a request at most every so many microseconds; requests are not sent ahead
+// -p  a connection has a request due every so many microseconds, and a late one counts from when it was due: what waits
+//     behind a slow answer is slow too
 // -t  give up what runs after so long, and say what there was
 // ,   paths behind a comma are asked for when those before it are done, as a client asks for blobs after a manifest
 #define _GNU_SOURCE
@@ -27,7 +28,7 @@
 #include "sha256.h"
 
 enum mode { DRAIN, COPY, VERIFY };
-enum { HEADER_LIMIT = 16384, BUFFER = 1 << 20, TICK_MS = 20 };
+enum { HEADER_LIMIT = 16384, BUFFER = 1 << 20, TICK_US = 20000 };
 
 struct connection {
   int fd, busy, in_body;
@@ -42,7 +43,7 @@ struct connection {
 static struct sockaddr_in address;
 static const char *host;
 static char **paths;
-static long path_count, asked, done, failed, wanted;
+static long path_count, asked, done, done_before, failed, wanted;
 static uint64_t bytes, rate;
 static enum mode mode = DRAIN;
 static int64_t pace_us;
@@ -89,14 +90,14 @@ static void listen_to(struct connection *c, int on) {
 
 static void ask(struct connection *c) {
   char request[2048];
-  c->started = now_us();
+  c->started = pace_us && c->next_at ? c->next_at : now_us();
   if (c->fd < 0) dial(c);
   c->path = asked++ % path_count;
   int length = snprintf(request, sizeof request,
     "GET %s HTTP/1.1\r\nHost: %s\r\nAccept: application/vnd.oci.image.manifest.v1+json, */*\r\n\r\n", paths[c->path], host);
   if (send(c->fd, request, length, MSG_NOSIGNAL) != length) die("send");
   c->busy = 1, c->in_body = 0, c->header_length = 0, c->taken = c->paid = 0;
-  c->next_at = c->started + pace_us, c->allowance_at = c->started;
+  c->next_at = c->started + pace_us, c->allowance_at = now_us();
   if (rate) listen_to(c, 1);
   if (mode == VERIFY) sha256_start(&c->hash);
 }
@@ -164,20 +165,20 @@ static void read_some(struct connection *c) {
   else if (rate) listen_to(c, 0);
 }
 
-// Asks what may be asked now. Gives how long the loop may wait, in ms.
-static int send_due(struct connection *all, int count) {
-  int wait = 1000;
+// Asks what may be asked now. Gives how long the loop may wait, in microseconds.
+static int64_t send_due(struct connection *all, int count) {
+  int64_t wait = 100000;
   int64_t at = now_us();
   for (int i = 0; i < count; i++) {
     struct connection *c = &all[i];
     if (c->busy) {
       if (rate && allowance(c) > 0) listen_to(c, 1);
-      if (rate) wait = TICK_MS;
+      if (rate) wait = TICK_US;
       continue;
     }
     if (asked >= wanted) continue;
     if (c->next_at <= at) ask(c);
-    else if (c->next_at - at < wait * 1000LL) wait = (c->next_at - at) / 1000;
+    else if (c->next_at - at < wait) wait = c->next_at - at;
   }
   return wait;
 }
@@ -185,8 +186,8 @@ static int send_due(struct connection *all, int count) {
 static void run_phase(struct connection *all, int count, int64_t give_up_at) {
   struct epoll_event events[256];
   while (done < wanted && !told_to_end && now_us() < give_up_at) {
-    int wait = send_due(all, count);
-    int ready = epoll_wait(poll_fd, events, 256, wait);
+    struct timespec wait = { .tv_nsec = send_due(all, count) * 1000 };
+    int ready = epoll_pwait2(poll_fd, events, 256, &wait, NULL);
     for (int i = 0; i < ready; i++) {
       struct connection *c = events[i].data.ptr;
       if (c->busy) read_some(c);
@@ -216,7 +217,8 @@ int main(int argc, char **argv) {
   sigaction(SIGTERM, &action, NULL);
   poll_fd = epoll_create1(0);
   struct connection *all = calloc(count, sizeof *all);
-  first_byte = calloc((requests > argc ? requests : argc) + 1, sizeof *first_byte);
+  // Each group of paths is asked for as often as -n says, and there are fewer groups than arguments.
+  first_byte = calloc((requests ? requests * (argc - optind) : argc) + 1, sizeof *first_byte);
   if (!all || !first_byte) die("calloc");
   for (int i = 0; i < count; i++) all[i].fd = -1;
 
@@ -225,14 +227,12 @@ int main(int argc, char **argv) {
     paths = argv + optind;
     for (path_count = 0; optind < argc && strcmp(argv[optind], ",") != 0; optind++) path_count++;
     optind++;
-    asked = 0, wanted = done + (requests ? requests : path_count);
-    long before = done;
-    wanted -= before, done = 0;
+    asked = 0, done_before += done, done = 0, wanted = requests ? requests : path_count;
     run_phase(all, count, from + limit_ms * 1000);
-    done += before;
   }
   double wall = (now_us() - from) / 1000.0;
-  printf("{\"wallMs\":%.3f,\"bytes\":%llu,\"requests\":%ld,\"failed\":%ld,\"firstByteMs\":[", wall, (unsigned long long)bytes, done, failed);
+  printf("{\"wallMs\":%.3f,\"bytes\":%llu,\"requests\":%ld,\"failed\":%ld,\"firstByteMs\":[", wall, (unsigned long long)bytes,
+    done_before + done, failed);
   for (long i = 0; i < first_bytes; i++) printf(i ? ",%.3f" : "%.3f", first_byte[i]);
   printf("]}\n");
   return failed ? 1 : 0;

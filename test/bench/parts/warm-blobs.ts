@@ -1,4 +1,4 @@
-import type { Bench, Part } from '../bench.ts';
+import { type Bench, type Part, sized } from '../bench.ts';
 import { blobPath, type Image } from '../content.ts';
 import { drain } from '../load/drain.ts';
 import { MiB, measured, usageValues } from '../measure.ts';
@@ -50,7 +50,8 @@ export const warmBlobs: Part = {
 };
 
 async function runBlobs(bench: Bench): Promise<void> {
-  for (const load of bench.isShort ? [middle, small] : [middle, large, small]) await runLoad(bench, load);
+  const loads = sized(bench, { full: [middle, large, small], short: [middle, small], tiny: [small] });
+  for (const load of loads) await runLoad(bench, load);
 }
 
 async function runLoad(bench: Bench, { title, sizes, asked }: Load): Promise<void> {
@@ -68,7 +69,7 @@ async function runLoad(bench: Bench, { title, sizes, asked }: Load): Promise<voi
       bench.tell(cell);
       for (let round = 0; round < bench.rounds; round++) {
         for (const performer of performers) {
-          const plan = { connections, requests: bench.isShort ? Math.ceil(requests / 4) : requests };
+          const plan = { connections, requests: Math.ceil(requests / sized(bench, { full: 1, short: 4, tiny: 40 })) };
           bench.record({
             part: name,
             cell,

@@ -1,4 +1,4 @@
-import type { Bench, Part } from '../bench.ts';
+import { type Bench, type Part, sized } from '../bench.ts';
 import { manifestPath } from '../content.ts';
 import { type HttpLoad, type HttpLoadPlan, runAb, runWrk } from '../load/http-load.ts';
 import { measured, usageValues } from '../measure.ts';
@@ -33,14 +33,15 @@ async function runManifests(bench: Bench): Promise<void> {
     const byTag = manifestPath(image, image.tag);
     const get = (plan: HttpLoadPlan) => runWrk(bench.tools.wrk, plan);
     const head = (plan: HttpLoadPlan) => runAb(bench.tools.ab, plan);
-    const seconds = bench.isShort ? 1 : 2;
-    for (const { url } of performers) await get({ url: url + byDigest, connections: 16, seconds });
+    const seconds = sized(bench, { full: 2, short: 1, tiny: 1 });
+    if (bench.extent !== 'tiny')
+      for (const { url } of performers) await get({ url: url + byDigest, connections: 16, seconds });
     for (const [what, load, path] of [
       ['GET by digest', get, byDigest],
       ['GET by tag', get, byTag],
       ['HEAD by digest', head, byDigest],
     ] as const) {
-      for (const connections of [16, 64]) {
+      for (const connections of sized(bench, { full: [16, 64], short: [16, 64], tiny: [16] })) {
         const cell = `${what} c${connections}`;
         bench.tell(cell);
         for (let round = 0; round < bench.rounds; round++) {

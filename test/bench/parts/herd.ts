@@ -1,0 +1,67 @@
+import { type Bench, type Part, sized } from '../bench.ts';
+import { blobPath } from '../content.ts';
+import { directContestant } from '../contestants/direct.ts';
+import { drain } from '../load/drain.ts';
+import { MiB, measured, usageValues } from '../measure.ts';
+import { median } from '../report/statistics.ts';
+import { type Performer, type Stage, setStage } from '../stage.ts';
+import { pull } from './pull.ts';
+
+const name = 'herd';
+const clients = 50;
+
+/** Many clients that ask for one blob at once, which is not stored. */
+export const herd: Part = {
+  name,
+  title: `A herd: ${clients} clients, one cold blob`,
+  tables: [
+    {
+      part: name,
+      metrics: ['wall', 'firstByte', 'firstByteMax', 'cpu', 'memory', 'upstreamGets', 'upstreamMiB'],
+      against: ['direct', 'registry', 'nginx'],
+    },
+  ],
+  run: runHerd,
+};
+
+async function runHerd(bench: Bench): Promise<void> {
+  const size = sized(bench, { full: 64, short: 16, tiny: 1 }) * MiB;
+  const stage = await setStage(bench, (content) => {
+    content.image('bench/before', Array(8).fill(size / 4));
+    content.image('bench/herd', [size]);
+  });
+  const [before, image] = stage.content.images();
+  const [layer] = image!.layers;
+  const path = blobPath(image!, layer!);
+  try {
+    for (let round = 0; round < bench.rounds; round++) {
+      bench.tell(`round ${round + 1}`);
+      for (const contestant of [directContestant, ...bench.contestants.filter(({ isCache }) => isCache)]) {
+        const performer = await stage.start(contestant);
+        await pull(bench, stage, { performer, image: before! });
+        const cell = `${size / MiB} MiB`;
+        bench.record({
+          part: name,
+          cell,
+          contestant: performer.name,
+          values: await sample(bench, stage, { performer, path }),
+        });
+        await performer.stop();
+      }
+    }
+  } finally {
+    await stage.close();
+  }
+}
+
+async function sample(bench: Bench, stage: Stage, { performer, path }: { performer: Performer; path: string }) {
+  await stage.origin.take();
+  const plan = { paths: [[path]], connections: clients, requests: clients };
+  const [{ wallMs: wall, firstByteMs }, usage] = await measured(performer, () =>
+    drain(bench.tools.drain, performer.url, plan),
+  );
+  const { blobGets: upstreamGets, bytes } = await stage.origin.take();
+  const firstByte = median(firstByteMs);
+  const upstreamMiB = bytes / MiB;
+  return { wall, firstByte, firstByteMax: Math.max(...firstByteMs), ...usageValues(usage), upstreamGets, upstreamMiB };
+}

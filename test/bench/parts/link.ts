@@ -1,0 +1,87 @@
+import { type Bench, type Part, sized } from '../bench.ts';
+import type { Content } from '../content.ts';
+import type { Contestant } from '../contestants/contestant.ts';
+import { directContestant } from '../contestants/direct.ts';
+import { type LinkShape, startLink } from '../load/link.ts';
+import { MiB } from '../measure.ts';
+import { setStage } from '../stage.ts';
+import { pull } from './pull.ts';
+
+const farAway: LinkShape = { roundTripMs: 20, bytesPerSecond: 125_000_000 };
+const cdn: LinkShape = { ...farAway, bytesPerSecondOfConnection: 15_000_000 };
+
+/** Images that are not stored, from an upstream that is 20 ms away at 1 Gbit/s. */
+export const link: Part = {
+  name: 'link',
+  title: 'Cold pulls over a link of 20 ms and 125 MB/s',
+  tables: [
+    {
+      part: 'link',
+      metrics: ['wall', 'manifestFirstByte', 'firstByte', 'cpu', 'memory', 'upstreamGets', 'upstreamMiB'],
+      against: ['direct', 'registry', 'nginx'],
+    },
+  ],
+  async run(bench) {
+    const size = sized(bench, { full: 64, short: 16, tiny: 1 });
+    const makeContent = (content: Content) => content.image('bench/image', Array(5).fill(size * MiB));
+    const contestants = [directContestant, ...bench.contestants.filter(({ isCache }) => isCache)];
+    const cell = `image, 5 x ${size} MiB`;
+    await runOver(bench, farAway, { part: 'link', cell, makeContent, contestants, rounds: bench.rounds });
+  },
+};
+
+/** Rounds here are long, and differ little: the link decides. */
+const mostRounds = 2;
+
+/** One large blob that is not stored, where the upstream gives each connection an eighth of the link. */
+export const segments: Part = {
+  name: 'segments',
+  title: 'One cold blob over a link of 20 ms and 125 MB/s, 15 MB/s a connection',
+  tables: [
+    {
+      part: 'segments',
+      metrics: ['wall', 'firstByte', 'cpu', 'memory', 'upstreamGets', 'upstreamMiB'],
+      against: ['direct'],
+    },
+  ],
+  async run(bench) {
+    const size = sized(bench, { full: 1024, short: 128, tiny: 1 });
+    const makeContent = (content: Content) => content.image('bench/large', [size * MiB]);
+    const contestants = [directContestant, ...bench.contestants.filter(({ isOurs }) => isOurs)];
+    const rounds = Math.min(bench.rounds, mostRounds);
+    await runOver(bench, cdn, { part: 'segments', cell: `${size} MiB`, makeContent, contestants, rounds });
+  },
+};
+
+interface Run {
+  part: string;
+  cell: string;
+  makeContent: (content: Content) => void;
+  contestants: readonly Contestant[];
+  rounds: number;
+}
+
+async function runOver(bench: Bench, shape: LinkShape, run: Run): Promise<void> {
+  const { part, cell, makeContent, contestants, rounds } = run;
+  const stage = await setStage(bench, (content) => {
+    content.image('bench/before', Array(8).fill(MiB));
+    makeContent(content);
+  });
+  const far = await startLink(bench.tools.link, stage.origin.url, shape);
+  const [before, image] = stage.content.images();
+  try {
+    for (let round = 0; round < rounds; round++) {
+      bench.tell(`round ${round + 1}`);
+      for (const contestant of contestants) {
+        const performer = await stage.start(contestant, { upstream: far.url });
+        await pull(bench, stage, { performer, image: before! });
+        const values = await pull(bench, stage, { performer, image: image! });
+        bench.record({ part, cell, contestant: performer.name, values });
+        await performer.stop();
+      }
+    }
+  } finally {
+    await far.stop();
+    await stage.close();
+  }
+}
