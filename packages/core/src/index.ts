@@ -2,7 +2,7 @@ export type { ScrubOptions, ScrubReport } from './catalog/scrub.ts';
 export type { RecordsReport } from './catalog/scrub-records.ts';
 export type { CloseOptions } from './close-cache.ts';
 export type { ProxyCacheEvent } from './events.ts';
-export type { HttpRequest, HttpResponse } from './http/message.ts';
+export type { Handle, HttpRequest, HttpResponse } from './http/message.ts';
 export type { Descriptor } from './oci/descriptor.ts';
 export { type Digest, digestOf, isDigest, parseDigest } from './oci/digest.ts';
 export type { TagOrDigest } from './oci/name.ts';

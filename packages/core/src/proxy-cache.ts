@@ -10,7 +10,7 @@ import type { ProxyCacheEvent } from './events.ts';
 import { bounded } from './http/bounded.ts';
 import { createDispatch } from './http/dispatch.ts';
 import { answerFetch } from './http/fetch.ts';
-import type { HttpRequest, HttpResponse } from './http/message.ts';
+import type { Handle } from './http/message.ts';
 import { createIngests } from './ingest/ingests.ts';
 import { openSpool } from './ingest/spool.ts';
 import type { Descriptor } from './oci/descriptor.ts';
@@ -18,6 +18,7 @@ import { parseReference } from './oci/reference.ts';
 import { defaults, type ProxyCacheOptions, upstreamSettings } from './options.ts';
 import { createChecks } from './pull/checks.ts';
 import { createHasImage } from './pull/has-image.ts';
+import { createHeldManifests } from './pull/held-manifests.ts';
 import { createListReferrers } from './pull/list-referrers.ts';
 import { createListRepositories } from './pull/list-repositories.ts';
 import { createListTags } from './pull/list-tags.ts';
@@ -38,8 +39,11 @@ import { shadowWarnings } from './upstream/upstream-key.ts';
 
 /** A pull-through cache. One per process and storage; adapters mount it. */
 export interface ProxyCache {
-  /** Answers a request; `undefined`: not a `/v2/` path, the host goes on. Never rejects for what a client sent. */
-  handle(request: HttpRequest): Promise<HttpResponse | undefined>;
+  /**
+   * Answers a request; `undefined`: not a `/v2/` path, the host goes on. Never rejects for what a client sent. What is in
+   * memory its `fromMemory` answers without a promise.
+   */
+  handle: Handle;
   /** The same for web requests: Hono, Next, Bun, tests. 404 for what is not ours. */
   fetch(request: Request): Promise<Response>;
   /**
@@ -150,6 +154,7 @@ export function createProxyCache(options: ProxyCacheOptions): ProxyCache {
   const answers = bounded(
     createDispatch({
       locate,
+      heldManifests: createHeldManifests(parts),
       pullTag,
       pullDigest,
       pullBlob: createPullBlob(parts),

@@ -1,11 +1,11 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import type { HttpResponse, ProxyCache } from '@proxycache/core';
+import type { HttpRequest, HttpResponse, ProxyCache } from '@proxycache/core';
 import { hasClientLeft } from './client-left.ts';
 import { internalError } from './own-answers.ts';
 import { type NodeExchange, readRequest } from './read-request.ts';
 import { reset } from './reset.ts';
 import { parseStalledFor } from './stalled-client.ts';
-import { writeResponse } from './write-response.ts';
+import { writeAtOnce, writeResponse } from './write-response.ts';
 
 /**
  * Answers one request of Node's from a cache: what every adapter for a Node framework is made of. Such an adapter works
@@ -16,20 +16,48 @@ import { writeResponse } from './write-response.ts';
  *
  * @returns whether the cache answered; `false`: the path is not its own, nothing was written
  */
-export async function serveExchange(cache: Pick<ProxyCache, 'handle'>, exchange: NodeExchange): Promise<boolean> {
+export function serveExchange(cache: Pick<ProxyCache, 'handle'>, exchange: NodeExchange): Promise<boolean> {
   const { req, res } = exchange;
+  let request: HttpRequest;
   let response: HttpResponse | undefined;
   try {
-    response = await cache.handle(readRequest(exchange));
-    if (response === undefined) return false;
-    const ms = exchange.stalledForMs ?? parseStalledFor();
-    await writeResponse(req, res, response, { ms, tell: (error) => tell(exchange, error) });
+    request = readRequest(exchange);
+    response = cache.handle.fromMemory?.(request);
+    if (response && writeAtOnce(req, res, response, stalledOf(exchange))) return answered;
   } catch (error) {
-    // What breaks because the client is gone is no failure of ours.
-    if (!hasClientLeft(req, res)) {
-      tell(exchange, error);
-      await fail(req, res, response);
-    }
+    return failed(exchange, error, response);
+  }
+  return serve(cache, exchange, { request, response });
+}
+
+const answered = Promise.resolve(true);
+
+async function serve(
+  cache: Pick<ProxyCache, 'handle'>,
+  exchange: NodeExchange,
+  { request, response }: { request: HttpRequest; response: HttpResponse | undefined },
+): Promise<boolean> {
+  let given = response;
+  try {
+    given ??= await cache.handle(request);
+    if (given === undefined) return false;
+    await writeResponse(exchange.req, exchange.res, given, stalledOf(exchange));
+    return true;
+  } catch (error) {
+    return failed(exchange, error, given);
+  }
+}
+
+function stalledOf(exchange: NodeExchange): Parameters<typeof writeResponse>[3] {
+  return { ms: exchange.stalledForMs ?? parseStalledFor(), tell: (error) => tell(exchange, error) };
+}
+
+async function failed(exchange: NodeExchange, error: unknown, response: HttpResponse | undefined): Promise<true> {
+  const { req, res } = exchange;
+  // What breaks because the client is gone is no failure of ours.
+  if (!hasClientLeft(req, res)) {
+    tell(exchange, error);
+    await fail(req, res, response);
   }
   return true;
 }

@@ -5,50 +5,84 @@ import { cutOffStalled } from './stalled-client.ts';
 import { hasLongUnreadBody, linger } from './unread-body.ts';
 import { closeSource, writeBytes } from './write-bytes.ts';
 
+/** What becomes of a client that accepts nothing of an answer; see {@link cutOffStalled}. Default: it is waited for. */
+type Stalled = Parameters<typeof cutOffStalled>[2] | undefined;
+
 /**
  * Writes a response; done when its last byte has been handed over or the client has left. A body is iterated, or closed
  * unread (on HEAD, where the client has left, where the host has answered meanwhile). Head and small bodies go in one
  * write.
  *
- * @param stalled what becomes of a client that accepts nothing of it; see {@link cutOffStalled}. Default: it is waited for
  * @throws what the body throws, or that it is not as long as its Content-Length; `res.headersSent` says how far it got
  */
 export async function writeResponse(
   req: IncomingMessage,
   res: ServerResponse,
   response: HttpResponse,
-  stalled?: Parameters<typeof cutOffStalled>[2],
+  stalled?: Stalled,
 ): Promise<void> {
-  const { status, headers, body } = response;
-  if (hasClientLeft(req, res) || res.headersSent) return close(body);
+  if (writeAtOnce(req, res, response, stalled)) return;
+  const { status, body } = response;
   const closing = hasLongUnreadBody(req);
-  const bodiless = req.method === 'HEAD' || status === 304 || status === 204;
-  const expected = declaredLength(headers);
-  const actual = body === null ? 0 : body instanceof Uint8Array ? body.byteLength : undefined;
-  if (!bodiless && actual !== undefined && expected !== undefined && actual !== expected) {
-    throw new Error(`a body of ${expected} bytes was declared, but it has ${actual}`);
-  }
-  const measured = expected === undefined && actual !== undefined && !bodiless;
-  const added = { ...(measured && { 'content-length': actual }), ...(closing && { connection: 'close' }) };
-  const head = (measured || closing ? { ...headers, ...added } : headers) as OutgoingHttpHeaders;
-  const writeHead = () => res.writeHead(status, head);
+  const head = headOf(req, response);
+  const writeHead = () => res.writeHead(status, closing ? { ...head, connection: 'close' } : head);
 
-  if (bodiless || body === null) {
+  if (isBodiless(req, status) || body === null) {
     close(body);
     writeHead();
-    if (closing) res.flushHeaders();
+    res.flushHeaders();
   } else if (body instanceof Uint8Array) {
     writeHead();
-    if (closing) res.write(body);
-    else res.end(body);
+    res.write(body);
     if (stalled && res.writableLength > 0) cutOffStalled(req, res, stalled);
-    if (!closing) return;
   } else {
     if (stalled) cutOffStalled(req, res, stalled);
-    if (!(await writeBytes({ req, res, writeHead, expected }, body))) return;
+    if (!(await writeBytes({ req, res, writeHead, expected: declaredLength(response.headers) }, body))) return;
   }
   if (closing) await linger(req, res);
   res.end();
+}
+
+/**
+ * The same, where nothing has to be waited for: the body is bytes that are here, or is not wanted.
+ *
+ * @returns `false`: nothing was written, {@link writeResponse} is to do it
+ */
+export function writeAtOnce(
+  req: IncomingMessage,
+  res: ServerResponse,
+  response: HttpResponse,
+  stalled: Stalled,
+): boolean {
+  const { status, body } = response;
+  if (hasClientLeft(req, res) || res.headersSent) {
+    close(body);
+    return true;
+  }
+  if (hasLongUnreadBody(req)) return false;
+  const isWanted = body !== null && !isBodiless(req, status);
+  if (isWanted && !(body instanceof Uint8Array)) return false;
+  const head = headOf(req, response);
+  if (!isWanted) close(body);
+  res.writeHead(status, head);
+  if (!isWanted) res.end();
+  else res.end(body);
+  if (stalled && res.writableLength > 0) cutOffStalled(req, res, stalled);
+  return true;
+}
+
+function isBodiless(req: IncomingMessage, status: number): boolean {
+  return req.method === 'HEAD' || status === 304 || status === 204;
+}
+
+/** The headers, with the length of a body that is here. */
+function headOf(req: IncomingMessage, { status, headers, body }: HttpResponse): OutgoingHttpHeaders {
+  if (isBodiless(req, status) || !(body === null || body instanceof Uint8Array)) return headers as OutgoingHttpHeaders;
+  const expected = declaredLength(headers);
+  const actual = body?.byteLength ?? 0;
+  if (expected === undefined) return { ...headers, 'content-length': actual } as OutgoingHttpHeaders;
+  if (actual !== expected) throw new Error(`a body of ${expected} bytes was declared, but it has ${actual}`);
+  return headers as OutgoingHttpHeaders;
 }
 
 function declaredLength(headers: HttpResponse['headers']): number | undefined {

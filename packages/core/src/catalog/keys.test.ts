@@ -34,6 +34,16 @@ describe('keys of the metadata store', () => {
     );
   });
 
+  it('of names, tags and digests are percent-encoded as any other text is', () => {
+    const text = fc.string({ minLength: 1, maxLength: 60, unit: fc.constantFrom(...'abzAZ09._-/:%~!é ') });
+    fc.assert(
+      fc.property(text, (name) => {
+        const encoded = encodeURIComponent(name).replaceAll('!', '%21');
+        expect(segment(name)).toBe(encoded);
+      }),
+    );
+  });
+
   it('read back as their text, but for one that is too long', () => {
     const name = fc.string({ minLength: 1, unit: fc.constantFrom(...'abcxyz019._-/:') });
     fc.assert(fc.property(name, (text) => text.length > 60 || textOf(segment(text)) === text));

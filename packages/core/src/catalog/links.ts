@@ -20,6 +20,8 @@ export interface Link {
 
 /** Which repository may serve what: bytes are shared by digest, permission is not. */
 export interface Links {
+  /** Looks for the same in memory, now and later. `undefined` says nothing: {@link find} may know of a proof. */
+  lookup(place: Place, kind: ContentKind, digest: Digest): () => Link | undefined;
   /** The proof for this content, where there is one that still holds. One that cannot be read is none. */
   find(place: Place, kind: ContentKind, digest: Digest, signal: AbortSignal): Promise<Link | undefined>;
   /** Writes a proof down. Here at once; in the store when the promise resolves. Never rejects. */
@@ -37,15 +39,22 @@ export function createLinks(parts: RecordsParts & { validForMs(upstream: string)
   const linkKey = ({ upstream, scope, repository }: Place, kind: ContentKind, digest: Digest) =>
     keyOf('link', upstream, scope, repository, `${kind}.${digest}`);
 
+  function holding(link: Link | undefined, place: Place): Link | undefined {
+    if (!link || link.generation !== place.generation) return undefined;
+    const validFor = parts.validForMs(place.upstream);
+    if (validFor === Number.POSITIVE_INFINITY) return link;
+    const age = parts.clock.now() - link.provenAt;
+    // A clock that stepped back cannot tell how old a proof is; it must not make one hold for longer.
+    return age >= 0 && age <= validFor ? link : undefined;
+  }
+
   return {
+    lookup(place, kind, digest) {
+      const key = linkKey(place, kind, digest);
+      return () => holding(records.held(key), place);
+    },
     async find(place, kind, digest, signal) {
-      const link = await records.get(linkKey(place, kind, digest), signal);
-      if (!link || link.generation !== place.generation) return undefined;
-      const validFor = parts.validForMs(place.upstream);
-      if (validFor === Number.POSITIVE_INFINITY) return link;
-      const age = parts.clock.now() - link.provenAt;
-      // A clock that stepped back cannot tell how old a proof is; it must not make one hold for longer.
-      return age >= 0 && age <= validFor ? link : undefined;
+      return holding(await records.get(linkKey(place, kind, digest), signal), place);
     },
     prove(place, kind, { digest, mediaType, size }) {
       const provenAt = parts.clock.now();

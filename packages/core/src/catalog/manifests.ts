@@ -12,6 +12,8 @@ import { putAside } from '../store/put-aside.ts';
 
 /** Manifest bytes by digest, verbatim: in memory first, the blob store behind it. */
 export interface Manifests {
+  /** The bytes, where memory has them. `undefined` says nothing: {@link load} may find them. */
+  held(digest: Digest): Uint8Array | undefined;
   /** The bytes, verified; `undefined` when they are not here or cannot be read. */
   load(digest: Digest, signal: AbortSignal): Promise<Uint8Array | undefined>;
   /** Whether the bytes seem to be here: nothing is read. */
@@ -97,6 +99,7 @@ export function createManifests(parts: ManifestsParts): Manifests {
   }
 
   return {
+    held: (digest) => memory.get(digest),
     load: async (digest, signal) =>
       memory.get(digest) ?? (await flights.join(digest, (signalOfAll) => loadAnew(digest, signalOfAll), signal)),
     async has(digest, signal) {

@@ -16,6 +16,7 @@ export function provisional<T extends object>(
   const passing = new LRUCache<string, T>({ max: mostPassing });
 
   return {
+    held: records.held,
     get: async (key, signal) => (await records.get(key, signal)) ?? passing.get(key),
     async update(key, change) {
       const known = await records.get(key, new AbortController().signal);

@@ -14,6 +14,8 @@ export interface RecordsParts {
 
 /** Records of one kind, by key: in memory first, the store behind it. A failing store is an event, never a failure. */
 export interface Records<T> {
+  /** The record, where memory has it. `undefined` says nothing: the store may have one. */
+  held(key: string): T | undefined;
   /** The record; `undefined` where there is none, or none that can be read. */
   get(key: string, signal: AbortSignal): Promise<T | undefined>;
   /**
@@ -179,6 +181,7 @@ export function createRecords<T extends object>(
   }
 
   return {
+    held: (key) => held.get(key)?.record,
     async get(key, signal) {
       const inMemory = held.get(key);
       if (inMemory) return inMemory.record;

@@ -11,6 +11,8 @@ export type TagRecord = FreshnessRecord<Descriptor>;
 
 /** The records of all tags. */
 export interface TagRecords {
+  /** Looks for the same in memory, now and later. `undefined` says nothing: {@link get} may find a record. */
+  lookup(place: Place, tag: string): () => TagRecord | undefined;
   get(place: Place, tag: string, signal: AbortSignal): Promise<TagRecord | undefined>;
   update: (
     place: Place,
@@ -30,6 +32,10 @@ export function createTagRecords(parts: RecordsParts, most: number): TagRecords 
   const all: Records<TagRecord> = createRecords(parts, most);
   const records = provisional(all, ({ value }) => value !== undefined);
   return {
+    lookup(place, tag) {
+      const key = tagKey(place, tag);
+      return () => records.held(key);
+    },
     get: (place, tag, signal) => records.get(tagKey(place, tag), signal),
     update: (place, tag, change) => records.update(tagKey(place, tag), change),
     async list(place, signal) {

@@ -1,4 +1,4 @@
-import type { CacheStatus } from '../pull/answer.ts';
+import type { CacheStatus, ManifestAnswer } from '../pull/answer.ts';
 
 /** What an answer's headers depend on beside the answer. */
 export interface AnswerOptions {
@@ -25,6 +25,12 @@ export function immutableContent(publicContent: boolean): string {
 /** The strong entity tag of content with this digest. */
 export function etagOf(digest: string): string {
   return `"${digest}"`;
+}
+
+/** `Age` in whole seconds (RFC 9111 5.1). Content by digest has none: it cannot be anything else. */
+export function ageOf({ byTag, validatedAt }: ManifestAnswer, now: number): number | undefined {
+  if (!byTag || validatedAt === undefined) return undefined;
+  return Math.max(0, Math.floor((now - validatedAt) / 1000));
 }
 
 /** The headers of every answer. */

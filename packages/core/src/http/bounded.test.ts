@@ -56,6 +56,27 @@ describe('a request over maxRequests', () => {
     expect((await answer(request()))?.status).toBe(200);
   });
 
+  it('is not answered from memory either, nor is one to a closed cache', async () => {
+    const held = gate();
+    let isClosed = false;
+    const handle = Object.assign(
+      async () => {
+        await held.pass();
+        return response();
+      },
+      { fromMemory: () => response(Buffer.from('at once')) },
+    );
+    const { handle: answer } = bounded(handle, { maxRequests: 1, closed: () => isClosed, now: () => 0, observe() {} });
+    expect(answer.fromMemory?.(request())).toBeDefined();
+    const first = answer(request());
+    expect(answer.fromMemory?.(request())).toBeUndefined();
+    held.open();
+    await first;
+    expect(answer.fromMemory?.(request())).toBeDefined();
+    isClosed = true;
+    expect(answer.fromMemory?.(request())).toBeUndefined();
+  });
+
   it.each(['/', '/v1/', '/v2x', '/v22/', '/v', '/metrics'])(
     'is none where the path is the host’s own: %s',
     async (url) => {

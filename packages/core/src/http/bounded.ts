@@ -2,7 +2,7 @@ import { type Bytes, discard } from '../runtime/bytes.ts';
 import { ProxyCacheError } from '../runtime/errors.ts';
 import { errorResponse } from './error-response.ts';
 import type { RequestEvent } from './events.ts';
-import type { HttpRequest, HttpResponse } from './message.ts';
+import type { Handle, HttpRequest, HttpResponse } from './message.ts';
 import { isBelowV2 } from './route.ts';
 
 /** What {@link bounded} is told. */
@@ -19,7 +19,7 @@ export interface Bounds {
 
 /** A handler that is {@link bounded}. */
 export interface Bounded {
-  handle(request: HttpRequest): Promise<HttpResponse | undefined>;
+  handle: Handle;
   /** Resolves when no request runs: each until its body is through. */
   idle(): Promise<void>;
   /** Ends what runs: bodies break off. Resolves when all have let go of what they were made of. */
@@ -35,10 +35,7 @@ interface RunningBody {
 }
 
 /** Answers with 503 what is more than the host wants to bear (SEMANTICS 38), and everything once the cache is closed. */
-export function bounded(
-  handle: (request: HttpRequest) => Promise<HttpResponse | undefined>,
-  { maxRequests, closed, now, observe }: Bounds,
-): Bounded {
+export function bounded(handle: Handle, { maxRequests, closed, now, observe }: Bounds): Bounded {
   const bodies = new Set<RunningBody>();
   let isCut = false;
   let running = 0;
@@ -86,8 +83,12 @@ export function bounded(
     return { ...response, body: body.bytes };
   }
 
+  // It is over when it returns, so it takes no place; where there is none left, it is refused like any other.
+  const fromMemory: Handle['fromMemory'] = (request) =>
+    closed() || running >= maxRequests ? undefined : handle.fromMemory?.(request);
+
   return {
-    handle: handleBounded,
+    handle: Object.assign(handleBounded, { fromMemory }),
     idle,
     async cutOff() {
       isCut = true;

@@ -5,23 +5,21 @@ import type { PullBlob } from '../pull/pull-blob.ts';
 import type { PullDigest } from '../pull/pull-digest.ts';
 import type { PullTag } from '../pull/pull-tag.ts';
 import type { Target } from '../pull/target.ts';
-import type { Clock } from '../runtime/clock.ts';
 import { isProxyCacheError, ProxyCacheError } from '../runtime/errors.ts';
 import { redact } from '../upstream/redact.ts';
 import { isUpstreamError } from '../upstream/upstream-error.ts';
 import { baseHeaders, etagOf } from './answer-headers.ts';
 import { errorResponse } from './error-response.ts';
 import type { RequestEvent } from './events.ts';
-import type { HttpRequest, HttpResponse } from './message.ts';
+import { createFromMemory, type FromMemoryParts } from './from-memory.ts';
+import type { Handle, HttpRequest, HttpResponse } from './message.ts';
 import { requestedRanges } from './range.ts';
 import { respondBlob, respondManifest } from './respond.ts';
 import { respondCatalog, respondPing, respondReferrers, respondTags } from './respond-list.ts';
-import { parseRoute, pushRefused, type Route } from './route.ts';
+import { parseRoute, pushRefused, type Route, wantOf } from './route.ts';
 
 /** The use cases, and what answering them over HTTP takes. */
-export interface DispatchParts {
-  /** Finds what a name means; `undefined`: nothing that is served here. */
-  locate(route: { name: string } & Pick<Route, 'ns' | 'host'>): { target: Target; clientName: string } | undefined;
+export interface DispatchParts extends FromMemoryParts {
   pullTag: PullTag;
   pullDigest: PullDigest;
   pullBlob: PullBlob;
@@ -29,16 +27,13 @@ export interface DispatchParts {
   listReferrers: ListReferrers;
   /** `undefined`: `_catalog` is off. */
   listRepositories: ListRepositories | undefined;
-  publicContent: boolean;
   publicUrl: string | undefined;
-  clock: Clock;
-  observe(event: RequestEvent): void;
 }
 
 type Told = Omit<RequestEvent, 'type' | 'method' | 'status' | 'durationMs'>;
 
 /** Answers one request of the OCI distribution API; `undefined`: not ours. Never rejects. */
-export function createDispatch(parts: DispatchParts): (request: HttpRequest) => Promise<HttpResponse | undefined> {
+export function createDispatch(parts: DispatchParts): Handle {
   const { clock, publicContent, publicUrl } = parts;
 
   async function answer(route: Route, request: HttpRequest, told: Told): Promise<HttpResponse> {
@@ -80,16 +75,15 @@ export function createDispatch(parts: DispatchParts): (request: HttpRequest) => 
     told: Told,
   ): Promise<HttpResponse> {
     const { target } = locate(route, told);
-    const { reference, ns } = route;
+    const { reference } = route;
     told.reference = reference.kind === 'tag' ? reference.tag : reference.digest;
-    const want = request.method === 'HEAD' ? 'descriptor' : 'bytes';
-    const pull = { target, want, signal: request.signal } as const;
+    const pull = { target, want: wantOf(request), signal: request.signal };
     const manifest =
       reference.kind === 'tag'
         ? await parts.pullTag.pull({ ...pull, tag: reference.tag })
         : await parts.pullDigest({ ...pull, digest: reference.digest });
     told.cacheStatus = manifest.cacheStatus;
-    return respondManifest(manifest, request, { now: clock.now(), ns, publicContent });
+    return respondManifest(manifest, request, { now: clock.now(), ns: route.ns, publicContent });
   }
 
   async function answerBlob(
@@ -103,7 +97,7 @@ export function createDispatch(parts: DispatchParts): (request: HttpRequest) => 
     const blob = await parts.pullBlob({
       target,
       digest,
-      want: request.method === 'HEAD' ? 'descriptor' : 'bytes',
+      want: wantOf(request),
       ranges: requestedRanges(request, etagOf(digest)),
       signal: request.signal,
     });
@@ -122,7 +116,13 @@ export function createDispatch(parts: DispatchParts): (request: HttpRequest) => 
     return located;
   }
 
-  return async (request) => {
+  /** Tells of an answer, once. */
+  function tell(request: HttpRequest, startedAt: number, told: Told, status: number): void {
+    const durationMs = clock.monotonic() - startedAt;
+    parts.observe({ type: 'request', method: request.method, ...told, status, durationMs });
+  }
+
+  async function handle(request: HttpRequest): Promise<HttpResponse | undefined> {
     const startedAt = clock.monotonic();
     const told: Told = { kind: 'invalid' };
     let response: HttpResponse;
@@ -141,8 +141,9 @@ export function createDispatch(parts: DispatchParts): (request: HttpRequest) => 
       const refusal = errorResponse(error, request, { now: clock.now() });
       response = { ...refusal, headers: { ...refusal.headers, ...baseHeaders(ns) } };
     }
-    const durationMs = clock.monotonic() - startedAt;
-    parts.observe({ type: 'request', method: request.method, ...told, status: response.status, durationMs });
+    tell(request, startedAt, told, response.status);
     return response;
-  };
+  }
+
+  return Object.assign(handle, { fromMemory: createFromMemory(parts) });
 }

@@ -1,9 +1,6 @@
 import { type Bytes, collect } from '../runtime/bytes.ts';
 import { ProxyCacheError } from '../runtime/errors.ts';
-import type { HttpRequest, HttpResponse } from './message.ts';
-
-/** What answers requests; `undefined`: not ours. */
-export type Handle = (request: HttpRequest) => Promise<HttpResponse | undefined>;
+import type { Handle, HttpRequest, HttpResponse } from './message.ts';
 
 /**
  * Answers a web request: Hono, Next, Bun, tests. What is not ours is a plain 404.

@@ -17,6 +17,17 @@ export interface HttpRequest {
   context?: unknown;
 }
 
+/** Answers requests; `undefined`: the path is not ours, the host goes on. */
+export interface Handle {
+  (request: HttpRequest): Promise<HttpResponse | undefined>;
+  /**
+   * The same answer at once, where nothing has to be read, asked or waited for. `undefined` says nothing, and nothing was
+   * told to anybody: the request is to be handled. It belongs to the function, so that what wraps the one cannot forget
+   * the other.
+   */
+  fromMemory?(request: HttpRequest): HttpResponse | undefined;
+}
+
 /**
  * A response to write. A `Bytes` body is iterated once to its end or returned from, also on HEAD, where it is `null`.
  * Header names are lowercase.

@@ -3,6 +3,7 @@ import { type BlobAnswer, type ManifestAnswer, unverifiedDetail } from '../pull/
 import { begun } from '../runtime/bytes.ts';
 import {
   type AnswerOptions,
+  ageOf,
   baseHeaders,
   cacheStatusHeader,
   changingContent,
@@ -19,17 +20,15 @@ import { contentRange, createMultipart } from './multipart.ts';
 
 /** A manifest, its headers alone on HEAD, or 304 when the client has it. */
 export function respondManifest(answer: ManifestAnswer, request: HttpRequest, options: AnswerOptions): HttpResponse {
-  const { descriptor, bytes, byTag, validatedAt } = answer;
+  const { descriptor, bytes, byTag } = answer;
   const etag = etagOf(descriptor.digest);
   const headers = baseHeaders(options.ns);
   headers['docker-content-digest'] = descriptor.digest;
   headers['etag'] = etag;
   headers['cache-control'] = byTag ? changingContent : immutableContent(options.publicContent);
   headers['cache-status'] = cacheStatusHeader(answer.cacheStatus);
-  // RFC 9111 5.1: whole seconds. Content by digest has no age: it cannot be anything else.
-  if (byTag && validatedAt !== undefined) {
-    headers['age'] = String(Math.max(0, Math.floor((options.now - validatedAt) / 1000)));
-  }
+  const age = ageOf(answer, options.now);
+  if (age !== undefined) headers['age'] = String(age);
   if (answer.warning !== undefined) headers['warning'] = warningHeader(answer.warning);
   if (matchesEtag(request.headers.get('if-none-match'), etag)) return { status: 304, headers, body: null };
 

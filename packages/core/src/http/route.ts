@@ -36,6 +36,11 @@ export function pushRefused(): ProxyCacheError {
   return new ProxyCacheError('read-only', 'this registry is a proxy cache; push to the upstream registry');
 }
 
+/** Whether a request wants the bytes of what it names, or to know what it is. */
+export function wantOf({ method }: { method: string }): 'bytes' | 'descriptor' {
+  return method === 'HEAD' ? 'descriptor' : 'bytes';
+}
+
 /** Whether a path is `/v2` or below it: the rest is the host's. */
 export function isBelowV2(url: string): boolean {
   return url.startsWith('/v2') && (url.length === 3 || url[3] === '/' || url[3] === '?');

@@ -3,6 +3,7 @@ import { createFlights } from '../runtime/collapse.ts';
 import type { FetchedManifest, Reply } from '../upstream/upstream.ts';
 import type { ManifestAnswer } from './answer.ts';
 import { fileManifest, storedElsewhere } from './file-manifest.ts';
+import { answerByDigest } from './held-manifests.ts';
 import type { PullParts } from './pull-parts.ts';
 import { refusedReply } from './refusal.ts';
 import { queryOf, type Target, targetKey } from './target.ts';
@@ -68,10 +69,7 @@ export function createPullDigest(
     const { target, digest, want, signal } = request;
     const link = await links.find(target.place, 'manifest', digest, signal);
     const bytes = link && (await manifests.load(digest, signal));
-    if (link && bytes) {
-      const descriptor = { mediaType: link.mediaType, digest, size: bytes.byteLength };
-      return { descriptor, bytes, byTag: false, cacheStatus: { hit: true } };
-    }
+    if (link && bytes) return answerByDigest(link, digest, bytes);
 
     // Nothing is read for a repository that proved nothing. A HEAD never moves a body; neither does a GET of what is
     // here and only wants its proof.

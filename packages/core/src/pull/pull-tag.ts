@@ -9,6 +9,7 @@ import { orLate } from '../runtime/or-late.ts';
 import { UpstreamError } from '../upstream/upstream-error.ts';
 import type { CacheStatus, ManifestAnswer } from './answer.ts';
 import { type AskTag, createAskTag, type TagOutcome } from './ask-tag.ts';
+import { answerByTag } from './held-manifests.ts';
 import { createIsComplete } from './is-complete.ts';
 import type { PullParts } from './pull-parts.ts';
 import { refused, refusedTag } from './refusal.ts';
@@ -134,15 +135,7 @@ export function createPullTag(parts: PullParts): PullTag {
         ? (served.bytes ?? (await manifests.load(served.value.digest, request.signal)))
         : undefined;
     if (request.want === 'bytes' && !bytes) return undefined;
-    const warning = warningOf(request.target.place.upstream, served);
-    return {
-      descriptor: served.value,
-      ...(bytes && { bytes }),
-      byTag: true,
-      validatedAt: served.validatedAt,
-      ...(warning !== undefined && { warning }),
-      cacheStatus,
-    };
+    return answerByTag({ ...served, bytes, warning: warningOf(request.target.place.upstream, served) }, cacheStatus);
   }
 
   /** SEMANTICS 12: while the upstream fails, an image that cannot be pulled whole loses to the last one that can. */

@@ -1,7 +1,9 @@
+import type { Link } from '../catalog/links.ts';
 import type { TagRecord } from '../catalog/tag-records.ts';
 import type { FreshnessRecord } from '../freshness/record.ts';
 import { settle } from '../freshness/settle.ts';
 import type { Descriptor } from '../oci/descriptor.ts';
+import type { Digest } from '../oci/digest.ts';
 import type { PullParts } from './pull-parts.ts';
 import type { Target } from './target.ts';
 
@@ -10,6 +12,22 @@ export interface TagQuery {
   target: Target;
   tag: string;
   signal: AbortSignal;
+}
+
+/** Looks for what {@link tagRecordOf} gives where memory has all of it, now and later. `undefined` says nothing. */
+export function lookupTag(
+  { tags, links }: Pick<PullParts, 'tags' | 'links'>,
+  { target, tag }: Omit<TagQuery, 'signal'>,
+): () => TagRecord | undefined {
+  const find = tags.lookup(target.place, tag);
+  let proof: { digest: Digest; find: () => Link | undefined } | undefined;
+  return () => {
+    const record = find();
+    if (!record?.value || !record.stored) return undefined;
+    const { digest } = record.value;
+    if (proof?.digest !== digest) proof = { digest, find: links.lookup(target.place, 'manifest', digest) };
+    return proof.find() && record;
+  };
 }
 
 /**

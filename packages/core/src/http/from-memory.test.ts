@@ -1,0 +1,139 @@
+import { expect, test } from 'vitest';
+import type { ManifestAnswer } from '../pull/answer.ts';
+import type { Target } from '../pull/target.ts';
+import type { RequestEvent } from './events.ts';
+import { createFromMemory, type FromMemoryParts } from './from-memory.ts';
+import type { HttpRequest } from './message.ts';
+
+const digest = `sha256:${'a1'.repeat(32)}` as const;
+const target = { place: { upstream: 'up', scope: '-', repository: 'team/app', generation: 'g' } } as Target;
+const bytes = Buffer.from('{}');
+const byDigest: ManifestAnswer = {
+  descriptor: { mediaType: 'application/vnd.oci.image.manifest.v1+json', digest, size: 2 },
+  bytes,
+  byTag: false,
+  cacheStatus: { hit: true },
+};
+
+function make(parts: Partial<FromMemoryParts> = {}) {
+  const events: RequestEvent[] = [];
+  const located: string[] = [];
+  let now = 1_000_000;
+  const fromMemory = createFromMemory({
+    locate(route) {
+      located.push(route.name);
+      return { target, clientName: route.name };
+    },
+    heldManifests: () => () => byDigest,
+    publicContent: false,
+    clock: { now: () => now, monotonic: () => now, after: () => () => undefined },
+    observe: (event) => void events.push(event),
+    ...parts,
+  });
+  const ask = (url: string, sent: Record<string, string> = {}, method = 'GET') =>
+    fromMemory({ method, url, headers: { get: (name) => sent[name] ?? null } } as HttpRequest);
+  const pass = (ms: number) => {
+    now += ms;
+  };
+  return { ask, events, located, pass };
+}
+
+const url = (name: string, query = '') => `/v2/up/${name}/manifests/1${query}`;
+
+test('a URL that was answered is not parsed again', () => {
+  const { ask, located } = make();
+  for (let i = 0; i < 3; i++) expect(ask(url('app'))?.status).toBe(200);
+  expect(located).toHaveLength(1);
+});
+
+test('of the URLs that were answered a bounded number is remembered, and the first is forgotten first', () => {
+  const { ask, located } = make();
+  const most = 4096;
+  for (let i = 0; i < most; i++) ask(url(`app${i}`));
+  for (let i = 0; i < most; i++) ask(url(`app${i}`));
+  expect(located).toHaveLength(most);
+  ask(url('one-more'));
+  ask(url('app1'));
+  expect(located).toHaveLength(most + 1);
+  ask(url('app0'));
+  expect(located).toHaveLength(most + 2);
+});
+
+test('what can be written in any number of ways is answered, and not remembered', () => {
+  const { ask, located } = make();
+  const long = 'a'.repeat(200);
+  const urls = [
+    url('app', '?x=1'),
+    url('app', '?'),
+    url('app', '?ns=a.example&x=1'),
+    url('%61pp'),
+    url('app', '?ns=%61'),
+  ];
+  for (const written of [...urls, url(long, `?ns=${long}.${long}`)]) {
+    located.length = 0;
+    expect(ask(written)?.status).toBe(200);
+    expect(ask(written)?.status).toBe(200);
+    expect(located, written).toHaveLength(2);
+  }
+  located.length = 0;
+  ask(url('app', '?ns=a.example'));
+  ask(url('app', '?ns=a.example'));
+  expect(located).toHaveLength(1);
+});
+
+test('another Host takes the place of the one before', () => {
+  const { ask, located } = make();
+  for (const host of ['a', 'a', 'b', 'b', 'a']) ask(url('app'), { host });
+  expect(located).toHaveLength(3);
+});
+
+test('what is not in memory is not remembered, and nobody is told of it', () => {
+  const { ask, located, events } = make({ heldManifests: () => () => undefined });
+  expect([ask(url('app')), ask(url('app'))]).toEqual([undefined, undefined]);
+  expect(located).toHaveLength(2);
+  expect(events).toEqual([]);
+});
+
+test('nothing but a GET or HEAD of a manifest is answered, and no error is', () => {
+  const { ask, events } = make();
+  for (const method of ['PUT', 'POST', 'DELETE', 'PATCH', 'OPTIONS', 'get']) {
+    expect(ask(url('app'), {}, method)).toBeUndefined();
+  }
+  for (const path of ['/', '/v2/', '/v2/up/app/blobs/sha256:1', '/v2/UP/manifests/1', '/v2/up/app/tags/list']) {
+    expect(ask(path)).toBeUndefined();
+  }
+  expect(make({ locate: () => undefined }).ask(url('app'))).toBeUndefined();
+  expect(events).toEqual([]);
+});
+
+test('the same answer is the same object, which nobody can change', () => {
+  const { ask } = make();
+  const first = ask(url('app'));
+  expect(ask(url('app'))).toBe(first);
+  expect(Object.isFrozen(first)).toBe(true);
+  expect(Object.isFrozen(first?.headers)).toBe(true);
+  expect(ask(url('app'), { 'if-none-match': `"${digest}"` })?.status).toBe(304);
+  expect(ask(url('app'), {}, 'HEAD')).toMatchObject({ status: 200, body: null });
+  expect(ask(url('app'))).toBe(first);
+});
+
+test('the age of a tag’s answer goes on by itself', () => {
+  const answer: ManifestAnswer = { ...byDigest, byTag: true, validatedAt: 1_000_000 };
+  const { ask, pass } = make({ heldManifests: () => () => answer });
+  expect(ask(url('app'))?.headers['age']).toBe('0');
+  pass(999);
+  expect(ask(url('app'))?.headers['age']).toBe('0');
+  pass(1);
+  expect(ask(url('app'))?.headers['age']).toBe('1');
+});
+
+test('each answer is told to the observer, with its repository and how long it took', () => {
+  const { ask, events } = make();
+  ask(url('app'));
+  ask(url('app'), { 'if-none-match': '*' }, 'HEAD');
+  const told = { type: 'request', kind: 'manifest', upstream: 'up', repository: 'team/app', reference: '1' };
+  expect(events).toEqual([
+    { ...told, method: 'GET', cacheStatus: { hit: true }, status: 200, durationMs: 0 },
+    { ...told, method: 'HEAD', cacheStatus: { hit: true }, status: 304, durationMs: 0 },
+  ]);
+});

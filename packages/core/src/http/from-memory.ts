@@ -1,0 +1,127 @@
+import type { ManifestAnswer } from '../pull/answer.ts';
+import type { HeldManifest, HeldManifests } from '../pull/held-manifests.ts';
+import type { Target } from '../pull/target.ts';
+import type { Clock } from '../runtime/clock.ts';
+import { ageOf } from './answer-headers.ts';
+import type { RequestEvent } from './events.ts';
+import type { Handle, HttpRequest, HttpResponse } from './message.ts';
+import { respondManifest } from './respond.ts';
+import { parseRoute, type Route, wantOf } from './route.ts';
+
+/** What answering from memory takes. */
+export interface FromMemoryParts {
+  /** Finds what a name means; `undefined`: nothing that is served here. What it gives for a route is always the same. */
+  locate(route: { name: string } & Pick<Route, 'ns' | 'host'>): { target: Target; clientName: string } | undefined;
+  heldManifests: HeldManifests;
+  publicContent: boolean;
+  clock: Clock;
+  observe(event: RequestEvent): void;
+}
+
+/** A manifest that was answered from memory, by the URL that it was asked for by. */
+interface Known {
+  /** The `Host` that it was asked for at, on which it may depend what the URL means. */
+  host: string | null;
+  ns: string | undefined;
+  target: Target;
+  reference: string;
+  find: HeldManifest;
+  /** The last answers, to be given again for as long as nothing is different. */
+  get: Answered | undefined;
+  head: Answered | undefined;
+}
+
+/** What was answered to a request without conditions, and all that it depends on beside its URL. */
+interface Answered {
+  manifest: ManifestAnswer;
+  age: number | undefined;
+  response: HttpResponse;
+}
+
+// About a kilobyte each. One that is forgotten is parsed and found again.
+const mostKnown = 4096;
+const longestUrl = 512;
+
+/**
+ * Answers with manifests that are in memory, as `handle` would, in one go. What cannot be answered so, errors too, is left
+ * to `handle`, and not told to the observer.
+ */
+export function createFromMemory(parts: FromMemoryParts): NonNullable<Handle['fromMemory']> {
+  const { clock, publicContent } = parts;
+  const byUrl = new Map<string, Known>();
+
+  function locate(request: HttpRequest, host: string | null): Known | undefined {
+    const route = manifestRoute(request);
+    const located = route && parts.locate(route);
+    if (!located) return undefined;
+    const { target } = located;
+    const { ns, reference } = route;
+    const text = reference.kind === 'tag' ? reference.tag : reference.digest;
+    const find = parts.heldManifests(target, reference);
+    return { host, ns, target, reference: text, find, get: undefined, head: undefined };
+  }
+
+  function keep(url: string, known: Known): void {
+    if (!isPlain(url, known.ns)) return;
+    if (byUrl.size >= mostKnown && !byUrl.has(url)) byUrl.delete(byUrl.keys().next().value as string);
+    byUrl.set(url, known);
+  }
+
+  function respond(known: Known, manifest: ManifestAnswer, request: HttpRequest, now: number): HttpResponse {
+    const options = { now, ns: known.ns, publicContent };
+    if (request.headers.get('if-none-match') !== null) return respondManifest(manifest, request, options);
+    const kept = request.method === 'HEAD' ? 'head' : 'get';
+    const last = known[kept];
+    const age = ageOf(manifest, now);
+    if (last?.manifest === manifest && last.age === age) return last.response;
+    const response = respondManifest(manifest, request, options);
+    Object.freeze(response.headers);
+    known[kept] = { manifest, age, response: Object.freeze(response) };
+    return response;
+  }
+
+  return (request) => {
+    const { method, url } = request;
+    if (method !== 'GET' && method !== 'HEAD') return undefined;
+    const startedAt = clock.monotonic();
+    const host = request.headers.get('host');
+    let known = byUrl.get(url);
+    const isKnown = known?.host === host;
+    if (!isKnown) known = locate(request, host);
+    const now = clock.now();
+    const manifest = known?.find(wantOf(request), now);
+    if (!known || !manifest) return undefined;
+    if (!isKnown) keep(url, known);
+    const response = respond(known, manifest, request, now);
+    const { upstream, repository } = known.target.place;
+    parts.observe({
+      type: 'request',
+      method,
+      kind: 'manifest',
+      upstream,
+      repository,
+      reference: known.reference,
+      cacheStatus: manifest.cacheStatus,
+      status: response.status,
+      durationMs: clock.monotonic() - startedAt,
+    });
+    return response;
+  };
+}
+
+/** Whether a URL is as clients write it: of what can be written in many ways, only one is remembered. */
+function isPlain(url: string, ns: string | undefined): boolean {
+  if (url.length > longestUrl || url.includes('%')) return false;
+  const mark = url.indexOf('?');
+  return mark < 0 || url.slice(mark) === `?ns=${ns}`;
+}
+
+function manifestRoute(request: HttpRequest): Extract<Route, { kind: 'manifest' }> | undefined {
+  try {
+    const route = parseRoute(request);
+    return route?.kind === 'manifest' ? route : undefined;
+  } catch {
+    // Told by whoever handles it.
+    return undefined;
+  }
+}

@@ -1,0 +1,81 @@
+import type { Link } from '../catalog/links.ts';
+import { decide } from '../freshness/decide.ts';
+import type { Descriptor } from '../oci/descriptor.ts';
+import type { Digest } from '../oci/digest.ts';
+import type { TagOrDigest } from '../oci/name.ts';
+import type { CacheStatus, ManifestAnswer } from './answer.ts';
+import type { PullParts } from './pull-parts.ts';
+import { lookupTag } from './stored-tag.ts';
+import type { Target } from './target.ts';
+
+/**
+ * Looks whether a manifest can be answered without anything being read, written or asked, at an instant (wall time in ms
+ * since the epoch), and may be kept to look again. `undefined` says nothing: it is to be pulled. What it gives is what a
+ * pull would give; while nothing has changed it is the same object.
+ *
+ * @param want its bytes (GET), or what it is (HEAD)
+ */
+export type HeldManifest = (want: 'bytes' | 'descriptor', now: number) => ManifestAnswer | undefined;
+
+/** Manifests in memory. */
+export type HeldManifests = (target: Target, reference: TagOrDigest) => HeldManifest;
+
+export function createHeldManifests(parts: Pick<PullParts, 'tags' | 'links' | 'manifests'>): HeldManifests {
+  return (target, reference) =>
+    reference.kind === 'digest' ? byDigest(parts, target, reference.digest) : byTag(parts, target, reference.tag);
+}
+
+type Parts = Parameters<typeof createHeldManifests>[0];
+
+function byDigest({ links, manifests }: Parts, target: Target, digest: Digest): HeldManifest {
+  const findLink = links.lookup(target.place, 'manifest', digest);
+  let last: { link: Link; bytes: Uint8Array; answer: ManifestAnswer } | undefined;
+  return () => {
+    const link = findLink();
+    const bytes = link && manifests.held(digest);
+    if (!link || !bytes) return undefined;
+    if (last?.link !== link || last.bytes !== bytes)
+      last = { link, bytes, answer: answerByDigest(link, digest, bytes) };
+    return last.answer;
+  };
+}
+
+function byTag(parts: Parts, target: Target, tag: string): HeldManifest {
+  const findRecord = lookupTag(parts, { target, tag });
+  let last: ManifestAnswer | undefined;
+  return (want, now) => {
+    const record = findRecord();
+    if (!record) return undefined;
+    const decision = decide(record, target.upstream.rules, now);
+    // What is served stale comes with a warning, or is asked about behind the answer.
+    if (decision.kind !== 'serve' || decision.stale !== undefined) return undefined;
+    const { value, validatedAt } = decision;
+    const bytes = want === 'bytes' ? parts.manifests.held(value.digest) : undefined;
+    if (want === 'bytes' && !bytes) return undefined;
+    const isSame = last?.descriptor === value && last.validatedAt === validatedAt && last.bytes === bytes;
+    if (!isSame) last = answerByTag({ value, validatedAt, bytes }, { hit: true });
+    return last;
+  };
+}
+
+/** What is stored under a digest, for a repository that proved to hold it. */
+export function answerByDigest(link: Link, digest: Digest, bytes: Uint8Array): ManifestAnswer {
+  const descriptor = { mediaType: link.mediaType, digest, size: bytes.byteLength };
+  return { descriptor, bytes, byTag: false, cacheStatus: { hit: true } };
+}
+
+/** What a tag stands for. @param served.bytes only where they are wanted */
+export function answerByTag(
+  served: { value: Descriptor; validatedAt: number; bytes?: Uint8Array | undefined; warning?: string | undefined },
+  cacheStatus: CacheStatus,
+): ManifestAnswer {
+  const { value: descriptor, validatedAt, bytes, warning } = served;
+  return {
+    descriptor,
+    ...(bytes !== undefined && { bytes }),
+    byTag: true,
+    validatedAt,
+    ...(warning !== undefined && { warning }),
+    cacheStatus,
+  };
+}
