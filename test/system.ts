@@ -14,11 +14,12 @@ const inCI = () => process.env['CI'] === 'true';
  * `describe.skipIf`; in CI, where nothing may be skipped, throws.
  */
 export function requireProgram(program: string, debianPackage: string = program): string | undefined {
-  const found = findProgram(program, systemFolders);
+  const found = findProgram(program);
   return found ?? lacking(`${program} is not installed: apt-get install -y --no-install-recommends ${debianPackage}`);
 }
 
-function findProgram(program: string, besidePath: readonly string[]): string | undefined {
+/** Where a program stands, if it is there. */
+export function findProgram(program: string, besidePath: readonly string[] = systemFolders): string | undefined {
   for (const folder of [...(process.env['PATH'] ?? '').split(delimiter), ...besidePath]) {
     if (folder === '') continue;
     try {

@@ -40,6 +40,7 @@ describe.skipIf(!isPossible)('the benchmark, with next to no content and one rou
       rounds: 1,
       extent: 'tiny',
       isMillion: false,
+      wants: () => true,
       newFolder: (name) => makeTemporaryFolder(`bench-${name}`),
       record: (sample) => void samples.push(sample),
       tell: () => undefined,

@@ -22,6 +22,8 @@ export interface Bench {
   extent: Extent;
   /** Also a store of a million records. */
   isMillion: boolean;
+  /** Whether a cell is asked for, in parts that measure one cell after the other. */
+  wants(cell: string): boolean;
   /** A new, empty folder, removed at the end. */
   newFolder(name: string): string;
   record(sample: Sample): void;

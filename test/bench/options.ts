@@ -9,6 +9,7 @@ Parts: PARTS. Without one, all.
   --rounds N       rounds in which the contestants take turns (5)
   --short          smaller content, shorter loads, 2 rounds: a look, in some minutes
   --million        also a store of a million records, which takes minutes to make
+  --cells REGEXP   these cells alone, in the parts that measure one after the other (manifests, blobs, host, scale)
   --only A,B       these contestants alone, of us, bare, nginx, registry
   --ours DIR       another built checkout as a further contestant, us:DIR; may be given again
   --with JSON      us with these options as a further contestant, us+JSON; those of the upstream under "upstream",
@@ -25,6 +26,7 @@ export interface BenchOptions {
   rounds: number;
   extent: Extent;
   isMillion: boolean;
+  cells: RegExp;
   only: readonly string[] | undefined;
   checkouts: readonly string[];
   /** Options of our library, each for a further contestant. */
@@ -44,6 +46,7 @@ export function parseOptions(args: readonly string[], known: readonly string[]):
       rounds: { type: 'string' },
       short: { type: 'boolean', default: false },
       million: { type: 'boolean', default: false },
+      cells: { type: 'string', default: '' },
       only: { type: 'string' },
       ours: { type: 'string', multiple: true, default: [] },
       with: { type: 'string', multiple: true, default: [] },
@@ -62,6 +65,7 @@ export function parseOptions(args: readonly string[], known: readonly string[]):
     rounds,
     extent: values.short ? 'short' : 'full',
     isMillion: values.million,
+    cells: new RegExp(values.cells),
     only: values.only?.split(','),
     checkouts: values.ours,
     variants: values.with.map((text) => JSON.parse(text)),

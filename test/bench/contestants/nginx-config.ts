@@ -24,8 +24,9 @@ http {
   scgi_temp_path ${folder}/scgi;
   access_log off;
   sendfile on;
-  tcp_nopush on;
   tcp_nodelay on;
+  open_file_cache max=10000 inactive=1h;
+  open_file_cache_valid 1h;
   keepalive_requests 10000000;
   keepalive_timeout 600s;
 ${http}

@@ -41,6 +41,7 @@ async function runHost(bench: Bench): Promise<void> {
   const ours = bench.contestants.filter(({ isOurs }) => isOurs);
   try {
     for (const { cell, bytesPerSecond } of sized(bench, { full: speeds, short: speeds, tiny: speeds.slice(0, 1) })) {
+      if (!bench.wants(cell)) continue;
       const link = await startLink(bench.tools.link, stage.origin.url, { roundTripMs: 0, bytesPerSecond });
       const upstream = bytesPerSecond === 0 ? stage.origin.url : link.url;
       for (let round = 0; round < bench.rounds; round++) {

@@ -45,6 +45,7 @@ async function runScale(bench: Bench): Promise<void> {
     for (const contestant of bench.contestants.filter(({ isOurs }) => isOurs)) {
       for (const records of sizes) {
         const cell = `${records.toLocaleString('en')} records`;
+        if (!bench.wants(cell)) continue;
         bench.tell(`filling ${cell}`);
         const folder = bench.newFolder('store');
         stores.push({ cell, contestant, folder });

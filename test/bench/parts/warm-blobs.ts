@@ -51,8 +51,13 @@ export const warmBlobs: Part = {
 
 async function runBlobs(bench: Bench): Promise<void> {
   const loads = sized(bench, { full: [middle, large, small], short: [middle, small], tiny: [small] });
-  for (const load of loads) await runLoad(bench, load);
+  for (const { title, sizes, asked } of loads) {
+    const wanted = asked.filter(({ connections }) => bench.wants(cellOf(title, connections)));
+    if (wanted.length > 0) await runLoad(bench, { title, sizes, asked: wanted });
+  }
 }
+
+const cellOf = (title: string, connections: number) => `${title} c${connections}`;
 
 async function runLoad(bench: Bench, { title, sizes, asked }: Load): Promise<void> {
   const repository = `bench/${title.replaceAll(' ', '-').toLowerCase()}`;
@@ -65,7 +70,7 @@ async function runLoad(bench: Bench, { title, sizes, asked }: Load): Promise<voi
     for (const contestant of bench.contestants) performers.push(await stage.start(contestant));
     for (const performer of performers) await fill(bench, stage, performer, image);
     for (const { connections, requests } of asked) {
-      const cell = `${title} c${connections}`;
+      const cell = cellOf(title, connections);
       bench.tell(cell);
       for (let round = 0; round < bench.rounds; round++) {
         for (const performer of performers) {

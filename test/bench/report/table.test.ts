@@ -33,7 +33,14 @@ it('figures of other parts are left out', () => {
 });
 
 it('a factor has about three digits', () => {
-  expect([0.4567, 4.567, 45.67, 456.7, undefined].map(times)).toEqual(['0.46', '4.57', '45.7', '457', '']);
+  expect([0.02345, 0.4567, 4.567, 45.67, 456.7, undefined].map(times)).toEqual([
+    '0.023',
+    '0.46',
+    '4.57',
+    '45.7',
+    '457',
+    '',
+  ]);
 });
 
 it('a row may have fewer cells than the head', () => {

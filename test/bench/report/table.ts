@@ -40,6 +40,7 @@ export function tableOf(samples: readonly Sample[], { part, metrics: shown, agai
 /** A factor, to three digits at most. */
 export function times(factor: number | undefined): string {
   if (factor === undefined) return '';
+  if (factor < 0.1) return factor.toPrecision(2);
   return factor >= 100 ? factor.toFixed(0) : factor >= 10 ? factor.toFixed(1) : factor.toFixed(2);
 }
 
