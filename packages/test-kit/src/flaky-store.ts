@@ -12,6 +12,8 @@ export interface FlakyStorage extends Storage {
   heal(operation?: StoreOperation): void;
   /** How often an operation was called, also when it failed. */
   calls(operation: StoreOperation): number;
+  /** How many bytes were read of blobs that are files. */
+  bytesRead(): number;
   /** Blobs opened and not closed yet: 0 when nothing leaks. */
   openBlobs(): number;
 }
@@ -21,6 +23,7 @@ export function flakyStore(storage: Storage): FlakyStorage {
   const state = troubles<StoreOperation>();
   const { enter } = state;
   let open = 0;
+  let bytesRead = 0;
 
   function watched(blob: OpenBlob, signal: AbortSignal): OpenBlob {
     open++;
@@ -38,7 +41,9 @@ export function flakyStore(storage: Storage): FlakyStorage {
       async read(into, position) {
         // The signal of open() ended with it: a read that hangs ends by heal().
         await enter('blobs.read');
-        return await blob.read(into, position);
+        const length = await blob.read(into, position);
+        bytesRead += length;
+        return length;
       },
       close,
     };
@@ -95,5 +100,14 @@ export function flakyStore(storage: Storage): FlakyStorage {
     },
   };
 
-  return { ...storage, blobs, metadata, on: state.on, heal: state.heal, calls: state.calls, openBlobs: () => open };
+  return {
+    ...storage,
+    blobs,
+    metadata,
+    on: state.on,
+    heal: state.heal,
+    calls: state.calls,
+    bytesRead: () => bytesRead,
+    openBlobs: () => open,
+  };
 }

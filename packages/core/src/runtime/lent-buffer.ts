@@ -1,4 +1,4 @@
-import type { Buffers } from './buffers.ts';
+import type { Buffers, Pace } from './buffers.ts';
 
 /** One pooled buffer of a reader, had when it is first needed. */
 export interface LentBuffer {
@@ -13,8 +13,12 @@ export interface LentBuffer {
   giveBack(): Promise<void>;
 }
 
-/** Lends a buffer of a pool to one reader, which reads one piece at a time. */
-export function lendBuffer(buffers: Buffers): LentBuffer {
+/**
+ * Lends a buffer of a pool to one reader, which reads one piece at a time.
+ *
+ * @param pace how fast it will be read away. Default: nobody knows
+ */
+export function lendBuffer(buffers: Buffers, pace?: Pace): LentBuffer {
   let buffer: Uint8Array | undefined;
   let reading: Promise<unknown> = Promise.resolve();
   let isBack = false;
@@ -22,7 +26,7 @@ export function lendBuffer(buffers: Buffers): LentBuffer {
   return {
     async fill(length, read) {
       if (isBack) throw new Error('the buffer was given back');
-      buffer ??= buffers.take();
+      buffer ??= buffers.take(pace, length);
       const lent = buffer;
       const into = lent.subarray(0, Math.min(lent.byteLength, length));
       try {

@@ -1,4 +1,5 @@
-import { expect, it } from 'vitest';
+import { manualClock } from '@proxycache/test-kit';
+import { describe, expect, it } from 'vitest';
 import { type Buffers, createBuffers } from './buffers.ts';
 import { collect } from './bytes.ts';
 import { createDeferred } from './deferred.ts';
@@ -21,15 +22,17 @@ function source(options: { before?: () => Promise<void>; most?: number } = {}): 
 }
 
 /** Buffers that know which are out, and which were given up. */
-function watched(): Buffers & { out: Set<Uint8Array>; dropped: Uint8Array[] } {
-  const buffers = createBuffers(10 * 1024 * 1024);
+function watched(
+  buffers: Buffers = createBuffers(10 * 1024 * 1024),
+): Buffers & { out: Set<Uint8Array>; dropped: Uint8Array[] } {
   const out = new Set<Uint8Array>();
   const dropped: Uint8Array[] = [];
   return {
     out,
     dropped,
-    take() {
-      const buffer = buffers.take();
+    clock: buffers.clock,
+    take(pace, length) {
+      const buffer = buffers.take(pace, length);
       out.add(buffer);
       return buffer;
     },
@@ -109,4 +112,97 @@ it('never hands on the buffer of a read that failed: it may still be written to'
   await expect(collect(readRange(file, { from: 0, to: 9 }, buffers), 1e9)).rejects.toThrow('too slow');
   expect(buffers.dropped).toHaveLength(1);
   expect(file.closed).toBe(1);
+});
+
+describe('while its consumer works on a chunk', () => {
+  const MiB = 1024 * 1024;
+
+  /** A file that tells where it was read, and fails or waits there if told to. */
+  function tracked(options: { at?: (position: number) => Promise<void> } = {}) {
+    const positions: number[] = [];
+    const file: RandomAccess = {
+      async read(into, position) {
+        positions.push(position);
+        await options.at?.(position);
+        into.fill(position / MiB);
+        return into.byteLength;
+      },
+      close: async () => undefined,
+    };
+    return { file, positions };
+  }
+
+  function reader(file: RandomAccess, maxBytes = 64 * MiB) {
+    const clock = manualClock();
+    const buffers = watched(createBuffers(maxBytes, clock));
+    return { clock, buffers, chunks: readRange(file, { from: 0, to: 8 * MiB - 1 }, buffers)[Symbol.asyncIterator]() };
+  }
+
+  it('the next one is read, into memory of its own', async () => {
+    const { file, positions } = tracked();
+    const { buffers, chunks } = reader(file);
+    const first = await chunks.next();
+    expect(positions).toEqual([0, MiB]);
+    expect(buffers.out.size).toBe(2);
+    const kept = first.value!;
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(kept.every((byte: number) => byte === 0)).toBe(true);
+    expect((await chunks.next()).value![0]).toBe(1);
+    expect(positions).toEqual([0, MiB, 2 * MiB]);
+    expect(buffers.out.size).toBe(2);
+    await chunks.return?.();
+    expect(buffers.out.size).toBe(0);
+  });
+
+  it('nothing is read for one that is slow: it holds one smaller buffer, until it is quick again', async () => {
+    const { file, positions } = tracked();
+    const { clock, buffers, chunks } = reader(file);
+    await chunks.next();
+    await clock.advance(1_000);
+    await chunks.next();
+    await clock.advance(1_000);
+    expect((await chunks.next()).value!.byteLength).toBe(MiB / 4);
+    expect(positions).toEqual([0, MiB, 2 * MiB]);
+    expect(buffers.out.size).toBe(1);
+    await clock.advance(1);
+    expect((await chunks.next()).value!.byteLength).toBe(MiB);
+    expect(positions.slice(3)).toEqual([2.25 * MiB, 3.25 * MiB]);
+    await chunks.return?.();
+    expect(buffers.out.size).toBe(0);
+  });
+
+  it('a failure of the next read waits for its turn, and its memory is never handed on', async () => {
+    const { file } = tracked({
+      at: async (position) => (position === 0 ? undefined : Promise.reject(new Error('bad'))),
+    });
+    const { buffers, chunks } = reader(file);
+    expect((await chunks.next()).value).toHaveLength(MiB);
+    await new Promise((resolve) => setImmediate(resolve));
+    await expect(chunks.next()).rejects.toThrow('bad');
+    expect(buffers.out.size).toBe(0);
+    expect(buffers.dropped).toHaveLength(1);
+  });
+
+  it('what it leaves unread goes back only once the read under way has landed', async () => {
+    const landing = createDeferred<void>();
+    const { file } = tracked({ at: async (position) => (position === 0 ? undefined : landing.promise) });
+    const { buffers, chunks } = reader(file);
+    await chunks.next();
+    const leaving = chunks.return?.();
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(buffers.out.size).toBe(1);
+    landing.resolve();
+    await leaving;
+    expect(buffers.out.size).toBe(0);
+    expect(await chunks.next()).toEqual({ done: true, value: undefined });
+  });
+
+  it('it is left alone with the memory that is there, however little', async () => {
+    const { file, positions } = tracked();
+    const { buffers, chunks } = reader(file, 0);
+    await chunks.next();
+    expect(positions).toEqual([0, 16 * 1024]);
+    await chunks.return?.();
+    expect(buffers.out.size).toBe(0);
+  });
 });

@@ -2,6 +2,7 @@ import type { Buffers } from './buffers.ts';
 import type { ByteRange } from './byte-range.ts';
 import type { Bytes } from './bytes.ts';
 import { lendBuffer } from './lent-buffer.ts';
+import { createPaceMeter } from './pace.ts';
 
 /** Something that can be read at any position, such as a stored blob or a spool file. */
 export interface RandomAccess {
@@ -11,33 +12,58 @@ export interface RandomAccess {
   close(): Promise<void>;
 }
 
+/** A part that is being read, or waits to be taken, or was. */
+interface Piece {
+  bytes: Promise<Uint8Array>;
+  /** Gives its memory back. */
+  letGo(): Promise<void>;
+}
+
 /**
- * Reads a part, through a pooled buffer. A source that ends before `to` is an error: a short body must never look
- * complete.
+ * Reads a part, through pooled buffers: while a quick consumer works on one piece, the next is read. A source that ends
+ * before `to` is an error: a short body must never look complete.
  */
 export function readRange(source: RandomAccess, { from, to }: ByteRange, buffers: Buffers): Bytes {
-  const buffer = lendBuffer(buffers);
+  const pace = createPaceMeter(buffers.clock);
   let position = from;
+  let given: Piece | undefined;
+  let ahead: Piece | undefined;
   let ended = false;
+
+  function readOn(): Piece {
+    const at = position;
+    const buffer = lendBuffer(buffers, pace.current());
+    const bytes = buffer.fill(to + 1 - at, (into) => source.read(into, at));
+    // A failure is told when its turn comes.
+    bytes.catch(() => undefined);
+    return { bytes, letGo: buffer.giveBack };
+  }
 
   async function end(): Promise<void> {
     if (ended) return;
     ended = true;
-    await buffer.giveBack();
+    await Promise.all([given?.letGo(), ahead?.letGo()]);
     await source.close();
   }
 
   const iterator: AsyncIterator<Uint8Array, undefined> = {
     async next() {
+      pace.asked();
       if (ended || position > to) {
         await end();
         return { done: true, value: undefined };
       }
       try {
-        const bytes = await buffer.fill(to + 1 - position, (into) => source.read(into, position));
+        if (given) await given.letGo();
+        if (ended) return { done: true, value: undefined };
+        given = ahead ?? readOn();
+        ahead = undefined;
+        const bytes = await given.bytes;
         if (ended) return { done: true, value: undefined };
         if (bytes.byteLength === 0) throw new Error(`content ends at byte ${position}, expected ${to + 1} bytes`);
         position += bytes.byteLength;
+        if (position <= to && pace.current() === 'quick') ahead = readOn();
+        pace.given(bytes.byteLength);
         return { done: false, value: bytes };
       } catch (error) {
         await end();
