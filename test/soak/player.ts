@@ -183,6 +183,7 @@ export function createPlayer(
       bearer: random.chance(0.3),
       freshFor: random.chance(0.2) ? '30s' : 0,
       coldRange: random.chance(0.3) ? 'verify' : 'pass',
+      prefetch: random.chance(0.4),
       full: random.chance(0.1),
       fresh,
       verify: flipped || random.chance(0.4),

@@ -36,6 +36,8 @@ export interface Setup {
   bearer: boolean;
   freshFor: 0 | '30s';
   coldRange: 'pass' | 'verify';
+  /** Whether layers are fetched ahead. */
+  prefetch: boolean;
   /** Whether the disk is said to be full. */
   full: boolean;
   /** Whether it starts on an empty folder. */
@@ -127,6 +129,7 @@ export async function startStand(): Promise<Stand> {
       url: main.url,
       freshFor: setup.freshFor,
       coldRange: setup.coldRange,
+      prefetch: setup.prefetch ? 'layers' : 'off',
       ...(setup.fallback && { endpoints: [spare.url] }),
     };
     storage = flakyStore(fileStorage(directory, { clock }));

@@ -115,6 +115,11 @@ export const upstreamSchema = mapping({
   deniedMayMeanAbsent: optional(flag(), 'It says "denied" for repositories that do not exist', "the source's, false"),
   linkValidFor: optional(durationOrUnlimited(), "How long a repository's proof of content holds", 'unlimited'),
   coldRange: optional(choice('pass', 'verify'), 'A range of a blob that is not stored', 'pass'),
+  prefetch: optional(
+    choice('off', 'layers'),
+    "`layers`: fetch an image's config and layers ahead, once its manifest was asked for",
+    'off',
+  ),
   timeouts: optional(timeouts, ''),
   manifestWithin: optional(duration(), "To a manifest's last byte, with nothing stored", '10s'),
   blobWithin: optional(duration(), "To a blob's first byte, with nothing stored", '60s'),

@@ -77,6 +77,7 @@ function needsAttention(event: ProxyCacheEvent): boolean {
       return event.defect !== undefined;
     case 'ingest-started':
     case 'ingest-resumed':
+    case 'prefetch-paused':
     // Each failure has a line of its own, by its 'upstream-request'.
     case 'upstream-retried':
       return false;

@@ -169,6 +169,7 @@ describe('options of an upstream', () => {
     [{ onAbsent: 'serve' }, 'onAbsent: expected "refuse" or "serve-stale", received "serve"'],
     [{ onDenied: true }, 'onDenied: expected "refuse" or "serve-stale", received true'],
     [{ coldRange: 'wait' }, 'coldRange: expected "pass" or "verify", received "wait"'],
+    [{ prefetch: true }, 'prefetch: expected "off" or "layers", received true'],
     [{ connections: 0 }, 'connections: expected a whole number from 1, received 0'],
     [{ maxManifestBytes: '4MiB' }, 'maxManifestBytes: expected a whole number from 1, received "4MiB"'],
     [

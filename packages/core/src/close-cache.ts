@@ -22,6 +22,7 @@ export interface ClosedParts {
   clock: Clock;
   pulls: PullParts;
   answers: Bounded;
+  prefetch: { close(): Promise<void> };
   scrubs: { close(): Promise<void> };
   clients: Iterable<{ close(): Promise<void> }>;
   spool: { close(): void };
@@ -38,6 +39,7 @@ export async function closeCache(
   const { clock, pulls, answers } = parts;
   const endsAt = clock.monotonic() + graceMs;
   const scrubbed = parts.scrubs.close();
+  const prefetched = parts.prefetch.close();
   // What runs may still need a transfer: none is refused before.
   await within(clock, graceMs, answers.idle());
   const transferred = pulls.ingests.close(ingests === 'drop' ? 0 : Math.max(endsAt - clock.monotonic(), 0));
@@ -45,7 +47,7 @@ export async function closeCache(
   await transferred;
   await Promise.all([...parts.clients].map((client) => client.close()));
   await within(clock, letGoWithin, answered);
-  await Promise.all([scrubbed, pulls.checks.close()]);
+  await Promise.all([scrubbed, prefetched, pulls.checks.close()]);
   await Promise.all([pulls.tags, pulls.links, pulls.referrers, pulls.repositories].map((records) => records.settled()));
   parts.spool.close();
 }

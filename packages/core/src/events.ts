@@ -1,5 +1,6 @@
 import type { RequestEvent } from './http/events.ts';
 import type { IngestEvent } from './ingest/events.ts';
+import type { PrefetchEvent } from './pull/events.ts';
 import type { StoreEvent } from './store/events.ts';
 import type { UpstreamEvent } from './upstream/events.ts';
 
@@ -10,4 +11,4 @@ export interface WarningEvent {
 }
 
 /** Everything an observer is told, by `type`. No URL, credential or token is ever in one. */
-export type ProxyCacheEvent = RequestEvent | UpstreamEvent | IngestEvent | StoreEvent | WarningEvent;
+export type ProxyCacheEvent = RequestEvent | UpstreamEvent | IngestEvent | PrefetchEvent | StoreEvent | WarningEvent;

@@ -21,7 +21,7 @@ export interface ProxyCacheOptions {
   memory?: { manifests?: number; buffers?: number };
   /**
    * Upstream blob transfers at once; over it 503 with `Retry-After`. Those that bring nothing are counted apart, for each
-   * upstream. Default 256.
+   * upstream, and those that nobody asked for (`prefetch`) not at all. Default 256.
    */
   maxIngests?: number;
   /** Requests at once; over it 503 with `Retry-After`. Default 10,000. */
@@ -75,6 +75,7 @@ export const defaults: Defaults = {
     deniedMayMeanAbsent: false,
     linkValidFor: Number.POSITIVE_INFINITY,
     coldRange: 'pass',
+    prefetch: 'off',
     timeouts: { connect: '5s', headers: '30s', idle: '30s' },
     manifestWithin: '10s',
     blobWithin: '60s',

@@ -22,6 +22,7 @@ import { createHeldManifests } from './pull/held-manifests.ts';
 import { createListReferrers } from './pull/list-referrers.ts';
 import { createListRepositories } from './pull/list-repositories.ts';
 import { createListTags } from './pull/list-tags.ts';
+import { createPrefetch } from './pull/prefetch.ts';
 import { createPullBlob } from './pull/pull-blob.ts';
 import { createPullDigest } from './pull/pull-digest.ts';
 import type { PullParts } from './pull/pull-parts.ts';
@@ -97,7 +98,8 @@ export function createProxyCache(options: ProxyCacheOptions): ProxyCache {
 
   const upstreams = new Map(
     options.upstreams.map((given) => {
-      const upstream = createPullUpstream(upstreamSettings(given), { clock, observe });
+      const crowded = () => prefetch.crowded(given.key);
+      const upstream = createPullUpstream(upstreamSettings(given), { clock, observe, crowded });
       return [upstream.key, upstream] as const;
     }),
   );
@@ -145,6 +147,7 @@ export function createProxyCache(options: ProxyCacheOptions): ProxyCache {
     return upstream && { target: targetOf(upstream, found.candidates[0].repository), clientName: found.clientName };
   }
 
+  const prefetch = createPrefetch(parts);
   const pullTag = createPullTag(parts);
   const pullDigest = createPullDigest(parts, pullTag.recentTagOf);
   const hasImage = createHasImage(parts);
@@ -157,7 +160,8 @@ export function createProxyCache(options: ProxyCacheOptions): ProxyCache {
       heldManifests: createHeldManifests(parts),
       pullTag,
       pullDigest,
-      pullBlob: createPullBlob(parts),
+      pullBlob: createPullBlob(parts, prefetch.started),
+      prefetch,
       listTags: createListTags(parts),
       listReferrers: createListReferrers(parts),
       listRepositories: listsRepositories ? createListRepositories(parts, [...upstreams.keys()]) : undefined,
@@ -212,7 +216,7 @@ export function createProxyCache(options: ProxyCacheOptions): ProxyCache {
       expectWhole('close: graceMs', how.graceMs);
       expectOneOf('close: ingests', how.ingests, ['finish', 'drop']);
       const clients = [...upstreams.values()].map(({ client }) => client);
-      closing ??= closeCache({ clock, pulls: parts, answers, scrubs, clients, spool }, how);
+      closing ??= closeCache({ clock, pulls: parts, answers, prefetch, scrubs, clients, spool }, how);
       return closing;
     },
   };

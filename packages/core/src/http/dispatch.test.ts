@@ -40,6 +40,7 @@ function make(parts: Partial<DispatchParts> = {}) {
     pullTag: { pull: unexpected, recentTagOf: () => undefined },
     pullDigest: unexpected,
     pullBlob: unexpected,
+    prefetch: { served: () => undefined },
     listTags: unexpected,
     listReferrers: unexpected,
     listRepositories: undefined,

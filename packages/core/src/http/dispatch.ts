@@ -83,7 +83,10 @@ export function createDispatch(parts: DispatchParts): Handle {
         ? await parts.pullTag.pull({ ...pull, tag: reference.tag })
         : await parts.pullDigest({ ...pull, digest: reference.digest });
     told.cacheStatus = manifest.cacheStatus;
-    return respondManifest(manifest, request, { now: clock.now(), ns: route.ns, publicContent });
+    const response = respondManifest(manifest, request, { now: clock.now(), ns: route.ns, publicContent });
+    // Whoever asks with HEAD, or has it already, may want no more than that.
+    if (pull.want === 'bytes' && response.status === 200) parts.prefetch.served(target, manifest);
+    return response;
   }
 
   async function answerBlob(

@@ -18,6 +18,7 @@ const byDigest: ManifestAnswer = {
 function make(parts: Partial<FromMemoryParts> = {}) {
   const events: RequestEvent[] = [];
   const located: string[] = [];
+  const served: string[] = [];
   let now = 1_000_000;
   const fromMemory = createFromMemory({
     locate(route) {
@@ -25,6 +26,7 @@ function make(parts: Partial<FromMemoryParts> = {}) {
       return { target, clientName: route.name };
     },
     heldManifests: () => () => byDigest,
+    prefetch: { served: (_, { descriptor }) => void served.push(descriptor.digest) },
     publicContent: false,
     clock: { now: () => now, monotonic: () => now, after: () => () => undefined },
     observe: (event) => void events.push(event),
@@ -35,7 +37,7 @@ function make(parts: Partial<FromMemoryParts> = {}) {
   const pass = (ms: number) => {
     now += ms;
   };
-  return { ask, events, located, pass };
+  return { ask, events, located, pass, served };
 }
 
 const url = (name: string, query = '') => `/v2/up/${name}/manifests/1${query}`;
@@ -44,6 +46,15 @@ test('a URL that was answered is not parsed again', () => {
   const { ask, located } = make();
   for (let i = 0; i < 3; i++) expect(ask(url('app'))?.status).toBe(200);
   expect(located).toHaveLength(1);
+});
+
+test('its layers may be fetched ahead for each client that was sent it', () => {
+  const { ask, served } = make();
+  ask(url('app'), {}, 'HEAD');
+  ask(url('app'), { 'if-none-match': `"${digest}"` });
+  expect(served).toEqual([]);
+  for (let i = 0; i < 2; i++) ask(url('app'));
+  expect(served).toEqual([digest, digest]);
 });
 
 test('of the URLs that were answered a bounded number is remembered, and the first is forgotten first', () => {

@@ -1,5 +1,6 @@
 import type { ManifestAnswer } from '../pull/answer.ts';
 import type { HeldManifest, HeldManifests } from '../pull/held-manifests.ts';
+import type { Prefetch } from '../pull/prefetch.ts';
 import type { Target } from '../pull/target.ts';
 import type { Clock } from '../runtime/clock.ts';
 import { ageOf } from './answer-headers.ts';
@@ -13,6 +14,7 @@ export interface FromMemoryParts {
   /** Finds what a name means; `undefined`: nothing that is served here. What it gives for a route is always the same. */
   locate(route: { name: string } & Pick<Route, 'ns' | 'host'>): { target: Target; clientName: string } | undefined;
   heldManifests: HeldManifests;
+  prefetch: Pick<Prefetch, 'served'>;
   publicContent: boolean;
   clock: Clock;
   observe(event: RequestEvent): void;
@@ -93,6 +95,7 @@ export function createFromMemory(parts: FromMemoryParts): NonNullable<Handle['fr
     if (!known || !manifest) return undefined;
     if (!isKnown) keep(url, known);
     const response = respond(known, manifest, request, now);
+    if (method === 'GET' && response.status === 200) parts.prefetch.served(known.target, manifest);
     const { upstream, repository } = known.target.place;
     parts.observe({
       type: 'request',

@@ -1,6 +1,13 @@
 /** Events of this folder. */
 export type IngestEvent =
-  | { type: 'ingest-started'; upstream: string; repository: string; digest: string }
+  | {
+      type: 'ingest-started';
+      upstream: string;
+      repository: string;
+      digest: string;
+      /** Nobody asked for it yet: its manifest was served. */
+      prefetch?: true;
+    }
   | {
       type: 'ingest-ended';
       upstream: string;

@@ -11,6 +11,7 @@ import { claimedBody, claimStep } from './claimed-body.ts';
 import type { IngestEvent } from './events.ts';
 import { visibleBytes } from './follower.ts';
 import { holdOf, type IngestHold } from './ingest-hold.ts';
+import type { SpareTransfer } from './precedence.ts';
 import type { Spool } from './spool.ts';
 import type { SpoolFile } from './spool-file.ts';
 import { createSpooling, type Received, type Spooling } from './spooling.ts';
@@ -33,6 +34,8 @@ export interface IngestRequest {
   firstByteWithinMs: number;
   /** Whether the upstream is known not to answer now. Default: never. */
   isDown?: () => boolean;
+  /** Given where nobody asked for it yet. */
+  spare?: SpareTransfer;
 }
 
 /** One upstream transfer of one blob; see {@link createIngest}. */
@@ -76,7 +79,7 @@ export function createIngest(request: IngestRequest, parts: IngestParts, signal:
   let spooling: Spooling | undefined;
   let came: number | undefined;
 
-  observe({ type: 'ingest-started', upstream, repository, digest });
+  observe({ type: 'ingest-started', upstream, repository, digest, ...(request.spare && { prefetch: true }) });
   const ended = run();
 
   async function run(): Promise<void> {

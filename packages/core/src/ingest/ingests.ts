@@ -3,7 +3,9 @@ import type { Digest } from '../oci/digest.ts';
 import { isProxyCacheError, ProxyCacheError } from '../runtime/errors.ts';
 import { createAttendance } from './attendance.ts';
 import { claimStep } from './claimed-body.ts';
+import { inTurn } from './in-turn.ts';
 import { createIngest, type Ingest, type IngestParts, type IngestRequest } from './ingest.ts';
+import { createPrecedence, type Standing } from './precedence.ts';
 
 /** An ingest under way, and who may read it. Repositories are given as `<scope>/<repository>`. */
 export interface RunningIngest extends Ingest {
@@ -11,6 +13,8 @@ export interface RunningIngest extends Ingest {
   readonly startedFor: string;
   /** Who proved to hold its blob, and who it was started for: others join only after a proof of their own. */
   readonly provenFor: Set<string>;
+  /** Whether it began before anybody asked: that it failed is no answer to those who have asked since. */
+  readonly isPrefetched: boolean;
   /** `clock.monotonic()` ms by which its first byte must be here. */
   readonly firstByteAt: number;
   /**
@@ -30,6 +34,8 @@ export interface Ingests {
    * @throws ProxyCacheError `too-many-ingests`, `closed`
    */
   start(request: IngestRequest, startedFor: string): RunningIngest;
+  /** Ends the transfers that nobody asked for yet, of this upstream or of all. */
+  giveWay(upstream?: string): void;
   /** Another number than before where a transfer of this blob has been verified and ended since. */
   endings(digest: Digest): number;
   /** Starts none any more. Lets what runs end by itself for `graceMs`, then cuts it off. Resolves when all have ended. */
@@ -46,18 +52,22 @@ const idleAfterMs = 5_000;
 interface Filling {
   request: IngestRequest;
   received(): number;
+  standing: Standing;
+  giveUp(why: Error): void;
   seen: { bytes: number; at: number };
 }
 
 /**
  * @param parts.maxIngests how many may be coming in at a time; those that wait for the store do not count, and those that
- * bring nothing are counted apart, by upstream: one that is down must not take the places of the others
+ * bring nothing are counted apart, by upstream: one that is down must not take the places of the others; those that nobody
+ * asked for take none from the others at all
  */
 export function createIngests(parts: IngestParts & { maxIngests: number }): Ingests {
   const { clock, maxIngests } = parts;
   const joinable = new Map<string, RunningIngest>();
   const running = new Map<RunningIngest, AbortController>();
   const filling = new Set<Filling>();
+  const precedence = createPrecedence();
   const endings = new LRUCache<Digest, number>({ max: mostRemembered });
   // Without this each pull of a blob whose size nobody told would break off where the disk is full.
   const leastSizes = new LRUCache<Digest, number>({ max: mostRemembered });
@@ -70,11 +80,14 @@ export function createIngests(parts: IngestParts & { maxIngests: number }): Inge
     return one.request.isDown?.() === true || at - one.seen.at >= idleAfterMs;
   }
 
-  function hasRoomFor({ upstream, isDown }: IngestRequest): boolean {
+  function hasRoomFor({ upstream, isDown, spare }: IngestRequest): boolean {
     if (filling.size < maxIngests) return true;
-    const idle = [...filling].filter(isIdle);
+    if (spare) return false;
+    const clients = [...filling].filter(({ standing }) => !standing.isSpare());
+    if (clients.length < maxIngests) return true;
+    const idle = clients.filter(isIdle);
     if (idle.filter(({ request }) => request.upstream === upstream).length >= maxIngests) return false;
-    return isDown?.() === true || filling.size - idle.length < maxIngests;
+    return isDown?.() === true || clients.length - idle.length < maxIngests;
   }
 
   return {
@@ -84,28 +97,44 @@ export function createIngests(parts: IngestParts & { maxIngests: number }): Inge
       if (!hasRoomFor(request)) {
         throw new ProxyCacheError('too-many-ingests', `${filling.size} transfers run already; try again shortly`);
       }
+      const { spare } = request;
       const key = `${request.upstream} ${request.digest}`;
       const leastSize = leastSizes.get(request.digest) ?? 0;
       const startedAt = clock.monotonic();
       const cutOff = new AbortController();
-      const ingest = createIngest({ leastSize, ...request }, parts, cutOff.signal);
+      const standing = precedence.enter(request.upstream, spare);
+      const fetch = spare ? inTurn(request.fetch, standing) : request.fetch;
+      const ingest = createIngest({ leastSize, ...request, fetch }, parts, cutOff.signal);
       const { received } = ingest;
-      const place: Filling = { request, received, seen: { bytes: 0, at: startedAt } };
       const part = () => {
         if (joinable.get(key) === entry) joinable.delete(key);
       };
+      const settle = () => {
+        filling.delete(place);
+        standing.end();
+      };
       const giveUp = (why: Error) => {
         part();
-        filling.delete(place);
+        settle();
         cutOff.abort(why);
       };
+      const place: Filling = { request, received, standing, giveUp, seen: { bytes: 0, at: startedAt } };
       const attendance = createAttendance({ received, giveUp }, clock);
+      // Until somebody asks for it, whoever had it started is who waits for it.
+      let leaveIt = spare && attendance.join();
       const entry: RunningIngest = {
         ...ingest,
         startedFor,
         provenFor: new Set([startedFor]),
+        isPrefetched: spare !== undefined,
         firstByteAt: startedAt + request.firstByteWithinMs,
-        join: attendance.join,
+        join() {
+          const leave = attendance.join();
+          standing.claim();
+          leaveIt?.();
+          leaveIt = undefined;
+          return leave;
+        },
       };
       joinable.set(key, entry);
       running.set(entry, cutOff);
@@ -116,11 +145,11 @@ export function createIngests(parts: IngestParts & { maxIngests: number }): Inge
         () => {
           verified = true;
           attendance.end();
-          filling.delete(place);
+          settle();
         },
         (error) => {
           attendance.end();
-          filling.delete(place);
+          settle();
           part();
           if (isProxyCacheError(error) && error.code === 'storage-full' && ingest.received() > 0) {
             leastSizes.set(request.digest, ingest.received() + claimStep);
@@ -133,6 +162,12 @@ export function createIngests(parts: IngestParts & { maxIngests: number }): Inge
         if (verified) endings.set(request.digest, ++ended);
       });
       return entry;
+    },
+    giveWay(upstream) {
+      for (const { request, standing, giveUp } of filling) {
+        if (!standing.isSpare() || request.upstream !== (upstream ?? request.upstream)) continue;
+        giveUp(new Error('nobody asked for it yet, and its place was needed'));
+      }
     },
     endings: (digest) => endings.get(digest) ?? 0,
     async close(graceMs) {

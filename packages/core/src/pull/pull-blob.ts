@@ -5,7 +5,6 @@ import type { RangeSpec } from '../runtime/byte-range.ts';
 import { abortable } from '../runtime/collapse.ts';
 import { isUpstreamError } from '../upstream/upstream-error.ts';
 import type { BlobAnswer, CacheStatus } from './answer.ts';
-import { blobFetch } from './blob-fetch.ts';
 import { createBlobProof, proveBlob, type SaidOfBlob, toldSize } from './blob-proof.ts';
 import type { StoredBlob } from './check-stored.ts';
 import { coldParts } from './cold-parts.ts';
@@ -16,6 +15,7 @@ import { createPassedThrough } from './passed-through.ts';
 import type { PullParts } from './pull-parts.ts';
 import { refusedReply } from './refusal.ts';
 import { restOfBlob } from './rest-of-blob.ts';
+import { placeKey, startIngest } from './start-ingest.ts';
 import { createStoredBlobs } from './stored-blob.ts';
 import type { Target } from './target.ts';
 import { unreadAnswer } from './unread-answer.ts';
@@ -52,8 +52,10 @@ const leastLeftMs = 1_000;
 /**
  * A blob comes from the store, from a transfer under way, or from a new one, in that order; never through a repository
  * that did not prove to hold it.
+ *
+ * @param started told of each blob that a client's request has to bring in
  */
-export function createPullBlob(parts: PullParts): PullBlob {
+export function createPullBlob(parts: PullParts, started: (blob: BlobPull) => void = () => undefined): PullBlob {
   const { ingests, links, clock } = parts;
   const prove = createBlobProof(parts);
   const passed = createPassedThrough(parts, prove);
@@ -155,7 +157,8 @@ export function createPullBlob(parts: PullParts): PullBlob {
         if (opened) request = { ...request, since: clock.monotonic() };
         continue;
       }
-      const ingest = running ?? start(request);
+      const ingest = running ?? startIngest(parts, request);
+      if (!running) started(request);
       if (proven) ingest.provenFor.add(placeKey(target));
       try {
         const answer = await joined(request, ingest, running !== undefined);
@@ -215,30 +218,10 @@ export function createPullBlob(parts: PullParts): PullBlob {
   }
 
   /** Whether a client that joined a transfer has longer to wait than that had left when it failed. */
-  function outlasts({ target, since }: Asking, { firstByteAt }: RunningIngest): boolean {
+  function outlasts({ target, since }: Asking, { firstByteAt, isPrefetched }: RunningIngest): boolean {
     const now = clock.monotonic();
     const deadlineAt = since + target.upstream.blobWithinMs;
-    return deadlineAt - now >= leastLeftMs && deadlineAt - firstByteAt > firstByteAt - now;
-  }
-
-  function start({ target, digest, since }: Asking): RunningIngest {
-    const { upstream, repository } = target.place;
-    const waitedMs = clock.monotonic() - since;
-    return ingests.start(
-      {
-        upstream,
-        repository,
-        digest,
-        fetch: blobFetch(parts, { target, digest, since }),
-        // SEMANTICS 19: a 2xx with other bytes proves nothing.
-        prove: (size) => proveBlob(parts, target, { digest, size }),
-        resumeWithinMs: target.upstream.resumeWithinMs,
-        firstByteWithinMs: target.upstream.blobWithinMs - waitedMs,
-        isDown: () => target.upstream.client.state(target.place) !== 'closed',
-      },
-      placeKey(target),
-    );
+    const hasLonger = isPrefetched || deadlineAt - firstByteAt > firstByteAt - now;
+    return deadlineAt - now >= leastLeftMs && hasLonger;
   }
 }
-
-const placeKey = ({ place }: Target) => `${place.scope}/${place.repository}`;

@@ -10,6 +10,7 @@ import type { Clock } from '../runtime/clock.ts';
 import type { BlobStore } from '../store/blob-store.ts';
 import type { StoreEvent } from '../store/events.ts';
 import type { Checks } from './checks.ts';
+import type { PrefetchEvent } from './events.ts';
 
 /** What the use cases work with. */
 export interface PullParts {
@@ -25,5 +26,5 @@ export interface PullParts {
   checks: Checks;
   /** Whether a stored blob is hashed before its first read after start. */
   verifyOnRead: 'never' | 'first';
-  observe(event: StoreEvent | IngestEvent): void;
+  observe(event: StoreEvent | IngestEvent | PrefetchEvent): void;
 }

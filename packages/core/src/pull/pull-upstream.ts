@@ -3,6 +3,7 @@ import type { UpstreamParts } from '../upstream/client.ts';
 import { createUpstream } from '../upstream/endpoints.ts';
 import { generationOf } from '../upstream/generation.ts';
 import type { UpstreamSettings } from '../upstream/upstream-options.ts';
+import { prefetchesOf } from './prefetch.ts';
 import type { PullUpstream } from './target.ts';
 
 /** Long enough to spare an upstream a client's retries, short enough for a mended credential to show. */
@@ -30,5 +31,6 @@ export function createPullUpstream(settings: UpstreamSettings, parts: UpstreamPa
     validateWithinMs: parseDuration(settings.validateWithin),
     linkValidForMs: parseDuration(settings.linkValidFor),
     coldRange: settings.coldRange,
+    prefetches: settings.prefetch === 'layers' ? prefetchesOf(settings.connections) : 0,
   };
 }

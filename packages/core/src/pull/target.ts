@@ -15,6 +15,8 @@ export interface PullUpstream {
   validateWithinMs: number;
   linkValidForMs: number;
   coldRange: 'pass' | 'verify';
+  /** How many blobs are fetched ahead at a time; 0: none. */
+  prefetches: number;
 }
 
 /** The repository a request is about, at the upstream it comes from. */

@@ -8,7 +8,7 @@ import { type ExchangeResponse, headerOf } from './exchange.ts';
 import { letGo } from './let-go.ts';
 import type { Ask, Question } from './question.ts';
 import type { Quota } from './quota.ts';
-import { createRateLimits, parseRetryAfter } from './rate-limit.ts';
+import { parseRetryAfter, type RateLimits } from './rate-limit.ts';
 import { redact } from './redact.ts';
 import { followRedirects, type Hop, RedirectRefused } from './redirect.ts';
 import type { Transport } from './transport.ts';
@@ -21,14 +21,14 @@ export interface AskParts {
   transport: Transport;
   authenticator: Authenticator;
   quota: Quota;
+  limits: RateLimits;
   observe(event: UpstreamEvent): void;
 }
 
 /** Makes the one way in which questions leave for an upstream. Rejects with UpstreamError or the signal's reason. */
 export function createAsk({ key, url: root }: UpstreamSettings, parts: AskParts): Ask {
-  const { clock, transport, authenticator, quota, observe } = parts;
+  const { clock, transport, authenticator, quota, limits, observe } = parts;
   const base = root.replace(/\/+$/, '');
-  const limits = createRateLimits(clock);
 
   // Each host has limits of its own: that of a CDN, which a redirect led to, says nothing of the registry.
   const limitKind = ({ scope, operation }: Question, { host }: URL) => `${scope} ${operation} ${host}`;

@@ -33,6 +33,7 @@ const known: Readonly<Record<keyof UpstreamOptions, true>> = {
   deniedMayMeanAbsent: true,
   linkValidFor: true,
   coldRange: true,
+  prefetch: true,
   timeouts: true,
   manifestWithin: true,
   blobWithin: true,
@@ -75,6 +76,7 @@ export function checkUpstream(
   expectOneOf(`${path}.onAbsent`, upstream.onAbsent, ['refuse', 'serve-stale']);
   expectOneOf(`${path}.onDenied`, upstream.onDenied, ['refuse', 'serve-stale']);
   expectOneOf(`${path}.coldRange`, upstream.coldRange, ['pass', 'verify']);
+  expectOneOf(`${path}.prefetch`, upstream.prefetch, ['off', 'layers']);
   expectWhole(`${path}.connections`, upstream.connections, 1);
   expectWhole(`${path}.maxManifestBytes`, upstream.maxManifestBytes, 1);
   expectBreaker(`${path}.breaker`, upstream.breaker, defaults.breaker);

@@ -10,6 +10,7 @@ import type { UpstreamEvent } from './events.ts';
 import { createManifests } from './manifests.ts';
 import { createPing } from './ping.ts';
 import { createQuota } from './quota.ts';
+import { createRateLimits } from './rate-limit.ts';
 import { createReferrers } from './referrers.ts';
 import { createRejections } from './rejection.ts';
 import { createTags } from './tags.ts';
@@ -28,6 +29,8 @@ export interface UpstreamParts {
   observe(event: UpstreamEvent): void;
   /** Default `proxycache/<version>`. */
   userAgent?: string;
+  /** Called when a request has to wait for a connection, while others have all that it may use. */
+  crowded?(): void;
   /** Resolves host names. Default: the machine's `dns.lookup`. */
   lookup?: Lookup;
 }
@@ -39,9 +42,15 @@ export interface UpstreamParts {
  * @throws ProxyCacheError `invalid-options`
  */
 export function createClient(settings: UpstreamSettings, parts: UpstreamParts): Upstream {
-  const { clock, observe, userAgent = `proxycache/${version}`, lookup } = parts;
+  const { clock, observe, userAgent = `proxycache/${version}`, crowded, lookup } = parts;
   const { key, ownVoice: markers, maxManifestBytes } = settings;
-  const transport = createTransport(settings, { clock, userAgent, observe, ...(lookup && { lookup }) });
+  const transport = createTransport(settings, {
+    clock,
+    userAgent,
+    observe,
+    ...(crowded && { crowded }),
+    ...(lookup && { lookup }),
+  });
   const loader = createCredentialLoader(settings.auth, { key, server: helperServer(settings), clock });
   const authenticator = createAuthenticator({
     key,
@@ -57,7 +66,8 @@ export function createClient(settings: UpstreamSettings, parts: UpstreamParts): 
     reserve: settings.rateLimit.reserve,
     changed: (state) => observe({ type: 'rate-limit', upstream: key, ...state }),
   });
-  const ask = createAsk(settings, { clock, transport, authenticator, quota, observe });
+  const limits = createRateLimits(clock);
+  const ask = createAsk(settings, { clock, transport, authenticator, quota, limits, observe });
   const manifests = createManifests(ask, { key, maxManifestBytes, markers });
   return {
     ...manifests,
@@ -74,7 +84,8 @@ export function createClient(settings: UpstreamSettings, parts: UpstreamParts): 
     status() {
       const rateLimit = quota.reading(ownScope);
       const state = statusOf(transport.hosts(), own);
-      return { key, ...state, ...(rateLimit && { rateLimit }) };
+      const limitedUntil = limits.anyLimitedUntil();
+      return { key, ...state, ...(rateLimit && { rateLimit }), ...(limitedUntil !== undefined && { limitedUntil }) };
     },
     close: () => transport.close(),
   };

@@ -24,6 +24,8 @@ export interface ConnectionPoolOptions {
   open(): Connection;
   /** What waiting too long is refused with. @param limit the connections that such an exchange may use */
   busy(limit: number): Error;
+  /** Called when a request begins to wait: a connection that is given up meanwhile is its. */
+  crowded?(): void;
   /** Called when the pool has neither connections nor anyone waiting. */
   emptied(): void;
 }
@@ -108,6 +110,7 @@ export function createConnectionPool(options: ConnectionPoolOptions): Connection
       const cancelTimer = options.clock.after(ms, () => waiter.refuse(options.busy(limits[kind])));
       signal.addEventListener('abort', onAbort, { once: true });
       waiters.add(waiter);
+      options.crowded?.();
     });
   }
 

@@ -5,6 +5,8 @@ import type { Clock } from '../runtime/clock.ts';
 export interface RateLimits {
   /** Wall time in ms until which requests of this kind are not sent; `undefined`: they may go. */
   limitedUntil(kind: string): number | undefined;
+  /** Wall time in ms until which requests of some kind are not sent; `undefined`: all may go. */
+  anyLimitedUntil(): number | undefined;
   /** Notes a 429 and gives the wall time from which to ask again. */
   limited(kind: string, retryAfter: string | undefined): number;
   /** Notes an answer that was not a 429. */
@@ -25,6 +27,10 @@ export function createRateLimits(clock: Clock): RateLimits {
   const waits = new LRUCache<string, { until: number; untold: number }>({ max: most });
 
   return {
+    anyLimitedUntil() {
+      const left = Math.max(0, ...[...waits.values()].map(({ until }) => until)) - clock.monotonic();
+      return left > 0 ? clock.now() + left : undefined;
+    },
     limitedUntil(kind) {
       const left = (waits.get(kind)?.until ?? 0) - clock.monotonic();
       return left > 0 ? clock.now() + left : undefined;

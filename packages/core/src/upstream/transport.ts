@@ -53,6 +53,8 @@ export interface TransportParts {
   clock: Clock;
   userAgent: string;
   observe(event: UpstreamEvent): void;
+  /** Called when a request has to wait for a connection. */
+  crowded?(): void;
   /** Default: the machine's resolver. */
   lookup?: Lookup;
 }
@@ -108,6 +110,7 @@ export function createTransport(settings: UpstreamSettings, parts: TransportPart
       open: () => hosts.open(url),
       busy: (most) =>
         failure('busy', url, `has no free connection: all ${most} ${most < limit ? 'for blobs ' : ''}are in use`),
+      ...(parts.crowded && { crowded: parts.crowded }),
       // Redirects may lead to ever new hosts.
       emptied: () => pools.delete(url.origin),
     });

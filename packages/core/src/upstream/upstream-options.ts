@@ -67,6 +67,11 @@ export interface UpstreamOptions {
   linkValidFor?: Duration;
   /** A range of a blob not stored: passed through unverified, or served from the verified whole. Default `'pass'`. */
   coldRange?: 'pass' | 'verify';
+  /**
+   * What is fetched before a client asks for it: `'layers'`, the config and layers of an image whose manifest it was just
+   * given, as far as its own requests leave room. Default `'off'`.
+   */
+  prefetch?: 'off' | 'layers';
   /** Connecting, waiting for headers, waiting for the next byte. Defaults 5 s, 30 s, 30 s. */
   timeouts?: { connect?: Duration; headers?: Duration; idle?: Duration };
   /** To a manifest's or list's last byte, with nothing stored. Default 10 s. */

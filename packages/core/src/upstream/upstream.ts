@@ -100,6 +100,8 @@ export interface UpstreamStatus {
   hosts: readonly HostStatus[];
   /** What it said is left of its rate limit, for its own credential, where it says so and lately has. */
   rateLimit?: QuotaReading;
+  /** Until when some of its requests are not sent, because it answered them with 429, in ms since the epoch. */
+  limitedUntil?: number;
 }
 
 /** One registry that content comes from. Failures throw `UpstreamError`. A query's signal ends its body, too. */
