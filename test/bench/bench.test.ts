@@ -12,7 +12,7 @@ import { warmBlobs } from './parts/warm-blobs.ts';
 import { warmManifests } from './parts/warm-manifests.ts';
 import { distinct, type Sample } from './report/samples.ts';
 import { tableOf } from './report/table.ts';
-import { findTools } from './tools.ts';
+import { findTools, originOf } from './tools.ts';
 
 const isPossible = [
   requireProgram('cc', 'gcc'),
@@ -36,6 +36,7 @@ describe.skipIf(!isPossible)('the benchmark, with next to no content and one rou
     const samples: Sample[] = [];
     await part.run({
       tools,
+      startOrigin: originOf('nginx'),
       contestants: lineup({ only, checkouts: [], variants: [] }),
       rounds: 1,
       extent: 'tiny',

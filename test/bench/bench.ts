@@ -1,4 +1,5 @@
 import type { Contestant } from './contestants/contestant.ts';
+import type { StartOrigin } from './origin/origin.ts';
 import type { Sample } from './report/samples.ts';
 import type { TableShape } from './report/table.ts';
 
@@ -6,7 +7,6 @@ import type { TableShape } from './report/table.ts';
 export interface Tools {
   drain: string;
   link: string;
-  nginx: string;
   wrk: string;
   ab: string;
 }
@@ -17,6 +17,7 @@ export type Extent = 'full' | 'short' | 'tiny';
 /** What a part is given to measure with. */
 export interface Bench {
   tools: Tools;
+  startOrigin: StartOrigin;
   contestants: readonly Contestant[];
   rounds: number;
   extent: Extent;

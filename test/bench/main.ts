@@ -7,13 +7,14 @@ import { lineup } from './lineup.ts';
 import { type BenchOptions, parseOptions, usage } from './options.ts';
 import { partNames, parts, partsNamed } from './parts/parts.ts';
 import { root } from './places.ts';
+import { watchOthers } from './quiet.ts';
 import { chartOf } from './report/chart.ts';
 import { figuresOf } from './report/figures.ts';
 import { describeMachine } from './report/machine.ts';
 import { replaceMarked } from './report/marked.ts';
 import { partsReport, targetsReport } from './report/report.ts';
-import { createSamples, type Sample, type Samples } from './report/samples.ts';
-import { findTools } from './tools.ts';
+import { type Run, readRuns, writeRun } from './report/run.ts';
+import { findTools, originOf } from './tools.ts';
 
 async function main(): Promise<void> {
   const options = parseOptions(process.argv.slice(2), partNames);
@@ -21,21 +22,22 @@ async function main(): Promise<void> {
     process.stdout.write(usage.replace('PARTS', partNames.join(', ')));
     return;
   }
-  const samples = createSamples(options.from.flatMap((file): Sample[] => JSON.parse(readFileSync(file, 'utf8'))));
-  if (options.parts.length > 0) await measure(options, samples);
-  else print(partsReport(parts, samples.all(), '##'));
-  print(targetsReport(samples.all()));
-  if (options.json !== undefined) writeFileSync(options.json, `${JSON.stringify(samples.all(), undefined, 1)}\n`);
-  if (options.write) writePages(samples.all());
+  const run = readRuns(options.from);
+  if (options.parts.length > 0) await measure(options, run);
+  else print(partsReport(parts, run, '##'));
+  print(targetsReport(run));
+  if (options.json !== undefined) writeRun(options.json, run);
+  if (options.write) writePages(run);
 }
 
-async function measure(options: BenchOptions, samples: Samples): Promise<void> {
+async function measure(options: BenchOptions, run: Run): Promise<void> {
   const folder = makeTemporaryFolder('bench');
   process.once('exit', () => removeFolder(folder));
   for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(1));
   let folders = 0;
   const bench: Bench = {
     tools: await findTools(folder),
+    startOrigin: originOf(options.origin),
     contestants: lineup(options),
     rounds: options.rounds,
     extent: options.extent,
@@ -46,25 +48,27 @@ async function measure(options: BenchOptions, samples: Samples): Promise<void> {
       mkdirSync(path);
       return path;
     },
-    record: samples.add,
+    record: (sample) => void run.samples.push(sample),
     tell: (line) => process.stderr.write(`  ${line}\n`),
   };
   for (const part of partsNamed(options.parts)) {
     process.stderr.write(`${part.title}\n`);
+    const othersShare = watchOthers();
     await part.run(bench);
-    print(partsReport([part], samples.all(), '##'));
+    run.others[part.name] = othersShare();
+    print(partsReport([part], run, '##'));
   }
 }
 
-function writePages(samples: readonly Sample[]): void {
+function writePages(run: Run): void {
   const page = join(root, 'docs/benchmarks.md');
   const machine = describeMachine(new Date(), {
     nginx: findProgram('nginx'),
     registry: findProgram('docker-registry'),
   });
-  const text = [`${machine}.`, '### Targets', targetsReport(samples), partsReport(parts, samples, '###')].join('\n\n');
+  const text = [`${machine}.`, '### Targets', targetsReport(run), partsReport(parts, run, '###')].join('\n\n');
   writeFileSync(page, replaceMarked(readFileSync(page, 'utf8'), text));
-  writeFileSync(join(root, 'docs/benchmarks.svg'), chartOf(figuresOf(samples)));
+  writeFileSync(join(root, 'docs/benchmarks.svg'), chartOf(figuresOf(run.samples)));
 }
 
 const print = (text: string) => process.stdout.write(`\n${text}\n`);

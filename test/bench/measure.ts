@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Metric } from './report/metrics.ts';
 import type { Performer } from './stage.ts';
 
@@ -17,6 +18,20 @@ export async function measured<T>({ tree }: Performer, work: () => Promise<T>): 
   const outcome = await work();
   const after = tree?.cpuSeconds();
   return [outcome, { cpuSeconds: after && after - before, peakBytes: tree?.peakBytes() }];
+}
+
+const idleForMs = 200;
+const idleCpuSeconds = 0.01;
+const mostWaits = 50;
+
+/** Waits until a server has next to nothing to do any more. */
+export async function untilIdle({ tree }: Performer): Promise<void> {
+  if (tree === undefined) return;
+  for (let waits = 0; waits < mostWaits; waits++) {
+    const before = tree.cpuSeconds();
+    await sleep(idleForMs);
+    if (tree.cpuSeconds() - before <= idleCpuSeconds) return;
+  }
 }
 
 /** A server's usage as figures of a sample: its CPU as it is, or for a request or GiB of so many. */

@@ -1,6 +1,5 @@
 import { describe, expect, it } from 'vitest';
 import { parseOptions } from './options.ts';
-import { countLines } from './origin.ts';
 import { partNames, parts, partsNamed } from './parts/parts.ts';
 
 describe('the command line', () => {
@@ -31,13 +30,9 @@ describe('the command line', () => {
   it.each([
     [['lukewarm'], /lukewarm is no part; there are warm, /],
     [['--rounds', '0'], /--rounds: expected 1 or more, got 0/],
+    [['--origin', 'harbor'], /--origin: expected nginx or registry, got harbor/],
     [['--fast'], /--fast/],
   ])('%j is refused', (args, message) => {
     expect(() => parse(...args)).toThrow(message);
   });
-});
-
-it("the upstream's log is counted by kind of request", () => {
-  const lines = ['GET /v2/a/manifests/x 200 10', 'HEAD /v2/a/manifests/x 200 0', 'GET /v2/a/blobs/sha256:1 200 90'];
-  expect(countLines(lines)).toEqual({ gets: 2, heads: 1, blobGets: 1, bytes: 100 });
 });

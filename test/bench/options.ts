@@ -10,6 +10,7 @@ Parts: PARTS. Without one, all.
   --short          smaller content, shorter loads, 2 rounds: a look, in some minutes
   --million        also a store of a million records, which takes minutes to make
   --cells REGEXP   these cells alone, in the parts that measure one after the other (manifests, blobs, host, scale)
+  --origin KIND    the upstream: nginx, which is faster than any registry (the default), or registry
   --only A,B       these contestants alone, of us, bare, nginx, registry
   --ours DIR       another built checkout as a further contestant, us:DIR; may be given again
   --with JSON      us with these options as a further contestant, us+JSON; those of the upstream under "upstream",
@@ -19,6 +20,8 @@ Parts: PARTS. Without one, all.
   --write          writes the tables into docs/benchmarks.md, and the chart beside it
 `;
 
+export type OriginKind = 'nginx' | 'registry';
+
 /** What the command line asks for. */
 export interface BenchOptions {
   help: boolean;
@@ -26,6 +29,7 @@ export interface BenchOptions {
   rounds: number;
   extent: Extent;
   isMillion: boolean;
+  origin: OriginKind;
   cells: RegExp;
   only: readonly string[] | undefined;
   checkouts: readonly string[];
@@ -46,6 +50,7 @@ export function parseOptions(args: readonly string[], known: readonly string[]):
       rounds: { type: 'string' },
       short: { type: 'boolean', default: false },
       million: { type: 'boolean', default: false },
+      origin: { type: 'string', default: 'nginx' },
       cells: { type: 'string', default: '' },
       only: { type: 'string' },
       ours: { type: 'string', multiple: true, default: [] },
@@ -59,12 +64,16 @@ export function parseOptions(args: readonly string[], known: readonly string[]):
   if (unknown !== undefined) throw new Error(`${unknown} is no part; there are ${known.join(', ')}`);
   const rounds = Number(values.rounds ?? (values.short ? 2 : 5));
   if (!Number.isInteger(rounds) || rounds < 1) throw new Error(`--rounds: expected 1 or more, got ${values.rounds}`);
+  const { origin } = values;
+  if (origin !== 'nginx' && origin !== 'registry')
+    throw new Error(`--origin: expected nginx or registry, got ${origin}`);
   return {
     help: values.help,
     parts: positionals.length === 0 && values.from.length === 0 ? known : positionals,
     rounds,
     extent: values.short ? 'short' : 'full',
     isMillion: values.million,
+    origin,
     cells: new RegExp(values.cells),
     only: values.only?.split(','),
     checkouts: values.ours,

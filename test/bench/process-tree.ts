@@ -1,7 +1,7 @@
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 
 /** Clock ticks a second of /proc/PID/stat: 100 on every Linux for users (proc_pid_stat.5, sysconf.3). */
-const ticksPerSecond = 100;
+export const ticksPerSecond = 100;
 
 /** CPU seconds and memory of a server: its process and all that descend from it. */
 export interface ProcessTree {

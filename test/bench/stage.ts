@@ -1,10 +1,11 @@
+import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { removeFolder } from '../peers/temporary-folder.ts';
 import type { Bench } from './bench.ts';
 import { blobPath, type Content, createContent, type Image, manifestPath } from './content.ts';
 import type { Contestant, RunningContestant, Surroundings } from './contestants/contestant.ts';
 import { drain } from './load/drain.ts';
-import { type Origin, startOrigin } from './origin.ts';
+import type { Origin } from './origin/origin.ts';
 import { type ProcessTree, processTree } from './process-tree.ts';
 
 /** A contestant that runs, and what it uses. */
@@ -27,7 +28,9 @@ export async function setStage(bench: Bench, makeContent: (content: Content) => 
   const folder = bench.newFolder('stage');
   const content = createContent(join(folder, 'content'));
   makeContent(content);
-  const origin = await startOrigin(bench.tools.nginx, content, join(folder, 'origin'));
+  const ofOrigin = join(folder, 'origin');
+  mkdirSync(ofOrigin);
+  const origin = await bench.startOrigin(content, ofOrigin);
   const running = new Set<Performer>();
   return {
     content,

@@ -2,7 +2,7 @@ import { type Bench, type Part, sized } from '../bench.ts';
 import { blobPath } from '../content.ts';
 import { directContestant } from '../contestants/direct.ts';
 import { drain } from '../load/drain.ts';
-import { MiB, measured, usageValues } from '../measure.ts';
+import { MiB, measured, untilIdle, usageValues } from '../measure.ts';
 import { median } from '../report/statistics.ts';
 import { type Performer, type Stage, setStage } from '../stage.ts';
 import { pull } from './pull.ts';
@@ -57,9 +57,11 @@ async function runHerd(bench: Bench): Promise<void> {
 async function sample(bench: Bench, stage: Stage, { performer, path }: { performer: Performer; path: string }) {
   await stage.origin.take();
   const plan = { paths: [[path]], connections: clients, requests: clients };
-  const [{ wallMs: wall, firstByteMs }, usage] = await measured(performer, () =>
-    drain(bench.tools.drain, performer.url, plan),
-  );
+  const [{ wallMs: wall, firstByteMs }, usage] = await measured(performer, async () => {
+    const drained = await drain(bench.tools.drain, performer.url, plan);
+    await untilIdle(performer);
+    return drained;
+  });
   const { blobGets: upstreamGets, bytes } = await stage.origin.take();
   const firstByte = median(firstByteMs);
   const upstreamMiB = bytes / MiB;

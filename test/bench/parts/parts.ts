@@ -11,7 +11,7 @@ import { warmManifests } from './warm-manifests.ts';
 /** All parts, in the order in which they run and are told. */
 export const parts: readonly Part[] = [warmManifests, warmBlobs, cold, herd, link, segments, host, slow, scale];
 
-const groups: Readonly<Record<string, readonly Part[]>> = { warm: [warmManifests, warmBlobs], link: [link, segments] };
+const groups: Readonly<Record<string, readonly Part[]>> = { warm: [warmManifests, warmBlobs] };
 
 /** What may be asked for by name. */
 export const partNames: readonly string[] = [...Object.keys(groups), ...parts.map(({ name }) => name)].filter(

@@ -1,14 +1,10 @@
-import { setTimeout as sleep } from 'node:timers/promises';
 import type { Bench } from '../bench.ts';
 import type { Image } from '../content.ts';
 import { drain } from '../load/drain.ts';
-import { MiB, measured, usageValues } from '../measure.ts';
+import { MiB, measured, untilIdle, usageValues } from '../measure.ts';
 import type { Metric } from '../report/metrics.ts';
 import { median } from '../report/statistics.ts';
 import { type Performer, pullPaths, type Stage } from '../stage.ts';
-
-/** How long a cache may go on storing when its client has all: it counts for its CPU, not for the client's time. */
-const storesOnForMs = 300;
 
 /** Pulls an image that is not stored as clients do, three blobs at once. */
 export async function pull(
@@ -19,7 +15,8 @@ export async function pull(
   await stage.origin.take();
   const [{ wallMs: wall, firstByteMs }, usage] = await measured(performer, async () => {
     const drained = await drain(bench.tools.drain, performer.url, { paths: pullPaths(image), connections: 3 });
-    await sleep(storesOnForMs);
+    // What a cache goes on storing counts for its CPU, not for the client's time.
+    await untilIdle(performer);
     return drained;
   });
   const { blobGets: upstreamGets, bytes } = await stage.origin.take();

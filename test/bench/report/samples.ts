@@ -8,17 +8,6 @@ export interface Sample {
   values: Partial<Record<Metric, number>>;
 }
 
-/** All figures of a run, in the order in which they were taken. */
-export interface Samples {
-  add(sample: Sample): void;
-  all(): readonly Sample[];
-}
-
-export function createSamples(taken: readonly Sample[] = []): Samples {
-  const samples = [...taken];
-  return { add: (sample) => void samples.push(sample), all: () => samples };
-}
-
 /** A contestant's figures of one metric, a value for each round. */
 export function valuesOf(
   samples: readonly Sample[],

@@ -1,33 +1,15 @@
-import { mkdirSync, readFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { startDaemon } from '../peers/daemon.ts';
-import { type Content, manifestType } from './content.ts';
-import { untilItAnswers } from './contestants/contestant.ts';
-import { freePort } from './contestants/free-port.ts';
-import { writeNginxConfig } from './contestants/nginx-config.ts';
+import { startDaemon } from '../../peers/daemon.ts';
+import { type Content, manifestType } from '../content.ts';
+import { untilItAnswers } from '../contestants/contestant.ts';
+import { freePort } from '../contestants/free-port.ts';
+import { writeNginxConfig } from '../contestants/nginx-config.ts';
+import { countLines, type Origin } from './origin.ts';
 
-/** What an upstream was asked for. */
-export interface UpstreamFigures {
-  gets: number;
-  heads: number;
-  blobGets: number;
-  /** Of bodies, as sent. */
-  bytes: number;
-}
-
-/** The upstream of all contestants: a registry that is faster than they are, and counts. */
-export interface Origin {
-  url: string;
-  pid: number;
-  /** What it was asked for since the last call. */
-  take(): Promise<UpstreamFigures>;
-  stop(): Promise<void>;
-}
-
-/** Serves the content that there is now, by nginx from files. */
-export async function startOrigin(nginx: string, content: Content, folder: string): Promise<Origin> {
-  mkdirSync(folder);
+/** An nginx that serves files as a registry does: faster than any that it stands for. */
+export async function startNginxOrigin(nginx: string, content: Content, folder: string): Promise<Origin> {
   const address = `127.0.0.1:${await freePort()}`;
   const log = join(folder, 'access.log');
   const tags = content
@@ -66,17 +48,5 @@ ${tags.join('\n')}
       return figures;
     },
     stop: daemon.stop,
-  };
-}
-
-/** Adds up lines of the log: method, path, status, bytes. */
-export function countLines(lines: readonly string[]): UpstreamFigures {
-  const requests = lines.map((line) => line.split(' '));
-  const of = (method: string) => requests.filter(([given]) => given === method);
-  return {
-    gets: of('GET').length,
-    heads: of('HEAD').length,
-    blobGets: of('GET').filter(([, path]) => path?.includes('/blobs/')).length,
-    bytes: requests.reduce((total, [, , , bytes]) => total + Number(bytes), 0),
   };
 }
