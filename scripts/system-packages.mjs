@@ -2,16 +2,22 @@
 // may: as root on a machine with apt. Elsewhere it says what would enable those tests, and the run goes on without them.
 import { spawnSync } from 'node:child_process';
 
-const packages = [
-  'docker-registry', // the registry that is pulled through
+const forBench = [
+  'docker-registry', // the registry that is pulled through, and measured against
+  'nginx-light',
+  'gcc', // images that run, and load clients, are compiled
+  'libc6-dev',
+  'wrk',
+  'apache2-utils',
+];
+const forTests = [
+  ...forBench,
   'skopeo',
   'podman',
   'containerd',
   'docker.io',
   'runc',
   'crun',
-  'gcc', // images that run are compiled by the tests
-  'libc6-dev',
   'golang-github-containers-common', // the policy that podman and skopeo need
   'iproute2', // network namespaces: hosts of the tests' own
   'jq',
@@ -19,10 +25,8 @@ const packages = [
   'openssl',
   'redis-server',
   'redis-tools',
-  'nginx-light', // what the benchmark measures against, and with
-  'wrk',
-  'apache2-utils',
 ];
+const [who, packages] = process.argv[2] === 'bench' ? ['the benchmark', forBench] : ['the tests', forTests];
 const inCi = process.env['CI'] === 'true';
 
 const has = (command) => spawnSync(command, ['--version'], { stdio: 'ignore' }).status === 0;
@@ -42,16 +46,16 @@ function aptGet(...args) {
 /** @returns what stands in the way, or undefined when all is there */
 function problem() {
   if (!has('apt-get') || !has('dpkg-query')) {
-    return 'This machine is no Debian: tests whose programs it lacks are skipped. They need what Debian calls';
+    return `This machine is no Debian: what of ${who} needs programs that it lacks is skipped. They are in what Debian calls`;
   }
   const missing = packages.filter((name) => !isInstalled(name));
   if (missing.length === 0) return undefined;
-  if (process.getuid?.() !== 0) return 'Tests whose programs are missing are skipped. This enables them all:';
-  console.error(`Installing what the tests need: ${missing.join(' ')}`);
+  if (process.getuid?.() !== 0) return `What of ${who} needs missing programs is skipped. This enables all of it:`;
+  console.error(`Installing for ${who}: ${missing.join(' ')}`);
   // Package lists may be old or not there at all; a failed update is only fatal when the install fails too.
   aptGet('update');
   if (aptGet('install', '-y', '--no-install-recommends', ...missing)) return undefined;
-  return 'apt-get failed (see above): tests whose programs are missing are skipped. This enables them all:';
+  return `apt-get failed (see above): what of ${who} needs missing programs is skipped. This enables all of it:`;
 }
 
 const found = problem();

@@ -52,7 +52,7 @@ const contestants = [
   { name: 'nginx', title: 'nginx', color: '#d29922', radius: 5 },
 ] as const;
 
-const left = 250;
+const left = 270;
 const width = 760;
 const right = 30;
 const lineHeight = 34;
@@ -89,7 +89,7 @@ export function chartOf(figures: Figures): string {
     ({ title, color }, index) =>
       `<circle cx="${left + index * 110}" cy="24" r="5" fill="${color}"/><text x="${left + 12 + index * 110}" y="28">${title}</text>`,
   );
-  return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${bottom + 34}" width="${width}" height="${bottom + 34}" role="img">
+  return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${bottom + 50}" width="${width}" height="${bottom + 50}" role="img">
 <title>How many times as fast as docker-registry</title>
 <style>
 text { font: 13px system-ui, sans-serif; fill: #57606a; }
@@ -98,7 +98,7 @@ text { font: 13px system-ui, sans-serif; fill: #57606a; }
 @media (prefers-color-scheme: dark) { text { fill: #adbac7; } }
 </style>
 ${key.join('\n')}
-<text x="${left + 340}" y="28">1x is docker-registry; more is faster</text>
+<text class="tick" x="${(left + width - right) / 2}" y="${bottom + 38}">1x is docker-registry; further right is faster</text>
 ${grid.join('\n')}
 ${rows.join('\n')}
 </svg>

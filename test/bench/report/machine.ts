@@ -13,7 +13,7 @@ export function describeMachine(
     versionOf(programs.nginx, ['-v'], /nginx\/(\S+)/, 'nginx'),
     versionOf(programs.registry, ['--version'], /v?(\d+\.\d+\S*)/, 'docker-registry'),
   ];
-  const machine = `${cpus().length} x ${model.replaceAll(/\s+/g, ' ').trim()}, ${memory} GiB, Linux ${release()}`;
+  const machine = `${cpus().length} x ${model.replaceAll(/\s+/g, ' ').trim()}, ${memory} GiB, Linux ${release().replace(/-.*/, '')}`;
   return [today.toISOString().slice(0, 10), machine, ...versions.filter((version) => version !== undefined)].join('; ');
 }
 
