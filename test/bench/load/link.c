@@ -19,9 +19,12 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { CHUNK = 32768, MOST_CONNECTIONS = 2048 };
+enum { CHUNK = 65536, MOST_CONNECTIONS = 2048 };
 // A router holds so much and no more: then senders wait, each as long as the others.
 static const int64_t router_ns = 4000000;
+// This program may be woken late. A line that was full goes on from where it was, as a real one would have.
+static const int64_t late_ns = 50000000;
+static const int64_t shortest_wait_ns = 200000;
 
 struct chunk {
   struct chunk *next;
@@ -32,7 +35,7 @@ struct chunk {
 
 // One direction of a connection.
 struct pipe {
-  int from, to, blocked, read_all, ended;
+  int from, to, blocked, read_all, ended, is_full;
   int64_t free_at;
   uint64_t waiting;
   struct chunk *first, **last;
@@ -45,7 +48,14 @@ struct connection {
 
 static int64_t one_way_ns;
 static uint64_t line_rate, connection_rate, most_waiting;
-static int64_t line_free_at[2];
+
+// The line in one direction.
+struct line {
+  int64_t free_at;
+  int is_full;
+};
+
+static struct line lines[2];
 static struct connection *connections[MOST_CONNECTIONS];
 static int connection_count;
 static struct chunk *spare;
@@ -83,24 +93,29 @@ static void give_chunk(struct pipe *pipe) {
 }
 
 // When it may read again: at once, at an instant, or (INT64_MAX) when something has left.
-static int64_t may_read_at(struct pipe *pipe, int64_t line_at, int64_t now) {
+static int64_t may_read_at(struct pipe *pipe, struct line *line, int64_t now) {
   if (pipe->read_all || pipe->waiting >= most_waiting) return INT64_MAX;
-  int64_t at = later(line_at, pipe->free_at) - router_ns;
-  return at <= now ? 0 : at;
+  int64_t at = later(line->free_at, pipe->free_at) - router_ns;
+  if (at <= now) return 0;
+  if (line->free_at - router_ns > now) line->is_full = 1;
+  if (pipe->free_at - router_ns > now) pipe->is_full = 1;
+  return at;
 }
 
+static int64_t start_at(int64_t free_at, int is_full, int64_t now) { return later(free_at, is_full ? now - late_ns : now); }
+
 // Gives 0 when the connection is broken.
-static int read_chunk(struct pipe *pipe, int64_t *line_at, int64_t now) {
+static int read_chunk(struct pipe *pipe, struct line *line, int64_t now) {
   struct chunk *chunk = take_chunk();
   ssize_t got = recv(pipe->from, chunk->bytes, CHUNK, 0);
   if (got < 0) {
     chunk->next = spare, spare = chunk;
     return errno == EAGAIN;
   }
-  *line_at = later(*line_at, now) + time_of(got, line_rate);
-  pipe->free_at = later(pipe->free_at, now) + time_of(got, connection_rate);
+  line->free_at = start_at(line->free_at, line->is_full, now) + time_of(got, line_rate);
+  pipe->free_at = start_at(pipe->free_at, pipe->is_full, now) + time_of(got, connection_rate);
   chunk->length = got;
-  chunk->due = later(*line_at, pipe->free_at) + one_way_ns;
+  chunk->due = later(line->free_at, pipe->free_at) + one_way_ns;
   pipe->read_all = got == 0;
   pipe->waiting += got;
   *pipe->last = chunk, pipe->last = &chunk->next;
@@ -164,18 +179,26 @@ static void drop(int index) {
 }
 
 // What to wait for on the two ends of a direction. Gives when to look at it again.
-static int64_t plan(struct pipe *pipe, int64_t line_at, int64_t now, struct pollfd *from, struct pollfd *to) {
-  int64_t at = may_read_at(pipe, line_at, now);
+static int64_t plan(struct pipe *pipe, struct line *line, int64_t now, struct pollfd *from, struct pollfd *to) {
+  int64_t at = may_read_at(pipe, line, now);
   if (at == 0) from->events |= POLLIN, at = INT64_MAX;
   if (pipe->blocked) to->events |= POLLOUT;
   else if (pipe->first) at = sooner(at, pipe->first->due);
   return at;
 }
 
-static int serve(struct pipe *pipe, int64_t *line_at, int64_t now, int readable, int writable) {
+static int serve(struct pipe *pipe, struct line *line, int64_t now, int readable, int writable) {
   if (writable) pipe->blocked = 0;
-  if (readable && may_read_at(pipe, *line_at, now) == 0 && !read_chunk(pipe, line_at, now)) return 0;
+  if (readable && may_read_at(pipe, line, now) == 0 && !read_chunk(pipe, line, now)) return 0;
   return pipe->blocked || write_due(pipe, now);
+}
+
+// Whoever may send and does not leaves the line empty: what it could have carried is lost.
+static void nobody_sends(struct pollfd *waits, int count) {
+  for (int i = 0; i < count; i++) {
+    if (waits[2 * i + 1].events & POLLIN) connections[i]->up.is_full = lines[0].is_full = 0;
+    if (waits[2 * i + 2].events & POLLIN) connections[i]->down.is_full = lines[1].is_full = 0;
+  }
 }
 
 static void turn(int listener, struct sockaddr_in *target) {
@@ -189,12 +212,15 @@ static void turn(int listener, struct sockaddr_in *target) {
     struct pollfd *client = &waits[2 * i + 1], *server = client + 1;
     *client = (struct pollfd){ .fd = c->client };
     *server = (struct pollfd){ .fd = c->server };
-    wake = sooner(wake, plan(&c->up, line_free_at[0], now, client, server));
-    wake = sooner(wake, plan(&c->down, line_free_at[1], now, server, client));
+    wake = sooner(wake, plan(&c->up, &lines[0], now, client, server));
+    wake = sooner(wake, plan(&c->down, &lines[1], now, server, client));
   }
-  int64_t wait = wake == INT64_MAX ? 1000000000 : later(wake - now, 0);
-  struct timespec timeout = { .tv_sec = wait / 1000000000, .tv_nsec = wait % 1000000000 };
-  if (ppoll(waits, 2 * count + 1, &timeout, NULL) < 0 && errno != EINTR) die("ppoll");
+  int64_t wait = wake == INT64_MAX ? 1000000000 : later(wake - now, shortest_wait_ns);
+  struct timespec timeout = { .tv_sec = wait / 1000000000, .tv_nsec = wait % 1000000000 }, none = { 0 };
+  if (ppoll(waits, 2 * count + 1, &none, NULL) <= 0) {
+    nobody_sends(waits, count);
+    if (ppoll(waits, 2 * count + 1, &timeout, NULL) < 0 && errno != EINTR) die("ppoll");
+  }
   now = now_ns();
   // Nobody is always the first to be given the line.
   first_turn = count ? (first_turn + 1) % count : 0;
@@ -203,8 +229,8 @@ static void turn(int listener, struct sockaddr_in *target) {
     int i = (n + first_turn) % count;
     struct connection *c = connections[i];
     int client = waits[2 * i + 1].revents, server = waits[2 * i + 2].revents, gone = POLLHUP | POLLERR;
-    broken[i] = !serve(&c->up, &line_free_at[0], now, client & (POLLIN | gone), server & (POLLOUT | gone)) ||
-      !serve(&c->down, &line_free_at[1], now, server & (POLLIN | gone), client & (POLLOUT | gone)) ||
+    broken[i] = !serve(&c->up, &lines[0], now, client & (POLLIN | gone), server & (POLLOUT | gone)) ||
+      !serve(&c->down, &lines[1], now, server & (POLLIN | gone), client & (POLLOUT | gone)) ||
       (client & POLLERR) || (c->up.ended && c->down.ended);
   }
   for (int i = count - 1; i >= 0; i--) if (broken[i]) drop(i);
