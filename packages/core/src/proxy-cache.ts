@@ -75,8 +75,9 @@ export interface ProxyCache {
   close(options?: CloseOptions): Promise<void>;
 }
 
-// Records are a few hundred bytes each.
-const mostRecords = 50_000;
+// What stays in memory of what is stored: some 700 bytes each, and an image has several links.
+const mostRecords = 20_000;
+const mostLinks = 50_000;
 const mostReferrers = 1_000;
 
 /**
@@ -118,7 +119,7 @@ export function createProxyCache(options: ProxyCacheOptions): ProxyCache {
     tags: createTagRecords({ metadata, observe, clock }, mostRecords),
     links: createLinks(
       { metadata, observe, clock, validForMs: (key) => upstreams.get(key)?.linkValidForMs ?? 0 },
-      mostRecords,
+      mostLinks,
     ),
     manifests: createManifests({
       blobs,

@@ -41,7 +41,7 @@ export interface ManifestsParts {
   observe(event: StoreEvent): void;
 }
 
-const mostSizes = 100_000;
+const mostSizes = 20_000;
 
 export function createManifests(parts: ManifestsParts): Manifests {
   const { blobs, maxBytes, maxManifestBytes, clock, observe } = parts;
