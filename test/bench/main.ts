@@ -23,10 +23,14 @@ async function main(): Promise<void> {
     return;
   }
   const run = readRuns(options.from);
-  if (options.parts.length > 0) await measure(options, run);
-  else print(partsReport(parts, run, '##'));
+  try {
+    if (options.parts.length > 0) await measure(options, run);
+    else print(partsReport(parts, run, '##'));
+  } finally {
+    // What was measured before something failed is kept.
+    if (options.json !== undefined) writeRun(options.json, run);
+  }
   print(targetsReport(run));
-  if (options.json !== undefined) writeRun(options.json, run);
   if (options.write) writePages(run);
 }
 

@@ -18,7 +18,7 @@ export interface HttpLoadPlan {
 /** GETs by wrk. @throws Error when one was not answered with success */
 export async function runWrk(program: string, { url, connections, seconds }: HttpLoadPlan): Promise<HttpLoad> {
   const header = ['-H', `Accept: ${manifestType}`];
-  const args = ['-t1', `-c${connections}`, `-d${seconds}s`, '--latency', ...header, url];
+  const args = ['-t1', `-c${connections}`, `-d${seconds}s`, '--timeout', '60s', '--latency', ...header, url];
   return parseWrk((await runOk({ program, args })).stdout);
 }
 
@@ -30,7 +30,7 @@ export function parseWrk(report: string): HttpLoad {
   if (problem !== null) throw new Error(`wrk: ${problem[0].trim()}`);
   const [, rate] = /^Requests\/sec:\s+([\d.]+)$/m.exec(report) ?? [];
   const [, requests] = /^\s*(\d+) requests in /m.exec(report) ?? [];
-  const [, p99, unit] = /^\s*99%\s+([\d.]+)(us|ms|s|m)$/m.exec(report) ?? [];
+  const [, p99, unit] = /^\s*99%\s+([\d.]+)(us|ms|s|m)\s*$/m.exec(report) ?? [];
   if (!rate || !requests || !p99) throw new Error(`not a report of wrk:\n${report}`);
   return {
     requests: Number(requests),
