@@ -33,6 +33,7 @@ import { createBuffers } from './runtime/buffers.ts';
 import { systemClock } from './runtime/clock.ts';
 import { ProxyCacheError } from './runtime/errors.ts';
 import { expectFunction, expectOneOf, expectWhole } from './runtime/expect-option.ts';
+import { createSlabs } from './runtime/slabs.ts';
 import { timelyStorage } from './store/timely-storage.ts';
 import { createResolver } from './upstream/resolver.ts';
 import type { UpstreamStatus } from './upstream/upstream.ts';
@@ -133,7 +134,7 @@ export function createProxyCache(options: ProxyCacheOptions): ProxyCache {
       { most: mostReferrers, maxBytes: memory.manifests / 4 },
     ),
     repositories: createRepositories({ metadata, observe, clock }, mostRecords),
-    ingests: createIngests({ spool, blobs, buffers, clock, observe, maxIngests }),
+    ingests: createIngests({ spool, blobs, buffers, slabs: createSlabs(memory.buffers), clock, observe, maxIngests }),
     blobs,
     buffers,
     clock,

@@ -1,4 +1,4 @@
-import type { Bytes } from '../runtime/bytes.ts';
+import { type Bytes, discard } from '../runtime/bytes.ts';
 
 /** How much room is claimed at a time for a body whose size nobody told. */
 export const claimStep: number = 64 * 1024 * 1024;
@@ -9,19 +9,30 @@ export const claimStep: number = 64 * 1024 * 1024;
  * @param claimed bytes that have room already
  * @param claim sees to it that there is room for that many bytes; its failure ends the body
  */
-export async function* claimedBody(
-  body: Bytes,
-  claimed: number,
-  claim: (bytes: number) => Promise<void>,
-): AsyncGenerator<Uint8Array, void, undefined> {
+export function claimedBody(body: Bytes, claimed: number, claim: (bytes: number) => Promise<void>): Bytes {
+  const source = body[Symbol.asyncIterator]();
   let received = 0;
   let room = claimed;
-  for await (const chunk of body) {
-    received += chunk.byteLength;
-    if (received > room) {
+  const iterator: AsyncIterator<Uint8Array, undefined> = {
+    async next() {
+      const result = await source.next();
+      if (result.done) return { done: true, value: undefined };
+      received += result.value.byteLength;
+      if (received <= room) return result;
       room = received + claimStep;
-      await claim(room);
-    }
-    yield chunk;
-  }
+      try {
+        await claim(room);
+      } catch (error) {
+        await discard({ [Symbol.asyncIterator]: () => source });
+        throw error;
+      }
+      return result;
+    },
+    // Heard at once, also while the next chunk is waited for.
+    async return() {
+      await source.return?.();
+      return { done: true, value: undefined };
+    },
+  };
+  return { [Symbol.asyncIterator]: () => iterator };
 }

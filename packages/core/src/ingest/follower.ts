@@ -4,6 +4,7 @@ import type { Bytes } from '../runtime/bytes.ts';
 import { lendBuffer } from '../runtime/lent-buffer.ts';
 import { releasable } from './hold-back.ts';
 import type { HashedPrefix } from './running-hash.ts';
+import type { SharedMemory } from './shared-bytes.ts';
 import type { SpoolState, SpoolView } from './spool-view.ts';
 
 /** How many bytes from the start may leave by now. */
@@ -80,11 +81,31 @@ export function follow(view: SpoolView, buffers: Buffers, { part, total, goOn }:
   let position = start;
   const buffer = lendBuffer(buffers);
   let rest: AsyncIterator<Uint8Array> | undefined;
+  let held: SharedMemory | undefined;
+  let stopWaiting = () => {};
 
   async function end(): Promise<void> {
     if (left.signal.aborted) return;
     left.abort();
+    stopWaiting();
+    letGoOfChunk();
     await (rest ? rest.return?.() : letGo());
+  }
+
+  /** The last chunk was the reader's until now. */
+  function letGoOfChunk(): void {
+    held?.letGo();
+    held = undefined;
+  }
+
+  function changed(seen: SpoolState): Promise<void> {
+    return new Promise((resolve) => {
+      const cancel = view.wait(seen, resolve);
+      stopWaiting = () => {
+        cancel();
+        resolve();
+      };
+    });
   }
 
   async function letGo(): Promise<void> {
@@ -94,6 +115,7 @@ export function follow(view: SpoolView, buffers: Buffers, { part, total, goOn }:
 
   async function nextChunk(): Promise<Uint8Array | undefined> {
     for (;;) {
+      letGoOfChunk();
       if (left.signal.aborted) return undefined;
       if (rest) return (await rest.next()).value;
       const state = view.state();
@@ -113,7 +135,7 @@ export function follow(view: SpoolView, buffers: Buffers, { part, total, goOn }:
           continue;
         }
       } else if (state.phase === 'abandoned') throw view.failure;
-      await view.changed(state, left.signal);
+      await changed(state);
     }
   }
 
@@ -135,8 +157,12 @@ export function follow(view: SpoolView, buffers: Buffers, { part, total, goOn }:
 
   /** The next bytes, up to `until` at most; `undefined`: another look is needed. */
   async function chunkUpTo(until: number): Promise<Uint8Array | undefined> {
-    const chunk = view.recent(position)?.subarray(0, until - position);
-    if (chunk) return chunk;
+    const recent = view.recent(position);
+    if (recent) {
+      held = recent.memory;
+      held.hold();
+      return recent.bytes.subarray(0, until - position);
+    }
     try {
       const bytes = await buffer.fill(until - position, (into) => file.read(into, position));
       if (bytes.byteLength > 0) return bytes;

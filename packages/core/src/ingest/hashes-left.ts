@@ -20,7 +20,7 @@ export function hashesAt(settled: HashedPrefix, positions: Iterable<() => number
   let length = settled.length;
   for (const position of [...positions].map((where) => where()).sort((a, b) => a - b)) {
     for (let chunk = ring.at(length); chunk && length < position; chunk = ring.at(length)) {
-      const taken = chunk.subarray(0, position - length);
+      const taken = chunk.bytes.subarray(0, position - length);
       hash.update(taken);
       length += taken.byteLength;
     }

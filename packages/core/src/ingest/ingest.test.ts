@@ -18,6 +18,7 @@ import { digestOf } from '../oci/digest.ts';
 import { createBuffers } from '../runtime/buffers.ts';
 import { bytesOf, collect } from '../runtime/bytes.ts';
 import { ProxyCacheError } from '../runtime/errors.ts';
+import { createSlabs } from '../runtime/slabs.ts';
 import { fileStorage } from '../store/file-storage.ts';
 import type { FetchedBlob, Reply } from '../upstream/upstream.ts';
 import { UpstreamError } from '../upstream/upstream-error.ts';
@@ -29,6 +30,7 @@ const MiB = 1024 * KiB;
 const bytes = seededBytes('blob', 3 * MiB);
 const small = seededBytes('small', 1000);
 const buffers = createBuffers(8 * MiB);
+const slabs = createSlabs(64 * 1024 * 1024);
 
 let directory: string;
 let clock: ManualClock;
@@ -87,6 +89,7 @@ function ingest(of: Uint8Array, bodies: (Feed | Reply<FetchedBlob> | Error)[], c
     spool,
     blobs: storage.blobs,
     buffers,
+    slabs,
     clock,
     observe: (event: (typeof events)[0]) => events.push(event),
   };

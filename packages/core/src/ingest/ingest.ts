@@ -3,6 +3,7 @@ import type { Buffers } from '../runtime/buffers.ts';
 import { type Bytes, discard } from '../runtime/bytes.ts';
 import { createDeferred } from '../runtime/deferred.ts';
 import { isProxyCacheError, type ProxyCacheError } from '../runtime/errors.ts';
+import type { Slabs } from '../runtime/slabs.ts';
 import type { BlobStore } from '../store/blob-store.ts';
 import { type StoreEvent, storeFailed } from '../store/events.ts';
 import type { FetchedBlob, Reply } from '../upstream/upstream.ts';
@@ -62,6 +63,7 @@ export interface IngestParts extends SteadyParts {
   spool: Spool;
   blobs: BlobStore;
   buffers: Buffers;
+  slabs: Slabs;
   observe(event: IngestEvent | StoreEvent): void;
 }
 
@@ -94,7 +96,7 @@ export function createIngest(request: IngestRequest, parts: IngestParts, signal:
         reply.resolve(answer);
         throw new Error(`${upstream} has no ${digest} for ${repository}`);
       }
-      spooling = createSpooling(file, digest, untidied);
+      spooling = createSpooling(file, digest, { slabs: parts.slabs, unclosed: untidied });
       await receive(spooling, answer.value);
       spooling.verify();
       verified.resolve();

@@ -5,6 +5,7 @@ import { type Feed, feed, flakyStore, type ManualClock, manualClock, seededBytes
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { type Digest, digestOf } from '../oci/digest.ts';
 import { createBuffers } from '../runtime/buffers.ts';
+import { createSlabs } from '../runtime/slabs.ts';
 import { memoryStorage } from '../store/memory-storage.ts';
 import type { IngestRequest } from './ingest.ts';
 import { createIngests, type Ingests } from './ingests.ts';
@@ -22,7 +23,15 @@ beforeEach(() => {
   clock = manualClock();
   const { blobs } = memoryStorage({ clock });
   spool = openSpool({ directory, minFree: 0, clock });
-  ingests = createIngests({ spool, blobs, buffers: createBuffers(0), clock, observe: () => undefined, maxIngests: 2 });
+  ingests = createIngests({
+    spool,
+    blobs,
+    buffers: createBuffers(0),
+    slabs: createSlabs(0),
+    clock,
+    observe: () => undefined,
+    maxIngests: 2,
+  });
 });
 afterEach(() => {
   spool.close();
@@ -95,6 +104,7 @@ it('38: does not count transfers that only wait for the store', async () => {
     spool,
     blobs: storage.blobs,
     buffers: createBuffers(0),
+    slabs: createSlabs(0),
     clock,
     observe: () => undefined,
     maxIngests: 1,
@@ -145,6 +155,7 @@ it('prints no warning, however many transfers listen to its end', async () => {
     spool,
     blobs,
     buffers: createBuffers(0),
+    slabs: createSlabs(0),
     clock,
     observe: () => undefined,
     maxIngests: 99,

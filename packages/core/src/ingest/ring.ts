@@ -1,66 +1,74 @@
-import { joined } from './packed.ts';
+import type { SharedBytes } from './shared-bytes.ts';
 
-/** The latest chunks of a transfer, at hand for readers in step with it. */
+/** The latest bytes of a transfer, at hand for readers in step with it: held, not copied. */
 export interface Ring {
-  /** Appends a chunk at the position where the last one ended. */
-  push(chunk: Uint8Array): void;
-  /** What is at hand from `position` on, up to the end of its chunk. */
-  at(position: number): Uint8Array | undefined;
-  /** Lets go of what lies before `position`, but for the last `keepBytes` before the end, in at most 4096 chunks. */
+  /** Appends a piece at the position where the last one ended. */
+  push(piece: SharedBytes): void;
+  /** What is at hand from `position` on, up to the end of its memory. */
+  at(position: number): SharedBytes | undefined;
+  /** Lets go of what lies before `position`, but for the last `keepBytes` before the end. */
   trim(position: number, keepBytes: number): void;
-  /** Empties it; the next chunk is at position 0 again. */
+  /** Empties it; the next piece is at position 0 again. */
   reset(): void;
 }
 
-// An upstream may send single bytes; each chunk takes some memory of its own.
-const mostChunks = 4096;
-
 export function createRing(): Ring {
-  const chunks: { start: number; bytes: Uint8Array }[] = [];
+  const pieces: (SharedBytes & { start: number })[] = [];
   let end = 0;
 
-  /** The last chunk that starts at `position` or before. Upstreams may send tiny ones, so that there are many. */
+  /** The last piece that starts at `position` or before. */
   function before(position: number): number {
     let low = 0;
-    let high = chunks.length - 1;
+    let high = pieces.length - 1;
     while (low <= high) {
       const middle = (low + high) >> 1;
-      if ((chunks[middle]?.start ?? 0) <= position) low = middle + 1;
+      if ((pieces[middle]?.start ?? 0) <= position) low = middle + 1;
       else high = middle - 1;
     }
     return high;
   }
 
   return {
-    push(bytes) {
+    push({ bytes, memory }) {
       if (bytes.byteLength === 0) return;
-      const last = chunks.at(-1);
-      const both = joined(last?.bytes, bytes);
-      if (last && both) last.bytes = both;
-      else chunks.push({ start: end, bytes });
+      const last = pieces.at(-1);
+      const both = last?.memory === memory ? joined(last.bytes, bytes) : undefined;
+      if (last && both) pieces[pieces.length - 1] = { start: last.start, bytes: both, memory };
+      else {
+        memory.hold();
+        pieces.push({ start: end, bytes, memory });
+      }
       end += bytes.byteLength;
     },
     at(position) {
-      // Readers in step ask for the last chunk: nothing needs to be searched then.
-      const last = chunks.at(-1);
-      const chunk = last && last.start <= position ? last : chunks[before(position)];
-      if (!chunk) return undefined;
-      const offset = position - chunk.start;
-      return offset < chunk.bytes.byteLength ? chunk.bytes.subarray(offset) : undefined;
+      // Readers in step ask for the last piece: nothing needs to be searched then.
+      const last = pieces.at(-1);
+      const piece = last && last.start <= position ? last : pieces[before(position)];
+      if (!piece) return undefined;
+      const offset = position - piece.start;
+      if (offset >= piece.bytes.byteLength) return undefined;
+      return { bytes: piece.bytes.subarray(offset), memory: piece.memory };
     },
     trim(position, keepBytes) {
+      const until = Math.min(position, end - keepBytes);
       let gone = 0;
-      for (const chunk of chunks) {
-        const chunkEnd = chunk.start + chunk.bytes.byteLength;
-        const isKept = chunkEnd > end - keepBytes && chunks.length - gone <= mostChunks;
-        if (chunkEnd > position || isKept) break;
+      for (const { start, bytes, memory } of pieces) {
+        if (start + bytes.byteLength > until) break;
+        memory.letGo();
         gone++;
       }
-      if (gone > 0) chunks.splice(0, gone);
+      if (gone > 0) pieces.splice(0, gone);
     },
     reset() {
-      chunks.length = 0;
+      for (const { memory } of pieces) memory.letGo();
+      pieces.length = 0;
       end = 0;
     },
   };
+}
+
+/** The two as one, where the second follows the first in the same memory. */
+function joined(first: Uint8Array, second: Uint8Array): Uint8Array | undefined {
+  if (first.buffer !== second.buffer || first.byteOffset + first.byteLength !== second.byteOffset) return undefined;
+  return Buffer.from(first.buffer, first.byteOffset, first.byteLength + second.byteLength);
 }

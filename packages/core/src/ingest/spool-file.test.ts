@@ -55,15 +55,42 @@ it('holds what is appended, in order', async () => {
   await file.close();
 });
 
-it('writes what lies next to each other as one', async () => {
+it('writes what waits at once, a MiB at a time', async () => {
   const file = await createSpoolFile(path);
-  const whole = Buffer.from('abcdefghij');
-  for (let i = 0; i < 10; i++) file.append(whole.subarray(i, i + 1));
+  for (let i = 0; i < 10; i++) file.append(Buffer.alloc(200 * 1024, i));
   await file.flush();
   // The first one was on its way already.
-  expect(disk.batches).toEqual([1, 1]);
-  expect(readFileSync(path, 'utf8')).toBe('abcdefghij');
+  expect(disk.batches).toEqual([1, 5, 4]);
+  file.append(Buffer.alloc(3 * 1024 * 1024, 10));
+  await file.flush();
+  expect(readFileSync(path)).toHaveLength(5072 * 1024);
   await file.close();
+});
+
+it('tells of each chunk when nobody looks at it any more', async () => {
+  disk.most = 4;
+  const file = await createSpoolFile(path);
+  const done: string[] = [];
+  for (const text of ['abc', 'def', 'ghi']) file.append(Buffer.from(text), () => done.push(text));
+  expect(done).toEqual([]);
+  await file.flush();
+  expect(done).toEqual(['abc', 'def', 'ghi']);
+  disk.failure = new Error('no space left on device');
+  for (const text of ['jkl', 'mno']) file.append(Buffer.from(text), () => done.push(text));
+  await expect(file.flush()).rejects.toThrow('no space left');
+  file.append(Buffer.from('pqr'), () => done.push('pqr'));
+  expect(done.slice(3)).toEqual(['jkl', 'mno', 'pqr']);
+  await file.close();
+});
+
+it('tells of what waits when it is closed, and of what is being written when that has ended', async () => {
+  const file = await createSpoolFile(path);
+  const done: string[] = [];
+  for (const text of ['abc', 'def']) file.append(Buffer.from(text), () => done.push(text));
+  const closing = file.close();
+  expect(done).toEqual(['def']);
+  await closing;
+  expect(done).toEqual(['def', 'abc']);
 });
 
 it('goes on after writes that take only a part', async () => {
@@ -79,7 +106,7 @@ it('makes a writer that is faster than the disk wait', async () => {
   const file = await createSpoolFile(path);
   file.append(Buffer.alloc(5 * 1024 * 1024));
   let ready = false;
-  const waiting = file.ready().then(() => {
+  const waiting = file.ready()?.then(() => {
     ready = true;
   });
   await Promise.resolve();

@@ -1,6 +1,5 @@
 import { close, open, read, unlink, writev } from 'node:fs';
 import { promisify } from 'node:util';
-import { joined } from './packed.ts';
 
 const openFile = promisify(open);
 const closeFile = promisify(close);
@@ -11,10 +10,14 @@ export interface SpoolFile {
   readonly path: string;
   /** How many bytes can be read from the file. */
   readonly written: number;
-  /** Appends; written in batches behind the call. */
-  append(chunk: Uint8Array): void;
-  /** Resolves when little enough waits to be written. Rejects when writing failed. */
-  ready(): Promise<void>;
+  /**
+   * Appends; written behind the call, some at a time.
+   *
+   * @param done called when nobody looks at the chunk any more; not called while a disk that hangs may still do
+   */
+  append(chunk: Uint8Array, done?: () => void): void;
+  /** Resolves when little enough waits to be written; `undefined`: at once. Rejects when writing failed. */
+  ready(): Promise<void> | undefined;
   /** Resolves when all is written. Rejects when writing failed. */
   flush(): Promise<void>;
   /**
@@ -31,6 +34,15 @@ export interface SpoolFile {
 // Enough for a few writes under way; more would only hide a disk that is slower than the network.
 const mostPendingBytes = 4 * 1024 * 1024;
 
+// Written at once: more would keep memory for longer, and is no faster.
+const mostWritten = 1024 * 1024;
+
+/** What waits to be written. */
+interface Chunk {
+  bytes: Uint8Array;
+  done: () => void;
+}
+
 /** What a spool wants to know of a file. */
 export interface SpoolFileHooks {
   /** It could not be written to; called once. */
@@ -45,7 +57,7 @@ export interface SpoolFileHooks {
 export async function createSpoolFile(path: string, hooks: Partial<SpoolFileHooks> = {}): Promise<SpoolFile> {
   const fd = await openFile(path, 'wx+', 0o600);
   const { within = (_, work) => work() } = hooks;
-  let queue: Uint8Array[] = [];
+  const queue: Chunk[] = [];
   let pending = 0;
   let written = 0;
   let writing = false;
@@ -63,23 +75,31 @@ export async function createSpoolFile(path: string, hooks: Partial<SpoolFileHook
   function pump(): void {
     if (writing || queue.length === 0 || failure) return;
     writing = true;
-    const batch = queue;
-    queue = [];
-    writev(fd, batch, written, (error, count) => {
+    const batch = queue.splice(0, countUpTo(mostWritten, queue));
+    const memory = batch.map(({ bytes }) => bytes);
+    writev(fd, memory, written, (error, count) => {
       writing = false;
-      if (error) return giveUp(error);
+      if (error) {
+        drop(batch);
+        return giveUp(error);
+      }
       written += count;
       pending -= count;
-      const rest = remainder(batch, count);
-      if (rest.length > 0) queue = [...rest, ...queue];
+      const rest = failure ? [] : remainder(batch, count);
+      drop(batch.slice(0, batch.length - rest.length));
+      queue.unshift(...rest);
       pump();
       wake();
     });
   }
 
+  function drop(chunks: readonly Chunk[]): void {
+    for (const { done } of chunks) done();
+  }
+
   function giveUp(error: Error): void {
     // What can never be written need not stay in memory until the last reader has left.
-    queue = [];
+    drop(queue.splice(0));
     if (!failure) hooks.failed?.();
     failure ??= error;
     wake();
@@ -108,7 +128,7 @@ export async function createSpoolFile(path: string, hooks: Partial<SpoolFileHook
 
   async function closeOnce(): Promise<void> {
     failure ??= closedError();
-    queue = [];
+    drop(queue.splice(0));
     await waitUntil(() => !writing && reading === 0);
     hooks.closed?.();
     await closeFile(fd);
@@ -119,15 +139,13 @@ export async function createSpoolFile(path: string, hooks: Partial<SpoolFileHook
     get written() {
       return written;
     },
-    append(chunk) {
-      if (failure) return;
-      const both = joined(queue.at(-1), chunk);
-      if (both) queue[queue.length - 1] = both;
-      else queue.push(chunk);
-      pending += chunk.byteLength;
+    append(bytes, done = () => undefined) {
+      if (failure) return done();
+      queue.push({ bytes, done });
+      pending += bytes.byteLength;
       pump();
     },
-    ready: () => until(() => pending <= mostPendingBytes),
+    ready: () => (failure || pending > mostPendingBytes ? until(() => pending <= mostPendingBytes) : undefined),
     flush: () => until(() => pending === 0),
     read(into, position) {
       if (closing !== undefined) return Promise.reject(closedError());
@@ -149,13 +167,25 @@ export async function createSpoolFile(path: string, hooks: Partial<SpoolFileHook
 
 const closedError = () => new Error('the spool file is closed');
 
-/** What of a batch is left after its first `count` bytes. */
-function remainder(batch: readonly Uint8Array[], count: number): Uint8Array[] {
-  const rest: Uint8Array[] = [];
+/** How many of the first chunks are no more bytes together than `most`, or the first alone. */
+function countUpTo(most: number, chunks: readonly Chunk[]): number {
+  let bytes = 0;
+  let count = 0;
+  for (const chunk of chunks) {
+    bytes += chunk.bytes.byteLength;
+    if (count > 0 && bytes > most) break;
+    count++;
+  }
+  return count;
+}
+
+/** What of a batch is left after its first `count` bytes: its last chunks, the first of them maybe in part. */
+function remainder(batch: readonly Chunk[], count: number): Chunk[] {
+  const rest: Chunk[] = [];
   let skipped = 0;
-  for (const chunk of batch) {
-    if (skipped + chunk.byteLength > count) rest.push(chunk.subarray(Math.max(count - skipped, 0)));
-    skipped += chunk.byteLength;
+  for (const { bytes, done } of batch) {
+    if (skipped + bytes.byteLength > count) rest.push({ bytes: bytes.subarray(Math.max(count - skipped, 0)), done });
+    skipped += bytes.byteLength;
   }
   return rest;
 }

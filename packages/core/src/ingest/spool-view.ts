@@ -1,5 +1,6 @@
 import type { RandomAccess } from '../runtime/read-range.ts';
 import type { HashedPrefix } from './running-hash.ts';
+import type { SharedBytes } from './shared-bytes.ts';
 
 /** How far a transfer is. */
 export interface SpoolState {
@@ -28,8 +29,13 @@ export interface SpoolView {
   state(): SpoolState;
   /** Resolves when the state is another than `seen`; rejects when the signal fires. */
   changed(seen: SpoolState, signal: AbortSignal): Promise<void>;
-  /** What is in memory of this epoch from `position` on. Shared: not to be written to. */
-  recent(position: number): Uint8Array | undefined;
+  /** Calls `wake` once when the state is another than `seen`, unless the answer is called before. */
+  wait(seen: SpoolState, wake: () => void): () => void;
+  /**
+   * What is in memory of this epoch from `position` on; nothing while readers hold on to much of what is in the file.
+   * It may be another's as soon as this turn is over, unless its memory is held.
+   */
+  recent(position: number): SharedBytes | undefined;
   /**
    * The spool file, for what is in memory no longer; stays readable until its `close()`, also once it is adopted. Each
    * read is of the epoch in which it began.

@@ -8,7 +8,11 @@ import { openSpool } from './spool.ts';
 
 const disk = vi.hoisted(() => ({ free: undefined as number | undefined, writeFails: false, gone: false }));
 /** What a disk that hangs was called for, and how it goes on. */
-const hung = vi.hoisted(() => ({ calls: new Map<string, () => void>(), operation: undefined as string | undefined }));
+const hung = vi.hoisted(() => ({
+  calls: new Map<string, () => void>(),
+  operation: undefined as string | undefined,
+  opened: 0,
+}));
 function orHang(operation: string, work: () => void): void {
   if (hung.operation === operation) hung.calls.set(operation, work);
   else work();
@@ -31,7 +35,14 @@ vi.mock('node:fs', async (importOriginal) => {
       if (disk.writeFails) return void setImmediate(() => done(new Error('disk quota exceeded'), 0));
       orHang('writev', () => real.writev(...args));
     },
-    open: (...args: Parameters<typeof real.open>) => orHang('open', () => real.open(...args)),
+    open(path: string, flags: string, mode: number, done: (error: Error | null, fd: number) => void) {
+      orHang('open', () =>
+        real.open(path, flags, mode, (error, fd) => {
+          hung.opened++;
+          done(error, fd);
+        }),
+      );
+    },
     unlink: (...args: Parameters<typeof real.unlink>) => orHang('unlink', () => real.unlink(...args)),
   };
 });
@@ -228,7 +239,9 @@ describe('a disk that hangs', () => {
     if (how === 'given up in time') await clock.advance(3_000);
     else leaving.abort({ code: 'left' });
     await refused;
+    const before = hung.opened;
     wakeUp();
+    await vi.waitFor(() => expect(hung.opened).toBe(before + 1));
     await vi.waitFor(() => expect(readdirSync(directory, { recursive: true })).toHaveLength(2));
     await vi.waitFor(() => expect(openFiles(directory)).toEqual([]));
     spool.close();

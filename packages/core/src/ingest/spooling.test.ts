@@ -4,11 +4,13 @@ import { join } from 'node:path';
 import { feed, openFiles, seededBytes } from '@proxycache/test-kit';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { digestOf, finishDigest } from '../oci/digest.ts';
+import { createSlabs } from '../runtime/slabs.ts';
 import { createSpoolFile, type SpoolFile } from './spool-file.ts';
 import { createSpooling } from './spooling.ts';
 
 const MiB = 1024 * 1024;
 const { signal } = new AbortController();
+const slabs = createSlabs(64 * MiB);
 let directory: string;
 let file: SpoolFile;
 beforeEach(async () => {
@@ -32,7 +34,7 @@ function chunked(bytes: Uint8Array, size = 64 * 1024) {
 it.each(['sha256', 'sha512'])('takes a body in, and gives its %s digest and size', async (algorithm) => {
   const bytes = seededBytes('a', 5 * MiB + 17);
   const digest = digestOf(bytes, algorithm);
-  const spooling = createSpooling(file, digest);
+  const spooling = createSpooling(file, digest, { slabs });
   spooling.expect(bytes.byteLength);
   expect(await spooling.fill(chunked(bytes))).toEqual({ digest, size: bytes.byteLength });
   expect(spooling.view.state()).toEqual({ contiguous: bytes.byteLength, phase: 'filling', epoch: 0 });
@@ -42,15 +44,17 @@ it.each(['sha256', 'sha512'])('takes a body in, and gives its %s digest and size
 
 it('keeps the last 2 MiB in memory, and nothing once it has let go', async () => {
   const bytes = seededBytes('b', 8 * MiB);
-  const spooling = createSpooling(file, digestOf(bytes));
+  const spooling = createSpooling(file, digestOf(bytes), { slabs });
   await spooling.fill(chunked(bytes));
-  expect(spooling.view.recent(6 * MiB - 64 * 1024 - 1)).toBeUndefined();
-  expect(Buffer.from(spooling.view.recent(6 * MiB)!).equals(bytes.subarray(6 * MiB, 6 * MiB + 64 * 1024))).toBe(true);
+  const recent = (position: number) => spooling.view.recent(position)?.bytes;
+  // Memory comes in slabs of half a MiB.
+  expect(recent(5 * MiB)).toBeUndefined();
+  expect(Buffer.from(recent(6 * MiB)!).equals(bytes.subarray(6 * MiB, 6 * MiB + 512 * 1024))).toBe(true);
   spooling.verify();
   const reader = spooling.view.open();
   await spooling.release();
   // A slow reader has the file.
-  expect(spooling.view.recent(8 * MiB - 1)).toBeUndefined();
+  expect(recent(8 * MiB - 1)).toBeUndefined();
   const into = Buffer.alloc(10);
   await reader.read(into, 8 * MiB - 10);
   expect(into.equals(bytes.subarray(8 * MiB - 10))).toBe(true);
@@ -59,33 +63,82 @@ it('keeps the last 2 MiB in memory, and nothing once it has let go', async () =>
   expect(spooling.isOpen()).toBe(false);
 });
 
-it('keeps single bytes in blocks, in memory and on their way to the file', async () => {
+it('keeps single bytes next to each other, in memory and on their way to the file', async () => {
   const bytes = seededBytes('single', 50_000);
   const append = vi.spyOn(file, 'append');
-  const spooling = createSpooling(file, digestOf(bytes));
+  const spooling = createSpooling(file, digestOf(bytes), { slabs });
   async function* singly() {
     for (const byte of bytes) yield Uint8Array.of(byte);
   }
   expect(await spooling.fill(singly())).toEqual({ digest: digestOf(bytes), size: 50_000 });
-  expect([0, 16_384, 49_152].map((at) => spooling.view.recent(at)?.byteLength)).toEqual([16_384, 16_384, 848]);
-  expect(new Set(append.mock.calls.map(([{ buffer }]) => buffer)).size).toBe(4);
+  expect([0, 16_384, 49_152].map((at) => spooling.view.recent(at)?.bytes.byteLength)).toEqual([50_000, 33_616, 848]);
+  expect(new Set(append.mock.calls.map(([{ buffer }]) => buffer)).size).toBe(1);
   expect(readFileSync(file.path).equals(bytes)).toBe(true);
   await spooling.release();
 });
 
+it('uses the same memory again for what comes later, and gives all of it back', async () => {
+  const bytes = seededBytes('again', 24 * MiB);
+  let out = 0;
+  let most = 0;
+  const taken = new Set<ArrayBufferLike>();
+  const counted = {
+    take() {
+      const slab = slabs.take();
+      taken.add(slab.buffer);
+      most = Math.max(most, ++out);
+      return slab;
+    },
+    give(memory: Uint8Array) {
+      if (taken.has(memory.buffer)) out--;
+      slabs.give(memory);
+    },
+  };
+  const spooling = createSpooling(file, digestOf(bytes), { slabs: counted });
+  await spooling.fill(chunked(bytes));
+  // The ring, what waits to be written, and what is being filled.
+  expect(most).toBeLessThanOrEqual(16);
+  spooling.verify();
+  await spooling.release();
+  expect(out).toBe(0);
+});
+
+it('has readers get from the file what is there, while others hold on to much of what is in memory', async () => {
+  const bytes = seededBytes('held', 32 * MiB);
+  const spooling = createSpooling(file, digestOf(bytes), { slabs });
+  const body = feed();
+  const filling = spooling.fill(body.bytes);
+  const holds: (() => void)[] = [];
+  for (let at = 0; at < bytes.byteLength; at += MiB) {
+    body.push(bytes.subarray(at, at + MiB));
+    await vi.waitFor(() => expect(spooling.view.state().contiguous).toBe(at + MiB));
+    await file.flush();
+    const recent = spooling.view.recent(at);
+    recent?.memory.hold();
+    if (recent) holds.push(recent.memory.letGo);
+  }
+  expect(holds).toHaveLength(16);
+  expect(spooling.view.recent(31 * MiB)).toBeUndefined();
+  for (const letGo of holds) letGo();
+  expect(spooling.view.recent(31 * MiB)?.bytes.byteLength).toBe(MiB);
+  body.end();
+  await filling;
+  await spooling.release();
+});
+
 it('stops at the first byte over, and closes the body', async () => {
-  const spooling = createSpooling(file, digestOf(Buffer.from('abc')));
+  const spooling = createSpooling(file, digestOf(Buffer.from('abc')), { slabs });
   spooling.expect(4);
   const body = feed(Buffer.from('abc'), Buffer.from('de'), Buffer.from('never asked for'));
   await spooling.fill(body.bytes);
   expect(body.closed).toBe(true);
   expect(body.taken).toBe(2);
-  expect(spooling.view.state().contiguous).toBe(3);
+  expect(spooling.view.state().contiguous).toBe(4);
   await spooling.release();
 });
 
 it('is opened by nobody once nobody holds it', async () => {
-  const spooling = createSpooling(file, digestOf(Buffer.from('abc')));
+  const spooling = createSpooling(file, digestOf(Buffer.from('abc')), { slabs });
   await spooling.release();
   expect(() => spooling.view.open()).toThrow('nobody holds');
   expect(spooling.isOpen()).toBe(false);
@@ -97,7 +150,7 @@ describe('starts anew in another file', () => {
 
   it('with another epoch, and nothing of the try before', async () => {
     const right = seededBytes('right', 3000);
-    const spooling = createSpooling(file, digestOf(right));
+    const spooling = createSpooling(file, digestOf(right), { slabs });
     await spooling.fill(chunked(seededBytes('wrong', 1000)));
     const starting = spooling.restart(create, why);
     // At once, whatever the disk takes to make a file.
@@ -122,7 +175,7 @@ describe('starts anew in another file', () => {
     ['where the first had nothing', new Uint8Array(), bytes, 0],
     ['nowhere before the end', bytes, bytes, size],
   ])('and tells that they differ %s', async (_, first, second, differsAt) => {
-    const spooling = createSpooling(file, digestOf(bytes));
+    const spooling = createSpooling(file, digestOf(bytes), { slabs });
     await spooling.fill(chunked(first));
     await spooling.restart(create, why);
     await spooling.fill(chunked(second, 100 * 1024));
@@ -133,7 +186,7 @@ describe('starts anew in another file', () => {
   });
 
   it('and tells no byte as arrived before it was compared', async () => {
-    const spooling = createSpooling(file, digestOf(bytes));
+    const spooling = createSpooling(file, digestOf(bytes), { slabs });
     await spooling.fill(chunked(bytes));
     await spooling.restart(create, why);
     const seen: unknown[] = [];
@@ -149,7 +202,7 @@ describe('starts anew in another file', () => {
   });
 
   it('and counts as another what cannot be read any more', async () => {
-    const spooling = createSpooling(file, digestOf(bytes));
+    const spooling = createSpooling(file, digestOf(bytes), { slabs });
     await spooling.fill(chunked(bytes));
     const read = vi.spyOn(file, 'read').mockRejectedValue(new Error('EIO'));
     await spooling.restart(create, why);
@@ -160,7 +213,7 @@ describe('starts anew in another file', () => {
   });
 
   it('and closes both files where it ends before they were compared', async () => {
-    const spooling = createSpooling(file, digestOf(bytes));
+    const spooling = createSpooling(file, digestOf(bytes), { slabs });
     await spooling.fill(chunked(bytes));
     await spooling.restart(create, why);
     const body = feed(bytes.subarray(0, 10));
@@ -171,7 +224,7 @@ describe('starts anew in another file', () => {
 });
 
 it('passes on what the body fails with', async () => {
-  const spooling = createSpooling(file, digestOf(Buffer.from('')));
+  const spooling = createSpooling(file, digestOf(Buffer.from('')), { slabs });
   const body = feed(Buffer.from('abc'));
   body.fail(new Error('cut off'));
   await expect(spooling.fill(body.bytes)).rejects.toThrow('cut off');
@@ -179,7 +232,7 @@ it('passes on what the body fails with', async () => {
 });
 
 it('fails with storage-failed where the file cannot be written, and closes the body', async () => {
-  const spooling = createSpooling(file, digestOf(Buffer.from('')));
+  const spooling = createSpooling(file, digestOf(Buffer.from('')), { slabs });
   const body = feed(Buffer.alloc(MiB), Buffer.alloc(MiB));
   await file.close();
   await expect(spooling.fill(body.bytes)).rejects.toMatchObject({ code: 'storage-failed' });
@@ -187,7 +240,7 @@ it('fails with storage-failed where the file cannot be written, and closes the b
 });
 
 it('wakes whoever waits for a change, and lets those go who left', async () => {
-  const spooling = createSpooling(file, digestOf(Buffer.from('')));
+  const spooling = createSpooling(file, digestOf(Buffer.from('')), { slabs });
   const { view } = spooling;
   const seen = view.state();
   const leaving = new AbortController();
@@ -209,7 +262,7 @@ describe('abandoned', () => {
 
   /** One of which 8 MiB came, 5 of them to the file, with readers at these positions. */
   async function abandonedAt(positions: number[], total: number | undefined = bytes.byteLength) {
-    const spooling = createSpooling(file, digestOf(bytes));
+    const spooling = createSpooling(file, digestOf(bytes), { slabs });
     spooling.expect(total);
     const readers = positions.map((position) => spooling.view.open(() => position));
     const append = file.append;
@@ -263,7 +316,7 @@ describe('abandoned', () => {
     ['the end of a larger one', 2 * MiB, 2 * MiB - 64 * 1024 + 1, MiB],
     ['one of unknown size', undefined, 2 * MiB, MiB],
   ])('18: leaves nothing of what was held back of %s', async (_, total, came, kept) => {
-    const spooling = createSpooling(file, digestOf(bytes));
+    const spooling = createSpooling(file, digestOf(bytes), { slabs });
     spooling.expect(total);
     const body = feed();
     const filling = expect(spooling.fill(body.bytes)).rejects.toThrow('over');

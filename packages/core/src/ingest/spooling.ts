@@ -1,17 +1,23 @@
 import type { Digest } from '../oci/digest.ts';
 import { ProxyCacheError } from '../runtime/errors.ts';
+import type { Slabs } from '../runtime/slabs.ts';
 import type { FetchedBlob } from '../upstream/upstream.ts';
+import { inBatches } from './batches.ts';
 import { type Comparison, createComparison } from './comparison.ts';
 import { type HashesLeft, hashesAt } from './hashes-left.ts';
 import { releasable } from './hold-back.ts';
-import { createPacker } from './packed.ts';
+import { createProgress } from './progress.ts';
 import { createRing } from './ring.ts';
 import { createRunningHash } from './running-hash.ts';
+import { type SharedMemory, shareMemory } from './shared-bytes.ts';
 import type { SpoolFile } from './spool-file.ts';
-import type { SpoolState, SpoolView } from './spool-view.ts';
+import type { SpoolView } from './spool-view.ts';
 
 /** Enough for readers in step with the transfer; those further behind read the file. */
 const ringBytes = 2 * 1024 * 1024;
+
+/** Enough for the ring, what waits to be written, and readers in step: with more in use, readers get it from the file. */
+const mostShared = 16 * 1024 * 1024;
 
 /** What a body came to. */
 export interface Received {
@@ -26,7 +32,7 @@ export interface Spooling {
   expect(total: number | undefined): void;
   /**
    * Takes a body in, to its end, from byte 0 on. Its chunks are kept, for the file and all readers: they must be the
-   * reader's to keep, as those of a {@link FetchedBlob} are.
+   * reader's to keep, as those of a {@link FetchedBlob} are. What came out of the slabs goes back to them.
    *
    * @returns the digest of what is here now, and the bytes that came: more of them where they were over `expect`
    * @throws what the body throws; ProxyCacheError `storage-failed` when the file could not be written
@@ -49,15 +55,18 @@ export interface Spooling {
   release(): Promise<void>;
 }
 
-/**
- * Fills `first` with the content of `digest`; whether it is that content is for the caller to see.
- *
- * @param unclosed gets why a file could not be closed by the last reader, who has what it read
- */
+/** What a spooling works with. */
+export interface SpoolingParts {
+  slabs: Slabs;
+  /** Gets why a file could not be closed by the last reader, who has what it read. */
+  unclosed?: (cause: unknown) => void;
+}
+
+/** Fills `first` with the content of `digest`; whether it is that content is for the caller to see. */
 export function createSpooling(
   first: SpoolFile,
   digest: Digest,
-  unclosed: (cause: unknown) => void = () => undefined,
+  { slabs, unclosed = () => undefined }: SpoolingParts,
 ): Spooling {
   const ring = createRing();
   let file = first;
@@ -66,16 +75,19 @@ export function createSpooling(
   const positions = new Set<() => number>();
   let before: Comparison | undefined;
   let forgotten: Promise<void> | undefined;
-  let state: SpoolState = { contiguous: 0, phase: 'filling', epoch: 0 };
+  const progress = createProgress();
+  const { state, enter } = progress;
   let total: number | undefined;
   let failure: unknown;
   let holders = 1;
-  const waiting = new Set<() => void>();
+  let shared = 0;
 
-  function enter(next: Partial<SpoolState>): void {
-    state = { ...state, ...next };
-    for (const wake of waiting) wake();
-    waiting.clear();
+  function share(memory: Uint8Array): SharedMemory {
+    shared += memory.byteLength;
+    return shareMemory(() => {
+      shared -= memory.byteLength;
+      slabs.give(memory);
+    });
   }
 
   async function letGo(): Promise<void> {
@@ -87,6 +99,11 @@ export function createSpooling(
   function release(): Promise<void> {
     ring.reset();
     return letGo();
+  }
+
+  /** What is in the file, and may leave, need not be hashed again. */
+  function settle(): void {
+    hash.settle(Math.min(file.written, releasable(state().contiguous, total)));
   }
 
   /** Lets go of the try before: where it differs is known. Nobody waits for a slow disk here. */
@@ -103,24 +120,10 @@ export function createSpooling(
     get failure() {
       return failure;
     },
-    state: () => state,
-    changed(seen, signal) {
-      if (state !== seen) return Promise.resolve();
-      return new Promise((resolve, reject) => {
-        const leave = () => {
-          waiting.delete(wake);
-          reject(signal.reason);
-        };
-        const wake = () => {
-          signal.removeEventListener('abort', leave);
-          resolve();
-        };
-        if (signal.aborted) return leave();
-        signal.addEventListener('abort', leave, { once: true });
-        waiting.add(wake);
-      });
-    },
-    recent: (position) => ring.at(position),
+    state,
+    wait: progress.wait,
+    changed: progress.changed,
+    recent: (position) => (shared > mostShared && position < file.written ? undefined : ring.at(position)),
     open(position) {
       if (holders === 0) throw new Error('nobody holds the spool file any more');
       holders++;
@@ -144,24 +147,25 @@ export function createSpooling(
     async fill(body) {
       hash = createRunningHash(digest);
       let received = 0;
-      const pack = createPacker();
-      for await (const given of body) {
-        const chunk = pack(given);
-        received += chunk.byteLength;
-        // A few bytes over are as wrong as a wrong digest, and need not be waited for.
-        if (total !== undefined && received > total) break;
+      for await (const { bytes, memory } of inBatches(body, { slabs, share, limit: () => total })) {
+        // A few bytes over are as wrong as a wrong digest, and need not be kept.
+        const chunk = bytes.subarray(0, Math.max((total ?? Number.POSITIVE_INFINITY) - received, 0));
+        received += bytes.byteLength;
+        memory.hold();
+        file.append(chunk, memory.letGo);
+        ring.push({ bytes: chunk, memory });
         hash.update(chunk);
-        ring.push(chunk);
-        file.append(chunk);
-        const differsAt = before ? await before.take(chunk) : state.differsAt;
-        enter({ contiguous: received, differsAt });
+        const differsAt = before ? await before.take(chunk) : state().differsAt;
+        memory.letGo();
+        enter({ contiguous: Math.min(received, total ?? received), differsAt });
         if (differsAt !== undefined) forget();
-        await written(file.ready());
-        hash.settle(Math.min(file.written, releasable(received, total)));
+        const ready = file.ready();
+        if (ready) await written(ready);
+        settle();
         ring.trim(hash.settled().length, ringBytes);
       }
       // One that ends where the other goes on differs there.
-      if (before) enter({ differsAt: received });
+      if (before) enter({ differsAt: state().contiguous });
       forget();
       await written(file.flush());
       ring.trim(file.written, ringBytes);
@@ -169,12 +173,12 @@ export function createSpooling(
     },
     async restart(create, cause) {
       const wrong = file;
-      const length = state.contiguous;
+      const length = state().contiguous;
       failure = cause;
       total = undefined;
       ring.reset();
       hash = createRunningHash(digest);
-      enter({ contiguous: 0, epoch: state.epoch + 1, differsAt: undefined });
+      enter({ contiguous: 0, epoch: state().epoch + 1, differsAt: undefined });
       // What is not in the file cannot be compared.
       await wrong.flush().catch(() => undefined);
       file = await create();
@@ -187,6 +191,7 @@ export function createSpooling(
     },
     abandon(error) {
       failure = error;
+      settle();
       left = hashesAt(hash.settled(), positions, ring);
       ring.reset();
       enter({ phase: 'abandoned', contiguous: left.settled.length });

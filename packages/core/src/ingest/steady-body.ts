@@ -66,13 +66,17 @@ export function steadyBody(first: FetchedBlob, request: SteadyRequest, parts: St
   const fail = (code: UpstreamErrorCode, why: string, status?: number) =>
     new UpstreamError(code, `${upstream} ${why}`, { upstream, ...(status !== undefined && { status }) });
 
-  /** The next bytes of the source; none: it has ended. */
-  async function read(): Promise<Uint8Array | undefined> {
-    for (;;) {
+  /**
+   * The next bytes of the source; none: it has ended.
+   *
+   * @param asked what it was asked for already
+   */
+  async function read(asked?: Promise<IteratorResult<Uint8Array>>): Promise<Uint8Array | undefined> {
+    for (let next = asked; ; next = undefined) {
       // The source of a part may be the whole, of which nobody wants the rest.
       if (position > to) return undefined;
       if (sourceAt > position) throw fail('foreign-answer', `sent another part of ${subject} than it was asked`);
-      const { done, value } = await source.next();
+      const { done, value } = await (next ?? source.next());
       if (done) return undefined;
       const chunk = value.subarray(Math.max(position - sourceAt, 0), Math.max(to + 1 - sourceAt, 0));
       sourceAt += value.byteLength;
@@ -81,11 +85,11 @@ export function steadyBody(first: FetchedBlob, request: SteadyRequest, parts: St
     }
   }
 
-  async function take(): Promise<Uint8Array | undefined> {
-    for (;;) {
+  async function take(asked?: Promise<IteratorResult<Uint8Array>>): Promise<Uint8Array | undefined> {
+    for (let next = asked; ; next = undefined) {
       let broke: unknown;
       try {
-        const chunk = await read();
+        const chunk = await read(next);
         if (chunk) return chunk;
         if (position >= end() || end() === Number.POSITIVE_INFINITY) return undefined;
         broke = fail('unreachable', `ended ${subject} after ${position} of ${end()} bytes`);
@@ -180,24 +184,44 @@ export function steadyBody(first: FetchedBlob, request: SteadyRequest, parts: St
     return { done: true, value: undefined };
   }
 
+  async function nextOrRest(
+    asked?: Promise<IteratorResult<Uint8Array>>,
+  ): Promise<IteratorResult<Uint8Array, undefined>> {
+    try {
+      const value = await take(asked);
+      if (value && !left.signal.aborted) return { done: false, value };
+      return await finish();
+    } catch (error) {
+      const wasLeft = left.signal.aborted;
+      await finish();
+      if (wasLeft) return { done: true, value: undefined };
+      throw error;
+    }
+  }
+
   const iterator: AsyncIterator<Uint8Array, undefined> = {
-    async next() {
-      if (left.signal.aborted) return { done: true, value: undefined };
-      try {
-        const value = await take();
-        if (value && !left.signal.aborted) return { done: false, value };
-        return await finish();
-      } catch (error) {
-        const wasLeft = left.signal.aborted;
-        await finish();
-        if (wasLeft) return { done: true, value: undefined };
-        throw error;
-      }
+    next() {
+      if (left.signal.aborted) return Promise.resolve({ done: true, value: undefined });
+      if (sourceAt !== position || position > to) return nextOrRest();
+      // Nearly each chunk is just the next one, and passes through as it is.
+      const asked = source.next();
+      return asked.then(
+        (result) => {
+          const { byteLength } = result.value ?? nothing;
+          if (byteLength === 0 || byteLength > to + 1 - position || left.signal.aborted) return nextOrRest(asked);
+          sourceAt += byteLength;
+          position += byteLength;
+          return result as IteratorYieldResult<Uint8Array>;
+        },
+        () => nextOrRest(asked),
+      );
     },
     return: finish,
   };
   return { [Symbol.asyncIterator]: () => iterator };
 }
+
+const nothing = new Uint8Array();
 
 async function unwanted(reply: Reply<FetchedBlob>): Promise<void> {
   if (reply.kind === 'found') await discard(reply.value.body);

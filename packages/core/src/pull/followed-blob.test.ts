@@ -11,12 +11,14 @@ import { createSpooling, type Spooling } from '../ingest/spooling.ts';
 import { digestOf } from '../oci/digest.ts';
 import { createBuffers } from '../runtime/buffers.ts';
 import { bytesOf, collect } from '../runtime/bytes.ts';
+import { createSlabs } from '../runtime/slabs.ts';
 import type { BlobAnswer } from './answer.ts';
 import { type FollowedPull, followedAnswer } from './followed-blob.ts';
 
 const MiB = 1024 * 1024;
 const bytes = seededBytes('followed', 6 * MiB);
 const buffers = createBuffers(MiB);
+const slabs = createSlabs(64 * MiB);
 const { signal } = new AbortController();
 let directory: string;
 let file: SpoolFile;
@@ -26,7 +28,7 @@ let rests: Rest[];
 beforeEach(async () => {
   directory = mkdtempSync(join(tmpdir(), 'followed-'));
   file = await createSpoolFile(join(directory, 'file'));
-  spooling = createSpooling(file, digestOf(bytes));
+  spooling = createSpooling(file, digestOf(bytes), { slabs });
   spooling.expect(bytes.byteLength);
   rests = [];
 });
