@@ -2,7 +2,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Duration, ProxyCache } from '@proxycache/core';
 import { parseBasePath, stripBasePath } from './base-path.ts';
 import { notFound } from './own-answers.ts';
-import { serveExchange } from './serve-exchange.ts';
+import { serve } from './serve-exchange.ts';
 import { parseStalledFor } from './stalled-client.ts';
 import { writeResponse } from './write-response.ts';
 
@@ -45,7 +45,9 @@ export function createNodeHandler(cache: Pick<ProxyCache, 'handle'>, options: No
     const url = stripBasePath(req.url ?? '/', basePath);
     if (url === undefined) return goOn(req, res, next);
     const exchange = { req, res, url, basePath, context: context && (() => context(req)), stalledForMs, onError };
-    void serveExchange(cache, exchange).then((answered) => {
+    const served = serve(cache, exchange);
+    if (served === true) return;
+    void served.then((answered) => {
       if (!answered) goOn(req, res, next);
     });
   };

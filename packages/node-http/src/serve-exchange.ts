@@ -4,7 +4,7 @@ import { hasClientLeft } from './client-left.ts';
 import { internalError } from './own-answers.ts';
 import { type NodeExchange, readRequest } from './read-request.ts';
 import { reset } from './reset.ts';
-import { parseStalledFor } from './stalled-client.ts';
+import { cutOffStalled, parseStalledFor } from './stalled-client.ts';
 import { writeAtOnce, writeResponse } from './write-response.ts';
 
 /**
@@ -17,22 +17,28 @@ import { writeAtOnce, writeResponse } from './write-response.ts';
  * @returns whether the cache answered; `false`: the path is not its own, nothing was written
  */
 export function serveExchange(cache: Pick<ProxyCache, 'handle'>, exchange: NodeExchange): Promise<boolean> {
+  return Promise.resolve(serve(cache, exchange));
+}
+
+/** The same; `true`: it is answered already, and there is nothing to wait for. */
+export function serve(cache: Pick<ProxyCache, 'handle'>, exchange: NodeExchange): true | Promise<boolean> {
   const { req, res } = exchange;
   let request: HttpRequest;
   let response: HttpResponse | undefined;
   try {
     request = readRequest(exchange);
     response = cache.handle.fromMemory?.(request);
-    if (response && writeAtOnce(req, res, response, stalledOf(exchange))) return answered;
+    if (response && writeAtOnce(req, res, response)) {
+      if (res.writableLength > 0) cutOffStalled(req, res, stalledOf(exchange));
+      return true;
+    }
   } catch (error) {
     return failed(exchange, error, response);
   }
-  return serve(cache, exchange, { request, response });
+  return serveLater(cache, exchange, { request, response });
 }
 
-const answered = Promise.resolve(true);
-
-async function serve(
+async function serveLater(
   cache: Pick<ProxyCache, 'handle'>,
   exchange: NodeExchange,
   { request, response }: { request: HttpRequest; response: HttpResponse | undefined },
@@ -48,7 +54,7 @@ async function serve(
   }
 }
 
-function stalledOf(exchange: NodeExchange): Parameters<typeof writeResponse>[3] {
+function stalledOf(exchange: NodeExchange): Parameters<typeof cutOffStalled>[2] {
   return { ms: exchange.stalledForMs ?? parseStalledFor(), tell: (error) => tell(exchange, error) };
 }
 

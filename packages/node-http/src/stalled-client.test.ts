@@ -29,9 +29,10 @@ function endless(): { body: Bytes; closed: Promise<void> } {
 }
 
 /** A server before a made-up answer, a client that has sent its request, and the response that the server writes. */
-async function ask(answer: HttpResponse, options: NodeHandlerOptions & { hostTimeout?: number }) {
-  const { hostTimeout = 0, ...own } = options;
-  const handler = createNodeHandler({ handle: async () => answer }, own);
+async function ask(answer: HttpResponse, options: NodeHandlerOptions & { hostTimeout?: number; isAtOnce?: boolean }) {
+  const { hostTimeout = 0, isAtOnce = false, ...own } = options;
+  const fromMemory = () => (isAtOnce ? answer : undefined);
+  const handler = createNodeHandler({ handle: Object.assign(async () => answer, { fromMemory }) }, own);
   let write = (_res: ServerResponse): void => undefined;
   const response = new Promise<ServerResponse>((resolve) => {
     write = resolve;
@@ -64,11 +65,11 @@ describe('a client that accepts nothing of its answer', () => {
     expect(errors).toMatchObject([{ code: 'aborted', message: expect.stringContaining('nothing for 0.05 s') }]);
   });
 
-  test('is cut off also where the answer is in memory', async () => {
+  test.each([false, true])('is cut off also where the answer is in memory (at once: %s)', async (isAtOnce) => {
     const body = new Uint8Array(32 * 1024 * 1024);
     const errors: unknown[] = [];
     const onError = (error: unknown) => errors.push(error);
-    const { client, response } = await ask({ status: 200, headers: {}, body }, { stalledFor: 50, onError });
+    const { client, response } = await ask({ status: 200, headers: {}, body }, { stalledFor: 50, onError, isAtOnce });
     client.pause();
     await once(response, 'close');
     expect(errors).toMatchObject([{ code: 'aborted' }]);

@@ -5,23 +5,24 @@ import { cutOffStalled } from './stalled-client.ts';
 import { hasLongUnreadBody, linger } from './unread-body.ts';
 import { closeSource, writeBytes } from './write-bytes.ts';
 
-/** What becomes of a client that accepts nothing of an answer; see {@link cutOffStalled}. Default: it is waited for. */
-type Stalled = Parameters<typeof cutOffStalled>[2] | undefined;
-
 /**
  * Writes a response; done when its last byte has been handed over or the client has left. A body is iterated, or closed
  * unread (on HEAD, where the client has left, where the host has answered meanwhile). Head and small bodies go in one
  * write.
  *
+ * @param stalled what becomes of a client that accepts nothing of it; see {@link cutOffStalled}. Default: it is waited for
  * @throws what the body throws, or that it is not as long as its Content-Length; `res.headersSent` says how far it got
  */
 export async function writeResponse(
   req: IncomingMessage,
   res: ServerResponse,
   response: HttpResponse,
-  stalled?: Stalled,
+  stalled?: Parameters<typeof cutOffStalled>[2],
 ): Promise<void> {
-  if (writeAtOnce(req, res, response, stalled)) return;
+  if (writeAtOnce(req, res, response)) {
+    if (stalled && res.writableLength > 0) cutOffStalled(req, res, stalled);
+    return;
+  }
   const { status, body } = response;
   const closing = hasLongUnreadBody(req);
   const head = headOf(req, response);
@@ -44,16 +45,12 @@ export async function writeResponse(
 }
 
 /**
- * The same, where nothing has to be waited for: the body is bytes that are here, or is not wanted.
+ * The same, where nothing has to be waited for: the body is bytes that are here, or is not wanted. What the client has
+ * not accepted yet is still to be watched ({@link cutOffStalled}).
  *
  * @returns `false`: nothing was written, {@link writeResponse} is to do it
  */
-export function writeAtOnce(
-  req: IncomingMessage,
-  res: ServerResponse,
-  response: HttpResponse,
-  stalled: Stalled,
-): boolean {
+export function writeAtOnce(req: IncomingMessage, res: ServerResponse, response: HttpResponse): boolean {
   const { status, body } = response;
   if (hasClientLeft(req, res) || res.headersSent) {
     close(body);
@@ -67,7 +64,6 @@ export function writeAtOnce(
   res.writeHead(status, head);
   if (!isWanted) res.end();
   else res.end(body);
-  if (stalled && res.writableLength > 0) cutOffStalled(req, res, stalled);
   return true;
 }
 
