@@ -92,7 +92,7 @@ export function chartOf(figures: Figures): string {
   return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${bottom + 50}" width="${width}" height="${bottom + 50}" role="img">
 <title>How many times as fast as docker-registry</title>
 <style>
-text { font: 13px system-ui, sans-serif; fill: #57606a; }
+text { font: 13px system-ui, sans-serif; fill: #768390; }
 .name { text-anchor: end; } .tick { text-anchor: middle; font-size: 11px; }
 .grid { stroke: #8b949e; stroke-opacity: 0.3; } .one { stroke: #8b949e; stroke-width: 2; }
 @media (prefers-color-scheme: dark) { text { fill: #adbac7; } }
