@@ -17,6 +17,11 @@ beforeEach(() => {
 });
 
 const parts = () => ({ metadata: storage.metadata, observe: () => undefined, clock: manualClock() });
+async function listed(tags: TagRecords, after?: string): Promise<string[]> {
+  const names: string[] = [];
+  for await (const tag of tags.list(place, { after, signal })) names.push(tag);
+  return names;
+}
 const create = (most = 100): TagRecords => createTagRecords(parts(), most);
 
 it('keeps the record of each tag of each repository apart, over a restart', async () => {
@@ -40,14 +45,35 @@ it('lists the tags that there are records of, in order, however many', async () 
   await tags.update(place, 'known', () => ({ stored: false, value }));
   await tags.update({ ...place, repository: 'team/app/more' }, 'other', () => ({ stored: true, value }));
   const expected = ['known', ...names];
-  expect(await tags.list(place, signal)).toEqual(expected);
-  expect(await create(10).list(place, signal)).toEqual(expected);
+  expect(await listed(tags)).toEqual(expected);
+  expect(await listed(create(10))).toEqual(expected);
   expect(storage.calls('metadata.list')).toBe(6);
+});
+
+it('lists the tags after any text, a tag or not, from there on', async () => {
+  const tags = create();
+  const names = ['-', '.a', '0', 'A', 'Z', '_', 'a', 'a-b', 'a.b', 'z'].sort();
+  await Promise.all(names.map((tag) => tags.update(place, tag, () => ({ stored: true, value }))));
+  for (const after of [...names, '', '%', '/', 'a/b', 'ä', 'b', '~', 'a'.repeat(300)]) {
+    expect(await listed(create(), after)).toEqual(names.filter((tag) => tag > after));
+  }
+});
+
+it('asks the store for no more than the page that is taken', async () => {
+  const tags = create();
+  const names = Array.from({ length: 1_203 }, (_, i) => `v${String(i).padStart(4, '0')}`);
+  await Promise.all(names.map((tag) => tags.update(place, tag, () => ({ stored: true, value }))));
+  const before = storage.calls('metadata.list');
+  for await (const tag of create().list(place, { after: 'v0700', signal })) {
+    expect(tag).toBe('v0701');
+    break;
+  }
+  expect(storage.calls('metadata.list')).toBe(before + 1);
 });
 
 it('fails to list where the store does: "none" would be a lie', async () => {
   storage.on('metadata.list', { fail: 'away' });
-  await expect(create().list(place, signal)).rejects.toThrow('away');
+  await expect(listed(create())).rejects.toThrow('away');
 });
 
 it('keeps the referrers of each subject apart', async () => {

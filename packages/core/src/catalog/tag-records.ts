@@ -19,12 +19,14 @@ export interface TagRecords {
     tag: string,
     change: (record: TagRecord | undefined) => TagRecord | undefined,
   ) => Promise<void>;
-  /** The tags of a repository that there are records of, in order. Not on a pull's path. */
-  list(place: Place, signal: AbortSignal): Promise<string[]>;
+  /** The tags of a repository that there are records of, in order, after `after` where it is given. Not on a pull's path. */
+  list(place: Place, options: { after?: string | undefined; signal: AbortSignal }): AsyncIterable<string>;
   settled(): Promise<void>;
 }
 
 const tagKey = ({ upstream, scope, repository }: Place, tag: string) => keyOf('tag', upstream, scope, repository, tag);
+
+const tagPattern = /^[\w.-]{1,128}$/;
 
 const pageSize = 500;
 
@@ -38,27 +40,27 @@ export function createTagRecords(parts: RecordsParts, most: number): TagRecords 
     },
     get: (place, tag, signal) => records.get(tagKey(place, tag), signal),
     update: (place, tag, change) => records.update(tagKey(place, tag), change),
-    async list(place, signal) {
-      const tags: string[] = [];
+    async *list(place, { after, signal }) {
       const prefix = prefixOf('tag', place.upstream, place.scope, place.repository);
-      for await (const key of listAll(parts.metadata, prefix, signal)) {
+      // What no tag can be is encoded in a key, and stands elsewhere there than among the tags.
+      const from = after !== undefined && tagPattern.test(after) ? tagKey(place, after) : undefined;
+      for await (const key of listAll(parts.metadata, prefix, signal, from)) {
         const tag = textOf(key.slice(prefix.length));
-        if (tag !== undefined) tags.push(tag);
+        if (tag !== undefined && (after === undefined || tag > after)) yield tag;
       }
-      return tags;
     },
     settled: all.settled,
   };
 }
 
-/** Every key below a prefix, in order, a page at a time. */
+/** Every key below a prefix, in order, a page at a time; after `from` where it is given. */
 export async function* listAll(
   metadata: MetadataStore,
   prefix: string,
   signal: AbortSignal,
+  from?: string,
 ): AsyncGenerator<string, void, undefined> {
-  let after: string | undefined;
-  for (;;) {
+  for (let after = from; ; ) {
     const keys = await metadata.list(prefix, { ...(after !== undefined && { after }), limit: pageSize, signal });
     yield* keys;
     after = keys.at(-1);

@@ -81,19 +81,16 @@ export function createListTags(parts: PullParts): ListTags {
     });
   }
 
-  /** Of these tags those that would be served now, at most `most`. */
-  async function served(request: TagsPull, tags: readonly string[], most: number): Promise<string[]> {
+  /** Of the tags after one those that would be served now, at most `most`. */
+  async function served(request: TagsPull, after: string | undefined, most: number): Promise<string[]> {
+    const { target, signal } = request;
     const found: string[] = [];
-    for (const tag of tags) {
-      if (found.length === most) break;
-      if (await storedTag(parts, { ...request, tag })) found.push(tag);
-    }
-    return found;
-  }
-
-  async function known({ target, signal }: TagsPull): Promise<readonly string[]> {
     try {
-      return await parts.tags.list(target.place, signal);
+      for await (const tag of parts.tags.list(target.place, { after, signal })) {
+        if (await storedTag(parts, { ...request, tag })) found.push(tag);
+        if (found.length === most) break;
+      }
+      return found;
     } catch (error) {
       signal.throwIfAborted();
       const { upstream, repository } = target.place;
@@ -104,11 +101,10 @@ export function createListTags(parts: PullParts): ListTags {
 
   async function storedTags(request: TagsPull, page: PageQuery): Promise<TagsAnswer | undefined> {
     const { last, n = Number.POSITIVE_INFINITY } = page;
-    const all = await known(request);
-    const rest = last === undefined ? all : all.filter((tag) => tag > last);
-    const found = await served(request, rest, n + 1);
+    const found = await served(request, last, n + 1);
     // SEMANTICS 30: a page behind the last known tag may be empty, a list of nothing may not.
-    if (found.length === 0 && (last === undefined || (await served(request, all, 1)).length === 0)) return undefined;
+    if (found.length === 0 && (last === undefined || (await served(request, undefined, 1)).length === 0))
+      return undefined;
     const tags = found.slice(0, n);
     const end = tags.at(-1);
     return {
