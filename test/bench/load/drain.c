@@ -90,7 +90,7 @@ static void listen_to(struct connection *c, int on) {
 
 static void ask(struct connection *c) {
   char request[2048];
-  c->started = pace_us && c->next_at ? c->next_at : now_us();
+  c->started = pace_us ? c->next_at : now_us();
   if (c->fd < 0) dial(c);
   c->path = asked++ % path_count;
   int length = snprintf(request, sizeof request,
@@ -220,9 +220,10 @@ int main(int argc, char **argv) {
   // Each group of paths is asked for as often as -n says, and there are fewer groups than arguments.
   first_byte = calloc((requests ? requests * (argc - optind) : argc) + 1, sizeof *first_byte);
   if (!all || !first_byte) die("calloc");
-  for (int i = 0; i < count; i++) all[i].fd = -1;
-
   int64_t from = now_us();
+  // Connections with a pace take turns.
+  for (int i = 0; i < count; i++) all[i].fd = -1, all[i].next_at = pace_us ? from + pace_us * i / count : 0;
+
   while (optind < argc) {
     paths = argv + optind;
     for (path_count = 0; optind < argc && strcmp(argv[optind], ",") != 0; optind++) path_count++;

@@ -9,6 +9,8 @@ import { type Performer, pullPaths, type Stage, setStage } from '../stage.ts';
 
 const name = 'host';
 const hostPath = '/host';
+/** In turn one of them asks each millisecond: an answer that is late holds up its own connection's next request alone. */
+const probes = 20;
 /** Far more than there is time for: the probe is ended. */
 const endless = 1_000_000;
 
@@ -85,7 +87,8 @@ async function sample(
   const probe = startDrain(bench.tools.drain, probed.url, {
     paths: [[hostPath]],
     requests: endless,
-    paceMicroseconds: 1000,
+    connections: probes,
+    paceMicroseconds: probes * 1000,
   });
   const [{ bytes, wallMs }, usage] = await measured(cache, () =>
     drain(bench.tools.drain, cache.url, { paths: [[path]] }),
