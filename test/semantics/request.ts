@@ -6,6 +6,8 @@ export interface RequestOptions {
   headers?: Record<string, string>;
   body?: string;
   signal?: AbortSignal;
+  /** Called when the answer's headers are here. */
+  begun?: () => void;
 }
 
 /** An answer, read to its end. `failure`: the connection broke before the body was whole. */
@@ -20,13 +22,14 @@ export interface Got {
 
 /** Sends a request on a real socket and reads the answer, raw. */
 export async function request(url: string, options: RequestOptions = {}): Promise<Got> {
-  const { method = 'GET', headers = {}, body, signal } = options;
+  const { method = 'GET', headers = {}, body, signal, begun } = options;
   const answer = await undiciRequest(url, {
     method: method as 'GET',
     headers,
     ...(body !== undefined && { body }),
     ...(signal && { signal }),
   });
+  begun?.();
   const chunks: Buffer[] = [];
   let failure: Error | undefined;
   try {

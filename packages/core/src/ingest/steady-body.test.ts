@@ -372,7 +372,12 @@ describe('ends at once, and leaves no timer', () => {
 
 it('stalls by the idle time of the body, not by a total one', async () => {
   const bodyOf = (clock: Clock) => {
-    const source = { pause: () => undefined, resume: () => undefined, abandon: () => undefined };
+    const source = {
+      pause: () => undefined,
+      resume: () => undefined,
+      abandon: () => undefined,
+      unread: () => undefined,
+    };
     return createResponseBody(source, { clock, ms: 30_000, error: () => failure('timeout') });
   };
   const clock = manualClock();

@@ -48,7 +48,7 @@ export function createAsk({ key, url: root }: UpstreamSettings, parts: AskParts)
   async function sendHop(question: Question, hop: Hop): Promise<ExchangeResponse> {
     refuseLimited(question, hop.url);
     const started = clock.monotonic();
-    const { operation, method, repository, long, deadlineAt, signal } = question;
+    const { operation, method, repository, long, slabs, deadlineAt, signal } = question;
     const report = (status: number | undefined, error?: unknown) =>
       observe({
         type: 'upstream-request',
@@ -62,7 +62,8 @@ export function createAsk({ key, url: root }: UpstreamSettings, parts: AskParts)
         ...(isUpstreamError(error) && { error: error.code }),
       });
     try {
-      const response = await transport.send({ url: hop.url, method, headers: hop.headers, long, deadlineAt, signal });
+      const { url, headers } = hop;
+      const response = await transport.send({ url, method, headers, long, slabs, deadlineAt, signal });
       report(response.status);
       if (transport.isOwn(hop.url)) quota.note(question.scope, response.headers);
       if (response.status >= 300 && response.status < 400) limits.passed(limitKind(question, hop.url));

@@ -1,5 +1,6 @@
 import type { Digest } from '../oci/digest.ts';
 import { type Bytes, bytesOf } from '../runtime/bytes.ts';
+import type { Slabs } from '../runtime/slabs.ts';
 import { parseContentRange, parseUnsatisfied } from './content-range.ts';
 import { headerOf, type ResponseHeaders } from './exchange.ts';
 import { letGo } from './let-go.ts';
@@ -14,7 +15,7 @@ import { UpstreamError, type UpstreamErrorCode } from './upstream-error.ts';
 export type Blobs = Pick<Upstream, 'statBlob' | 'fetchBlob'>;
 
 type BlobQuery = Query & { digest: Digest };
-type RangeQuery = BlobQuery & { from: number; to?: number; ifMatch?: string };
+type RangeQuery = BlobQuery & { from: number; to?: number; ifMatch?: string; slabs?: Slabs };
 
 /** Makes the part of an upstream that asks for blobs. Their bytes are verified by whoever takes them in. */
 export function createBlobs(ask: Ask, options: { key: string; markers: readonly string[] }): Blobs {
@@ -29,7 +30,7 @@ export function createBlobs(ask: Ask, options: { key: string; markers: readonly 
   function send(
     method: 'GET' | 'HEAD',
     query: BlobQuery,
-    { headers = {}, long = false }: { headers?: Record<string, string>; long?: boolean } = {},
+    { headers = {}, ...body }: { headers?: Record<string, string>; long?: boolean; slabs?: Slabs | undefined } = {},
   ): Promise<Answer> {
     const { repository, digest, scope, deadlineAt, signal } = query;
     return ask({
@@ -40,13 +41,14 @@ export function createBlobs(ask: Ask, options: { key: string; markers: readonly 
       subject: contextOf(query).subject,
       repository,
       scope,
-      long,
+      ...body,
       deadlineAt,
       signal,
     });
   }
 
-  const fetch = (query: BlobQuery, headers: Record<string, string>) => send('GET', query, { headers, long: true });
+  const fetch = (query: RangeQuery, headers: Record<string, string>) =>
+    send('GET', query, { headers, long: true, slabs: query.slabs });
 
   function refusePages(answer: Answer, query: BlobQuery): void {
     if (!isHtml(answer.headers)) return;
@@ -64,7 +66,7 @@ export function createBlobs(ask: Ask, options: { key: string; markers: readonly 
     return { kind: 'found', value: { ...(size !== undefined && { size }), named: said === query.digest } };
   }
 
-  async function whole(query: BlobQuery): Promise<Reply<FetchedBlob>> {
+  async function whole(query: RangeQuery): Promise<Reply<FetchedBlob>> {
     const answer = await fetch(query, {});
     if (answer.status !== 200) return await interpretRefusal(answer, contextOf(query));
     return fromStart(answer, query);

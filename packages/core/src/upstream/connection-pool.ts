@@ -1,9 +1,14 @@
 import type { Dispatcher } from 'undici';
 import type { Clock } from '../runtime/clock.ts';
+import type { LaneRequest } from './lane-request.ts';
+
+/** What a request goes over: undici, or a lane of our own for large bodies. */
+export type Wire = 'undici' | 'lane';
 
 /** One connection to one host, for one request at a time. It connects when it is first used. */
 export interface Connection {
-  dispatcher: Dispatcher;
+  wire: Wire;
+  dispatcher: { dispatch(request: LaneRequest, handler: Dispatcher.DispatchHandler): unknown };
   /** Whether a request was answered over it: then the server may have closed it since. */
   used: boolean;
   destroy(): void;
@@ -21,7 +26,7 @@ export interface ConnectionPoolOptions {
   /** Ms after which an unused one is closed. */
   idleFor: number;
   clock: Clock;
-  open(): Connection;
+  open(wire: Wire): Connection;
   /** What waiting too long is refused with. @param limit the connections that such an exchange may use */
   busy(limit: number): Error;
   /** Called when a request begins to wait: a connection that is given up meanwhile is its. */
@@ -33,6 +38,7 @@ export interface ConnectionPoolOptions {
 /** What a request waits with. */
 export interface Wait {
   kind: ExchangeKind;
+  wire: Wire;
   /** `clock.monotonic()` ms by which it gives up, should that be before `queueFor`. */
   deadlineAt: number;
   signal: AbortSignal;
@@ -46,7 +52,7 @@ export interface ConnectionPool {
   close(error: Error): void;
 }
 
-type Waiter = { kind: ExchangeKind; give(connection: Connection): void; refuse(error: unknown): void };
+type Waiter = { kind: ExchangeKind; wire: Wire; give(connection: Connection): void; refuse(error: unknown): void };
 
 // Bodies are read as slowly as a client likes: were they to hold all, nothing else could be asked.
 const shareOfBodies = 3 / 4;
@@ -71,8 +77,8 @@ export function createConnectionPool(options: ConnectionPoolOptions): Connection
     return connection;
   }
 
-  function openOne(): Connection {
-    const connection = options.open();
+  function openOne(wire: Wire): Connection {
+    const connection = options.open(wire);
     open.add(connection);
     return connection;
   }
@@ -82,7 +88,7 @@ export function createConnectionPool(options: ConnectionPoolOptions): Connection
     long.delete(connection);
     connection.destroy();
     const next = nextWaiter();
-    if (next) next.give(openOne());
+    if (next) next.give(openOne(next.wire));
     else if (open.size === 0) options.emptied();
   }
 
@@ -92,7 +98,15 @@ export function createConnectionPool(options: ConnectionPoolOptions): Connection
     return undefined;
   }
 
-  function wait({ kind, deadlineAt, signal }: Wait): Promise<Connection> {
+  /** The one used last: the others may fall idle and close. */
+  function takeIdle(fits: (connection: Connection) => boolean): Connection | undefined {
+    const at = idle.findLastIndex(({ connection }) => fits(connection));
+    const [free] = at < 0 ? [] : idle.splice(at, 1);
+    free?.cancelTimer();
+    return free?.connection;
+  }
+
+  function wait({ kind, wire, deadlineAt, signal }: Wait): Promise<Connection> {
     return new Promise((resolve, reject) => {
       const settle = (act: () => void) => {
         waiters.delete(waiter);
@@ -102,6 +116,7 @@ export function createConnectionPool(options: ConnectionPoolOptions): Connection
       };
       const waiter: Waiter = {
         kind,
+        wire,
         give: (connection) => settle(() => resolve(take(connection, kind))),
         refuse: (error) => settle(() => reject(error)),
       };
@@ -117,15 +132,18 @@ export function createConnectionPool(options: ConnectionPoolOptions): Connection
   return {
     async acquire(request) {
       request.signal.throwIfAborted();
-      const { kind } = request;
+      const { kind, wire } = request;
       if (!mayHave(kind)) return wait(request);
-      // The one used last: the others may fall idle and close.
-      const free = idle.pop();
-      if (free) {
-        free.cancelTimer();
-        return take(free.connection, kind);
+      const free = takeIdle((connection) => connection.wire === wire);
+      if (free) return take(free, kind);
+      if (open.size >= options.limit) {
+        // One over the other wire has to make room.
+        const other = takeIdle(() => true);
+        if (!other) return wait(request);
+        open.delete(other);
+        other.destroy();
       }
-      return open.size < options.limit ? take(openOne(), kind) : wait(request);
+      return take(openOne(wire), kind);
     },
     release(connection, reusable) {
       if (!open.has(connection)) return;
@@ -136,10 +154,9 @@ export function createConnectionPool(options: ConnectionPoolOptions): Connection
       connection.used = true;
       long.delete(connection);
       const next = nextWaiter();
-      if (next) {
-        next.give(connection);
-        return;
-      }
+      if (next?.wire === connection.wire) return next.give(connection);
+      // Whoever waits takes its place.
+      if (next) return drop(connection);
       const entry = {
         connection,
         cancelTimer: options.clock.after(options.idleFor, () => {

@@ -1,5 +1,5 @@
 import type { LookupAddress, LookupOptions } from 'node:dns';
-import { connect as connectTcp, isIP, type LookupFunction, type Socket } from 'node:net';
+import { connect as connectTcp, isIP, type LookupFunction, type OnReadOpts, type Socket } from 'node:net';
 import { connect as connectTls, type SecureContext } from 'node:tls';
 import type { buildConnector } from 'undici';
 import { type AddressRule, classifyAddress } from './address-rule.ts';
@@ -22,11 +22,13 @@ export interface ConnectorOptions {
   tls: HostTls;
   lookup: Lookup;
   /** Checked on every connection made. None: the host is the upstream's own. */
-  rule?: () => AddressRule;
+  rule?: AddressRule;
   /** TLS sessions to take up again, by host and port: a handshake less on both sides. */
   sessions: { get(host: string): Buffer | undefined; set(host: string, session: Buffer): unknown };
   /** Told the address of each connection made. */
   connected?: (address: string) => void;
+  /** Reads into memory of the caller's. Default: into fresh memory, as a stream. */
+  onread?: OnReadOpts;
 }
 
 /** Makes connections for one client, one at a time; `cancel` gives up the one being made. */
@@ -47,13 +49,19 @@ export class AddressRefused extends Error {
   }
 }
 
-/** Makes a connector. Undici's own would check no address and could not be cancelled. */
-export function createConnector(options: ConnectorOptions): Connector {
+/**
+ * Makes a connector. Undici's own would check no address and could not be cancelled.
+ *
+ * @param optionsNow asked for at each connection
+ */
+export function createConnector(optionsNow: () => ConnectorOptions): Connector {
   let connecting: Socket | undefined;
 
-  function open({ protocol, hostname, port }: buildConnector.Options): Socket {
+  function open({ protocol, hostname, port }: buildConnector.Options, options: ConnectorOptions): Socket {
+    const { rule, lookup, onread } = options;
     const host = { host: hostname, noDelay: true, keepAlive: true, keepAliveInitialDelay: 60_000 };
-    const to = { ...host, lookup: checkedLookup(options.rule?.(), options.lookup, hostOf(hostname, port)) };
+    const checked = checkedLookup(rule, lookup, hostOf(hostname, port));
+    const to = { ...host, lookup: checked, ...(onread && { onread }) };
     if (protocol !== 'https:') return connectTcp({ ...to, port: Number(port) || 80 });
     const name = hostOf(hostname, port);
     const session = options.sessions.get(name);
@@ -74,13 +82,14 @@ export function createConnector(options: ConnectorOptions): Connector {
   return {
     connect(target, callback) {
       const host = hostOf(target.hostname, target.port);
-      const rule = options.rule?.();
+      const options = optionsNow();
+      const { rule } = options;
       // A literal address is never looked up.
       if (rule && isIP(target.hostname) !== 0 && !rule.allows(target.hostname, host)) {
         queueMicrotask(() => callback(new AddressRefused(host, [target.hostname]), null));
         return;
       }
-      const socket = open(target);
+      const socket = open(target, options);
       connecting = socket;
       const settle = (error: Error | null) => {
         connecting = undefined;

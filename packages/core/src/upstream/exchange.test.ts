@@ -46,176 +46,184 @@ function transportTo(url: string, { lookup, ...more }: Partial<UpstreamOptions> 
   return transport;
 }
 
-const get = (url: string, more: Partial<TransportRequest> = {}): TransportRequest => ({
-  url: new URL(url),
-  method: 'GET',
-  headers: {},
-  deadlineAt: Number.POSITIVE_INFINITY,
-  signal: new AbortController().signal,
-  ...more,
-});
-
 const whole = async (response: { body: AsyncIterable<Uint8Array> }) => (await collect(response.body, 1e9))!.byteLength;
 
-describe('time limits', () => {
-  it('gives up connecting after timeouts.connect, and closes what was begun', async () => {
-    const lookup: Lookup = () => undefined;
-    const sent = transportTo('http://registry.example', { lookup }).send(get('http://registry.example/'));
-    const refused = expect(sent).rejects.toMatchObject({
-      code: 'timeout',
-      message: expect.stringContaining('connection'),
+describe.each([
+  ['undici', false],
+  ['a lane', true],
+])('over %s', (_wire, long) => {
+  const get = (url: string, more: Partial<TransportRequest> = {}): TransportRequest => ({
+    url: new URL(url),
+    method: 'GET',
+    headers: {},
+    deadlineAt: Number.POSITIVE_INFINITY,
+    signal: new AbortController().signal,
+    long,
+    ...more,
+  });
+
+  describe('time limits', () => {
+    it('gives up connecting after timeouts.connect, and closes what was begun', async () => {
+      const lookup: Lookup = () => undefined;
+      const sent = transportTo('http://registry.example', { lookup }).send(get('http://registry.example/'));
+      const refused = expect(sent).rejects.toMatchObject({
+        code: 'timeout',
+        message: expect.stringContaining('connection'),
+      });
+      await clock.untilPending(1);
+      await clock.advance(5_000);
+      await refused;
     });
-    await clock.untilPending(1);
-    await clock.advance(5_000);
-    await refused;
+
+    it('gives up waiting for the answer after timeouts.headers, and closes the connection', async () => {
+      const host = await start();
+      host.on({}, { hang: true });
+      const refused = expect(transportTo(host.url).send(get(host.url))).rejects.toMatchObject({ code: 'timeout' });
+      await expect.poll(() => host.count()).toBe(1);
+      await clock.advance(30_000);
+      await refused;
+      await expect.poll(() => host.requests[0]!.aborted).toBe(true);
+    });
+
+    it('gives up at the deadline, should that come first', async () => {
+      const host = await start();
+      host.on({}, { hang: true });
+      const refused = expect(
+        transportTo(host.url).send(get(host.url, { deadlineAt: clock.monotonic() + 2_000 })),
+      ).rejects.toMatchObject({ code: 'timeout' });
+      await expect.poll(() => host.count()).toBe(1);
+      await clock.advance(2_000);
+      await refused;
+    });
+
+    it('gives up a body that brings nothing more for timeouts.idle', async () => {
+      const host = await start();
+      host.on({}, { stallAfter: 1_000 });
+      const { body } = await transportTo(host.url).send(get(host.url));
+      const iterator = body[Symbol.asyncIterator]();
+      expect((await iterator.next()).value).toHaveLength(1_000);
+      const refused = expect(iterator.next()).rejects.toMatchObject({ code: 'timeout' });
+      await clock.advance(30_000);
+      await refused;
+      await expect.poll(() => host.requests[0]!.aborted).toBe(true);
+    });
+
+    it('counts the idle time anew with each chunk, and not while nobody reads; a body has no total limit', async () => {
+      const host = await start();
+      const chunks = chunkGate(1_000_000);
+      host.on({}, { throttle: chunks });
+      const { body } = await transportTo(host.url).send(get(host.url, { deadlineAt: clock.monotonic() + 1_000 }));
+      const iterator = body[Symbol.asyncIterator]();
+      let length = 0;
+      for (let round = 0; round < 9; round++) {
+        const next = iterator.next();
+        await clock.advance(29_000);
+        chunks.allow();
+        length += (await next).value?.byteLength ?? 0;
+        await clock.advance(3_600_000);
+      }
+      chunks.open();
+      for (let next = await iterator.next(); !next.done; next = await iterator.next()) length += next.value.byteLength;
+      expect(length).toBe(megabytes.byteLength);
+    });
+
+    it('leaves no timer behind', async () => {
+      const host = await start();
+      const transport = transportTo(host.url);
+      await whole(await transport.send(get(host.url)));
+      // The one left closes the idle connection.
+      expect(clock.pending()).toBe(1);
+      await clock.advance(30_000);
+      expect(clock.pending()).toBe(0);
+    });
   });
 
-  it('gives up waiting for the answer after timeouts.headers, and closes the connection', async () => {
-    const host = await start();
-    host.on({}, { hang: true });
-    const refused = expect(transportTo(host.url).send(get(host.url))).rejects.toMatchObject({ code: 'timeout' });
-    await expect.poll(() => host.count()).toBe(1);
-    await clock.advance(30_000);
-    await refused;
-    await expect.poll(() => host.requests[0]!.aborted).toBe(true);
+  describe('a signal', () => {
+    const reason = new Error('the client left');
+
+    it('ends a request before it is sent', async () => {
+      const host = await start();
+      await expect(transportTo(host.url).send(get(host.url, { signal: AbortSignal.abort(reason) }))).rejects.toBe(
+        reason,
+      );
+      expect(host.count()).toBe(0);
+    });
+
+    it('ends a request that waits for a connection, without a trace', async () => {
+      const host = await start();
+      const held = gate();
+      host.on({ times: 1 }, { gate: held });
+      const transport = transportTo(host.url, { connections: 1 });
+      const first = transport.send(get(host.url));
+      await held.reached;
+      const abort = new AbortController();
+      const waiting = expect(transport.send(get(host.url, { signal: abort.signal }))).rejects.toBe(reason);
+      abort.abort(reason);
+      await waiting;
+      held.open();
+      expect(await whole(await first)).toBe(megabytes.byteLength);
+      expect(await whole(await transport.send(get(host.url)))).toBe(megabytes.byteLength);
+      expect(host.count()).toBe(2);
+    });
+
+    it('ends a request that is still connecting', async () => {
+      const abort = new AbortController();
+      const lookup: Lookup = () => queueMicrotask(() => abort.abort(reason));
+      const transport = transportTo('http://registry.example', { lookup });
+      await expect(transport.send(get('http://registry.example/', { signal: abort.signal }))).rejects.toBe(reason);
+    });
+
+    it('ends a request that waits for its answer, and closes the connection', async () => {
+      const host = await start();
+      host.on({}, { hang: true });
+      const abort = new AbortController();
+      const refused = expect(transportTo(host.url).send(get(host.url, { signal: abort.signal }))).rejects.toBe(reason);
+      await expect.poll(() => host.count()).toBe(1);
+      abort.abort(reason);
+      await refused;
+      await expect.poll(() => host.requests[0]!.aborted).toBe(true);
+    });
+
+    it('ends a body that is being read, and closes the connection', async () => {
+      const host = await start();
+      host.on({}, { stallAfter: 10 });
+      const abort = new AbortController();
+      const { body } = await transportTo(host.url).send(get(host.url, { signal: abort.signal }));
+      const iterator = body[Symbol.asyncIterator]();
+      await iterator.next();
+      const refused = expect(iterator.next()).rejects.toBe(reason);
+      abort.abort(reason);
+      await refused;
+      await expect.poll(() => host.requests[0]!.aborted).toBe(true);
+    });
   });
 
-  it('gives up at the deadline, should that come first', async () => {
-    const host = await start();
-    host.on({}, { hang: true });
-    const refused = expect(
-      transportTo(host.url).send(get(host.url, { deadlineAt: clock.monotonic() + 2_000 })),
-    ).rejects.toMatchObject({ code: 'timeout' });
-    await expect.poll(() => host.count()).toBe(1);
-    await clock.advance(2_000);
-    await refused;
-  });
+  describe('a body', () => {
+    it('holds the upstream back while nobody reads it', async () => {
+      const host = await startFakeHost({}, () => ({ status: 200, headers: {}, body: Buffer.alloc(64 * 1024 * 1024) }));
+      cleanups.push(host.stop);
+      const { body } = await transportTo(host.url).send(get(host.url));
+      let before = -1;
+      // Until the sockets' own buffers are full and nothing moves any more.
+      await expect
+        .poll(
+          () => {
+            const settled = host.requests[0]!.sentBytes === before;
+            before = host.requests[0]!.sentBytes;
+            return settled && before > 0;
+          },
+          { interval: 100 },
+        )
+        .toBe(true);
+      expect(before).toBeLessThan(32 * 1024 * 1024);
+      expect(await whole({ body })).toBe(64 * 1024 * 1024);
+    });
 
-  it('gives up a body that brings nothing more for timeouts.idle', async () => {
-    const host = await start();
-    host.on({}, { stallAfter: 1_000 });
-    const { body } = await transportTo(host.url).send(get(host.url));
-    const iterator = body[Symbol.asyncIterator]();
-    expect((await iterator.next()).value).toHaveLength(1_000);
-    const refused = expect(iterator.next()).rejects.toMatchObject({ code: 'timeout' });
-    await clock.advance(30_000);
-    await refused;
-    await expect.poll(() => host.requests[0]!.aborted).toBe(true);
-  });
-
-  it('counts the idle time anew with each chunk, and not while nobody reads; a body has no total limit', async () => {
-    const host = await start();
-    const chunks = chunkGate(1_000_000);
-    host.on({}, { throttle: chunks });
-    const { body } = await transportTo(host.url).send(get(host.url, { deadlineAt: clock.monotonic() + 1_000 }));
-    const iterator = body[Symbol.asyncIterator]();
-    let length = 0;
-    for (let round = 0; round < 9; round++) {
-      const next = iterator.next();
-      await clock.advance(29_000);
-      chunks.allow();
-      length += (await next).value?.byteLength ?? 0;
-      await clock.advance(3_600_000);
-    }
-    chunks.open();
-    for (let next = await iterator.next(); !next.done; next = await iterator.next()) length += next.value.byteLength;
-    expect(length).toBe(megabytes.byteLength);
-  });
-
-  it('leaves no timer behind', async () => {
-    const host = await start();
-    const transport = transportTo(host.url);
-    await whole(await transport.send(get(host.url)));
-    // The one left closes the idle connection.
-    expect(clock.pending()).toBe(1);
-    await clock.advance(30_000);
-    expect(clock.pending()).toBe(0);
-  });
-});
-
-describe('a signal', () => {
-  const reason = new Error('the client left');
-
-  it('ends a request before it is sent', async () => {
-    const host = await start();
-    await expect(transportTo(host.url).send(get(host.url, { signal: AbortSignal.abort(reason) }))).rejects.toBe(reason);
-    expect(host.count()).toBe(0);
-  });
-
-  it('ends a request that waits for a connection, without a trace', async () => {
-    const host = await start();
-    const held = gate();
-    host.on({ times: 1 }, { gate: held });
-    const transport = transportTo(host.url, { connections: 1 });
-    const first = transport.send(get(host.url));
-    await held.reached;
-    const abort = new AbortController();
-    const waiting = expect(transport.send(get(host.url, { signal: abort.signal }))).rejects.toBe(reason);
-    abort.abort(reason);
-    await waiting;
-    held.open();
-    expect(await whole(await first)).toBe(megabytes.byteLength);
-    expect(await whole(await transport.send(get(host.url)))).toBe(megabytes.byteLength);
-    expect(host.count()).toBe(2);
-  });
-
-  it('ends a request that is still connecting', async () => {
-    const abort = new AbortController();
-    const lookup: Lookup = () => queueMicrotask(() => abort.abort(reason));
-    const transport = transportTo('http://registry.example', { lookup });
-    await expect(transport.send(get('http://registry.example/', { signal: abort.signal }))).rejects.toBe(reason);
-  });
-
-  it('ends a request that waits for its answer, and closes the connection', async () => {
-    const host = await start();
-    host.on({}, { hang: true });
-    const abort = new AbortController();
-    const refused = expect(transportTo(host.url).send(get(host.url, { signal: abort.signal }))).rejects.toBe(reason);
-    await expect.poll(() => host.count()).toBe(1);
-    abort.abort(reason);
-    await refused;
-    await expect.poll(() => host.requests[0]!.aborted).toBe(true);
-  });
-
-  it('ends a body that is being read, and closes the connection', async () => {
-    const host = await start();
-    host.on({}, { stallAfter: 10 });
-    const abort = new AbortController();
-    const { body } = await transportTo(host.url).send(get(host.url, { signal: abort.signal }));
-    const iterator = body[Symbol.asyncIterator]();
-    await iterator.next();
-    const refused = expect(iterator.next()).rejects.toBe(reason);
-    abort.abort(reason);
-    await refused;
-    await expect.poll(() => host.requests[0]!.aborted).toBe(true);
-  });
-});
-
-describe('a body', () => {
-  it('holds the upstream back while nobody reads it', async () => {
-    const host = await startFakeHost({}, () => ({ status: 200, headers: {}, body: Buffer.alloc(64 * 1024 * 1024) }));
-    cleanups.push(host.stop);
-    const { body } = await transportTo(host.url).send(get(host.url));
-    let before = -1;
-    // Until the sockets' own buffers are full and nothing moves any more.
-    await expect
-      .poll(
-        () => {
-          const settled = host.requests[0]!.sentBytes === before;
-          before = host.requests[0]!.sentBytes;
-          return settled && before > 0;
-        },
-        { interval: 100 },
-      )
-      .toBe(true);
-    expect(before).toBeLessThan(32 * 1024 * 1024);
-    expect(await whole({ body })).toBe(64 * 1024 * 1024);
-  });
-
-  it('that is given up frees its connection for others', async () => {
-    const host = await start();
-    const transport = transportTo(host.url, { connections: 1 });
-    await discard((await transport.send(get(host.url))).body);
-    expect(await whole(await transport.send(get(host.url)))).toBe(megabytes.byteLength);
+    it('that is given up frees its connection for others', async () => {
+      const host = await start();
+      const transport = transportTo(host.url, { connections: 1 });
+      await discard((await transport.send(get(host.url))).body);
+      expect(await whole(await transport.send(get(host.url)))).toBe(megabytes.byteLength);
+    });
   });
 });

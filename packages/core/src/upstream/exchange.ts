@@ -1,7 +1,9 @@
 import type { Dispatcher } from 'undici';
 import type { Bytes } from '../runtime/bytes.ts';
 import type { Clock } from '../runtime/clock.ts';
+import type { Slabs } from '../runtime/slabs.ts';
 import type { Connection } from './connection-pool.ts';
+import type { HostPlan } from './dialer.ts';
 import { createResponseBody, type ResponseBody } from './response-body.ts';
 
 /** A response's headers by lowercase name, as undici parses them. */
@@ -23,13 +25,24 @@ export interface ExchangeRequest {
   body?: string;
 }
 
-/** How long each step may take, in ms; `deadlineAt` is the instant by which the headers must be here. */
-export interface ExchangeLimits {
+/** One hop of a request as plain data, which can be cloned into a worker thread: where to, how, and for how long. */
+export interface TransferPlan {
+  request: ExchangeRequest;
+  host: HostPlan;
+  /** How long each step may take, in ms; `within`: how long it may all take until the headers are here. */
+  limits: { connect: number; headers: number; idle: number; within: number };
+}
+
+/** What a plan is carried out with. */
+export interface Receiving {
+  connection: Pick<Connection, 'dispatcher'>;
   clock: Clock;
-  connect: number;
-  headers: number;
-  idle: number;
-  deadlineAt: number;
+  /**
+   * Memory for the body, where the connection is a lane: each chunk then passes to the reader with its memory, who gives it
+   * back. Default: fresh memory.
+   */
+  slabs?: Slabs | undefined;
+  hooks: ExchangeHooks;
   signal: AbortSignal;
 }
 
@@ -51,22 +64,19 @@ export interface ExchangeResponse {
 }
 
 /**
- * One request and its response over a connection. Rejects with undici's own error, an error of `late`, or the signal's
+ * Carries out a plan: one request and its response over a connection. Rejects with undici's own error, an error of `late`, or the signal's
  * reason; after the headers the body does. Undici's timers are off: they are coarse, and blind to queues and readers.
  */
-export function exchange(
-  connection: Connection,
-  request: ExchangeRequest,
-  context: { limits: ExchangeLimits; hooks: ExchangeHooks },
-): Promise<ExchangeResponse> {
-  const { limits, hooks } = context;
-  const { clock, signal } = limits;
+export function receive(plan: TransferPlan, receiving: Receiving): Promise<ExchangeResponse> {
+  const { request, host, limits } = plan;
+  const { connection, clock, slabs, hooks, signal } = receiving;
+  const until = clock.monotonic() + limits.within;
   return new Promise((resolve, reject) => {
     let controller: Dispatcher.DispatchController | undefined;
     let body: ResponseBody | undefined;
     let over = false;
 
-    const timeLeft = () => limits.deadlineAt - clock.monotonic();
+    const timeLeft = () => until - clock.monotonic();
     let cancelTimer = clock.after(Math.min(limits.connect, timeLeft()), () => giveUp(hooks.late('connect')));
 
     function finish(reusable: boolean): void {
@@ -106,6 +116,7 @@ export function exchange(
           pause: () => controller?.pause(),
           resume: () => controller?.resume(),
           abandon: () => giveUp(new Error('given up')),
+          unread: (chunk: Uint8Array) => slabs?.give(chunk),
         };
         body = createResponseBody(source, { clock, ms: limits.idle, error: () => hooks.late('idle') });
         resolve({ status, headers, body: body.bytes });
@@ -126,9 +137,9 @@ export function exchange(
 
     signal.addEventListener('abort', onAbort, { once: true });
     const { origin, path, method, headers } = request;
-    const options = { origin, path, method, headers, body: request.body ?? null, headersTimeout: 0, bodyTimeout: 0 };
+    const wire = { origin, path, method, headers, body: request.body ?? null, headersTimeout: 0, bodyTimeout: 0 };
     try {
-      connection.dispatcher.dispatch(options, handler);
+      connection.dispatcher.dispatch({ ...wire, host, slabs }, handler);
     } catch (error) {
       giveUp(error);
     }

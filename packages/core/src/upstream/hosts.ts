@@ -1,16 +1,21 @@
 import { isIP } from 'node:net';
-import * as tls from 'node:tls';
-import { LRUCache } from 'lru-cache';
 import { Client, ProxyAgent } from 'undici';
 import { ProxyCacheError } from '../runtime/errors.ts';
 import { type AddressClass, classifyAddress, createAddressRule } from './address-rule.ts';
-import type { Connection } from './connection-pool.ts';
-import { AddressRefused, createConnector, type HostTls, type Lookup } from './connector.ts';
+import type { Connection, Wire } from './connection-pool.ts';
+import { AddressRefused, type Lookup } from './connector.ts';
+import { createDialer, type HostPlan, type TlsPlan } from './dialer.ts';
+import { createLane } from './lane.ts';
 import type { UpstreamSettings } from './upstream-options.ts';
 
 /** Which hosts an upstream's requests may go to, and how. */
 export interface Hosts {
-  open(url: URL): Connection;
+  /** Makes a connection, when it is first used. */
+  open(url: URL, wire: Wire): Connection;
+  /** Whether there are lanes: what goes through a proxy is left to undici, which knows how. */
+  hasLanes: boolean;
+  /** How a host is connected to now. */
+  plan(url: URL): HostPlan;
   /** Checks a literal address in a URL; names are checked when they are connected to. @throws AddressRefused */
   check(url: URL): void;
   isOwn(url: URL): boolean;
@@ -27,10 +32,8 @@ const keepAliveTimeout = 60_000;
 export function createHosts(settings: UpstreamSettings, parts: { lookup: Lookup; connectFor: number }): Hosts {
   const own = new URL(settings.url);
   const tokenHosts = new Set(settings.tokenHosts.map((host) => host.toLowerCase().replace(/:443$/, '')));
-  const paired: HostTls = { context: contextOf(settings), insecure: settings.tls?.insecure ?? false };
-  const foreign: HostTls = { context: tls.createSecureContext(), insecure: false };
-  const pairedSessions = new LRUCache<string, Buffer>({ max: 100 });
-  const foreignSessions = new LRUCache<string, Buffer>({ max: 100 });
+  const paired = tlsOf(settings);
+  const foreign: TlsPlan = { insecure: false };
   // Until it was reached, an upstream counts as public, unless its own URL says where it lives.
   let home: AddressClass = literalClass(own) ?? 'public';
 
@@ -38,29 +41,33 @@ export function createHosts(settings: UpstreamSettings, parts: { lookup: Lookup;
   const isPaired = (url: URL) =>
     isOwn(url) || (tokenHosts.has(url.host) && (url.protocol === 'https:' || own.protocol === 'http:'));
 
-  function rule() {
-    return createAddressRule(home, settings.allowPrivate);
+  const dialer = createDialer({
+    lookup: parts.lookup,
+    connected(address) {
+      home = classifyAddress(address);
+    },
+  });
+  checkTls(settings.key, () => dialer.secure(paired));
+
+  function plan(url: URL): HostPlan {
+    const { allowPrivate } = settings;
+    if (isPaired(url)) return { tls: paired, isOwn: isOwn(url) };
+    return { tls: foreign, rule: { home, allowPrivate }, isOwn: false };
   }
 
   function direct(url: URL): Connection {
-    const connector = createConnector({
-      tls: isPaired(url) ? paired : foreign,
-      // Apart, because a session carries how its certificate was checked.
-      sessions: isPaired(url) ? pairedSessions : foreignSessions,
-      lookup: parts.lookup,
-      ...(!isPaired(url) && { rule }),
-      ...(isOwn(url) && {
-        connected: (address: string) => {
-          home = classifyAddress(address);
-        },
-      }),
-    });
+    const connector = dialer.connector(() => plan(url));
     const client = new Client(url.origin, { connect: connector.connect, pipelining: 1, keepAliveTimeout });
     return connectionOver(client, connector.cancel);
   }
 
+  function lane(url: URL): Connection {
+    const { dispatch, destroy } = createLane(url.origin, dialer);
+    return { wire: 'lane', dispatcher: { dispatch }, used: false, destroy };
+  }
+
   function proxied(url: URL, uri: string): Connection {
-    const { context: secureContext, insecure } = isPaired(url) ? paired : foreign;
+    const { context: secureContext, insecure } = dialer.secure(plan(url).tls);
     const agent = new ProxyAgent({
       uri,
       connections: 1,
@@ -76,18 +83,27 @@ export function createHosts(settings: UpstreamSettings, parts: { lookup: Lookup;
   return {
     isOwn,
     isPaired,
+    hasLanes: settings.proxy === undefined,
+    plan,
     // Behind a proxy, which does the looking up, this is the only check there can be.
     check(url) {
       const literal = literalAddress(url);
-      if (isPaired(url) || literal === undefined || rule().allows(literal, url.host)) return;
+      const { rule } = plan(url);
+      if (!rule || literal === undefined || createAddressRule(rule.home, rule.allowPrivate).allows(literal, url.host)) {
+        return;
+      }
       throw new AddressRefused(url.host, [literal]);
     },
-    open: (url) => (settings.proxy === undefined ? direct(url) : proxied(url, settings.proxy)),
+    open(url, wire) {
+      if (settings.proxy !== undefined) return proxied(url, settings.proxy);
+      return wire === 'lane' ? lane(url) : direct(url);
+    },
   };
 }
 
 function connectionOver(dispatcher: Client | ProxyAgent, cancel: () => void): Connection {
   return {
+    wire: 'undici',
     dispatcher,
     used: false,
     destroy() {
@@ -98,25 +114,22 @@ function connectionOver(dispatcher: Client | ProxyAgent, cancel: () => void): Co
   };
 }
 
-function contextOf(settings: UpstreamSettings): tls.SecureContext {
-  const { ca, cert, key } = settings.tls ?? {};
-  try {
-    return tls.createSecureContext({
-      ...(ca !== undefined && { ca: [...machineAuthorities(), ...(typeof ca === 'string' ? [ca] : ca)] }),
-      ...(cert !== undefined && { cert }),
-      ...(key !== undefined && { key }),
-    });
-  } catch (cause) {
-    const message = `tls of the upstream "${settings.key}": expected PEM text in ca, cert and key, and a key of that cert`;
-    throw new ProxyCacheError('invalid-options', message, { cause });
-  }
+function tlsOf({ tls: { ca, cert, key, insecure = false } = {} }: UpstreamSettings): TlsPlan {
+  return {
+    ...(ca !== undefined && { ca: typeof ca === 'string' ? [ca] : ca }),
+    ...(cert !== undefined && { cert }),
+    ...(key !== undefined && { key }),
+    insecure,
+  };
 }
 
-/** The authorities that Node trusts by itself, which giving others would replace. */
-function machineAuthorities(): readonly string[] {
-  // Newer Nodes also tell those that NODE_EXTRA_CA_CERTS names.
-  const { getCACertificates } = tls as { getCACertificates?: (type: 'default') => string[] };
-  return getCACertificates?.('default') ?? tls.rootCertificates;
+function checkTls(key: string, secure: () => unknown): void {
+  try {
+    secure();
+  } catch (cause) {
+    const message = `tls of the upstream "${key}": expected PEM text in ca, cert and key, and a key of that cert`;
+    throw new ProxyCacheError('invalid-options', message, { cause });
+  }
 }
 
 function literalAddress(url: URL): string | undefined {

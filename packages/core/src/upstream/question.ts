@@ -1,4 +1,5 @@
 import type { Bytes } from '../runtime/bytes.ts';
+import type { Slabs } from '../runtime/slabs.ts';
 import type { UpstreamOperation } from './events.ts';
 import type { ResponseHeaders } from './exchange.ts';
 import type { Query } from './upstream.ts';
@@ -21,6 +22,8 @@ export interface Question {
   sparesQuota?: boolean;
   /** Whether the body of its answer is read at its readers' speed. Default: no. */
   long?: boolean;
+  /** Memory for a long body. */
+  slabs?: Slabs | undefined;
   deadlineAt: number;
   signal: AbortSignal;
 }

@@ -5,16 +5,18 @@ import { createResponseBody, type ResponseBody } from './response-body.ts';
 
 const chunk = (size: number) => new Uint8Array(size);
 
-function make(): { body: ResponseBody; calls: string[]; clock: ReturnType<typeof manualClock> } {
+function make(): { body: ResponseBody; calls: string[]; unread: number[]; clock: ReturnType<typeof manualClock> } {
   const calls: string[] = [];
+  const unread: number[] = [];
   const clock = manualClock();
   const source = {
     pause: () => calls.push('pause'),
     resume: () => calls.push('resume'),
     abandon: () => calls.push('abandon'),
+    unread: (chunk: Uint8Array) => unread.push(chunk.byteLength),
   };
   const body = createResponseBody(source, { clock, ms: 1_000, error: () => new Error('idle') });
-  return { body, calls, clock };
+  return { body, calls, unread, clock };
 }
 
 describe('a response body', () => {
@@ -70,6 +72,17 @@ describe('a response body', () => {
     body.end();
     await discard(body.bytes);
     expect(calls).toEqual([]);
+  });
+
+  it('tells its source what nobody will read, whose memory may be used again', async () => {
+    const { body, unread } = make();
+    const iterator = body.bytes[Symbol.asyncIterator]();
+    for (const size of [1_000, 2_000, 3_000]) body.push(chunk(size));
+    await iterator.next();
+    expect(unread).toEqual([]);
+    await iterator.return?.();
+    body.push(chunk(4_000));
+    expect(unread).toEqual([2_000, 3_000, 4_000]);
   });
 
   it('ends a reader that waits while it is returned from', async () => {

@@ -7,6 +7,8 @@ export interface BodySource {
   resume(): void;
   /** Gives the rest up: the socket is closed. */
   abandon(): void;
+  /** Told each chunk that nobody will read. */
+  unread(chunk: Uint8Array): void;
 }
 
 /** A response's body, filled by the exchange that it belongs to. */
@@ -58,7 +60,7 @@ export function createResponseBody(
   function close(): void {
     const wasOpen = state === 'open';
     if (state !== 'failed' || queue.length > 0) state = 'closed';
-    queue.length = 0;
+    for (const chunk of queue.splice(0)) source.unread(chunk);
     queued = 0;
     settle((waiting) => waiting.resolve({ done: true, value: undefined }));
     if (wasOpen) source.abandon();
@@ -118,7 +120,7 @@ export function createResponseBody(
   return {
     bytes: { [Symbol.asyncIterator]: () => iterator },
     push(chunk) {
-      if (state !== 'open' || chunk.byteLength === 0) return;
+      if (state !== 'open' || chunk.byteLength === 0) return source.unread(chunk);
       if (settle((waiting) => waiting.resolve({ done: false, value: chunk }))) return;
       queue.push(chunk);
       queued += costOf(chunk);

@@ -166,34 +166,62 @@ describe('connections', () => {
     expect(order.slice(3)).toEqual(['second body', 'third body']);
   });
 
-  it('are kept and used again', async () => {
+  it.each([false, true])('are kept and used again (for content: %s)', async (long) => {
     const server = await startTcp((socket) => {
       socket.on('data', () => socket.write('HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok'));
     });
     const transport = transportTo(server.url);
-    for (let round = 0; round < 3; round++) expect(await whole(await transport.send(get(server.url)))).toBe(2);
+    for (let round = 0; round < 3; round++)
+      expect(await whole(await transport.send(get(server.url, { long })))).toBe(2);
     expect(server.connections()).toBe(1);
   });
 
-  it('that the server closed just as they were used again are replaced, unseen', async () => {
-    const server = await startTcp((socket) => {
-      let requests = 0;
-      socket.on('data', () => {
-        if (++requests > 1) socket.destroy();
-        else socket.write('HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok');
+  it.each([false, true])(
+    'that the server closed just as they were used again are replaced, unseen (for content: %s)',
+    async (long) => {
+      const server = await startTcp((socket) => {
+        let requests = 0;
+        socket.on('data', () => {
+          if (++requests > 1) socket.destroy();
+          else socket.write('HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok');
+        });
       });
-    });
-    const transport = transportTo(server.url);
-    expect(await whole(await transport.send(get(server.url)))).toBe(2);
-    expect(await whole(await transport.send(get(server.url)))).toBe(2);
-    expect(server.connections()).toBe(2);
+      const transport = transportTo(server.url);
+      for (let round = 0; round < 2; round++)
+        expect(await whole(await transport.send(get(server.url, { long })))).toBe(2);
+      expect(server.connections()).toBe(2);
+    },
+  );
+
+  it.each([false, true])(
+    'that are new and closed without an answer are a failure, not asked twice (for content: %s)',
+    async (long) => {
+      const server = await startTcp((socket) => socket.on('data', () => socket.destroy()));
+      const transport = transportTo(server.url);
+      await expect(transport.send(get(server.url, { long }))).rejects.toMatchObject({ code: 'unreachable' });
+      expect(server.connections()).toBe(1);
+    },
+  );
+
+  it('are as many for content and all else together', async () => {
+    const host = await start();
+    const transport = transportTo(host.url, { connections: 2 });
+    const both = () => [false, true].map(async (long) => await whole(await transport.send(get(host.url, { long }))));
+    const size = megabytes.byteLength;
+    for (let round = 0; round < 3; round++) {
+      expect(await Promise.all([...both(), ...both()])).toEqual([size, size, size, size]);
+      await expect.poll(() => host.connections().open).toBeLessThanOrEqual(2);
+    }
   });
 
-  it('that are new and closed without an answer are a failure, not asked twice', async () => {
-    const server = await startTcp((socket) => socket.on('data', () => socket.destroy()));
-    const transport = transportTo(server.url);
-    await expect(transport.send(get(server.url))).rejects.toMatchObject({ code: 'unreachable' });
-    expect(server.connections()).toBe(1);
+  it('for content make room for others where there is but one, and the other way round', async () => {
+    const host = await start();
+    const transport = transportTo(host.url, { connections: 1 });
+    for (const long of [true, false, true, false]) {
+      expect(await whole(await transport.send(get(host.url, { long })))).toBe(megabytes.byteLength);
+      await expect.poll(() => host.connections().open).toBe(1);
+    }
+    expect(host.connections().accepted).toBe(4);
   });
 
   it('end with the transport, and no request is taken after', async () => {

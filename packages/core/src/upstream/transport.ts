@@ -2,18 +2,20 @@ import { lookup as dnsLookup } from 'node:dns';
 import type { Clock } from '../runtime/clock.ts';
 import { parseDuration } from '../runtime/duration.ts';
 import { ProxyCacheError } from '../runtime/errors.ts';
+import type { Slabs } from '../runtime/slabs.ts';
 import type { BreakerState } from './breaker.ts';
 import { createBreakers, signOfFailure, signOfStatus } from './breakers.ts';
 import { describeFailure, isClosedConnection } from './connection-failure.ts';
 import { type Connection, type ConnectionPool, createConnectionPool } from './connection-pool.ts';
 import type { Lookup } from './connector.ts';
 import type { UpstreamEvent } from './events.ts';
-import { type ExchangeRequest, type ExchangeResponse, exchange } from './exchange.ts';
+import { type ExchangeResponse, receive, type TransferPlan } from './exchange.ts';
 import { createHosts } from './hosts.ts';
 import { redactError } from './redact.ts';
 import type { HostStatus } from './upstream.ts';
 import { UpstreamError, type UpstreamErrorCode } from './upstream-error.ts';
 import type { UpstreamSettings } from './upstream-options.ts';
+import { createWires } from './wires.ts';
 
 /** A request to one URL; redirects are answers like any other. */
 export interface TransportRequest {
@@ -23,6 +25,8 @@ export interface TransportRequest {
   body?: string;
   /** Whether the body of its answer is read at its readers' speed. Default: no. */
   long?: boolean | undefined;
+  /** Memory for a long body: see {@link Receiving}. */
+  slabs?: Slabs | undefined;
   /** `clock.monotonic()` ms by which the response's headers must be here. */
   deadlineAt: number;
   /** When whoever waits for it leaves, where that is before `deadlineAt`. */
@@ -72,6 +76,7 @@ export function createTransport(settings: UpstreamSettings, parts: TransportPart
   const queueFor = parseDuration(settings.queueFor);
   const hosts = createHosts(settings, { lookup: parts.lookup ?? dnsLookup, connectFor: connect });
   const breakers = createBreakers(settings, { clock, observe: parts.observe, isOwn: hosts.isOwn });
+  const wires = createWires(hosts.hasLanes);
   const pools = new Map<string, ConnectionPool>();
   let closed = false;
 
@@ -107,7 +112,7 @@ export function createTransport(settings: UpstreamSettings, parts: TransportPart
       queueFor,
       idleFor,
       clock,
-      open: () => hosts.open(url),
+      open: (wire) => hosts.open(url, wire),
       busy: (most) =>
         failure('busy', url, `has no free connection: all ${most} ${most < limit ? 'for blobs ' : ''}are in use`),
       ...(parts.crowded && { crowded: parts.crowded }),
@@ -123,17 +128,27 @@ export function createTransport(settings: UpstreamSettings, parts: TransportPart
     return failure('timeout', url, `${why[step]} in time`);
   }
 
-  async function once(request: TransportRequest, pool: ConnectionPool, connection: Connection) {
-    const { url, deadlineAt, signal } = request;
-    const wire: ExchangeRequest = {
-      origin: url.origin,
-      path: `${url.pathname}${url.search}`,
-      method: request.method,
-      headers: { 'accept-encoding': 'identity', 'user-agent': parts.userAgent, ...request.headers },
-      ...(request.body !== undefined && { body: request.body }),
+  function locate({ url, method, headers: own, body, deadlineAt }: TransportRequest): TransferPlan {
+    return {
+      request: {
+        origin: url.origin,
+        path: `${url.pathname}${url.search}`,
+        method,
+        headers: { 'accept-encoding': 'identity', 'user-agent': parts.userAgent, ...own },
+        ...(body !== undefined && { body }),
+      },
+      host: hosts.plan(url),
+      limits: { connect, headers, idle, within: deadlineAt - clock.monotonic() },
     };
-    return await exchange(connection, wire, {
-      limits: { clock, connect, headers, idle, deadlineAt, signal },
+  }
+
+  async function once(request: TransportRequest, pool: ConnectionPool, connection: Connection) {
+    const { url, slabs, signal } = request;
+    return await receive(locate(request), {
+      connection,
+      clock,
+      slabs,
+      signal,
       hooks: {
         late: (step) => late(url, step),
         broken: (cause) =>
@@ -149,11 +164,13 @@ export function createTransport(settings: UpstreamSettings, parts: TransportPart
     for (let replayed = false; ; replayed = true) {
       if (closed) throw closedError();
       const pool = poolOf(url);
-      const connection = await pool.acquire({ kind, deadlineAt, signal });
+      const connection = await pool.acquire({ kind, wire: wires.of(request), deadlineAt, signal });
       const kept = connection.used;
       leaves();
       try {
-        return await once(request, pool, connection);
+        const response = await once(request, pool, connection);
+        wires.learn(request, response);
+        return response;
       } catch (error) {
         if (signal.aborted || error instanceof UpstreamError) throw error;
         // RFC 9112 9.3.1: a kept connection may be closed by the server just as we use it; that says nothing of the

@@ -2,6 +2,7 @@ import type { Descriptor } from '../oci/descriptor.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { TagOrDigest } from '../oci/name.ts';
 import type { Bytes } from '../runtime/bytes.ts';
+import type { Slabs } from '../runtime/slabs.ts';
 import type { BreakerState } from './breaker.ts';
 import type { QuotaReading } from './quota.ts';
 
@@ -121,10 +122,11 @@ export interface Upstream {
   /**
    * GET of a blob from byte `from` on; the bytes are not verified here. `start` is 0 where the upstream ignores ranges;
    * where `total` is not above `start`, there is nothing at `from`. `ifMatch` is a wish: what has another validator is
-   * asked for without it, because content is known by its digest.
+   * asked for without it, because content is known by its digest. With `slabs` the chunks may be memory of theirs, which
+   * passes to the reader with each chunk: whoever is done with one gives it back.
    */
   fetchBlob(
-    query: Query & { digest: Digest; from: number; to?: number; ifMatch?: string },
+    query: Query & { digest: Digest; from: number; to?: number; ifMatch?: string; slabs?: Slabs },
   ): Promise<Reply<FetchedBlob>>;
   listTags(query: Query & PageQuery): Promise<Reply<TagPage>>;
   /** The referrers API, or the tag schema where the upstream has no such API. All pages. */

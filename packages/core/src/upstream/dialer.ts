@@ -1,0 +1,88 @@
+import type { OnReadOpts } from 'node:net';
+import * as tls from 'node:tls';
+import { LRUCache } from 'lru-cache';
+import { type AddressClass, createAddressRule } from './address-rule.ts';
+import { type Connector, createConnector, type HostTls, type Lookup } from './connector.ts';
+
+/** How a host is connected to, as plain data. */
+export interface HostPlan {
+  tls: TlsPlan;
+  /** Which addresses it may have. None: it is the upstream's own, and lives where it lives. */
+  rule?: { home: AddressClass; allowPrivate: readonly string[] };
+  /** Whether it is the upstream's own origin: where that lives says how far inward others may. */
+  isOwn: boolean;
+}
+
+/** What both sides show. PEM text. */
+export interface TlsPlan {
+  /** Authorities to trust beside the machine's own. */
+  ca?: readonly string[];
+  cert?: string;
+  key?: string;
+  insecure: boolean;
+}
+
+/** Makes connections by plans. */
+export interface Dialer {
+  /** Makes a connector; its plan is asked for at each connection. */
+  connector(plan: () => HostPlan, onread?: OnReadOpts): Connector;
+  /** @throws Node's own error for what is no PEM */
+  secure(plan: TlsPlan): HostTls;
+}
+
+interface Secured {
+  tls: HostTls;
+  sessions: LRUCache<string, Buffer>;
+}
+
+// Of an upstream there are two: its own, and everybody else's.
+const mostSecured = 100;
+const mostSessions = 100;
+
+/** @param parts.connected told where the upstream's own origin was reached */
+export function createDialer(parts: { lookup: Lookup; connected(address: string): void }): Dialer {
+  const secured = new LRUCache<string, Secured>({ max: mostSecured });
+
+  function securedBy(plan: TlsPlan): Secured {
+    const key = JSON.stringify(plan);
+    const known = secured.get(key);
+    if (known) return known;
+    const made = {
+      tls: { context: contextOf(plan), insecure: plan.insecure },
+      // Apart, because a session carries how its certificate was checked.
+      sessions: new LRUCache<string, Buffer>({ max: mostSessions }),
+    };
+    secured.set(key, made);
+    return made;
+  }
+
+  return {
+    connector: (plan, onread) =>
+      createConnector(() => {
+        const { tls: own, rule, isOwn } = plan();
+        return {
+          ...securedBy(own),
+          lookup: parts.lookup,
+          ...(rule && { rule: createAddressRule(rule.home, rule.allowPrivate) }),
+          ...(isOwn && { connected: parts.connected }),
+          ...(onread && { onread }),
+        };
+      }),
+    secure: (plan) => securedBy(plan).tls,
+  };
+}
+
+function contextOf({ ca, cert, key }: TlsPlan): tls.SecureContext {
+  return tls.createSecureContext({
+    ...(ca !== undefined && { ca: [...machineAuthorities(), ...ca] }),
+    ...(cert !== undefined && { cert }),
+    ...(key !== undefined && { key }),
+  });
+}
+
+/** The authorities that Node trusts by itself, which giving others would replace. */
+function machineAuthorities(): readonly string[] {
+  // Newer Nodes also tell those that NODE_EXTRA_CA_CERTS names.
+  const { getCACertificates } = tls as { getCACertificates?: (type: 'default') => string[] };
+  return getCACertificates?.('default') ?? tls.rootCertificates;
+}
