@@ -62,7 +62,8 @@ describe.skipIf(!hasPrograms({}))('a blob of 64 MiB', () => {
       await cache.crash();
       upstream.takeRequests();
       expect(await digestFrom(await fetch(url()))).toBe(layer.digest);
-      expect(upstream.takeRequests()).toEqual([]);
+      // A crash may have come before it was written down whose blob it is: that is asked for again, its bytes are not.
+      expect(upstream.takeRequests().filter((request) => !request.startsWith('HEAD '))).toEqual([]);
     } finally {
       await cache.close();
     }

@@ -56,7 +56,7 @@ export async function startHostile(
       upstream.heal();
       // What was remembered of a failure is over by then.
       await cache.clock.advance(20 * 60_000);
-      const pulled = await patiently(pullImage(cache, { path: repository, tag: '1' }), 20);
+      const pulled = await patiently(pullImage(cache, { path: repository, tag: '1' }), 80);
       const { manifest, digest, config, layer } = upstream.image;
       expect([pulled.status, pulled.digest]).toEqual([200, digest]);
       expect([...pulled.content.keys()]).toEqual([manifest, config, layer].map(digestOf));
