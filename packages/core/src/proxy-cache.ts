@@ -114,6 +114,7 @@ export function createProxyCache(options: ProxyCacheOptions): ProxyCache {
 
   const spool = openSpool({ directory: storage.spoolDirectory, minFree: options.minFree, clock });
   const buffers = createBuffers(memory.buffers);
+  const slabs = createSlabs(memory.buffers);
   const { blobs, metadata } = timelyStorage(storage, clock);
   const maxIngests = options.maxIngests ?? defaults.maxIngests;
   const parts: PullParts = {
@@ -134,9 +135,10 @@ export function createProxyCache(options: ProxyCacheOptions): ProxyCache {
       { most: mostReferrers, maxBytes: memory.manifests / 4 },
     ),
     repositories: createRepositories({ metadata, observe, clock }, mostRecords),
-    ingests: createIngests({ spool, blobs, buffers, slabs: createSlabs(memory.buffers), clock, observe, maxIngests }),
+    ingests: createIngests({ spool, blobs, buffers, slabs, clock, observe, maxIngests }),
     blobs,
     buffers,
+    slabs,
     clock,
     checks: createChecks(),
     verifyOnRead: options.verifyOnRead ?? defaults.verifyOnRead,

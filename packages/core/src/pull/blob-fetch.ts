@@ -1,6 +1,7 @@
 import type { FetchFrom } from '../ingest/steady-body.ts';
 import type { Digest } from '../oci/digest.ts';
 import { type Bytes, discard } from '../runtime/bytes.ts';
+import type { Slabs } from '../runtime/slabs.ts';
 import type { FetchedBlob } from '../upstream/upstream.ts';
 import { UpstreamError } from '../upstream/upstream-error.ts';
 import { toldSize } from './blob-proof.ts';
@@ -15,11 +16,12 @@ const mostBeyond = (told: number) => 2 * told + 16 * 1024 * 1024;
  * the size, ends in UpstreamError `too-large` where it goes on far beyond that.
  *
  * @param blob.since `clock.monotonic()` ms at which whoever asks began to wait; default: then
+ * @param blob.slabs memory for the body, which its reader gives back; default: fresh memory
  * @param to the last byte wanted; default: all
  */
 export function blobFetch(
   parts: PullParts,
-  { target, digest, since }: { target: Target; digest: Digest; since?: number | undefined },
+  { target, digest, since, slabs }: { target: Target; digest: Digest; since?: number | undefined; slabs?: Slabs },
   to?: number,
 ): FetchFrom {
   const { client, blobWithinMs } = target.upstream;
@@ -33,6 +35,7 @@ export function blobFetch(
       from,
       ...(to !== undefined && { to }),
       ...(ifMatch !== undefined && { ifMatch }),
+      ...(slabs && { slabs }),
     });
     if (reply.kind !== 'found' || reply.value.total !== undefined) return reply;
     return { kind: 'found', value: await withEnd(reply.value, signal) };

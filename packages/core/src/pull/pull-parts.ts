@@ -7,6 +7,7 @@ import type { IngestEvent } from '../ingest/events.ts';
 import type { Ingests } from '../ingest/ingests.ts';
 import type { Buffers } from '../runtime/buffers.ts';
 import type { Clock } from '../runtime/clock.ts';
+import type { Slabs } from '../runtime/slabs.ts';
 import type { BlobStore } from '../store/blob-store.ts';
 import type { StoreEvent } from '../store/events.ts';
 import type { Checks } from './checks.ts';
@@ -22,6 +23,8 @@ export interface PullParts {
   ingests: Ingests;
   blobs: BlobStore;
   buffers: Buffers;
+  /** Memory of what ingests receive. */
+  slabs: Slabs;
   clock: Clock;
   checks: Checks;
   /** Whether a stored blob is hashed before its first read after start. */

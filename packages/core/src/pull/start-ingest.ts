@@ -29,7 +29,7 @@ export function startIngest(parts: PullParts, { target, digest, since, spare }: 
       upstream,
       repository,
       digest,
-      fetch: blobFetch(parts, { target, digest, since }),
+      fetch: blobFetch(parts, { target, digest, since, slabs: parts.slabs }),
       // SEMANTICS 19: a 2xx with other bytes proves nothing.
       prove: (size) => proveBlob(parts, target, { digest, size }),
       resumeWithinMs: target.upstream.resumeWithinMs,
