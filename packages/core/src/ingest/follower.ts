@@ -125,6 +125,7 @@ export function follow(view: SpoolView, buffers: Buffers, { part, total, goOn }:
         const visible = visibleBytes(view);
         const until = part ? Math.min(part.to + 1, visible) : visible;
         const chunk = position < until ? await chunkUpTo(until) : undefined;
+        if (chunk) await view.turn(chunk.byteLength);
         // What was read of a try that turned out wrong, or was abandoned before that byte, is not given any more.
         if (rest || view.state().epoch !== epoch || (chunk && position + chunk.byteLength > visibleBytes(view)))
           continue;

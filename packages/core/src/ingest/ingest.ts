@@ -3,7 +3,6 @@ import type { Buffers } from '../runtime/buffers.ts';
 import { type Bytes, discard } from '../runtime/bytes.ts';
 import { createDeferred } from '../runtime/deferred.ts';
 import { isProxyCacheError, type ProxyCacheError } from '../runtime/errors.ts';
-import type { Slabs } from '../runtime/slabs.ts';
 import type { BlobStore } from '../store/blob-store.ts';
 import { type StoreEvent, storeFailed } from '../store/events.ts';
 import type { FetchedBlob, Reply } from '../upstream/upstream.ts';
@@ -15,7 +14,7 @@ import { holdOf, type IngestHold } from './ingest-hold.ts';
 import type { SpareTransfer } from './precedence.ts';
 import type { Spool } from './spool.ts';
 import type { SpoolFile } from './spool-file.ts';
-import { createSpooling, type Received, type Spooling } from './spooling.ts';
+import { createSpooling, type Received, type Spooling, type SpoolingParts } from './spooling.ts';
 import { type FetchFrom, type SteadyParts, steadyBody } from './steady-body.ts';
 
 /** What to bring in, and how to ask for it. */
@@ -59,11 +58,10 @@ export interface Ingest {
 }
 
 /** What an ingest works with. */
-export interface IngestParts extends SteadyParts {
+export interface IngestParts extends SteadyParts, Omit<SpoolingParts, 'unclosed'> {
   spool: Spool;
   blobs: BlobStore;
   buffers: Buffers;
-  slabs: Slabs;
   observe(event: IngestEvent | StoreEvent): void;
 }
 
@@ -96,7 +94,7 @@ export function createIngest(request: IngestRequest, parts: IngestParts, signal:
         reply.resolve(answer);
         throw new Error(`${upstream} has no ${digest} for ${repository}`);
       }
-      spooling = createSpooling(file, digest, { slabs: parts.slabs, unclosed: untidied });
+      spooling = createSpooling(file, digest, { ...parts, unclosed: untidied });
       await receive(spooling, answer.value);
       spooling.verify();
       verified.resolve();

@@ -6,6 +6,7 @@ import { claimStep } from './claimed-body.ts';
 import { inTurn } from './in-turn.ts';
 import { createIngest, type Ingest, type IngestParts, type IngestRequest } from './ingest.ts';
 import { createPrecedence, type Standing } from './precedence.ts';
+import { createTurns } from './turns.ts';
 
 /** An ingest under way, and who may read it. Repositories are given as `<scope>/<repository>`. */
 export interface RunningIngest extends Ingest {
@@ -64,6 +65,7 @@ interface Filling {
  */
 export function createIngests(parts: IngestParts & { maxIngests: number }): Ingests {
   const { clock, maxIngests } = parts;
+  const turns = createTurns();
   const joinable = new Map<string, RunningIngest>();
   const running = new Map<RunningIngest, AbortController>();
   const filling = new Set<Filling>();
@@ -104,7 +106,7 @@ export function createIngests(parts: IngestParts & { maxIngests: number }): Inge
       const cutOff = new AbortController();
       const standing = precedence.enter(request.upstream, spare);
       const fetch = spare ? inTurn(request.fetch, standing) : request.fetch;
-      const ingest = createIngest({ leastSize, ...request, fetch }, parts, cutOff.signal);
+      const ingest = createIngest({ leastSize, ...request, fetch }, { ...parts, turns }, cutOff.signal);
       const { received } = ingest;
       const part = () => {
         if (joinable.get(key) === entry) joinable.delete(key);

@@ -36,6 +36,8 @@ export interface SpoolView {
    * It may be another's as soon as this turn is over, unless its memory is held.
    */
   recent(position: number): SharedBytes | undefined;
+  /** Before bytes are passed on: resolves when it is their turn; `undefined`: it is. */
+  turn(bytes: number): Promise<void> | undefined;
   /**
    * The spool file, for what is in memory no longer; stays readable until its `close()`, also once it is adopted. Each
    * read is of the epoch in which it began.

@@ -12,6 +12,7 @@ import { createRunningHash } from './running-hash.ts';
 import { type SharedMemory, shareMemory } from './shared-bytes.ts';
 import type { SpoolFile } from './spool-file.ts';
 import type { SpoolView } from './spool-view.ts';
+import { createTurns, type Turns } from './turns.ts';
 
 /** Enough for readers in step with the transfer; those further behind read the file. */
 const ringBytes = 2 * 1024 * 1024;
@@ -58,6 +59,8 @@ export interface Spooling {
 /** What a spooling works with. */
 export interface SpoolingParts {
   slabs: Slabs;
+  /** Shared by transfers. Default: its own. */
+  turns?: Turns;
   /** Gets why a file could not be closed by the last reader, who has what it read. */
   unclosed?: (cause: unknown) => void;
 }
@@ -66,7 +69,7 @@ export interface SpoolingParts {
 export function createSpooling(
   first: SpoolFile,
   digest: Digest,
-  { slabs, unclosed = () => undefined }: SpoolingParts,
+  { slabs, turns = createTurns(), unclosed = () => undefined }: SpoolingParts,
 ): Spooling {
   const ring = createRing();
   let file = first;
@@ -124,6 +127,7 @@ export function createSpooling(
     wait: progress.wait,
     changed: progress.changed,
     recent: (position) => (shared > mostShared && position < file.written ? undefined : ring.at(position)),
+    turn: turns.take,
     open(position) {
       if (holders === 0) throw new Error('nobody holds the spool file any more');
       holders++;
@@ -161,6 +165,8 @@ export function createSpooling(
         if (differsAt !== undefined) forget();
         const ready = file.ready();
         if (ready) await written(ready);
+        // Readers who can keep up do so: reading the file again costs more than the memory that they look at.
+        await turns.take(chunk.byteLength);
         settle();
         ring.trim(hash.settled().length, ringBytes);
       }
