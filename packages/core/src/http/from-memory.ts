@@ -28,15 +28,12 @@ interface Known {
   target: Target;
   reference: string;
   find: HeldManifest;
-  /** The last answers, to be given again for as long as nothing is different. */
-  get: Answered | undefined;
-  head: Answered | undefined;
 }
 
-/** What was answered to a request without conditions, and all that it depends on beside its URL. */
+/** What was answered to a request without conditions, and what it depends on beside its manifest. */
 interface Answered {
-  manifest: ManifestAnswer;
   age: number | undefined;
+  ns: string | undefined;
   response: HttpResponse;
 }
 
@@ -51,6 +48,8 @@ const longestUrl = 512;
 export function createFromMemory(parts: FromMemoryParts): NonNullable<Handle['fromMemory']> {
   const { clock, publicContent } = parts;
   const byUrl = new Map<string, Known>();
+  // The last responses, for as long as what they answer with is in memory: they are not what keeps it there.
+  const last = { GET: new WeakMap<ManifestAnswer, Answered>(), HEAD: new WeakMap<ManifestAnswer, Answered>() };
 
   function locate(request: HttpRequest, host: string | null): Known | undefined {
     const route = manifestRoute(request);
@@ -60,7 +59,7 @@ export function createFromMemory(parts: FromMemoryParts): NonNullable<Handle['fr
     const { ns, reference } = route;
     const text = reference.kind === 'tag' ? reference.tag : reference.digest;
     const find = parts.heldManifests(target, reference);
-    return { host, ns, target, reference: text, find, get: undefined, head: undefined };
+    return { host, ns, target, reference: text, find };
   }
 
   function keep(url: string, known: Known): void {
@@ -72,13 +71,13 @@ export function createFromMemory(parts: FromMemoryParts): NonNullable<Handle['fr
   function respond(known: Known, manifest: ManifestAnswer, request: HttpRequest, now: number): HttpResponse {
     const options = { now, ns: known.ns, publicContent };
     if (request.headers.get('if-none-match') !== null) return respondManifest(manifest, request, options);
-    const kept = request.method === 'HEAD' ? 'head' : 'get';
-    const last = known[kept];
+    const answered = last[request.method === 'HEAD' ? 'HEAD' : 'GET'];
     const age = ageOf(manifest, now);
-    if (last?.manifest === manifest && last.age === age) return last.response;
+    const before = answered.get(manifest);
+    if (before && before.age === age && before.ns === known.ns) return before.response;
     const response = respondManifest(manifest, request, options);
     Object.freeze(response.headers);
-    known[kept] = { manifest, age, response: Object.freeze(response) };
+    answered.set(manifest, { age, ns: known.ns, response: Object.freeze(response) });
     return response;
   }
 

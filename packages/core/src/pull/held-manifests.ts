@@ -29,20 +29,23 @@ type Parts = Parameters<typeof createHeldManifests>[0];
 
 function byDigest({ links, manifests }: Parts, target: Target, digest: Digest): HeldManifest {
   const findLink = links.lookup(target.place, 'manifest', digest);
-  let last: { link: Link; bytes: Uint8Array; answer: ManifestAnswer } | undefined;
+  // Not to be what keeps the bytes in memory: that has a limit of its own.
+  const answers = new WeakMap<Uint8Array, { link: Link; answer: ManifestAnswer }>();
   return () => {
     const link = findLink();
     const bytes = link && manifests.held(digest);
     if (!link || !bytes) return undefined;
-    if (last?.link !== link || last.bytes !== bytes)
-      last = { link, bytes, answer: answerByDigest(link, digest, bytes) };
-    return last.answer;
+    const last = answers.get(bytes);
+    if (last?.link === link) return last.answer;
+    const answer = answerByDigest(link, digest, bytes);
+    answers.set(bytes, { link, answer });
+    return answer;
   };
 }
 
 function byTag(parts: Parts, target: Target, tag: string): HeldManifest {
   const findRecord = lookupTag(parts, { target, tag });
-  let last: ManifestAnswer | undefined;
+  const answers = new WeakMap<Uint8Array | Descriptor, ManifestAnswer>();
   return (want, now) => {
     const record = findRecord();
     if (!record) return undefined;
@@ -52,9 +55,11 @@ function byTag(parts: Parts, target: Target, tag: string): HeldManifest {
     const { value, validatedAt } = decision;
     const bytes = want === 'bytes' ? parts.manifests.held(value.digest) : undefined;
     if (want === 'bytes' && !bytes) return undefined;
-    const isSame = last?.descriptor === value && last.validatedAt === validatedAt && last.bytes === bytes;
-    if (!isSame) last = answerByTag({ value, validatedAt, bytes }, { hit: true });
-    return last;
+    const last = answers.get(bytes ?? value);
+    if (last?.descriptor === value && last.validatedAt === validatedAt) return last;
+    const answer = answerByTag({ value, validatedAt, bytes }, { hit: true });
+    answers.set(bytes ?? value, answer);
+    return answer;
   };
 }
 
