@@ -79,7 +79,8 @@ export function follow(view: SpoolView, buffers: Buffers, { part, total, goOn }:
   const start = part?.from ?? 0;
   let { epoch } = view.state();
   let position = start;
-  const buffer = lendBuffer(buffers);
+  // Whoever is in step reads no file.
+  const buffer = lendBuffer(buffers, 'slow');
   let rest: AsyncIterator<Uint8Array> | undefined;
   let held: SharedMemory | undefined;
   let stopWaiting = () => {};

@@ -1,3 +1,4 @@
+import { manualClock } from '@proxycache/test-kit';
 import { expect, it } from 'vitest';
 import { createBuffers } from './buffers.ts';
 
@@ -18,7 +19,6 @@ it('never makes anybody wait: past the budget each reader gets a small buffer of
   const taken = Array.from({ length: 5 }, () => buffers.take());
   expect(taken.map((buffer) => buffer.byteLength)).toEqual([pooled, pooled, small, small, small]);
   for (const buffer of taken) buffers.give(buffer);
-  // Small ones are not kept: the budget is for the large.
   expect([buffers.take(), buffers.take(), buffers.take()].map((buffer) => buffer.byteLength)).toEqual([
     pooled,
     pooled,
@@ -51,28 +51,71 @@ it('gives quick readers large buffers, up to half of the budget, and none larger
   expect(sizes([buffers.take('quick'), buffers.take('quick')])).toEqual([large, pooled]);
 });
 
-it('leaves a quarter of the budget to others than slow readers', () => {
-  const buffers = createBuffers(4 * pooled);
-  const slow = Array.from({ length: 4 }, () => buffers.take('slow'));
-  expect(sizes(slow)).toEqual([pooled, pooled, pooled, small]);
-  expect(sizes([buffers.take(), buffers.take()])).toEqual([pooled, small]);
+it('gives a new reader a large buffer only while a quarter of the budget is enough for those', () => {
+  const buffers = createBuffers(8 * large);
+  expect(sizes(Array.from({ length: 3 }, () => buffers.take('new')))).toEqual([large, large, pooled]);
+  expect(sizes(Array.from({ length: 3 }, () => buffers.take('quick')))).toEqual([large, large, pooled]);
 });
 
-it('lets what lies idle in one size make room for the other', () => {
+it('gives slow readers quarters of a buffer when many wait, and leaves the last quarter to others', () => {
+  const buffers = createBuffers(8 * pooled);
+  const slow = Array.from({ length: 10 }, () => buffers.take('slow'));
+  expect(sizes(slow)).toEqual([...Array(5).fill(pooled), ...Array(4).fill(pooled / 4), small]);
+  expect(sizes([buffers.take('new'), buffers.take('new')])).toEqual([pooled, small]);
+  expect(buffers.take('quick').byteLength).toBe(pooled);
+});
+
+it('keeps the very last of the budget for readers that proved quick', () => {
+  const buffers = createBuffers(8 * pooled);
+  const crowd = Array.from({ length: 8 }, () => buffers.take('new', pooled));
+  expect(sizes(crowd)).toEqual([...Array(7).fill(pooled), small]);
+  expect(buffers.take('quick').byteLength).toBe(pooled);
+});
+
+it('has room for reading ahead while half of the budget is free', () => {
+  const buffers = createBuffers(4 * pooled);
+  const first = buffers.take();
+  expect(buffers.hasRoom()).toBe(true);
+  buffers.take();
+  expect(buffers.hasRoom()).toBe(false);
+  buffers.give(first);
+  expect(buffers.hasRoom()).toBe(true);
+  expect(createBuffers(0).hasRoom()).toBe(false);
+});
+
+it('lends what lies idle in a smaller size sooner than to make a larger one beyond the budget', () => {
   const buffers = createBuffers(2 * large);
   const many = Array.from({ length: 8 }, () => buffers.take());
-  expect(sizes(many).every((size) => size === pooled)).toBe(true);
   for (const buffer of many) buffers.give(buffer);
-  expect(buffers.take('quick').byteLength).toBe(large);
-  const again = Array.from({ length: 5 }, () => buffers.take());
-  expect(sizes(again)).toEqual([pooled, pooled, pooled, pooled, small]);
-  expect(again.slice(0, 4).every((buffer) => many.includes(buffer))).toBe(true);
+  expect(many).toContain(buffers.take('quick'));
 });
 
-it('keeps what a few readers need when a crowd has gone, not what the crowd did', () => {
-  const buffers = createBuffers(64 * large);
+it('lets what lies idle in a larger size make room', () => {
+  const buffers = createBuffers(2 * large);
+  const first = buffers.take('quick');
+  buffers.give(first);
+  const many = Array.from({ length: 9 }, () => buffers.take());
+  expect(sizes(many)).toEqual([...Array(8).fill(pooled), small]);
+  for (const buffer of many) buffers.give(buffer);
+  expect(buffers.take('quick')).not.toBe(first);
+});
+
+it('lets go of what it held for a crowd, once that lay idle for ten seconds', async () => {
+  const clock = manualClock();
+  const buffers = createBuffers(64 * large, clock);
   const crowd = Array.from({ length: 200 }, () => buffers.take());
   for (const buffer of crowd) buffers.give(buffer);
-  const again = Array.from({ length: 200 }, () => buffers.take());
-  expect(again.filter((buffer) => crowd.includes(buffer)).length).toBe((16 * large) / pooled);
+  const few = () => Array.from({ length: 2 }, () => buffers.take());
+  const known = (taken: readonly Uint8Array[]) => taken.filter((buffer) => crowd.includes(buffer)).length;
+  const afterAll = () => {
+    const all = Array.from({ length: 200 }, () => buffers.take());
+    for (const buffer of all) buffers.give(buffer);
+    return known(all);
+  };
+  expect(afterAll()).toBe(200);
+  for (let period = 0; period < 3; period++) {
+    await clock.advance(10_000);
+    for (const buffer of few()) buffers.give(buffer);
+  }
+  expect(afterAll()).toBe(2);
 });

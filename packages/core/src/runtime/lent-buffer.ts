@@ -1,4 +1,5 @@
-import type { Buffers, Pace } from './buffers.ts';
+import type { Buffers } from './buffers.ts';
+import type { Pace } from './pace.ts';
 
 /** One pooled buffer of a reader, had when it is first needed. */
 export interface LentBuffer {
@@ -16,7 +17,7 @@ export interface LentBuffer {
 /**
  * Lends a buffer of a pool to one reader, which reads one piece at a time.
  *
- * @param pace how fast it will be read away. Default: nobody knows
+ * @param pace of the reader. Default: see {@link Buffers.take}
  */
 export function lendBuffer(buffers: Buffers, pace?: Pace): LentBuffer {
   let buffer: Uint8Array | undefined;

@@ -31,6 +31,7 @@ function watched(
     out,
     dropped,
     clock: buffers.clock,
+    hasRoom: buffers.hasRoom,
     take(pace, length) {
       const buffer = buffers.take(pace, length);
       out.add(buffer);
@@ -135,7 +136,7 @@ describe('while its consumer works on a chunk', () => {
   function reader(file: RandomAccess, maxBytes = 64 * MiB) {
     const clock = manualClock();
     const buffers = watched(createBuffers(maxBytes, clock));
-    return { clock, buffers, chunks: readRange(file, { from: 0, to: 8 * MiB - 1 }, buffers)[Symbol.asyncIterator]() };
+    return { clock, buffers, chunks: readRange(file, { from: 0, to: 64 * MiB - 1 }, buffers)[Symbol.asyncIterator]() };
   }
 
   it('the next one is read, into memory of its own', async () => {
@@ -154,19 +155,18 @@ describe('while its consumer works on a chunk', () => {
     expect(buffers.out.size).toBe(0);
   });
 
-  it('nothing is read for one that is slow: it holds one smaller buffer, until it is quick again', async () => {
+  it('nothing is read for one that is slow: it holds one smaller buffer, until it has long been quick again', async () => {
     const { file, positions } = tracked();
     const { clock, buffers, chunks } = reader(file);
     await chunks.next();
     await clock.advance(1_000);
     await chunks.next();
-    await clock.advance(1_000);
     expect((await chunks.next()).value!.byteLength).toBe(MiB / 4);
     expect(positions).toEqual([0, MiB, 2 * MiB]);
     expect(buffers.out.size).toBe(1);
-    await clock.advance(1);
-    expect((await chunks.next()).value!.byteLength).toBe(MiB);
-    expect(positions.slice(3)).toEqual([2.25 * MiB, 3.25 * MiB]);
+    while ((await chunks.next()).value!.byteLength < MiB);
+    expect(positions.at(-1)).toBeGreaterThan(8 * MiB);
+    expect(buffers.out.size).toBe(2);
     await chunks.return?.();
     expect(buffers.out.size).toBe(0);
   });
@@ -197,11 +197,11 @@ describe('while its consumer works on a chunk', () => {
     expect(await chunks.next()).toEqual({ done: true, value: undefined });
   });
 
-  it('it is left alone with the memory that is there, however little', async () => {
+  it('nothing is read where memory is scarce', async () => {
     const { file, positions } = tracked();
     const { buffers, chunks } = reader(file, 0);
-    await chunks.next();
-    expect(positions).toEqual([0, 16 * 1024]);
+    expect((await chunks.next()).value!.byteLength).toBe(16 * 1024);
+    expect(positions).toEqual([0]);
     await chunks.return?.();
     expect(buffers.out.size).toBe(0);
   });

@@ -50,8 +50,8 @@ describe('createStoreDeadline', () => {
     const clock = manualClock();
     const deadline = createStoreDeadline(clock, 100);
     let told: AbortSignal | undefined;
-    const waiting = deadline.run({ operation: 'get' }, (given) => {
-      told = given;
+    const waiting = deadline.run({ operation: 'get' }, ({ signal }) => {
+      told = signal;
       return never();
     });
     await clock.advance(99);

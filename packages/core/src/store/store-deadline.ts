@@ -16,6 +16,12 @@ export interface StoreCall<T> {
   late?: (value: T) => void;
 }
 
+/** What the work of a call is given. */
+export interface CallWork {
+  /** Fires when nobody waits for it any more. A lazy getter: to make one costs as much as the rest of a call. */
+  readonly signal: AbortSignal;
+}
+
 /** Runs the calls of one store, none of them for longer than it may take. */
 export interface StoreDeadline {
   /**
@@ -25,7 +31,7 @@ export interface StoreDeadline {
    * @throws ProxyCacheError as the store throws it, of any other error `storage-failed` (`storage-full` where the system
    * says so) with that as its cause; `storage-failed` at the deadline, and at once while the operation rests
    */
-  run<T>(call: StoreCall<T>, work: (signal: AbortSignal) => Promise<T>): Promise<T>;
+  run<T>(call: StoreCall<T>, work: (given: CallWork) => Promise<T>): Promise<T>;
 }
 
 /** How long an operation that keeps taking too long is left alone; then one caller finds out whether it is back. */
@@ -68,11 +74,19 @@ export function createStoreDeadline(clock: Clock, withinMs: number): StoreDeadli
   return {
     async run<T>(
       { operation, signal, withinMs: ms = withinMs, rests = true, late }: StoreCall<T>,
-      work: (signal: AbortSignal) => Promise<T>,
+      work: (given: CallWork) => Promise<T>,
     ): Promise<T> {
       signal?.throwIfAborted();
       if (rests) refuseWhileResting(operation, ms);
-      const controller = new AbortController();
+      let controller: AbortController | undefined;
+      let stopped: { reason: unknown } | undefined;
+      const given: CallWork = {
+        get signal() {
+          controller ??= new AbortController();
+          if (stopped) controller.abort(stopped.reason);
+          return controller.signal;
+        },
+      };
       return await new Promise<T>((resolve, reject) => {
         let over = false;
         const finish = () => {
@@ -82,7 +96,8 @@ export function createStoreDeadline(clock: Clock, withinMs: number): StoreDeadli
         };
         const giveUp = (reason: unknown) => {
           finish();
-          controller.abort(reason);
+          stopped = { reason };
+          controller?.abort(reason);
           reject(reason);
         };
         const leave = () => giveUp(signal?.reason);
@@ -98,7 +113,7 @@ export function createStoreDeadline(clock: Clock, withinMs: number): StoreDeadli
           settle();
         };
         Promise.resolve()
-          .then(() => work(controller.signal))
+          .then(() => work(given))
           .then(
             (value) => {
               if (over) late?.(value);

@@ -53,8 +53,8 @@ export function timelyBlobs(blobs: BlobStore, deadline: StoreDeadline): BlobStor
   return {
     async open(digest, { range, signal }) {
       const late = (blob: OpenBlob | undefined) => void blob?.close().catch(() => undefined);
-      const blob = await deadline.run({ operation: 'open', signal, late }, (signalOfCall) =>
-        blobs.open(digest, { ...(range && { range }), signal: signalOfCall }),
+      const blob = await deadline.run({ operation: 'open', signal, late }, (given) =>
+        blobs.open(digest, { ...(range && { range }), signal: given.signal }),
       );
       return blob && timelyBlob(blob, signal);
     },
@@ -62,13 +62,13 @@ export function timelyBlobs(blobs: BlobStore, deadline: StoreDeadline): BlobStor
       // Nobody waits for it, and it may be an upload of any size: only one that makes no headway is given up.
       deadline.run(
         { operation: 'adopt', signal, withinMs: adoptBaseMs + blob.size / slowestBytesPerMs, rests: false },
-        (signalOfCall) => blobs.adopt({ ...blob, signal: signalOfCall }),
+        (given) => blobs.adopt({ ...blob, signal: given.signal }),
       ),
     put: ({ signal, ...blob }) =>
-      deadline.run({ operation: 'put', signal }, (signalOfCall) => blobs.put({ ...blob, signal: signalOfCall })),
+      deadline.run({ operation: 'put', signal }, (given) => blobs.put({ ...blob, signal: given.signal })),
     delete: (digest, { signal, ...options }) =>
-      deadline.run({ operation: 'delete', signal }, (signalOfCall) =>
-        blobs.delete(digest, { ...options, signal: signalOfCall }),
+      deadline.run({ operation: 'delete', signal }, (given) =>
+        blobs.delete(digest, { ...options, signal: given.signal }),
       ),
     quarantine: (digest, { signal, ...options }) =>
       // A store may have to copy it.
@@ -78,7 +78,7 @@ export function timelyBlobs(blobs: BlobStore, deadline: StoreDeadline): BlobStor
           signal,
           withinMs: quarantineBaseMs + Math.ceil((options.size ?? 0) / slowestBytesPerMs),
         },
-        (signalOfCall) => blobs.quarantine(digest, { ...options, signal: signalOfCall }),
+        (given) => blobs.quarantine(digest, { ...options, signal: given.signal }),
       ),
     digests: (options) => timelyListing(blobs.digests(options), options.signal),
   };

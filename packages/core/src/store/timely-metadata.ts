@@ -8,20 +8,20 @@ const listWithinMs = 15_000;
 export function timelyMetadata(metadata: MetadataStore, deadline: StoreDeadline): MetadataStore {
   return {
     get: (key, { signal }) =>
-      deadline.run({ operation: 'get', signal }, (signalOfCall) => metadata.get(key, { signal: signalOfCall })),
+      deadline.run({ operation: 'get', signal }, (given) => metadata.get(key, { signal: given.signal })),
     getMany: (keys, { signal }) =>
-      deadline.run({ operation: 'get', signal }, (signalOfCall) => metadata.getMany(keys, { signal: signalOfCall })),
+      deadline.run({ operation: 'get', signal }, (given) => metadata.getMany(keys, { signal: given.signal })),
     set: (key, value, { signal, ...options }) =>
-      deadline.run({ operation: 'set', signal }, (signalOfCall) =>
-        metadata.set(key, value, { ...options, signal: signalOfCall }),
+      deadline.run({ operation: 'set', signal }, (given) =>
+        metadata.set(key, value, { ...options, signal: given.signal }),
       ),
     delete: (key, { signal, ...options }) =>
-      deadline.run({ operation: 'delete', signal }, (signalOfCall) =>
-        metadata.delete(key, { ...options, signal: signalOfCall }),
+      deadline.run({ operation: 'delete', signal }, (given) =>
+        metadata.delete(key, { ...options, signal: given.signal }),
       ),
     list: (prefix, { signal, ...options }) =>
-      deadline.run({ operation: 'list', signal, withinMs: listWithinMs }, (signalOfCall) =>
-        metadata.list(prefix, { ...options, signal: signalOfCall }),
+      deadline.run({ operation: 'list', signal, withinMs: listWithinMs }, (given) =>
+        metadata.list(prefix, { ...options, signal: given.signal }),
       ),
   };
 }
