@@ -24,6 +24,8 @@ export interface ClosedParts {
   answers: Bounded;
   prefetch: { close(): Promise<void> };
   scrubs: { close(): Promise<void> };
+  /** The memory of what runs. */
+  memory: readonly { close(): void }[];
   clients: Iterable<{ close(): Promise<void> }>;
   spool: { close(): void };
 }
@@ -43,6 +45,8 @@ export async function closeCache(
   // What runs may still need a transfer: none is refused before.
   await within(clock, graceMs, answers.idle());
   const transferred = pulls.ingests.close(ingests === 'drop' ? 0 : Math.max(endsAt - clock.monotonic(), 0));
+  // A chunk of a body that is cut off may still be on its way into a socket: nobody may fill its memory anew.
+  for (const pool of parts.memory) pool.close();
   const answered = answers.cutOff();
   await transferred;
   await Promise.all([...parts.clients].map((client) => client.close()));

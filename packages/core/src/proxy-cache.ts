@@ -220,7 +220,10 @@ export function createProxyCache(options: ProxyCacheOptions): ProxyCache {
       expectWhole('close: graceMs', how.graceMs);
       expectOneOf('close: ingests', how.ingests, ['finish', 'drop']);
       const clients = [...upstreams.values()].map(({ client }) => client);
-      closing ??= closeCache({ clock, pulls: parts, answers, prefetch, scrubs, clients, spool }, how);
+      closing ??= closeCache(
+        { clock, pulls: parts, answers, memory: [buffers, slabs], prefetch, scrubs, clients, spool },
+        how,
+      );
       return closing;
     },
   };

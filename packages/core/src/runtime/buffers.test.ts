@@ -119,3 +119,13 @@ it('lets go of what it held for a crowd, once that lay idle for ten seconds', as
   }
   expect(afterAll()).toBe(2);
 });
+
+it('handed memory of an answer that close cut off to another, before a slow client had been sent it', () => {
+  const buffers = createBuffers(4 * large);
+  const [one, other] = [buffers.take('quick'), buffers.take()];
+  buffers.close();
+  for (const buffer of [one, other]) buffers.give(buffer);
+  const again = [buffers.take('quick'), buffers.take()];
+  expect(sizes(again)).toEqual([large, pooled]);
+  expect(again.some((buffer) => buffer === one || buffer === other)).toBe(false);
+});

@@ -20,6 +20,12 @@ export interface Buffers {
   readonly clock: Pick<Clock, 'monotonic'>;
 }
 
+/** All of a cache's. */
+export interface BufferPool extends Buffers {
+  /** From now on what is given back is never handed out again: who is cut off may not have done with it. */
+  close(): void;
+}
+
 const smallBytes = 16 * 1024;
 const partBytes = 64 * 1024;
 const pooledBytes = 256 * 1024;
@@ -54,7 +60,7 @@ interface Idle {
  * clients starve fast ones: past `maxBytes` readers get 16 KiB each instead, slower but independent. The last quarter is
  * not for slow readers, and the very last for those only that proved quick: no crowd pushes them down to the small.
  */
-export function createBuffers(maxBytes: number, clock: Pick<Clock, 'monotonic'> = systemClock): Buffers {
+export function createBuffers(maxBytes: number, clock: Pick<Clock, 'monotonic'> = systemClock): BufferPool {
   const idle = new Map<number, Idle>(
     [largeBytes, pooledBytes, partBytes, smallBytes].map((size) => [size, { buffers: [], least: 0 }]),
   );
@@ -63,6 +69,7 @@ export function createBuffers(maxBytes: number, clock: Pick<Clock, 'monotonic'> 
   let lentBytes = 0;
   let largeLentBytes = 0;
   let trimmedAt = clock.monotonic();
+  let isClosed = false;
 
   function countLent(size: number, sign: 1 | -1): void {
     if (size !== smallBytes) lentBytes += sign * size;
@@ -132,12 +139,16 @@ export function createBuffers(maxBytes: number, clock: Pick<Clock, 'monotonic'> 
       const kept = idle.get(size);
       if (!kept) return;
       countLent(size, -1);
+      if (isClosed) return;
       kept.buffers.push(buffer);
       countIdle(size, 1);
       trim();
     },
     drop(buffer) {
       if (idle.has(buffer.byteLength)) countLent(buffer.byteLength, -1);
+    },
+    close() {
+      isClosed = true;
     },
     hasRoom: () => lentBytes < maxBytes / 2,
   };

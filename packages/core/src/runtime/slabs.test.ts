@@ -52,3 +52,11 @@ it('makes others in place of those that are forgotten', async () => {
     })
     .toBe(slab);
 });
+
+it('handed memory of a transfer that close cut off to another, before a slow client had been sent it', () => {
+  const slabs = createSlabs(4 * slab);
+  const one = slabs.take();
+  slabs.close();
+  slabs.give(one);
+  expect(slabs.take() === one).toBe(false);
+});

@@ -9,15 +9,22 @@ export interface Slabs {
   give(memory: Uint8Array): void;
 }
 
+/** All of a cache's. */
+export interface SlabPool extends Slabs {
+  /** From now on what is given back is never handed out again: who is cut off may not have done with it. */
+  close(): void;
+}
+
 // Filled to at least a half before it is passed on, so that what is written and hashed at once is at least 256 KiB.
 const slabBytes = 512 * 1024;
 const smallBytes = 64 * 1024;
 
 /** A pool of 512 KiB slabs, of at most `maxBytes` together. */
-export function createSlabs(maxBytes: number): Slabs {
+export function createSlabs(maxBytes: number): SlabPool {
   const idle: Uint8Array[] = [];
   const lent = new WeakMap<ArrayBufferLike, Uint8Array>();
   let made = 0;
+  let isClosed = false;
   // Forgotten ones make room again.
   const forgotten = new FinalizationRegistry(() => {
     made--;
@@ -41,7 +48,10 @@ export function createSlabs(maxBytes: number): Slabs {
       const slab = lent.get(buffer);
       if (!slab) return;
       lent.delete(buffer);
-      idle.push(slab);
+      if (!isClosed) idle.push(slab);
+    },
+    close() {
+      isClosed = true;
     },
   };
 }
