@@ -92,6 +92,15 @@ const breaker = mapping({
   maxOpenFor: optional(duration(), 'For how long at most', '60s'),
 });
 
+const noSegments = value('`false`', 'false, or keys such as connections', (input) =>
+  input === false || input === 'false' ? false : undefined,
+);
+
+const segmentKeys = mapping({
+  connections: optional(integer(2, 1_000), 'Connections of one blob at most', '8'),
+  minSize: optional(size(1024 * 1024), 'Bytes that a blob has at least to be asked for in parts', '128MiB'),
+});
+
 /** One of `upstreams[]`. Its keys are those of core's `UpstreamOptions`, and `source`. */
 export const upstreamSchema = mapping({
   key: optional(text(), 'Its name in paths; needed without `source`', "the source's"),
@@ -127,6 +136,11 @@ export const upstreamSchema = mapping({
   validateWithin: optional(duration(), 'To the answer of a validation, with a copy stored', '2s'),
   queueFor: optional(duration(), 'Waiting for a free connection', '60s'),
   connections: optional(integer(1, 10_000), 'Connections to one host at most, three quarters of them for blobs', '32'),
+  segments: optional(
+    z.union([noSegments, segmentKeys]).meta({ type: '`false` or the keys below' }),
+    'Whether a large blob is brought by several connections, where they are faster than one',
+    'false',
+  ),
   maxManifestBytes: optional(size(1), 'The longest manifest taken', '4MiB'),
   rateLimit: optional(rateLimit, ''),
   breaker: optional(breaker, ''),

@@ -78,6 +78,8 @@ function needsAttention(event: ProxyCacheEvent): boolean {
     case 'ingest-started':
     case 'ingest-resumed':
     case 'prefetch-paused':
+    // What keeps segments from being used costs no more than their speed.
+    case 'segments-changed':
     // Each failure has a line of its own, by its 'upstream-request'.
     case 'upstream-retried':
       return false;

@@ -171,6 +171,10 @@ describe('options of an upstream', () => {
     [{ coldRange: 'wait' }, 'coldRange: expected "pass" or "verify", received "wait"'],
     [{ prefetch: true }, 'prefetch: expected "off" or "layers", received true'],
     [{ connections: 0 }, 'connections: expected a whole number from 1, received 0'],
+    [{ segments: true }, 'segments: expected false, or an object such as { connections: 8 }, received true'],
+    [{ segments: { connections: 1 } }, 'segments.connections: expected a whole number from 2, received 1'],
+    [{ segments: { minSize: 1 } }, 'segments.minSize: expected a whole number from 1048576, received 1'],
+    [{ segments: { minsize: 1 } }, 'segments.minsize: there is no such option; did you mean minSize?'],
     [{ maxManifestBytes: '4MiB' }, 'maxManifestBytes: expected a whole number from 1, received "4MiB"'],
     [
       { proxy: 'proxy.corp:3128' },

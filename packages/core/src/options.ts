@@ -1,7 +1,7 @@
 import type { ProxyCacheEvent } from './events.ts';
 import type { Clock } from './runtime/clock.ts';
 import type { Storage } from './store/storage.ts';
-import type { UpstreamOptions, UpstreamSettings } from './upstream/upstream-options.ts';
+import type { SegmentSettings, UpstreamOptions, UpstreamSettings } from './upstream/upstream-options.ts';
 
 /** Options of `createProxyCache`. */
 export interface ProxyCacheOptions {
@@ -48,6 +48,8 @@ type Defaults = Required<
 > & {
   memory: Required<NonNullable<ProxyCacheOptions['memory']>>;
   upstream: Omit<UpstreamSettings, 'key' | 'url'>;
+  /** Of an upstream that has them. */
+  segments: SegmentSettings;
 };
 
 /** Every default of a cache and of its upstreams, in one place. */
@@ -83,12 +85,14 @@ export const defaults: Defaults = {
     validateWithin: '2s',
     queueFor: '60s',
     connections: 32,
+    segments: false,
     maxManifestBytes: 4 * 1024 * 1024,
     rateLimit: { reserve: 0.1 },
     breaker: { failures: 3, openFor: '2s', maxOpenFor: '60s' },
     retry: { attempts: 3, minWait: '100ms', maxWait: '5s', budget: 0.2 },
     ownVoice: [],
   },
+  segments: { connections: 8, minSize: 128 * 1024 * 1024 },
 };
 
 /** An upstream's options with every default filled in. */
@@ -101,5 +105,6 @@ export function upstreamSettings(options: UpstreamOptions): UpstreamSettings {
     rateLimit: { ...defaults.upstream.rateLimit, ...options.rateLimit },
     breaker: { ...defaults.upstream.breaker, ...options.breaker },
     retry: { ...defaults.upstream.retry, ...options.retry },
+    segments: options.segments ? { ...defaults.segments, ...options.segments } : false,
   };
 }

@@ -1,6 +1,6 @@
 import { type Bench, type Part, sized } from '../bench.ts';
 import type { Content } from '../content.ts';
-import type { Contestant } from '../contestants/contestant.ts';
+import type { Contestant, OurOptions } from '../contestants/contestant.ts';
 import { directContestant } from '../contestants/direct.ts';
 import { type LinkShape, startLink } from '../load/link.ts';
 import { MiB } from '../measure.ts';
@@ -49,7 +49,8 @@ export const segments: Part = {
     const makeContent = (content: Content) => content.image('bench/large', [size * MiB]);
     const contestants = [directContestant, ...bench.contestants.filter(({ isOurs }) => isOurs)];
     const rounds = Math.min(bench.rounds, mostRounds);
-    await runOver(bench, cdn, { part: 'segments', cell: `${size} MiB`, makeContent, contestants, rounds });
+    const ourOptions = { upstream: { segments: {} } };
+    await runOver(bench, cdn, { part: 'segments', cell: `${size} MiB`, makeContent, contestants, rounds, ourOptions });
   },
 };
 
@@ -59,10 +60,11 @@ interface Run {
   makeContent: (content: Content) => void;
   contestants: readonly Contestant[];
   rounds: number;
+  ourOptions?: OurOptions;
 }
 
 async function runOver(bench: Bench, shape: LinkShape, run: Run): Promise<void> {
-  const { part, cell, makeContent, contestants, rounds } = run;
+  const { part, cell, makeContent, contestants, rounds, ourOptions = {} } = run;
   const stage = await setStage(bench, (content) => {
     content.image('bench/before', Array(8).fill(MiB));
     makeContent(content);
@@ -73,7 +75,7 @@ async function runOver(bench: Bench, shape: LinkShape, run: Run): Promise<void> 
     for (let round = 0; round < rounds; round++) {
       bench.tell(`round ${round + 1}`);
       for (const contestant of contestants) {
-        const performer = await stage.start(contestant, { upstream: far.url });
+        const performer = await stage.start(contestant, { upstream: far.url, ourOptions });
         await pull(bench, stage, { performer, image: before! });
         const values = await pull(bench, stage, { performer, image: image! });
         bench.record({ part, cell, contestant: performer.name, values });

@@ -32,6 +32,18 @@ export type IngestEvent =
       /** What it broke off with. */
       error: string;
     }
+  /**
+   * So many connections bring pieces of a blob from now on, beside the one that it began with. `error`: why it is one less;
+   * none: as they bring more, bring no more, or are done.
+   */
+  | {
+      type: 'segments-changed';
+      upstream: string;
+      repository: string;
+      digest: string;
+      segments: number;
+      error?: string;
+    }
   /** A pull goes on without being cached, as the disk has less than `minFree` left or the spool failed; also half-way. */
   | {
       type: 'passed-through';

@@ -2,7 +2,6 @@ import type { Digest } from '../oci/digest.ts';
 import type { Buffers } from '../runtime/buffers.ts';
 import { type Bytes, discard } from '../runtime/bytes.ts';
 import { createDeferred } from '../runtime/deferred.ts';
-import { isProxyCacheError, type ProxyCacheError } from '../runtime/errors.ts';
 import type { BlobStore } from '../store/blob-store.ts';
 import { type StoreEvent, storeFailed } from '../store/events.ts';
 import type { FetchedBlob, Reply } from '../upstream/upstream.ts';
@@ -11,7 +10,10 @@ import { claimedBody, claimStep } from './claimed-body.ts';
 import type { IngestEvent } from './events.ts';
 import { visibleBytes } from './follower.ts';
 import { holdOf, type IngestHold } from './ingest-hold.ts';
+import { isLocal } from './is-local.ts';
+import { mismatch } from './mismatch.ts';
 import type { SpareTransfer } from './precedence.ts';
+import { type SegmentRules, segmentedBody } from './segmented-body.ts';
 import type { Spool } from './spool.ts';
 import type { SpoolFile } from './spool-file.ts';
 import { createSpooling, type Received, type Spooling, type SpoolingParts } from './spooling.ts';
@@ -26,6 +28,8 @@ export interface IngestRequest {
   /** How many bytes it has at least, where more is known than the upstream says. */
   leastSize?: number;
   fetch: FetchFrom;
+  /** Default: one connection brings it. */
+  segments?: SegmentRules | undefined;
   /** Writes down whose blob it is, once it was found right. It counts as stored only then: a crash must not part the two. */
   prove?(size: number): Promise<void>;
   /** How long a transfer that broke off may bring nothing new, in ms. */
@@ -143,7 +147,7 @@ export function createIngest(request: IngestRequest, parts: IngestParts, signal:
   }
 
   async function receive(into: Spooling, first: FetchedBlob): Promise<void> {
-    const body = await prepare(into, first);
+    const body = inSegments({ ...first, body: await prepare(into, first) });
     reply.resolve({ kind: 'found', value: { total: into.view.total } });
     const wrong = await wrongIn(into, body, 'it is asked for once more');
     if (!wrong) return;
@@ -157,11 +161,17 @@ export function createIngest(request: IngestRequest, parts: IngestParts, signal:
     if (still) throw still;
   }
 
+  function inSegments(first: FetchedBlob): Bytes {
+    const { segments, resumeWithinMs: withinMs } = request;
+    if (!segments || !file) return first.body;
+    return segmentedBody(first, { ...segments, upstream, repository, digest, withinMs, file, signal }, parts);
+  }
+
   /** Takes a body in; what is wrong with it, if anything. */
   async function wrongIn(into: Spooling, body: Bytes, next: string): Promise<UpstreamError | undefined> {
     try {
       const came = await into.fill(body);
-      return isRight(into, came) ? undefined : mismatch(into, came, next);
+      return isRight(into, came) ? undefined : mismatch(request, { ...came, total: into.view.total }, next);
     } catch (error) {
       // That an upstream tells of another number of bytes than it began to send is a wrong digest before its end.
       if (isUpstreamError(error) && error.code === 'digest-mismatch') return error;
@@ -193,13 +203,6 @@ export function createIngest(request: IngestRequest, parts: IngestParts, signal:
       throw error;
     }
     return total === undefined ? claimedBody(body, room, claim) : body;
-  }
-
-  function mismatch(into: Spooling, { digest: actual, size }: Received, next: string): UpstreamError {
-    const { total } = into.view;
-    const sent = total !== undefined && size > total ? `more than ${total} bytes` : `bytes of ${actual}`;
-    const message = `${upstream} sent ${sent} for ${digest} of ${repository}; ${next}`;
-    return new UpstreamError('digest-mismatch', message, { upstream });
   }
 
   async function adopt(path: string, size: number): Promise<boolean> {
@@ -239,9 +242,4 @@ export function createIngest(request: IngestRequest, parts: IngestParts, signal:
     releasable: () => (spooling ? visibleBytes(spooling.view) : 0),
     hold: () => (spooling?.isOpen() ? holdOf(spooling.view, parts.buffers) : undefined),
   };
-}
-
-/** Whether what failed is here rather than upstream: the bytes can still be had. */
-export function isLocal(error: unknown): error is ProxyCacheError & { code: 'storage-full' | 'storage-failed' } {
-  return isProxyCacheError(error) && (error.code === 'storage-full' || error.code === 'storage-failed');
 }

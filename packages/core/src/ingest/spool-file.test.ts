@@ -2,7 +2,7 @@ import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'no
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { openFiles } from '@proxycache/test-kit';
-import { afterEach, beforeEach, expect, it, vi } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { createSpoolFile } from './spool-file.ts';
 
 const disk = vi.hoisted(() => ({
@@ -194,4 +194,75 @@ it('never takes a file that exists', async () => {
   writeFileSync(path, 'somebody else');
   await expect(createSpoolFile(path)).rejects.toMatchObject({ code: 'EEXIST' });
   expect(readFileSync(path, 'utf8')).toBe('somebody else');
+});
+
+describe('what is placed ahead of its beginning', () => {
+  const bytes = Buffer.from(Array.from({ length: 1000 }, (_, i) => i % 251));
+
+  it('can be read, and is not written again when it is appended', async () => {
+    const file = await createSpoolFile(path);
+    await file.place([bytes.subarray(400, 500), bytes.subarray(500, 700)], 400);
+    await file.place([bytes.subarray(900)], 900);
+    expect(file.placed.list()).toEqual([
+      { from: 400, end: 700 },
+      { from: 900, end: 1000 },
+    ]);
+    expect(file.written).toBe(0);
+    const into = Buffer.alloc(300);
+    await file.read(into, 400);
+    expect(into.equals(bytes.subarray(400, 700))).toBe(true);
+    file.append(bytes.subarray(0, 400));
+    await file.flush();
+    disk.batches = [];
+    const done = vi.fn();
+    file.append(bytes.subarray(400, 600), done);
+    file.append(bytes.subarray(600, 700), done);
+    expect([file.written, done.mock.calls.length, disk.batches]).toEqual([700, 2, []]);
+    file.append(bytes.subarray(700, 950));
+    await file.flush();
+    expect(file.placed.list()).toEqual([{ from: 950, end: 1000 }]);
+    file.append(bytes.subarray(950));
+    await file.flush();
+    expect([file.written, file.placed.size]).toEqual([1000, 0]);
+    expect(readFileSync(path).equals(bytes)).toBe(true);
+    await file.close();
+  });
+
+  it('is written again once it is forgotten', async () => {
+    const file = await createSpoolFile(path);
+    await file.place([bytes.subarray(0, 100)], 100);
+    file.forget();
+    file.append(bytes.subarray(0, 200));
+    await file.flush();
+    expect(readFileSync(path).equals(bytes.subarray(0, 200))).toBe(true);
+    await file.close();
+  });
+
+  it('is written whole where the disk takes some of it at a time', async () => {
+    disk.most = 7;
+    const file = await createSpoolFile(path);
+    await file.place([bytes.subarray(10, 30), bytes.subarray(30, 31)], 10);
+    expect(file.placed.list()).toEqual([{ from: 10, end: 31 }]);
+    expect(readFileSync(path).subarray(10).equals(bytes.subarray(10, 31))).toBe(true);
+    await file.close();
+  });
+
+  it('fails with the file, and the file with it', async () => {
+    const failed = vi.fn();
+    const file = await createSpoolFile(path, { failed });
+    disk.failure = new Error('ENOSPC');
+    await expect(file.place([bytes], 100)).rejects.toThrow('ENOSPC');
+    await expect(file.flush()).rejects.toThrow('ENOSPC');
+    await expect(file.place([bytes], 100)).rejects.toThrow('ENOSPC');
+    expect(failed).toHaveBeenCalledOnce();
+    expect(file.placed.size).toBe(0);
+    await file.close();
+  });
+
+  it('is waited for when the file is closed', async () => {
+    const file = await createSpoolFile(path);
+    const placing = file.place([bytes], 100);
+    await Promise.all([file.close(), placing.catch(() => undefined)]);
+    expect(readFileSync(path).subarray(100).equals(bytes)).toBe(true);
+  });
 });

@@ -1,5 +1,7 @@
 import { close, open, read, unlink, writev } from 'node:fs';
 import { promisify } from 'node:util';
+import { createPlacing } from './placing.ts';
+import type { Spans } from './spans.ts';
 
 const openFile = promisify(open);
 const closeFile = promisify(close);
@@ -16,6 +18,15 @@ export interface SpoolFile {
    * @param done called when nobody looks at the chunk any more; not called while a disk that hangs may still do
    */
   append(chunk: Uint8Array, done?: () => void): void;
+  /**
+   * Writes chunks ahead of what is appended, at a position of their own; resolves when they can be read. What is appended
+   * there later is the same, and is not written again. Rejects when writing failed.
+   */
+  place(chunks: readonly Uint8Array[], position: number): Promise<void>;
+  /** What was placed and is not appended yet. */
+  readonly placed: Pick<Spans, 'endFrom' | 'list' | 'size'>;
+  /** Takes nothing that was placed for what is appended there. */
+  forget(): void;
   /** Resolves when little enough waits to be written; `undefined`: at once. Rejects when writing failed. */
   ready(): Promise<void> | undefined;
   /** Resolves when all is written. Rejects when writing failed. */
@@ -65,6 +76,7 @@ export async function createSpoolFile(path: string, hooks: Partial<SpoolFileHook
   let failure: Error | undefined;
   let waiters: (() => void)[] = [];
   let closing: Promise<void> | undefined;
+  const placing = createPlacing(fd, wake);
 
   function wake(): void {
     const woken = waiters;
@@ -72,7 +84,24 @@ export async function createSpoolFile(path: string, hooks: Partial<SpoolFileHook
     for (const waiter of woken) waiter();
   }
 
+  /** What is there already counts as written. */
+  function skipPlaced(): void {
+    let count = 0;
+    let bytes = 0;
+    const end = placing.spans.endFrom(written);
+    for (const chunk of queue) {
+      if (written + bytes + chunk.bytes.byteLength > end) break;
+      count++;
+      bytes += chunk.bytes.byteLength;
+    }
+    written += bytes;
+    pending -= bytes;
+    placing.spans.cut(written);
+    drop(queue.splice(0, count));
+  }
+
   function pump(): void {
+    if (!writing && !failure) skipPlaced();
     if (writing || queue.length === 0 || failure) return;
     writing = true;
     const batch = queue.splice(0, countUpTo(mostWritten, queue));
@@ -129,7 +158,7 @@ export async function createSpoolFile(path: string, hooks: Partial<SpoolFileHook
   async function closeOnce(): Promise<void> {
     failure ??= closedError();
     drop(queue.splice(0));
-    await waitUntil(() => !writing && reading === 0);
+    await waitUntil(() => !writing && reading === 0 && !placing.isBusy);
     hooks.closed?.();
     await closeFile(fd);
   }
@@ -145,6 +174,12 @@ export async function createSpoolFile(path: string, hooks: Partial<SpoolFileHook
       pending += bytes.byteLength;
       pump();
     },
+    async place(chunks, position) {
+      if (!failure) await within('write', () => placing.place(chunks, position)).catch(giveUp);
+      if (failure) throw failure;
+    },
+    placed: placing.spans,
+    forget: () => placing.spans.cut(Number.POSITIVE_INFINITY),
     ready: () => (failure || pending > mostPendingBytes ? until(() => pending <= mostPendingBytes) : undefined),
     flush: () => until(() => pending === 0),
     read(into, position) {

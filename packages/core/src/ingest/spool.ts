@@ -101,7 +101,7 @@ export function openSpool({ directory, minFree, clock, diskClock = systemClock }
 
   function taken(): number {
     let bytes = 0;
-    for (const [file, most] of claims) bytes += Math.max(most - file.written, 0);
+    for (const [file, most] of claims) bytes += Math.max(most - file.written - file.placed.size, 0);
     return bytes;
   }
 

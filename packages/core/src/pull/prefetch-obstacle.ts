@@ -1,4 +1,4 @@
-import { isLocal } from '../ingest/ingest.ts';
+import { isLocal } from '../ingest/is-local.ts';
 import { isProxyCacheError } from '../runtime/errors.ts';
 import { isUpstreamError } from '../upstream/upstream-error.ts';
 import type { PrefetchEvent } from './events.ts';

@@ -1,5 +1,5 @@
-import { isLocal } from '../ingest/ingest.ts';
 import type { RunningIngest } from '../ingest/ingests.ts';
+import { isLocal } from '../ingest/is-local.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { RangeSpec } from '../runtime/byte-range.ts';
 import { abortable } from '../runtime/collapse.ts';

@@ -1,5 +1,7 @@
+import { createSegmentLink } from '../ingest/segment-link.ts';
 import { parseDuration } from '../runtime/duration.ts';
 import type { UpstreamParts } from '../upstream/client.ts';
+import { connectionsForBodies } from '../upstream/connection-pool.ts';
 import { createUpstream } from '../upstream/endpoints.ts';
 import { generationOf } from '../upstream/generation.ts';
 import type { UpstreamSettings } from '../upstream/upstream-options.ts';
@@ -32,5 +34,8 @@ export function createPullUpstream(settings: UpstreamSettings, parts: UpstreamPa
     linkValidForMs: parseDuration(settings.linkValidFor),
     coldRange: settings.coldRange,
     prefetches: settings.prefetch === 'layers' ? prefetchesOf(settings.connections) : 0,
+    segments: settings.segments
+      ? createSegmentLink({ ...settings.segments, limit: connectionsForBodies(settings.connections) }, parts.clock)
+      : undefined,
   };
 }

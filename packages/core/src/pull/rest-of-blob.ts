@@ -1,5 +1,5 @@
 import type { Rest } from '../ingest/follower.ts';
-import { isLocal } from '../ingest/ingest.ts';
+import { isLocal } from '../ingest/is-local.ts';
 import { verifiedStream } from '../ingest/verified-stream.ts';
 import type { ByteRange } from '../runtime/byte-range.ts';
 import { UpstreamError } from '../upstream/upstream-error.ts';

@@ -4,6 +4,7 @@ import type { Digest } from '../oci/digest.ts';
 import { blobFetch } from './blob-fetch.ts';
 import { proveBlob } from './blob-proof.ts';
 import type { PullParts } from './pull-parts.ts';
+import { segmentRules } from './segment-rules.ts';
 import type { Target } from './target.ts';
 
 /** A blob to bring in. */
@@ -30,6 +31,8 @@ export function startIngest(parts: PullParts, { target, digest, since, spare }: 
       repository,
       digest,
       fetch: blobFetch(parts, { target, digest, since, slabs: parts.slabs }),
+      // Nobody waits for what is fetched ahead, and nobody's connections are for it.
+      segments: spare ? undefined : segmentRules(parts, { target, digest }),
       // SEMANTICS 19: a 2xx with other bytes proves nothing.
       prove: (size) => proveBlob(parts, target, { digest, size }),
       resumeWithinMs: target.upstream.resumeWithinMs,

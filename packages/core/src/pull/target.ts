@@ -1,5 +1,6 @@
 import type { Place } from '../catalog/place.ts';
 import type { FreshnessRules } from '../freshness/rules.ts';
+import type { SegmentLink } from '../ingest/segment-link.ts';
 import type { Query, Upstream } from '../upstream/upstream.ts';
 
 /** An upstream and the rules by which its content is pulled. Durations in ms. */
@@ -17,6 +18,8 @@ export interface PullUpstream {
   coldRange: 'pass' | 'verify';
   /** How many blobs are fetched ahead at a time; 0: none. */
   prefetches: number;
+  /** The link that its blobs' segments share, where it has them. */
+  segments: SegmentLink | undefined;
 }
 
 /** The repository a request is about, at the upstream it comes from. */

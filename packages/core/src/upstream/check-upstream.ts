@@ -41,6 +41,7 @@ const known: Readonly<Record<keyof UpstreamOptions, true>> = {
   validateWithin: true,
   queueFor: true,
   connections: true,
+  segments: true,
   maxManifestBytes: true,
   rateLimit: true,
   breaker: true,
@@ -49,6 +50,9 @@ const known: Readonly<Record<keyof UpstreamOptions, true>> = {
   proxy: true,
   ownVoice: true,
 };
+
+/** Smaller blobs would be asked for in vain: they are here before it is known what another connection brings. */
+const leastSegmented = 1024 * 1024;
 
 /**
  * Checks an upstream's options, also of a caller without types.
@@ -78,6 +82,7 @@ export function checkUpstream(
   expectOneOf(`${path}.coldRange`, upstream.coldRange, ['pass', 'verify']);
   expectOneOf(`${path}.prefetch`, upstream.prefetch, ['off', 'layers']);
   expectWhole(`${path}.connections`, upstream.connections, 1);
+  expectSegments(`${path}.segments`, upstream.segments);
   expectWhole(`${path}.maxManifestBytes`, upstream.maxManifestBytes, 1);
   expectBreaker(`${path}.breaker`, upstream.breaker, defaults.breaker);
   if (upstream.rateLimit !== undefined) {
@@ -86,6 +91,17 @@ export function checkUpstream(
     expectShare(`${path}.rateLimit.reserve`, upstream.rateLimit.reserve);
   }
   expectRetry(`${path}.retry`, upstream.retry, defaults.retry);
+}
+
+function expectSegments(path: string, segments: UpstreamOptions['segments']): void {
+  if (segments === undefined || segments === false) return;
+  if (typeof segments !== 'object' || segments === null) {
+    throw invalidOption(path, 'false, or an object such as { connections: 8 }', segments);
+  }
+  expectObject(path, segments);
+  expectKnown(path, segments, ['connections', 'minSize']);
+  expectWhole(`${path}.connections`, segments.connections, 2);
+  expectWhole(`${path}.minSize`, segments.minSize, leastSegmented);
 }
 
 function expectRetry(path: string, retry: UpstreamOptions['retry'], defaults: UpstreamSettings['retry']): void {

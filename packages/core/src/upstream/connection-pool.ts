@@ -57,6 +57,9 @@ type Waiter = { kind: ExchangeKind; wire: Wire; give(connection: Connection): vo
 // Bodies are read as slowly as a client likes: were they to hold all, nothing else could be asked.
 const shareOfBodies = 3 / 4;
 
+/** How many of a host's connections blobs' bodies may use at once. */
+export const connectionsForBodies = (limit: number): number => Math.max(Math.floor(limit * shareOfBodies), 1);
+
 /**
  * Makes a pool. It stands before undici's own queue, because that one knows no time limit and settles an aborted
  * request only when its turn has come. Some connections are kept from long exchanges, where there is more than one.
@@ -64,7 +67,7 @@ const shareOfBodies = 3 / 4;
 export function createConnectionPool(options: ConnectionPoolOptions): ConnectionPool {
   const open = new Set<Connection>();
   const idle: { connection: Connection; cancelTimer: () => void }[] = [];
-  const limits = { short: options.limit, long: Math.max(Math.floor(options.limit * shareOfBodies), 1) };
+  const limits = { short: options.limit, long: connectionsForBodies(options.limit) };
   /** Those in long exchanges. */
   const long = new Set<Connection>();
   // A set: first come, first served, and whoever gives up leaves at no cost.

@@ -89,6 +89,13 @@ export interface UpstreamOptions {
    * of them; the rest is for manifests, HEADs, tokens and lists. Of one, all is shared.
    */
   connections?: number;
+  /**
+   * Whether the end of a blob of `minSize` bytes or more (default 128 MiB) is asked for in parts beside its beginning, over
+   * `connections` of them together (default 8), where that brings it sooner: for upstreams that give each connection only
+   * so much. What one more brings is measured, and one that does not help is closed; at most half of the connections
+   * that blobs may use are taken. Default false.
+   */
+  segments?: false | { connections?: number; minSize?: number };
   /** The longest manifest taken, in bytes. Default 4 MiB. */
   maxManifestBytes?: number;
   /**
@@ -117,8 +124,13 @@ export interface UpstreamOptions {
 }
 
 /** {@link UpstreamOptions} with every default filled in. */
-export type UpstreamSettings = Required<Omit<UpstreamOptions, 'tls' | 'proxy' | Grouped>> &
-  Pick<UpstreamOptions, 'tls' | 'proxy'> & { [Name in Grouped]: Required<NonNullable<UpstreamOptions[Name]>> };
+export type UpstreamSettings = Required<Omit<UpstreamOptions, 'tls' | 'proxy' | 'segments' | Grouped>> &
+  Pick<UpstreamOptions, 'tls' | 'proxy'> & { [Name in Grouped]: Required<NonNullable<UpstreamOptions[Name]>> } & {
+    segments: false | SegmentSettings;
+  };
+
+/** {@link UpstreamOptions.segments} where they are on. */
+export type SegmentSettings = Required<Exclude<UpstreamOptions['segments'], false | undefined>>;
 
 /** Options that are several, each with a default of its own. */
 type Grouped = 'timeouts' | 'rateLimit' | 'breaker' | 'retry';
