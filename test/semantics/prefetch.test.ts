@@ -210,22 +210,49 @@ describe('43: clients go first', () => {
   it('what nobody asked for leaves the upstream to what somebody waits for, and runs as soon as it is asked for', async () => {
     const { upstream, cache } = await startPair(layers);
     const image = upstream.addImage('team/app', { tag: '1', layerSizes: [64 * MiB, 3000], seed: 'x' });
+    const layer = image.layers[0]!;
+    const begun = gate();
+    upstream.on({ digest: layer.digest }, { gate: begun });
+    await cache.get(byTag);
+    await expect.poll(() => outcomes(cache)).toEqual(['stored', 'stored']);
+    await cache.clock.advance(1_000);
+    await begun.reached;
     const other = upstream.putBlob('team/app', 'other');
     const held = gate();
     upstream.on({ digest: other }, { gate: held });
     const waiting = cache.get(blobPath(other));
     await held.reached;
-    await cache.get(byTag);
-    await expect.poll(() => outcomes(cache)).toEqual(['stored', 'stored']);
+    begun.open();
     // No buffer on the way holds as much: what is not taken is not sent.
+    await expect.poll(() => upstream.sentBytes({ digest: layer.digest })).toBeGreaterThan(0);
     await settle(cache);
-    const layer = image.layers[0]!;
     expect(upstream.sentBytes({ digest: layer.digest })).toBeLessThan(48 * MiB);
     const got = await cache.get(blobPath(layer.digest));
     expect(digestOfBody(got.body)).toBe(layer.digest);
     held.open();
     expect(digestOfBody((await waiting).body)).toBe(other);
     expect(upstream.count({ digest: layer.digest })).toBe(1);
+  });
+
+  it('what is large is begun only when no client has wanted anything of the upstream for a second', async () => {
+    const { upstream, cache } = await startPair(layers);
+    const image = upstream.addImage('team/app', { tag: '1', layerSizes: [2 * MiB, 3000, 3 * MiB] });
+    const other = upstream.putBlob('team/app', 'other');
+    const held = gate();
+    upstream.on({ digest: other }, { gate: held });
+    await cache.get(byTag);
+    await expect.poll(() => outcomes(cache)).toEqual(['stored', 'stored']);
+    await cache.clock.advance(999);
+    const waiting = cache.get(blobPath(other));
+    await held.reached;
+    await cache.clock.advance(20_000);
+    expect(asked(upstream).sort()).toEqual([image.config.digest, image.layers[1]!.digest, other].sort());
+    held.open();
+    await waiting;
+    await allStored(cache, 3);
+    await cache.clock.advance(2_000);
+    await allStored(cache, 5);
+    expect(asked(upstream).length).toBe(5);
   });
 
   it('what nobody asked for takes none of maxIngests from a client', async () => {

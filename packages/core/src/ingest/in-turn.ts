@@ -2,12 +2,12 @@ import type { Bytes } from '../runtime/bytes.ts';
 import type { Standing } from './precedence.ts';
 import type { FetchFrom } from './steady-body.ts';
 
-// What is small is over before it could be in anybody's way, and small blobs are what asking ahead gains most for.
-const freeBytes = 1024 * 1024;
+/** What is small is over before it could be in anybody's way, and small blobs are what asking ahead gains most for. */
+export const freeBytes: number = 1024 * 1024;
 
 /**
- * The same way to ask, whose bodies are taken only while no client's transfer needs the upstream: the request goes out and
- * its answer comes, so that the bytes are near as soon as somebody asks, and the link is left to who waits for something.
+ * The same way to ask, whose bodies are taken only while no client's transfer needs the upstream, but for what the buffers
+ * of sockets hold: the link is left to who waits for something.
  */
 export function inTurn(fetch: FetchFrom, standing: Standing): FetchFrom {
   let taken = 0;

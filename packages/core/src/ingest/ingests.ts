@@ -37,6 +37,8 @@ export interface Ingests {
   start(request: IngestRequest, startedFor: string): RunningIngest;
   /** Ends the transfers that nobody asked for yet, of this upstream or of all. */
   giveWay(upstream?: string): void;
+  /** For how many ms nothing that a client asked for has come in from an upstream. */
+  quietFor(upstream: string): number;
   /** Another number than before where a transfer of this blob has been verified and ended since. */
   endings(digest: Digest): number;
   /** Starts none any more. Lets what runs end by itself for `graceMs`, then cuts it off. Resolves when all have ended. */
@@ -69,7 +71,7 @@ export function createIngests(parts: IngestParts & { maxIngests: number }): Inge
   const joinable = new Map<string, RunningIngest>();
   const running = new Map<RunningIngest, AbortController>();
   const filling = new Set<Filling>();
-  const precedence = createPrecedence();
+  const precedence = createPrecedence(clock);
   const endings = new LRUCache<Digest, number>({ max: mostRemembered });
   // Without this each pull of a blob whose size nobody told would break off where the disk is full.
   const leastSizes = new LRUCache<Digest, number>({ max: mostRemembered });
@@ -171,6 +173,7 @@ export function createIngests(parts: IngestParts & { maxIngests: number }): Inge
         giveUp(new Error('nobody asked for it yet, and its place was needed'));
       }
     },
+    quietFor: precedence.quietFor,
     endings: (digest) => endings.get(digest) ?? 0,
     async close(graceMs) {
       closed = true;

@@ -1,3 +1,4 @@
+import { manualClock } from '@proxycache/test-kit';
 import { describe, expect, test } from 'vitest';
 import { collect } from '../runtime/bytes.ts';
 import type { FetchedBlob, Reply } from '../upstream/upstream.ts';
@@ -15,7 +16,7 @@ const spare = () => ({
 
 describe('a transfer that nobody asked for', () => {
   test('waits while a client’s comes in from its upstream, and for those of no other', () => {
-    const precedence = createPrecedence();
+    const precedence = createPrecedence(manualClock());
     const own = precedence.enter('up', spare());
     expect(own.mustWait()).toBe(false);
     const others = precedence.enter('other');
@@ -28,7 +29,7 @@ describe('a transfer that nobody asked for', () => {
   });
 
   test('goes on when the last client’s has ended', async () => {
-    const precedence = createPrecedence();
+    const precedence = createPrecedence(manualClock());
     const [one, two] = [precedence.enter('up'), precedence.enter('up')];
     const own = precedence.enter('up', spare());
     let isOn = false;
@@ -43,7 +44,7 @@ describe('a transfer that nobody asked for', () => {
   });
 
   test('goes on when it is asked for, and is in the way of the others then', async () => {
-    const precedence = createPrecedence();
+    const precedence = createPrecedence(manualClock());
     precedence.enter('up');
     const given = spare();
     const own = precedence.enter('up', given);
@@ -56,7 +57,7 @@ describe('a transfer that nobody asked for', () => {
   });
 
   test('stops waiting when it is ended', async () => {
-    const precedence = createPrecedence();
+    const precedence = createPrecedence(manualClock());
     precedence.enter('up');
     const left = new AbortController();
     const turn = precedence.enter('up', spare()).turn(left.signal);
@@ -64,6 +65,25 @@ describe('a transfer that nobody asked for', () => {
     await expect(turn).rejects.toThrow('given up');
     await expect(precedence.enter('up', spare()).turn(left.signal)).rejects.toThrow('given up');
   });
+});
+
+test('it is quiet from when the last client’s transfer has ended, whatever nobody asked for', async () => {
+  const clock = manualClock();
+  const precedence = createPrecedence(clock);
+  const quiet = () => precedence.quietFor('up');
+  expect(quiet()).toBe(Number.POSITIVE_INFINITY);
+  const own = precedence.enter('up', spare());
+  expect(quiet()).toBe(Number.POSITIVE_INFINITY);
+  const clients = precedence.enter('up');
+  await clock.advance(100);
+  expect(quiet()).toBe(0);
+  clients.end();
+  await clock.advance(100);
+  expect(quiet()).toBe(100);
+  own.claim();
+  expect(quiet()).toBe(0);
+  own.end();
+  expect([quiet(), precedence.quietFor('other')]).toEqual([0, Number.POSITIVE_INFINITY]);
 });
 
 describe('its body', () => {
@@ -79,7 +99,7 @@ describe('its body', () => {
   }
 
   test('passes up to 1 MiB at once, and the rest when the client’s has ended', async () => {
-    const precedence = createPrecedence();
+    const precedence = createPrecedence(manualClock());
     const clients = precedence.enter('up');
     const body = await bodyOf(precedence.enter('up', spare()), 6);
     for (let i = 0; i < 4; i++) expect((await body.next()).value?.[0]).toBe(i);
@@ -97,7 +117,7 @@ describe('its body', () => {
   });
 
   test('ends when its reader leaves while it waits, and breaks off when the transfer is ended', async () => {
-    const precedence = createPrecedence();
+    const precedence = createPrecedence(manualClock());
     precedence.enter('up');
     const ending = new AbortController();
     const [one, two] = await Promise.all([1, 2].map(() => bodyOf(precedence.enter('up', spare()), 6, ending.signal)));
@@ -111,7 +131,7 @@ describe('its body', () => {
   });
 
   test('passes untouched once a client has asked', async () => {
-    const standing = createPrecedence().enter('up', spare());
+    const standing = createPrecedence(manualClock()).enter('up', spare());
     standing.claim();
     const reply = found(8);
     const same = await inTurn(async () => reply, standing)(0, signal);

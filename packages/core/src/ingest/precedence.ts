@@ -1,3 +1,5 @@
+import type { Clock } from '../runtime/clock.ts';
+
 /** A transfer that nobody asked for yet. It takes no place from those of clients, and lets them go first. */
 export interface SpareTransfer {
   /** Called once, when somebody asks for it: from then on it is a client's like any other. */
@@ -21,16 +23,20 @@ export interface Standing {
 /** Tells the transfers of clients from the others, upstream by upstream. */
 export interface Precedence {
   enter(upstream: string, spare?: SpareTransfer): Standing;
+  /** For how many ms no client's transfer has come in from an upstream; `Infinity` where none ever has. */
+  quietFor(upstream: string): number;
 }
 
 /** What runs at one upstream. */
 interface Lane {
   clients: number;
-  entered: number;
+  /** When the last one of clients ended; `clock.monotonic()` ms. */
+  leftAt: number;
   waiting: Set<() => void>;
 }
 
-export function createPrecedence(): Precedence {
+export function createPrecedence(clock: Clock): Precedence {
+  // Upstreams are few.
   const lanes = new Map<string, Lane>();
 
   function wake(lane: Lane): void {
@@ -39,11 +45,10 @@ export function createPrecedence(): Precedence {
 
   return {
     enter(upstream, given) {
-      const lane = lanes.get(upstream) ?? { clients: 0, entered: 0, waiting: new Set() };
+      const lane = lanes.get(upstream) ?? { clients: 0, leftAt: Number.NEGATIVE_INFINITY, waiting: new Set() };
       lanes.set(upstream, lane);
       let spare = given;
       let ended = false;
-      lane.entered++;
       if (!spare) lane.clients++;
       const mustWait = () => spare !== undefined && lane.clients > 0;
 
@@ -78,12 +83,16 @@ export function createPrecedence(): Precedence {
         end() {
           if (ended) return;
           ended = true;
-          lane.entered--;
-          if (!spare) lane.clients--;
-          if (lane.entered === 0) lanes.delete(upstream);
+          if (spare) return;
+          lane.clients--;
+          lane.leftAt = clock.monotonic();
           if (lane.clients === 0) wake(lane);
         },
       };
+    },
+    quietFor(upstream) {
+      const { clients, leftAt } = lanes.get(upstream) ?? { clients: 0, leftAt: Number.NEGATIVE_INFINITY };
+      return clients > 0 ? 0 : clock.monotonic() - leftAt;
     },
   };
 }

@@ -10,6 +10,7 @@ import { storeFailed } from '../store/events.ts';
 import type { ManifestAnswer } from './answer.ts';
 import type { PrefetchEvent } from './events.ts';
 import { obstacleOf, obstacleTo } from './prefetch-obstacle.ts';
+import { createPrefetchQueue, type PrefetchQueue, type Wanted } from './prefetch-queue.ts';
 import type { PullParts } from './pull-parts.ts';
 import { startIngest } from './start-ingest.ts';
 import type { Target } from './target.ts';
@@ -26,26 +27,23 @@ export interface Prefetch {
   close(): Promise<void>;
 }
 
-/** A blob that is to be fetched, and the manifest that names it. */
-interface Wanted {
-  target: Target;
-  digest: Digest;
-  manifest: Digest;
-}
-
 /** What is fetched ahead from one upstream. */
 interface Lane {
   upstream: string;
-  /** In the order in which clients ask. */
-  waiting: Map<Digest, Wanted>;
+  waiting: PrefetchQueue;
   running: number;
   restsUntil: number;
+  /** When a client was last given a manifest: it is about to ask. */
+  servedAt: number;
+  /** Ends the wait for a quiet moment; `undefined`: nothing waits for one. */
+  stopWaiting: (() => void) | undefined;
 }
 
 // Enough to have the next one under way while another ends; the connections are the clients'.
 const mostAtOnce = 2;
 const connectionsForEach = 4;
-const mostWaiting = 1_000;
+// On a link that is full any other byte is one that a client waits for: large blobs come while clients want nothing.
+const quietMs = 1_000;
 const restMs = 30_000;
 // A manifest that was looked at is looked at again after a while: what it names may have been evicted meanwhile.
 const mostSeen = 10_000;
@@ -61,8 +59,9 @@ export function prefetchesOf(connections: number): number {
 /**
  * Brings in the config and layers of an image whose manifest a client was given, in the order in which clients ask: what is
  * neither stored, for whichever repository, nor under way. Clients go first everywhere: what they ask for starts at once,
- * as their own; what was begun is theirs as soon as they ask, gives its bytes only while none of theirs come in
- * from the upstream, and is given up where they need its place. It stops for a while where anything goes wrong.
+ * as their own; what is large is begun only where they have wanted nothing of the upstream for a moment, and waits as soon as
+ * they do; what was begun is theirs as soon as they ask, and is given up where they need its place. It stops for a while where
+ * anything goes wrong.
  */
 export function createPrefetch(parts: PullParts): Prefetch {
   const { ingests, blobs, manifests, clock, observe } = parts;
@@ -73,7 +72,7 @@ export function createPrefetch(parts: PullParts): Prefetch {
   const { signal } = closing;
 
   function laneOf(upstream: string): Lane {
-    const lane = lanes.get(upstream) ?? { upstream, waiting: new Map(), running: 0, restsUntil: 0 };
+    const lane = lanes.get(upstream) ?? emptyLane(upstream);
     lanes.set(upstream, lane);
     return lane;
   }
@@ -88,39 +87,41 @@ export function createPrefetch(parts: PullParts): Prefetch {
   function pause(lane: Lane, reason: PrefetchEvent['reason']): void {
     if (rests(lane)) return;
     lane.restsUntil = clock.monotonic() + restMs;
-    const dropped = lane.waiting.size;
-    for (const { manifest } of lane.waiting.values()) seen.delete(manifest);
-    lane.waiting.clear();
-    observe({ type: 'prefetch-paused', upstream: lane.upstream, reason, dropped });
+    const dropped = lane.waiting.clear();
+    for (const { manifest } of dropped) seen.delete(manifest);
+    observe({ type: 'prefetch-paused', upstream: lane.upstream, reason, dropped: dropped.length });
   }
 
   async function line(lane: Lane, target: Target, manifest: { digest: Digest; bytes: Uint8Array }): Promise<void> {
     // The client's answer goes first.
     await turn();
     if (rests(lane)) return void seen.delete(manifest.digest);
-    for (const { digest, foreign } of blobsOf(manifest.bytes)) {
-      if (foreign || lane.waiting.has(digest)) continue;
-      if (lane.waiting.size >= mostWaiting) {
-        seen.delete(manifest.digest);
-        break;
-      }
-      lane.waiting.set(digest, { target, digest, manifest: manifest.digest });
+    for (const { digest, size, foreign } of blobsOf(manifest.bytes)) {
+      if (foreign) continue;
+      const dropped = lane.waiting.add({ target, digest, size, manifest: manifest.digest });
+      if (dropped) seen.delete(dropped.manifest);
     }
-    goOn(lane);
+    goOn(lane, target.upstream.prefetches);
   }
 
-  function goOn(lane: Lane): void {
-    for (const [digest, wanted] of lane.waiting) {
-      if (lane.running >= wanted.target.upstream.prefetches) return;
-      lane.waiting.delete(digest);
+  function goOn(lane: Lane, most: number): void {
+    const quiet = Math.min(ingests.quietFor(lane.upstream), clock.monotonic() - lane.servedAt) >= quietMs;
+    while (lane.running < most) {
+      const wanted = lane.waiting.take({ large: quiet });
+      if (!wanted) break;
       lane.running++;
       track(
         bring(lane, wanted).finally(() => {
           lane.running--;
-          goOn(lane);
+          goOn(lane, most);
         }),
       );
     }
+    if (lane.waiting.size === 0 || lane.running >= most) return;
+    lane.stopWaiting ??= clock.after(quietMs, () => {
+      lane.stopWaiting = undefined;
+      goOn(lane, most);
+    });
   }
 
   /** Resolves when the blob is stored, or a client's matter. Never rejects. */
@@ -181,7 +182,8 @@ export function createPrefetch(parts: PullParts): Prefetch {
       if (at !== undefined && clock.monotonic() - at < seenForMs) return;
       const lane = laneOf(target.place.upstream);
       if (rests(lane)) return;
-      seen.set(digest, clock.monotonic());
+      lane.servedAt = clock.monotonic();
+      seen.set(digest, lane.servedAt);
       track(line(lane, target, { digest, bytes }));
     },
     started({ target, digest }) {
@@ -197,11 +199,18 @@ export function createPrefetch(parts: PullParts): Prefetch {
     },
     async close() {
       closing.abort();
-      for (const lane of lanes.values()) lane.waiting.clear();
+      for (const lane of lanes.values()) {
+        lane.waiting.clear();
+        lane.stopWaiting?.();
+      }
       ingests.giveWay();
       await Promise.all(busy);
     },
   };
+}
+
+function emptyLane(upstream: string): Lane {
+  return { upstream, waiting: createPrefetchQueue(), running: 0, restsUntil: 0, servedAt: 0, stopWaiting: undefined };
 }
 
 function blobsOf(manifest: Uint8Array): ReturnType<typeof parseManifest>['blobs'] {
