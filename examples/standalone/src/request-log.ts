@@ -1,5 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import type { ProxyCache } from '@proxycache/core';
+import type { Handle, HttpRequest, HttpResponse, ProxyCache } from '@proxycache/core';
 import type { Logger } from 'pino';
 
 /** What the server knows of a request beside what HTTP says; the cache's hooks get it as `context`. */
@@ -46,13 +46,16 @@ export function loggedPath(req: Pick<IncomingMessage, 'url'>): string {
 }
 
 /** A cache that tells each request's context how it came by the answer. */
-export function noteCacheStatus(cache: Pick<ProxyCache, 'handle'>): Pick<ProxyCache, 'handle'> {
+export function noteCacheStatus({ handle }: Pick<ProxyCache, 'handle'>): Pick<ProxyCache, 'handle'> {
+  function noted<T extends HttpResponse | undefined>(request: HttpRequest, response: T): T {
+    const status = response?.headers['cache-status'];
+    (request.context as RequestContext).cacheStatus = typeof status === 'string' ? status : status?.join(', ');
+    return response;
+  }
+  const noting: Handle = async (request) => noted(request, await handle(request));
   return {
-    async handle(request) {
-      const response = await cache.handle(request);
-      const status = response?.headers['cache-status'];
-      (request.context as RequestContext).cacheStatus = typeof status === 'string' ? status : status?.join(', ');
-      return response;
-    },
+    handle: Object.assign(noting, {
+      fromMemory: (request: HttpRequest) => noted(request, handle.fromMemory?.(request)),
+    }),
   };
 }

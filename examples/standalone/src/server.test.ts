@@ -132,6 +132,19 @@ describe('requests', () => {
     expect(JSON.stringify(lines)).not.toContain('271828');
   });
 
+  test('are answered from memory where the cache can, and say so in the log', async () => {
+    const handle: Handle = async () => json(404, '{}');
+    handle.fromMemory = ({ url }) => (url.endsWith('/1') ? json(200, '{}') : undefined);
+    const { port, lines } = await start(handle);
+    for (const tag of ['1', '2']) await textOf(await client(port)(`/v2/a/manifests/${tag}`));
+    await expect
+      .poll(() => lines.map(({ status, cacheStatus }) => [status, cacheStatus]))
+      .toEqual([
+        [200, 'proxycache; hit'],
+        [404, 'proxycache; hit'],
+      ]);
+  });
+
   test.each([
     ['/v2/a/tags/list?n=2&last=b&cursor=271828', '/v2/a/tags/list'],
     ['http://user:271828@cache.test/v2/a/manifests/1?ns=271828', '/v2/a/manifests/1'],

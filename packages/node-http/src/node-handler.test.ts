@@ -1,6 +1,8 @@
 import { createServer, type IncomingMessage, request, type Server, type ServerResponse } from 'node:http';
+import { connect } from 'node:net';
 import { listenOnLoopback } from '@proxycache/contract';
 import type { HttpRequest, HttpResponse } from '@proxycache/core';
+import { gate } from '@proxycache/test-kit';
 import { afterEach, describe, expect, test, vi } from 'vitest';
 import { createNodeHandler, type NodeHandlerOptions } from './node-handler.ts';
 
@@ -143,6 +145,37 @@ describe('createNodeHandler', () => {
     const answer = await fetch(url);
     expect([answer.status, await answer.text()]).toEqual([503, 'the host gave up']);
     await vi.waitFor(() => expect(closed).toHaveBeenCalledOnce());
+  });
+
+  test('took a client that left with its last byte for one that was cut off', async () => {
+    const held = gate();
+    async function* body(): AsyncGenerator<Uint8Array> {
+      yield Buffer.from('all');
+      // Files are closed, records written.
+      await held.pass();
+    }
+    const errors: unknown[] = [];
+    const handler = createNodeHandler(
+      { handle: async () => ({ status: 200, headers: { 'content-length': '3' }, body: body() }) },
+      { onError: (error) => errors.push(error) },
+    );
+    const closed: boolean[] = [];
+    const url = await listen(
+      createServer((req, res) => {
+        res.once('close', () => closed.push(res.writableFinished));
+        handler(req, res);
+      }),
+    );
+    const socket = connect(Number(new URL(url).port), '127.0.0.1');
+    socket.write('GET /v2/ HTTP/1.1\r\nHost: a\r\n\r\n');
+    let text = '';
+    for await (const chunk of socket) {
+      text += chunk;
+      if (text.endsWith('all')) break;
+    }
+    await expect.poll(() => closed).toEqual([true]);
+    held.open();
+    expect(errors).toEqual([]);
   });
 
   test('gives a copy of each chunk to middleware that wraps write, and waits for drain', async () => {

@@ -10,17 +10,22 @@ export interface BytesTarget {
   writeHead(): void;
   /** The declared Content-Length. */
   expected: number | undefined;
+  /** Whether the response may end with its last byte, before the source has said that it is the last. */
+  mayEnd: boolean;
 }
 
 /**
- * Writes a body at the client's pace, leaving the end of the response to the caller. The next chunk is asked for when
- * the one before has been handed to the kernel, because its memory may then be used again. Stops, and closes the
- * source, as soon as the client leaves.
+ * Writes a body at the client's pace. The end of the response is the caller's where it has not come with the last byte.
+ * The next chunk is asked for when the one before has been handed to the kernel, because its memory may then be used
+ * again. Stops, and closes the source, as soon as the client leaves.
  *
  * @returns whether all of it was written; `false`: the client has left
  * @throws what the source throws, and when the body is not as long as `expected`
  */
-export async function writeBytes({ req, res, writeHead, expected }: BytesTarget, body: Bytes): Promise<boolean> {
+export async function writeBytes(
+  { req, res, writeHead, expected, mayEnd }: BytesTarget,
+  body: Bytes,
+): Promise<boolean> {
   const client = watchClient(req, res);
   const source = body[Symbol.asyncIterator]();
   let length = 0;
@@ -36,7 +41,9 @@ export async function writeBytes({ req, res, writeHead, expected }: BytesTarget,
     if (step.value.byteLength === 0) continue;
     try {
       if (!res.headersSent) writeHead();
-      if (!(await client.orLeft(write(res, step.value)))) return abandon(source);
+      // A client that has all may leave at once, and was not cut off.
+      const written = mayEnd && length === expected ? writeLast(res, step.value) : write(res, step.value);
+      if (!(await client.orLeft(written))) return abandon(source);
     } catch (error) {
       closeSource(source);
       throw error;
@@ -74,4 +81,11 @@ function write(res: ServerResponse, chunk: Uint8Array): Promise<boolean> {
     if (res.write(Buffer.from(chunk))) resolve(true);
     else res.once('drain', () => resolve(true));
   });
+}
+
+/** The same, and ends the response. */
+function writeLast(res: ServerResponse, chunk: Uint8Array): Promise<boolean> {
+  const { write: plainWrite, end: plainEnd } = ServerResponse.prototype;
+  if (res.write !== plainWrite || res.end !== plainEnd) return write(res, chunk);
+  return new Promise((resolve) => void res.end(chunk, () => resolve(true)));
 }

@@ -38,10 +38,11 @@ export async function writeResponse(
     if (stalled && res.writableLength > 0) cutOffStalled(req, res, stalled);
   } else {
     if (stalled) cutOffStalled(req, res, stalled);
-    if (!(await writeBytes({ req, res, writeHead, expected: declaredLength(response.headers) }, body))) return;
+    const expected = declaredLength(response.headers);
+    if (!(await writeBytes({ req, res, writeHead, expected, mayEnd: !closing }, body))) return;
   }
   if (closing) await linger(req, res);
-  res.end();
+  if (!res.writableEnded) res.end();
 }
 
 /**
