@@ -1,6 +1,7 @@
 import type { Dispatcher } from 'undici';
 import type { Clock } from '../runtime/clock.ts';
 import type { LaneRequest } from './lane-request.ts';
+import type { Valve } from './valve.ts';
 
 /** What a request goes over: undici, or a lane of our own for large bodies. */
 export type Wire = 'undici' | 'lane';
@@ -9,6 +10,8 @@ export type Wire = 'undici' | 'lane';
 export interface Connection {
   wire: Wire;
   dispatcher: { dispatch(request: LaneRequest, handler: Dispatcher.DispatchHandler): unknown };
+  /** What holds its bytes back; none: the dispatcher's own controller does. */
+  valve: Pick<Valve, 'pause' | 'resume'> | undefined;
   /** Whether a request was answered over it: then the server may have closed it since. */
   used: boolean;
   destroy(): void;

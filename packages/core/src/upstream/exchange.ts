@@ -35,7 +35,7 @@ export interface TransferPlan {
 
 /** What a plan is carried out with. */
 export interface Receiving {
-  connection: Pick<Connection, 'dispatcher'>;
+  connection: Pick<Connection, 'dispatcher' | 'valve'>;
   clock: Clock;
   /**
    * Memory for the body, where the connection is a lane: each chunk then passes to the reader with its memory, who gives it
@@ -84,6 +84,8 @@ export function receive(plan: TransferPlan, receiving: Receiving): Promise<Excha
       over = true;
       cancelTimer();
       signal.removeEventListener('abort', onAbort);
+      // The last bytes may have come beyond what its reader wanted.
+      connection.valve?.resume();
       hooks.done(reusable);
     }
 
@@ -113,8 +115,8 @@ export function receive(plan: TransferPlan, receiving: Receiving): Promise<Excha
         if (status < 200 || over) return;
         cancelTimer();
         const source = {
-          pause: () => controller?.pause(),
-          resume: () => controller?.resume(),
+          pause: () => (connection.valve ?? controller)?.pause(),
+          resume: () => (connection.valve ?? controller)?.resume(),
           abandon: () => giveUp(new Error('given up')),
           unread: (chunk: Uint8Array) => slabs?.give(chunk),
         };

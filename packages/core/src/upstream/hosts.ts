@@ -1,5 +1,5 @@
 import { isIP } from 'node:net';
-import { Client, ProxyAgent } from 'undici';
+import { type buildConnector, Client, ProxyAgent } from 'undici';
 import { ProxyCacheError } from '../runtime/errors.ts';
 import { type AddressClass, classifyAddress, createAddressRule } from './address-rule.ts';
 import type { Connection, Wire } from './connection-pool.ts';
@@ -7,6 +7,7 @@ import { AddressRefused, type Lookup } from './connector.ts';
 import { createDialer, type HostPlan, type TlsPlan } from './dialer.ts';
 import { createLane } from './lane.ts';
 import type { UpstreamSettings } from './upstream-options.ts';
+import { createValve, type Valve } from './valve.ts';
 
 /** Which hosts an upstream's requests may go to, and how. */
 export interface Hosts {
@@ -57,27 +58,32 @@ export function createHosts(settings: UpstreamSettings, parts: { lookup: Lookup;
 
   function direct(url: URL): Connection {
     const connector = dialer.connector(() => plan(url));
-    const client = new Client(url.origin, { connect: connector.connect, pipelining: 1, keepAliveTimeout });
-    return connectionOver(client, connector.cancel);
+    const valve = createValve();
+    const connect = valve.around(connector.connect);
+    const client = new Client(url.origin, { connect, pipelining: 1, keepAliveTimeout });
+    return connectionOver(client, valve, connector.cancel);
   }
 
   function lane(url: URL): Connection {
     const { dispatch, destroy } = createLane(url.origin, dialer);
-    return { wire: 'lane', dispatcher: { dispatch }, used: false, destroy };
+    return { wire: 'lane', dispatcher: { dispatch }, valve: undefined, used: false, destroy };
   }
 
   function proxied(url: URL, uri: string): Connection {
     const { context: secureContext, insecure } = dialer.secure(plan(url).tls);
+    const valve = createValve();
     const agent = new ProxyAgent({
       uri,
-      connections: 1,
+      // Gets what makes the connection that answers come over, be it to the proxy or through it.
+      factory: (origin, options: Client.Options) =>
+        new Client(origin, { ...options, connect: valve.around(options.connect as buildConnector.connector) }),
       // http goes through as absolute-form requests (RFC 9112 3.2.2); many proxies allow CONNECT to port 443 alone.
       proxyTunnel: false,
       requestTls: { secureContext, rejectUnauthorized: !insecure, timeout: parts.connectFor },
       proxyTls: { timeout: parts.connectFor },
       keepAliveTimeout,
     });
-    return connectionOver(agent, () => undefined);
+    return connectionOver(agent, valve, () => undefined);
   }
 
   return {
@@ -101,10 +107,11 @@ export function createHosts(settings: UpstreamSettings, parts: { lookup: Lookup;
   };
 }
 
-function connectionOver(dispatcher: Client | ProxyAgent, cancel: () => void): Connection {
+function connectionOver(dispatcher: Client | ProxyAgent, valve: Valve, cancel: () => void): Connection {
   return {
     wire: 'undici',
     dispatcher,
+    valve,
     used: false,
     destroy() {
       // What runs over it was told before; nobody waits for the end of this.

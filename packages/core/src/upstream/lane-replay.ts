@@ -1,23 +1,34 @@
 import type { Socket } from 'node:net';
 import { Duplex } from 'node:stream';
 import { Client } from 'undici';
-import type { LaneReader, LaneSocket } from './lane-socket.ts';
+import type { LaneReader } from './lane-socket.ts';
 
 const readBytes = 64 * 1024;
 
+/** Where a replayed answer comes from. */
+export interface Replayed {
+  /** What of it has come. Read before this returns. */
+  first: Uint8Array;
+  /** Asks for the next bytes. */
+  more(): void;
+  /** Whether more may come without being asked for. */
+  takesMore(): boolean;
+  close(): void;
+}
+
 /**
- * A client of undici's for the answer that is coming over a lane, from its first byte on: `length` bytes of it are in the
- * socket's `head`. The request that the client sends goes nowhere, because it was sent before; it takes no other.
+ * A client of undici's for the answer that is coming over a lane, from its first byte on. The request that the client
+ * sends goes nowhere, because it was sent before; it takes no other.
  */
-export function replay(origin: string, socket: LaneSocket, length: number): { client: Client; reader: LaneReader } {
+export function replay(origin: string, source: Replayed): { client: Client; reader: LaneReader } {
   const memory = Buffer.allocUnsafeSlow(readBytes);
-  let first: Buffer | undefined = Buffer.from(socket.head.subarray(0, length));
+  let first: Buffer | undefined = Buffer.from(source.first);
   let end: { error: Error | undefined } | undefined;
 
   const answer = new Duplex({
     // Undici knows the socket by how it behaves: it reads when told, and closes with its last byte.
     allowHalfOpen: false,
-    read: () => socket.resume(),
+    read: () => source.more(),
     write(_request, _encoding, callback) {
       const begun = first;
       first = undefined;
@@ -29,7 +40,7 @@ export function replay(origin: string, socket: LaneSocket, length: number): { cl
       callback();
     },
     destroy(error, callback) {
-      socket.close();
+      source.close();
       callback(error);
     },
   });
@@ -43,7 +54,7 @@ export function replay(origin: string, socket: LaneSocket, length: number): { cl
     room: () => memory,
     took(count) {
       const bytes = memory.subarray(0, count);
-      if (!first) return answer.push(Buffer.from(bytes));
+      if (!first) return answer.push(Buffer.from(bytes)) && source.takesMore();
       first = Buffer.concat([first, bytes]);
       return true;
     },

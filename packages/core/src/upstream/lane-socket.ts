@@ -70,6 +70,8 @@ export function createLaneSocket(origin: URL, connector: (onread: OnReadOpts) =>
       callback(new Error('given up'));
       return;
     }
+    // A connection asks for memory as soon as it is made: not that of whoever read the one before.
+    reader = undefined;
     const making = connector(onread);
     connecting = making;
     const { protocol, port } = origin;
@@ -94,6 +96,9 @@ export function createLaneSocket(origin: URL, connector: (onread: OnReadOpts) =>
     },
     read(next) {
       reader = next;
+      // Nobody waits for an idle one, least of all the process.
+      if (next) socket?.ref();
+      else socket?.unref();
     },
     write: (text) => void socket?.write(text, 'latin1'),
     resume: () => void socket?.resume(),

@@ -77,17 +77,21 @@ function ask(
     slabs,
     ends = [],
     signal = new AbortController().signal,
-  }: { slabs?: Slabs; ends?: boolean[]; signal?: AbortSignal } = {},
+    done = () => undefined,
+  }: { slabs?: Slabs; ends?: boolean[]; signal?: AbortSignal; done?: () => void } = {},
 ): Promise<ExchangeResponse> {
   return receive(plan, {
-    connection: { dispatcher: lane },
+    connection: { dispatcher: lane, valve: undefined },
     clock: manualClock(),
     slabs,
     signal,
     hooks: {
       late: (step) => new Error(`late: ${step}`),
       broken: (cause) => new Error('broken', { cause }),
-      done: (reusable) => ends.push(reusable),
+      done(reusable) {
+        ends.push(reusable);
+        done();
+      },
     },
   });
 }
@@ -419,6 +423,30 @@ describe('an answer that a lane does not understand', () => {
     await expect(ask(laneTo(server.origin), planTo(server.origin), { ends })).rejects.toThrow();
     expect(ends).toEqual([false]);
     await expect.poll(() => server.open()).toBe(0);
+  });
+
+  it.each([
+    ['after an informational one', 'HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n', ''],
+    ['by text beyond ASCII', '', 'X-Owner: J\u00fcrgen\r\n'],
+  ])('was given to the next request over the same lane too: %s', async (_what, before, line) => {
+    const server = await serve((socket, nth) => {
+      const body = String(nth).repeat(20_000);
+      socket.write(
+        `${before}HTTP/1.1 200 OK\r\n${line}X-Nth: ${nth}\r\nContent-Length: 20000\r\n\r\n${body}`,
+        'latin1',
+      );
+    });
+    const lane = laneTo(server.origin);
+    const plan = planTo(server.origin);
+    const answers: Promise<ExchangeResponse>[] = [];
+    // As a pool does it: whoever waits for the connection has it before the one before has closed.
+    const next = (): void => void (answers.length < 4 && answers.push(ask(lane, plan, { done: next })));
+    next();
+    for (let nth = 1; nth <= 4; nth++) {
+      await expect.poll(() => answers.length).toBeGreaterThanOrEqual(nth);
+      const answer = await answers[nth - 1]!;
+      expect([answer.headers['x-nth'], await textOf(answer)]).toEqual([String(nth), String(nth).repeat(20_000)]);
+    }
   });
 
   it('ends with whoever asked', async () => {

@@ -46,14 +46,13 @@ export function createLane(origin: string, dialer: Dialer): Lane {
         socket.close();
         fail(error);
       },
+      // Undici's parser is never paused (see valve.ts): where it reads an answer, what it reads from is.
       pause() {
         isPaused = true;
-        inner?.pause();
       },
       resume() {
         isPaused = false;
-        if (state === 'replayed') inner?.resume();
-        else if (state === 'lane') socket.resume();
+        if (state !== 'over') socket.resume();
       },
     };
 
@@ -129,10 +128,22 @@ export function createLane(origin: string, dialer: Dialer): Lane {
     /** Lets undici read it all. */
     function leaveTo(length: number): LaneReader {
       state = 'replayed';
-      const { client, reader } = replay(origin, socket, length);
+      const { client, reader } = replay(origin, {
+        first: socket.head.subarray(0, length),
+        more() {
+          if (state === 'replayed' && !isPaused) socket.resume();
+        },
+        takesMore: () => !isPaused,
+        close() {
+          if (state === 'replayed') socket.close();
+        },
+      });
       const finish = () => {
+        if (state === 'over') return;
         state = 'over';
-        // What ran over it has ended.
+        // At once: the next request may be here before the connection is closed, and is not to be read by this reader.
+        socket.read(undefined);
+        socket.close();
         client.destroy().catch(() => undefined);
       };
       socket.read(reader);

@@ -237,3 +237,34 @@ describe('connections', () => {
     await expect.poll(() => host.requests[0]!.aborted).toBe(true);
   });
 });
+
+describe.each([
+  ['undici', false],
+  ['a lane', true],
+])('over %s', (_wire, long) => {
+  it.each(['reset', 'closed'])(
+    'an answer without a length that was %s while nobody read it ended the process',
+    async (how) => {
+      const bytes = Buffer.alloc(256 * 1024, 7);
+      const sent = gate();
+      const server = await startTcp((socket) => {
+        socket.once('data', () => {
+          socket.write('HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n');
+          if (how === 'closed') socket.end(bytes, () => sent.open());
+          else socket.write(bytes, () => sent.open());
+          socket.once('error', () => undefined);
+          ended = () => socket.resetAndDestroy();
+        });
+      });
+      let ended = (): void => undefined;
+      const transport = transportTo(server.url);
+      const { body } = await transport.send(get(server.url, { long }));
+      await sent.pass();
+      // All of it has come, and nobody reads it.
+      for (let turn = 0; turn < 50; turn++) await new Promise((resolve) => setTimeout(resolve, 1));
+      if (how === 'reset') ended();
+      for (let turn = 0; turn < 20; turn++) await new Promise((resolve) => setTimeout(resolve, 1));
+      expect(await whole({ body })).toBe(bytes.byteLength);
+    },
+  );
+});
