@@ -45,6 +45,8 @@ export interface SegmentsParts extends Pick<PieceParts, 'clock' | 'signal'> {
 
 /** What breaks again and again is brought by one connection, which knows how to wait. */
 const mostBreaks = 4;
+// In vain one after the other: each may have taken as long as an upstream may be silent, and readers wait meanwhile.
+const mostBarren = 3;
 const bytesPerBreak = 16 * 1024 * 1024;
 /** How long an upstream that gives no parts is not asked for any; one that has enough, where it does not say. */
 const refusedForMs = 10 * 60_000;
@@ -67,7 +69,9 @@ export function createSegments(
   const { pieces } = coverage;
   const workers = new Map<AbortController, Worker>();
   let breaks = 0;
+  let barren = 0;
   let brought = 0;
+  let broughtBefore = 0;
   let over = false;
   let isRefused = false;
   let failure: ProxyCacheError | undefined;
@@ -164,7 +168,9 @@ export function createSegments(
       if (end.kind === 'brought') return undefined;
       if (end.kind === 'broke') {
         breaks++;
-        over ||= breaks > breaksBorne();
+        barren = brought > broughtBefore ? 0 : barren + 1;
+        broughtBefore = brought;
+        over ||= breaks > breaksBorne() || barren >= mostBarren;
         link.failed();
         return end.error.message;
       }
@@ -197,7 +203,7 @@ export function createSegments(
       // Those that broke off ever again may do so once more.
       if (!missing) return over && pieces.size > 0 ? 'filling' : 'covered';
       // More patient than with new ones: what is here already would else come once more.
-      if (isRefused || breaks > 2 * breaksBorne()) return 'missing';
+      if (isRefused || barren >= mostBarren || breaks > 2 * breaksBorne()) return 'missing';
       start({ ...missing, at: missing.from, isBegun: false });
       return 'filling';
     },

@@ -129,3 +129,11 @@ it('handed memory of an answer that close cut off to another, before a slow clie
   expect(sizes(again)).toEqual([large, pooled]);
   expect(again.some((buffer) => buffer === one || buffer === other)).toBe(false);
 });
+
+it('kept all the small buffers of a crowd, beyond its budget', () => {
+  const buffers = createBuffers(0);
+  const crowd = Array.from({ length: 1_000 }, () => buffers.take());
+  for (const buffer of crowd) buffers.give(buffer);
+  const again = Array.from({ length: 1_000 }, () => buffers.take());
+  expect(again.filter((buffer) => crowd.includes(buffer))).toHaveLength(64);
+});

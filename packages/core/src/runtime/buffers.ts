@@ -27,6 +27,8 @@ export interface BufferPool extends Buffers {
 }
 
 const smallBytes = 16 * 1024;
+/** Small ones that wait at most, as they are beyond the budget. */
+const mostSmall = 64;
 const partBytes = 64 * 1024;
 const pooledBytes = 256 * 1024;
 const largeBytes = 1024 * 1024;
@@ -139,7 +141,7 @@ export function createBuffers(maxBytes: number, clock: Pick<Clock, 'monotonic'> 
       const kept = idle.get(size);
       if (!kept) return;
       countLent(size, -1);
-      if (isClosed) return;
+      if (isClosed || (size === smallBytes && kept.buffers.length >= mostSmall)) return;
       kept.buffers.push(buffer);
       countIdle(size, 1);
       trim();
