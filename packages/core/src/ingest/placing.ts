@@ -17,13 +17,8 @@ export function createPlacing(fd: number, done: () => void): Placing {
   let writing = 0;
 
   function write(chunks: readonly Uint8Array[], position: number): Promise<number> {
-    writing++;
     return new Promise((resolve, reject) => {
-      writev(fd, [...chunks], position, (error, count) => {
-        writing--;
-        if (writing === 0) done();
-        return error ? reject(error) : resolve(count);
-      });
+      writev(fd, [...chunks], position, (error, count) => (error ? reject(error) : resolve(count)));
     });
   }
 
@@ -34,11 +29,18 @@ export function createPlacing(fd: number, done: () => void): Placing {
     },
     async place(chunks, position) {
       let at = position;
-      for (let rest = chunks; rest.length > 0; ) {
-        const count = await write(rest, at);
-        rest = withoutFirst(rest, count);
-        spans.add({ from: at, end: at + count });
-        at += count;
+      // To the end of all of it: between two writes the file must not be closed, and its number be another's.
+      writing++;
+      try {
+        for (let rest = chunks; rest.length > 0; ) {
+          const count = await write(rest, at);
+          rest = withoutFirst(rest, count);
+          spans.add({ from: at, end: at + count });
+          at += count;
+        }
+      } finally {
+        writing--;
+        if (writing === 0) done();
       }
     },
   };

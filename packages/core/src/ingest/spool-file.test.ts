@@ -265,4 +265,12 @@ describe('what is placed ahead of its beginning', () => {
     await Promise.all([file.close(), placing.catch(() => undefined)]);
     expect(readFileSync(path).subarray(100).equals(bytes)).toBe(true);
   });
+
+  it('was written to a closed file where the disk took some of it at a time', async () => {
+    disk.most = 7;
+    const file = await createSpoolFile(path);
+    const placing = file.place([bytes], 100);
+    await Promise.all([file.close(), placing]);
+    expect(readFileSync(path).subarray(100).equals(bytes)).toBe(true);
+  });
 });
