@@ -1,12 +1,11 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { startDaemon } from '../../peers/daemon.ts';
 import { type Content, manifestType } from '../content.ts';
 import { untilItAnswers } from '../contestants/contestant.ts';
 import { freePort } from '../contestants/free-port.ts';
 import { writeNginxConfig } from '../contestants/nginx-config.ts';
-import { countLines, type Origin } from './origin.ts';
+import { createTake, type Origin } from './origin.ts';
 
 /** An nginx that serves files as a registry does: faster than any that it stands for. */
 export async function startNginxOrigin(nginx: string, content: Content, folder: string): Promise<Origin> {
@@ -35,18 +34,10 @@ ${tags.join('\n')}
   const daemon = startDaemon(nginx, writeNginxConfig(folder, { http, server }));
   const url = `http://${address}`;
   await untilItAnswers(daemon, url);
-  let counted = 0;
   return {
     url,
     pid: daemon.pid,
-    async take() {
-      // A line is written when the answer has gone, which a client may notice first.
-      await sleep(20);
-      const lines = readFileSync(log, 'utf8').split('\n').slice(0, -1);
-      const figures = countLines(lines.slice(counted));
-      counted = lines.length;
-      return figures;
-    },
+    take: createTake(() => readFileSync(log, 'utf8').split('\n').slice(0, -1)),
     stop: daemon.stop,
   };
 }

@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Content } from '../content.ts';
 
 /** What an upstream was asked for. */
@@ -30,5 +31,18 @@ export function countLines(lines: readonly string[]): UpstreamFigures {
     heads: of('HEAD').length,
     blobGets: of('GET').filter(([, path]) => path?.includes('/blobs/')).length,
     bytes: of('GET').reduce((total, [, , , bytes]) => total + Number(bytes), 0),
+  };
+}
+
+/** Counts what was asked since the last call. @param lines all of the log so far, for {@link countLines} */
+export function createTake(lines: () => readonly string[]): Origin['take'] {
+  let counted = 0;
+  return async () => {
+    // A line is written when the answer has gone, which a client may notice first.
+    await sleep(20);
+    const all = lines();
+    const figures = countLines(all.slice(counted));
+    counted = all.length;
+    return figures;
   };
 }

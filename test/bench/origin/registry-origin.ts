@@ -1,11 +1,10 @@
 import { linkSync, mkdirSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { startDaemon } from '../../peers/daemon.ts';
 import type { Content, Image, StoredContent } from '../content.ts';
 import { untilItAnswers } from '../contestants/contestant.ts';
 import { freePort } from '../contestants/free-port.ts';
-import { countLines, type Origin } from './origin.ts';
+import { createTake, type Origin } from './origin.ts';
 
 /** Distribution's registry: what many upstreams are. Its log of requests, which counts them, costs it a little. */
 export async function startRegistryOrigin(program: string, content: Content, folder: string): Promise<Origin> {
@@ -18,20 +17,7 @@ export async function startRegistryOrigin(program: string, content: Content, fol
   const daemon = startDaemon(program, ['serve', config]);
   const url = `http://${address}`;
   await untilItAnswers(daemon, url);
-  let counted = 0;
-  return {
-    url,
-    pid: daemon.pid,
-    async take() {
-      // A line is written when the answer has gone, which a client may notice first.
-      await sleep(20);
-      const lines = linesOfLog(daemon.output());
-      const figures = countLines(lines.slice(counted));
-      counted = lines.length;
-      return figures;
-    },
-    stop: daemon.stop,
-  };
+  return { url, pid: daemon.pid, take: createTake(() => linesOfLog(daemon.output())), stop: daemon.stop };
 }
 
 /** Its lines in the Apache combined log format, as method, path, status and bytes. */

@@ -1,7 +1,7 @@
 import { type Bench, type Part, sized } from '../bench.ts';
-import { directContestant } from '../contestants/direct.ts';
 import { MiB } from '../measure.ts';
 import { setStage } from '../stage.ts';
+import { cachesInTurn } from './caches-in-turn.ts';
 import { pull } from './pull.ts';
 
 const name = 'cold';
@@ -30,11 +30,9 @@ async function runCold(bench: Bench): Promise<void> {
   });
   const [before, image, single] = stage.content.images();
   try {
-    for (let round = 0; round < bench.rounds; round++) {
-      bench.tell(`round ${round + 1}`);
-      for (const contestant of [directContestant, ...bench.contestants.filter(({ isCache }) => isCache)]) {
-        const performer = await stage.start(contestant);
-        await pull(bench, stage, { performer, image: before! });
+    await cachesInTurn(bench, stage, {
+      before: before!,
+      async perform(performer) {
         for (const [cell, pulled] of [
           [`image, 5 x ${size}`, image!],
           [`one blob of ${size}`, single!],
@@ -42,9 +40,8 @@ async function runCold(bench: Bench): Promise<void> {
           const values = await pull(bench, stage, { performer, image: pulled });
           bench.record({ part: name, cell, contestant: performer.name, values });
         }
-        await performer.stop();
-      }
-    }
+      },
+    });
   } finally {
     await stage.close();
   }

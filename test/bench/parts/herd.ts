@@ -1,11 +1,10 @@
 import { type Bench, type Part, sized } from '../bench.ts';
 import { blobPath } from '../content.ts';
-import { directContestant } from '../contestants/direct.ts';
 import { drain } from '../load/drain.ts';
 import { MiB, measured, untilIdle, usageValues } from '../measure.ts';
 import { median } from '../report/statistics.ts';
 import { type Performer, type Stage, setStage } from '../stage.ts';
-import { pull } from './pull.ts';
+import { cachesInTurn } from './caches-in-turn.ts';
 
 const name = 'herd';
 const clients = 50;
@@ -34,21 +33,13 @@ async function runHerd(bench: Bench): Promise<void> {
   const [layer] = image!.layers;
   const path = blobPath(image!, layer!);
   try {
-    for (let round = 0; round < bench.rounds; round++) {
-      bench.tell(`round ${round + 1}`);
-      for (const contestant of [directContestant, ...bench.contestants.filter(({ isCache }) => isCache)]) {
-        const performer = await stage.start(contestant);
-        await pull(bench, stage, { performer, image: before! });
-        const cell = `${size / MiB} MiB`;
-        bench.record({
-          part: name,
-          cell,
-          contestant: performer.name,
-          values: await sample(bench, stage, { performer, path }),
-        });
-        await performer.stop();
-      }
-    }
+    await cachesInTurn(bench, stage, {
+      before: before!,
+      async perform(performer) {
+        const values = await sample(bench, stage, { performer, path });
+        bench.record({ part: name, cell: `${size / MiB} MiB`, contestant: performer.name, values });
+      },
+    });
   } finally {
     await stage.close();
   }

@@ -18,20 +18,17 @@ let ingests: Ingests;
 let spool: Spool;
 let directory: string;
 
+function make(maxIngests: number): Ingests {
+  const { blobs } = memoryStorage({ clock });
+  const memory = { buffers: createBuffers(0), slabs: createSlabs(0) };
+  return createIngests({ spool, blobs, ...memory, clock, observe: () => undefined, maxIngests });
+}
+
 beforeEach(() => {
   directory = mkdtempSync(join(tmpdir(), 'ingests-'));
   clock = manualClock();
-  const { blobs } = memoryStorage({ clock });
   spool = openSpool({ directory, minFree: 0, clock });
-  ingests = createIngests({
-    spool,
-    blobs,
-    buffers: createBuffers(0),
-    slabs: createSlabs(0),
-    clock,
-    observe: () => undefined,
-    maxIngests: 2,
-  });
+  ingests = make(2);
 });
 afterEach(() => {
   spool.close();
@@ -150,16 +147,7 @@ it('prints no warning, however many transfers listen to its end', async () => {
   const warnings: Error[] = [];
   const note = (warning: Error) => warnings.push(warning);
   process.on('warning', note);
-  const { blobs } = memoryStorage({ clock });
-  const many = createIngests({
-    spool,
-    blobs,
-    buffers: createBuffers(0),
-    slabs: createSlabs(0),
-    clock,
-    observe: () => undefined,
-    maxIngests: 99,
-  });
+  const many = make(99);
   for (let i = 0; i < 30; i++) many.start(request(feed(), digest, `up-${i}`), '-/a');
   await new Promise((resolve) => setTimeout(resolve, 20));
   const closing = many.close(0);
