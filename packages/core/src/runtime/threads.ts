@@ -1,0 +1,105 @@
+import { MessageChannel, type MessagePort, Worker } from 'node:worker_threads';
+
+/** Worker threads that work for this one, in sessions. */
+export interface Threads {
+  /**
+   * Begins a session with the thread that has the fewest of them.
+   *
+   * @param kind what the thread is to do
+   * @param init what it needs for that, cloned
+   * @returns our end, to be closed when the session is over; it closes by itself when the thread ends before. Listened to,
+   * it keeps the process alive until `unref()`. `undefined`: there is no thread
+   */
+  open(kind: string, init: unknown): MessagePort | undefined;
+  /** Ends all sessions and threads; none begins any more. */
+  close(): Promise<void>;
+}
+
+/** What a thread gets to begin a session with. */
+export interface Session {
+  kind: string;
+  port: MessagePort;
+  init: unknown;
+}
+
+/** How threads are made. */
+export interface ThreadsOptions {
+  /** The module that they run: it gets each {@link Session} from its parent port. */
+  entry: URL;
+  /** How many there are at most. */
+  count: number;
+  /** Called once for each that could not be started, or ended by itself: there is one less from then on. */
+  failed(cause: unknown): void;
+}
+
+interface Thread {
+  worker: Worker;
+  ports: Set<MessagePort>;
+}
+
+// A thread runs our module and nothing of the host's: no --import, no --inspect-brk, no NODE_OPTIONS. What it works on
+// lies outside of these heaps.
+const ours = {
+  name: 'proxycache',
+  env: {},
+  execArgv: [],
+  argv: [],
+  resourceLimits: { maxOldGenerationSizeMb: 64, maxYoungGenerationSizeMb: 8, stackSizeMb: 4 },
+};
+
+/** Threads that start when a session needs one. They never keep the process alive. */
+export function createThreads({ entry, count, failed }: ThreadsOptions): Threads {
+  const threads = new Set<Thread>();
+  let left = count;
+
+  function start(): Thread | undefined {
+    left--;
+    try {
+      const thread = { worker: new Worker(entry, ours), ports: new Set<MessagePort>() };
+      watch(thread);
+      return thread;
+    } catch (cause) {
+      // Node's permission model, for one.
+      failed(cause);
+      return undefined;
+    }
+  }
+
+  function watch(thread: Thread): void {
+    const { worker, ports } = thread;
+    let cause: unknown;
+    threads.add(thread);
+    worker.unref();
+    worker.on('error', (error) => {
+      cause = error;
+    });
+    worker.on('exit', (code) => {
+      const isExpected = !threads.delete(thread);
+      for (const port of ports) port.close();
+      if (!isExpected) failed(cause ?? new Error(`it ended with exit code ${code}`));
+    });
+  }
+
+  function leastBusy(): Thread | undefined {
+    const [least] = [...threads].sort((a, b) => a.ports.size - b.ports.size);
+    return (left > 0 && (least?.ports.size ?? 1) > 0 ? start() : undefined) ?? least;
+  }
+
+  return {
+    open(kind, init) {
+      const thread = leastBusy();
+      if (!thread) return undefined;
+      const { port1: port, port2 } = new MessageChannel();
+      thread.ports.add(port);
+      port.on('close', () => thread.ports.delete(port));
+      thread.worker.postMessage({ kind, port: port2, init } satisfies Session, [port2]);
+      return port;
+    },
+    async close() {
+      left = 0;
+      const ending = [...threads];
+      threads.clear();
+      await Promise.all(ending.map(({ worker }) => worker.terminate()));
+    },
+  };
+}
