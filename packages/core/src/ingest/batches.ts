@@ -6,6 +6,9 @@ import type { SharedBytes, SharedMemory } from './shared-bytes.ts';
 /** What is hashed, written and passed on at once: each of them costs by the piece. */
 const batchBytes = 256 * 1024;
 
+/** What is passed on as it is: a lane gathers by itself, and to copy that much costs more than a batch saves. */
+const worthPassing = 128 * 1024;
+
 /** How long bytes wait for more to come, in ms: at a gigabit a batch takes as long. The first ones do not wait. */
 const gatherMs = 2;
 
@@ -55,7 +58,7 @@ export function inBatches(
   }
 
   function add(chunk: Uint8Array): void {
-    if (chunk.byteLength >= batchBytes) {
+    if (chunk.byteLength >= worthPassing) {
       flush();
       ready.push({ bytes: chunk, memory: share(chunk) });
       return;

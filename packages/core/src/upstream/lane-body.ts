@@ -1,3 +1,4 @@
+import { type Clock, systemClock } from '../runtime/clock.ts';
 import type { Slabs } from '../runtime/slabs.ts';
 
 /** Gathers a body of known length from small reads, so that whoever writes and hashes it does so in large pieces. */
@@ -19,26 +20,34 @@ export interface LaneBodyParts {
   slabs: Slabs | undefined;
   /** Gets each piece, with its memory where it came from `slabs`. */
   push(piece: Uint8Array): void;
+  /** Default: the machine's, as a server takes its time whatever clock the cache was given. */
+  clock?: Clock;
 }
 
 // What is worth a write and a hash of its own.
 const batch = 256 * 1024;
+// What of a slab is worth giving it away for: less is copied, and the slab filled further.
+const worthPassing = 128 * 1024;
+// How long bytes wait for more, in ms: at a gigabit a batch takes as long.
+const gatherMs = 2;
+// And where no more comes; the first ones do not wait.
+const pauseMs = 4;
 // A read into less room than this costs more than the room is worth.
 const leastRoom = 16 * 1024;
 // Less than this gets memory of its own size, as a whole slab would be mostly empty.
 const worthSlab = 64 * 1024;
 
 /**
- * Makes the body of an answer of `length` bytes. A piece is passed on when it is large enough, or when the socket brought
- * nothing for a turn of the event loop: nobody waits for bytes that are here. Such a small piece is copied, because its slab
- * is where the socket's next bytes go.
+ * Makes the body of an answer of `length` bytes. A piece is passed on when it is large enough, or when its first byte has
+ * waited for a moment: a network brings a few packets at a time, and each piece costs the same, however small it is.
  */
-export function createLaneBody(length: number, { slabs, push }: LaneBodyParts): LaneBody {
+export function createLaneBody(length: number, { slabs, push, clock = systemClock }: LaneBodyParts): LaneBody {
   let left = length;
   let memory: Uint8Array | undefined;
   let start = 0;
   let filled = 0;
-  let isWatched = false;
+  let passedAt = Number.NEGATIVE_INFINITY;
+  let cancelWait: (() => void) | undefined;
 
   function takeMemory(): Uint8Array {
     if (left <= worthSlab) return Buffer.allocUnsafeSlow(left);
@@ -47,32 +56,44 @@ export function createLaneBody(length: number, { slabs, push }: LaneBodyParts): 
 
   /** Passes its memory on with what is in it. Not while a socket may still read into it. */
   function seal(): void {
+    stopWaiting();
     const full = memory;
     if (!full) return;
     memory = undefined;
-    if (filled > start) push(full.subarray(start, filled));
+    if (filled > start) pass(full.subarray(start, filled));
     else slabs?.give(full);
   }
 
-  /** Passes on what waits once a whole turn of the event loop brought nothing more. */
-  function watch(): void {
-    if (isWatched) return;
-    isWatched = true;
-    // The first turn is the one that brought it.
-    let seen = -1;
-    const look = () => {
-      if (!memory || filled === start) isWatched = false;
-      else if (seen !== left) {
-        seen = left;
-        setImmediate(look);
-      } else {
-        isWatched = false;
-        const piece = Buffer.from(memory.subarray(start, filled));
-        start = filled;
-        push(piece);
-      }
-    };
-    setImmediate(look);
+  function pass(piece: Uint8Array): void {
+    passedAt = clock.monotonic();
+    push(piece);
+  }
+
+  function isEnough(): boolean {
+    const bytes = filled - start;
+    return bytes >= batch || (bytes >= worthPassing && clock.monotonic() - passedAt >= gatherMs);
+  }
+
+  /** Passes on what nothing has followed. The socket has its slab to read into, so that it is copied. */
+  function due(): void {
+    cancelWait = undefined;
+    if (!memory || filled === start) return;
+    const piece = Buffer.from(memory.subarray(start, filled));
+    start = filled;
+    pass(piece);
+  }
+
+  function wait(): () => void {
+    const ms = passedAt + pauseMs - clock.monotonic();
+    if (ms > 0) return clock.after(ms, due);
+    // A turn, as what is here already is read first.
+    const immediate = setImmediate(due);
+    return () => clearImmediate(immediate);
+  }
+
+  function stopWaiting(): void {
+    cancelWait?.();
+    cancelWait = undefined;
   }
 
   return {
@@ -90,8 +111,8 @@ export function createLaneBody(length: number, { slabs, push }: LaneBodyParts): 
       filled += own;
       left -= own;
       const room = (memory?.byteLength ?? 0) - filled;
-      if (left === 0 || room < leastRoom || filled - start >= batch) seal();
-      else watch();
+      if (left === 0 || room < leastRoom || isEnough()) seal();
+      else cancelWait ??= wait();
     },
     end: seal,
     close() {
