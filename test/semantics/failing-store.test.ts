@@ -85,6 +85,36 @@ describe('a store that fails never costs a pull', () => {
     },
   );
 
+  test('a manifest, its proof and its tag are stored at the same time, and all before the answer', async () => {
+    const { cache, storage, image } = await startFlaky();
+    storage().on('blobs.put', { hang: true });
+    let answer: Got | undefined;
+    const asking = cache.get(tagPath).then((got) => {
+      answer = got;
+    });
+    await expect.poll(() => storage().calls('metadata.set')).toBe(3);
+    expect(answer).toBeUndefined();
+    storage().heal();
+    await asking;
+    expect(digestOfBody(answer!.body)).toBe(image.root.digest);
+  });
+
+  test('a changed tag is written down only when the new image is stored: a crash never costs both', async () => {
+    const { cache, upstream, storage } = await startFlaky();
+    await cache.get(tagPath);
+    const changed = upstream.addImage('team/app', { tag: '1', seed: 'changed' });
+    storage().on('blobs.put', { hang: true });
+    const before = storage().calls('metadata.set');
+    const asking = cache.get(tagPath);
+    // The proof is written down meanwhile, the tag is not.
+    await expect.poll(() => storage().calls('metadata.set')).toBe(before + 1);
+    await cache.get('/v2/');
+    expect(storage().calls('metadata.set')).toBe(before + 1);
+    storage().heal();
+    expect(digestOfBody((await asking).body)).toBe(changed.root.digest);
+    expect(storage().calls('metadata.set')).toBe(before + 2);
+  });
+
   test('hanging to open holds up three pulls for 3 s, and the next not at all', async () => {
     const { cache, storage, image } = await startFlaky();
     const [large, small] = image.layers;

@@ -14,20 +14,23 @@ export function provisional<T extends object>(
   worthKeeping: (record: T) => boolean,
 ): Omit<Records<T>, 'settled'> {
   const passing = new LRUCache<string, T>({ max: mostPassing });
+  const isKept = (record: T | undefined) => record !== undefined && worthKeeping(record);
 
   return {
     held: records.held,
     get: async (key, signal) => (await records.get(key, signal)) ?? passing.get(key),
     async update(key, change) {
-      const known = await records.get(key, new AbortController().signal);
-      if (known) return records.update(key, change);
-      const record = change(passing.get(key));
+      // What is to be kept in any case need not be looked for first.
+      if (!isKept(change(passing.get(key))) && (await records.get(key, new AbortController().signal))) {
+        return records.update(key, change);
+      }
+      const before = passing.get(key);
+      const record = change(before);
       if (record === undefined) return undefined;
       if (!worthKeeping(record)) {
         passing.set(key, record);
         return undefined;
       }
-      const before = passing.get(key);
       passing.delete(key);
       return records.update(key, (stored) => change(stored ?? before));
     },

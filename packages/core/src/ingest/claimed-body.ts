@@ -4,12 +4,31 @@ import { type Bytes, discard } from '../runtime/bytes.ts';
 export const claimStep: number = 64 * 1024 * 1024;
 
 /**
+ * A body with room claimed for all of it, or, where nobody told its size, for `least` bytes and then step by step.
+ *
+ * @throws what `claim` does; the body is closed then
+ */
+export async function withRoom(
+  { total, body, least }: { total?: number | undefined; body: Bytes; least: number },
+  claim: (bytes: number) => Promise<void>,
+): Promise<Bytes> {
+  const room = total ?? Math.max(least, claimStep);
+  try {
+    await claim(room);
+  } catch (error) {
+    await discard(body);
+    throw error;
+  }
+  return total === undefined ? claimedBody(body, room, claim) : body;
+}
+
+/**
  * The same body, that has room for each chunk claimed before it gives it.
  *
  * @param claimed bytes that have room already
  * @param claim sees to it that there is room for that many bytes; its failure ends the body
  */
-export function claimedBody(body: Bytes, claimed: number, claim: (bytes: number) => Promise<void>): Bytes {
+function claimedBody(body: Bytes, claimed: number, claim: (bytes: number) => Promise<void>): Bytes {
   const source = body[Symbol.asyncIterator]();
   let received = 0;
   let room = claimed;

@@ -583,12 +583,73 @@ describe('a spool that hangs', () => {
         ),
       ]);
     });
-    const running = ingest(bytes, [whole(bytes)]);
-    await vi.waitFor(() => expect(signals).toEqual([stop.signal]));
+    const body = whole(bytes);
+    const running = ingest(bytes, [body]);
+    await vi.waitFor(() => expect([signals, running.asked()]).toEqual([[stop.signal], 1]));
     stop.abort(new Error('closed'));
     await expect(running.reply).rejects.toThrow('closed');
     await running.ended;
+    await vi.waitFor(() => expect(body.closed).toBe(true));
+  });
+});
+
+describe('a place in the spool', () => {
+  const refusal = new ProxyCacheError('storage-failed', 'read-only');
+
+  it('is made while the upstream is asked', async () => {
+    const disk = gate();
+    const { create } = spool;
+    vi.spyOn(spool, 'create').mockImplementation(async (signal) => {
+      await disk.pass();
+      return create(signal);
+    });
+    const running = ingest(bytes, [whole(bytes)]);
+    await vi.waitFor(() => expect(running.asked()).toBe(1));
+    disk.open();
+    expect((await readWhole(running)).equals(bytes)).toBe(true);
+    await running.ended;
+    expect([running.asked(), outcome()]).toEqual([1, 'stored']);
+  });
+
+  it.each(['create', 'claim'] as const)(
+    'that is refused by %s gives up what was asked meanwhile',
+    async (operation) => {
+      vi.spyOn(spool, operation).mockRejectedValue(refusal);
+      let asked: AbortSignal | undefined;
+      const fetch = (_: number, signal: AbortSignal) => {
+        asked = signal;
+        return new Promise<never>((_resolve, reject) => signal.addEventListener('abort', () => reject(signal.reason)));
+      };
+      const running = ingest(bytes, [], { fetch });
+      await expect(running.reply).rejects.toBe(refusal);
+      await running.ended;
+      expect(asked?.reason).toBe(refusal);
+    },
+  );
+
+  it('that is refused after the upstream has answered closes the answer', async () => {
+    const disk = gate();
+    vi.spyOn(spool, 'create').mockImplementation(async () => {
+      await disk.pass();
+      throw refusal;
+    });
+    const body = feed();
+    const running = ingest(bytes, [body]);
+    await vi.waitFor(() => expect(running.asked()).toBe(1));
+    disk.open();
+    await expect(running.reply).rejects.toBe(refusal);
+    await running.ended;
+    await vi.waitFor(() => expect(body.closed).toBe(true));
+  });
+
+  it('is made first where the disk is not known to have one: nobody is asked in vain', async () => {
+    vi.spyOn(spool, 'seemsReady').mockReturnValue(false);
+    vi.spyOn(spool, 'create').mockRejectedValue(refusal);
+    const running = ingest(bytes, [whole(bytes)], { leastSize: 7 });
+    await expect(running.reply).rejects.toBe(refusal);
+    await running.ended;
     expect(running.asked()).toBe(0);
+    expect(spool.seemsReady).toHaveBeenCalledWith(7);
   });
 });
 

@@ -6,7 +6,8 @@ import type { BlobStore } from '../store/blob-store.ts';
 import { type StoreEvent, storeFailed } from '../store/events.ts';
 import type { FetchedBlob, Reply } from '../upstream/upstream.ts';
 import { isUpstreamError, UpstreamError } from '../upstream/upstream-error.ts';
-import { claimedBody, claimStep } from './claimed-body.ts';
+import { askedBeside } from './asked-beside.ts';
+import { withRoom } from './claimed-body.ts';
 import type { IngestEvent } from './events.ts';
 import { visibleBytes } from './follower.ts';
 import { holdOf, type IngestHold } from './ingest-hold.ts';
@@ -74,7 +75,7 @@ export interface IngestParts extends SteadyParts, Omit<SpoolingParts, 'unclosed'
  * found right. Who reads it is nothing to it; only `signal` ends it.
  */
 export function createIngest(request: IngestRequest, parts: IngestParts, signal: AbortSignal): Ingest {
-  const { upstream, repository, digest } = request;
+  const { upstream, repository, digest, leastSize: least = 0 } = request;
   const { clock, observe } = parts;
   const startedAt = clock.monotonic();
   const reply = createDeferred<Reply<{ total: number | undefined }>>();
@@ -90,9 +91,9 @@ export function createIngest(request: IngestRequest, parts: IngestParts, signal:
     let outcome: 'stored' | 'unstored' | 'refused' | 'failed' = 'failed';
     let error: unknown;
     try {
-      file = await parts.spool.create(signal);
-      await parts.spool.claim(file, request.leastSize ?? 0, signal);
-      const answer = await ask();
+      const making = make();
+      const answer = await askedBeside(making, ask, { atOnce: parts.spool.seemsReady(least), signal });
+      file = await making;
       if (answer.kind !== 'found') {
         outcome = 'refused';
         reply.resolve(answer);
@@ -130,10 +131,17 @@ export function createIngest(request: IngestRequest, parts: IngestParts, signal:
     return came ?? spooling?.view.state().contiguous ?? 0;
   }
 
-  async function ask(): Promise<Reply<FetchedBlob>> {
+  /** A file with room for what is known of the blob. */
+  async function make(): Promise<SpoolFile> {
+    file = await parts.spool.create(signal);
+    await parts.spool.claim(file, least, signal);
+    return file;
+  }
+
+  async function ask(until = signal): Promise<Reply<FetchedBlob>> {
     signal.throwIfAborted();
     const firstByteAt = clock.monotonic() + request.firstByteWithinMs;
-    const answer = await request.fetch(0, signal);
+    const answer = await request.fetch(0, until);
     if (answer.kind !== 'found') return answer;
     if (answer.value.start !== 0) {
       await discard(answer.value.body);
@@ -193,16 +201,8 @@ export function createIngest(request: IngestRequest, parts: IngestParts, signal:
 
   /** Makes ready for all of a body, from byte 0 on; where it cannot be taken in, it is closed. */
   async function prepare(into: Spooling, { total, body }: FetchedBlob): Promise<Bytes> {
-    const claim = async (bytes: number) => file && parts.spool.claim(file, bytes, signal);
-    const room = total ?? Math.max(request.leastSize ?? 0, claimStep);
-    try {
-      into.expect(total);
-      await claim(room);
-    } catch (error) {
-      await discard(body);
-      throw error;
-    }
-    return total === undefined ? claimedBody(body, room, claim) : body;
+    into.expect(total);
+    return await withRoom({ total, body, least }, async (bytes) => file && parts.spool.claim(file, bytes, signal));
   }
 
   async function adopt(path: string, size: number): Promise<boolean> {

@@ -6,7 +6,7 @@ import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { ownerName, thisOwner } from '../runtime/process-owner.ts';
 import { openSpool } from './spool.ts';
 
-const disk = vi.hoisted(() => ({ free: undefined as number | undefined, writeFails: false, gone: false }));
+const disk = vi.hoisted(() => ({ free: undefined as number | undefined, writeFails: false, gone: false, looks: 0 }));
 /** What a disk that hangs was called for, and how it goes on. */
 const hung = vi.hoisted(() => ({
   calls: new Map<string, () => void>(),
@@ -20,6 +20,7 @@ function orHang(operation: string, work: () => void): void {
 vi.mock('node:fs/promises', async (importOriginal) => {
   const real = await importOriginal<typeof import('node:fs/promises')>();
   const statfs = async (path: string) => {
+    disk.looks++;
     await new Promise<void>((resolve) => orHang('statfs', resolve));
     if (disk.gone) throw Object.assign(new Error('EIO: i/o error'), { code: 'EIO' });
     return disk.free === undefined ? real.statfs(path) : { bsize: 1, blocks: 10_000, bavail: disk.free };
@@ -54,7 +55,7 @@ beforeEach(() => {
   clock = manualClock({ now: Date.now() });
 });
 afterEach(() => {
-  Object.assign(disk, { free: undefined, writeFails: false, gone: false });
+  Object.assign(disk, { free: undefined, writeFails: false, gone: false, looks: 0 });
   expect(openFiles(directory)).toEqual([]);
   rmSync(join(directory, '..'), { recursive: true, force: true });
 });
@@ -167,6 +168,76 @@ it('keeps minFree bytes of the disk free, and counts what other files may still 
   await spool.claim(two, 1_000);
   await two.close();
   spool.close();
+});
+
+it('looks at the disk once for claims that come together, and anew where that told of too little', async () => {
+  const spool = open(1_000);
+  disk.free = 3_000;
+  const [one, two] = [await spool.create(), await spool.create()];
+  await spool.claim(one, 500);
+  await spool.claim(one, 900);
+  await spool.claim(two, 600);
+  expect(disk.looks).toBe(1);
+  disk.free = 4_000;
+  await spool.claim(two, 1_200);
+  expect(disk.looks).toBe(2);
+  await clock.advance(100);
+  await spool.claim(two, 1_200);
+  expect(disk.looks).toBe(3);
+  await Promise.all([one.close(), two.close()]);
+  spool.close();
+});
+
+describe('seems ready', () => {
+  it('from the start on, for as much as the disk would have left', async () => {
+    const spool = open(0);
+    expect([spool.seemsReady(0), spool.seemsReady(1e18)]).toEqual([true, false]);
+    const file = await spool.create();
+    disk.free = 1_000;
+    await spool.claim(file, 600);
+    expect([spool.seemsReady(400), spool.seemsReady(401)]).toEqual([true, false]);
+    await file.close();
+    expect(spool.seemsReady(1_000)).toBe(true);
+    spool.close();
+  });
+
+  it('not where too little is free', () => {
+    const spool = open(Number.MAX_SAFE_INTEGER);
+    expect(spool.seemsReady(0)).toBe(false);
+    spool.close();
+  });
+
+  it('not after a file could not be made or written to, or the disk not looked at, until it could', async () => {
+    const spool = open(0);
+    const file = await spool.create();
+    disk.gone = true;
+    await expect(spool.claim(file, 1)).rejects.toThrow('EIO');
+    expect(spool.seemsReady(0)).toBe(false);
+    disk.gone = false;
+    await spool.claim(file, 1);
+    expect(spool.seemsReady(0)).toBe(true);
+    disk.writeFails = true;
+    file.append(Buffer.from('a'));
+    await expect(file.flush()).rejects.toThrow('quota');
+    expect(spool.seemsReady(0)).toBe(false);
+    await clock.advance(30_000);
+    expect(spool.seemsReady(0)).toBe(true);
+    await file.close();
+    rmSync(directory, { recursive: true });
+    writeFileSync(directory, 'in the way');
+    await expect(spool.create()).rejects.toMatchObject({ code: 'storage-failed' });
+    expect(spool.seemsReady(0)).toBe(false);
+    rmSync(directory);
+    spool.close();
+  });
+
+  it('by a look of the last minute, though nothing was pulled', async () => {
+    const spool = open(1_000);
+    disk.free = 500;
+    await clock.advance(60_000);
+    await vi.waitFor(() => expect(spool.seemsReady(0)).toBe(false));
+    spool.close();
+  });
 });
 
 it('gives what a file claimed to others once it grows no more, though somebody still reads it', async () => {

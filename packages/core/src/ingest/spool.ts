@@ -1,4 +1,4 @@
-import { mkdtempSync, readdirSync, rmdirSync, rmSync, statSync } from 'node:fs';
+import { mkdtempSync, readdirSync, rmdirSync, rmSync, type StatsFs, statfsSync, statSync } from 'node:fs';
 import { mkdir, statfs, utimes } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Clock, systemClock } from '../runtime/clock.ts';
@@ -10,6 +10,11 @@ import { createSpoolFile, type SpoolFile } from './spool-file.ts';
 
 /** A folder of this process for transfers under way. */
 export interface Spool {
+  /**
+   * Whether there would be a file that may grow to `bytes` bytes, as far as is known without asking the disk. It may turn
+   * out otherwise.
+   */
+  seemsReady(bytes: number): boolean;
   /**
    * A new, empty file. Whatever is done with it takes no longer than a disk may that answers at all.
    *
@@ -45,6 +50,9 @@ const heartbeatMs = 60_000;
 const withinMs = 3_000;
 const writeWithinMs = 10_000;
 
+/** For so long a look at the disk counts: what is written meanwhile is little beside `minFree`. */
+const looksForMs = 100;
+
 /** A disk that refuses bytes (a quota, an error) would break each transfer half-way: pulls pass through instead. */
 const restMs = 30_000;
 
@@ -71,7 +79,9 @@ export function openSpool({ directory, minFree, clock, diskClock = systemClock }
   let restsUntil = Number.NEGATIVE_INFINITY;
   const deadline = createStoreDeadline(diskClock, withinMs);
   const claims = new Map<SpoolFile, number>();
-  const stopHeartbeat = heartbeat(owned, clock);
+  let disk = diskOf(folder);
+  let lookedAt = Number.NEGATIVE_INFINITY;
+  const stopHeartbeat = heartbeat(owned, clock, () => void look().catch(() => undefined));
 
   async function open(): Promise<SpoolFile> {
     const file = await createSpoolFile(join(folder, String(made++)), {
@@ -105,25 +115,42 @@ export function openSpool({ directory, minFree, clock, diskClock = systemClock }
     return bytes;
   }
 
+  /** What is free beside what files may still grow by and `minFree`, as the last look at the disk told. */
+  function spare(): number {
+    if (!disk) return Number.NEGATIVE_INFINITY;
+    const { bavail, bsize, blocks } = disk;
+    return bavail * bsize - taken() - (minFree ?? Math.min(0.05 * blocks * bsize, 1024 ** 3));
+  }
+
+  async function look(signal?: AbortSignal): Promise<void> {
+    try {
+      disk = await deadline.run({ operation: 'spool claim', ...(signal && { signal }) }, () => statfs(folder));
+    } catch (cause) {
+      signal?.throwIfAborted();
+      disk = undefined;
+      throw failed('cannot look at the disk of the spool', cause);
+    }
+  }
+
   return {
+    seemsReady: (bytes) => clock.monotonic() >= restsUntil && spare() >= bytes,
     async create(signal) {
       if (clock.monotonic() < restsUntil) throw failed('the spool could not be written to lately');
       try {
         return await deadline.run({ operation: 'spool create', ...(signal && { signal }), late: letGo }, openAgain);
       } catch (cause) {
         signal?.throwIfAborted();
+        // What is known of the disk does not tell whether it takes files.
+        disk = undefined;
         throw failed('cannot create a spool file', cause);
       }
     },
     async claim(file, bytes, signal) {
       claims.set(file, bytes);
-      const looked = deadline.run({ operation: 'spool claim', ...(signal && { signal }) }, () => statfs(folder));
-      const disk = await looked.catch((cause) => {
-        signal?.throwIfAborted();
-        throw failed('cannot look at the disk of the spool', cause);
-      });
-      const free = disk.bavail * disk.bsize - taken();
-      if (free >= (minFree ?? Math.min(0.05 * disk.blocks * disk.bsize, 1024 ** 3))) return;
+      if (diskClock.monotonic() - lookedAt < looksForMs && spare() >= 0) return;
+      await look(signal);
+      lookedAt = diskClock.monotonic();
+      if (spare() >= 0) return;
       claims.delete(file);
       throw new ProxyCacheError('storage-full', 'the disk has less than minFree left; free some or lower minFree');
     },
@@ -140,6 +167,15 @@ export function openSpool({ directory, minFree, clock, diskClock = systemClock }
       }
     },
   };
+}
+
+function diskOf(folder: string): StatsFs | undefined {
+  try {
+    return statfsSync(folder);
+  } catch {
+    // The first claim tells why.
+    return undefined;
+  }
 }
 
 /** Nobody waits any more for what was opened. */
@@ -162,7 +198,8 @@ function sweep(directory: string, now: number): void {
   }
 }
 
-function heartbeat(folder: string, clock: Clock): () => void {
+/** @param look keeps what is known of the disk up to date while nothing is pulled */
+function heartbeat(folder: string, clock: Clock, look: () => void): () => void {
   let stop = (): void => undefined;
   let isTouching = false;
   let isDue = false;
@@ -180,7 +217,10 @@ function heartbeat(folder: string, clock: Clock): () => void {
   }
   const beat = () => {
     void touch();
-    stop = clock.after(heartbeatMs, beat);
+    stop = clock.after(heartbeatMs, () => {
+      look();
+      beat();
+    });
   };
   beat();
   return () => stop();

@@ -7,10 +7,13 @@ import { fileManifest, storedElsewhere } from './file-manifest.ts';
 import type { PullParts } from './pull-parts.ts';
 import { queryOf, type Target } from './target.ts';
 
-/** What the upstream made of a tag; `bytes` where the manifest came along. */
-export type TagOutcome = Outcome<Descriptor> & { bytes?: Uint8Array };
+/**
+ * What the upstream made of a tag; `bytes` where the manifest came along. `filed` resolves when the store has it, with its
+ * proof, and never rejects; here it is at once.
+ */
+export type TagOutcome = Outcome<Descriptor> & { bytes?: Uint8Array; filed?: Promise<void> };
 
-/** Asks an upstream about tags. "found" means: filed under its digest, with its proof, when it is `stored`. */
+/** Asks an upstream about tags. "found" means: being filed under its digest, with its proof, when it is `stored`. */
 export interface AskTag {
   /** Is the stored image still right? One HEAD; a changed image is fetched before anybody hears of it. */
   validate(
@@ -58,9 +61,9 @@ export function createAskTag(parts: PullParts): AskTag {
     return reply.kind === 'found' ? file(target, reply.value) : refusal(reply);
   }
 
-  async function file(target: Target, manifest: FetchedManifest): Promise<TagOutcome> {
-    await fileManifest(parts, target, manifest);
-    return { kind: 'found', value: manifest.descriptor, stored: true, bytes: manifest.bytes };
+  function file(target: Target, manifest: FetchedManifest): TagOutcome {
+    const filed = fileManifest(parts, target, manifest);
+    return { kind: 'found', value: manifest.descriptor, stored: true, bytes: manifest.bytes, filed };
   }
 
   /** Brings in the manifest that a HEAD told of. */

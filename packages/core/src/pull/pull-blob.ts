@@ -66,10 +66,15 @@ export function createPullBlob(parts: PullParts, started: (blob: BlobPull) => vo
     const { target, digest, since, signal } = request;
     const seen = ingests.endings(digest);
     const hint = await toldSize(parts, target, { digest, signal });
+    const findLink = () => links.find(target.place, 'blob', digest, signal);
+    const found = findLink();
+    // It is waited for below.
+    found.catch(() => undefined);
     let opened = await storedBlobs.open(digest, signal);
     try {
+      let link = await found;
       // The last thing to wait for before a proof is asked for, or joined.
-      const link = await links.find(target.place, 'blob', digest, signal);
+      if (!link && !isProofItself(request, opened !== undefined)) link = await findLink();
       let proof: SaidOfBlob | undefined = link && { ...link, proves: true };
       if (!link && !isProofItself(request, opened !== undefined)) {
         proof = await prove(target, { digest, known: opened?.blob.size, since, signal });

@@ -77,12 +77,16 @@ export function createPullTag(parts: PullParts): PullTag {
     const replaced = outcome.kind === 'found' && record?.stored && record.value?.digest !== outcome.value.digest;
     const complete = replaced && record.value && (await isComplete(target, record.value.digest, signal));
     const lastComplete = complete ? record.value : undefined;
+    const filed = outcome.kind === 'found' ? outcome.filed : undefined;
+    // A tag that stood for another image stands for this one only when it is stored: a crash must not cost both.
+    if (record?.value) await filed;
     const saved = tags.update(target.place, tag, (current) => {
       const next = settle(current, outcome, context).record;
       return next && lastComplete ? { ...next, lastComplete } : next;
     });
     // A mere "still right" is in memory already; the answer need not wait for the disk.
     if (outcome.kind !== 'found' || outcome.value.digest !== record?.value?.digest) await saved;
+    await filed;
     if (outcome.kind === 'found') {
       recentTags.set(`${targetKey(target)} ${outcome.value.digest}`, { tag, at: clock.monotonic() });
     }

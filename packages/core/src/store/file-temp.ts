@@ -21,7 +21,9 @@ export interface TempFolder {
 export function createTempFolder(folder: string, options: { durable: boolean }): TempFolder {
   // The name says who writes.
   const owner = ownerName(thisOwner());
-  const path = () => join(folder, `${owner}.${randomBytes(9).toString('base64url')}`);
+  const maker = randomBytes(9).toString('base64url');
+  let made = 0;
+  const path = () => join(folder, `${owner}.${maker}${(made++).toString(36)}`);
   return {
     path,
     async write(bytes) {
