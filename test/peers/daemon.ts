@@ -12,6 +12,8 @@ export interface Daemon {
   until(check: () => Promise<boolean>): Promise<void>;
   /** SIGTERM, and SIGKILL where it is still there after 10 s. Resolves when it is gone. */
   stop(): Promise<void>;
+  /** Sends a signal to it while it runs. */
+  signal(signal: NodeJS.Signals): void;
   /** SIGKILL: no farewell. Resolves when it is gone. */
   kill(): Promise<void>;
 }
@@ -87,6 +89,9 @@ export function startDaemon(program: string, args: readonly string[], env?: Read
       await Promise.race([gone, sleep(stopWithinMs, undefined, { ref: false })]);
       if (ended === undefined) child.kill('SIGKILL');
       await gone;
+    },
+    signal(signal) {
+      if (ended === undefined) child.kill(signal);
     },
     async kill() {
       child.kill('SIGKILL');

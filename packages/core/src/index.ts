@@ -21,6 +21,7 @@ export type { KeyvLike } from './store/keyv-access.ts';
 export { type KeyvMetadataOptions, keyvMetadata } from './store/keyv-metadata.ts';
 export { localCoordinator } from './store/local-coordinator.ts';
 export { memoryStorage } from './store/memory-storage.ts';
+export { checkMetadataKey, keyOrder, prefixSegments } from './store/metadata-key.ts';
 export type { MetadataEntry, MetadataStore, SetOptions } from './store/metadata-store.ts';
 export type { BlobsReport, WrongBlob } from './store/scrub-blobs.ts';
 export type { Storage } from './store/storage.ts';

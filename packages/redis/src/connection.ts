@@ -1,0 +1,181 @@
+import { type Clock, ProxyCacheError } from '@proxycache/core';
+import { countdown, within } from './deadline.ts';
+import type { OpenLink, Redis, RedisEvent, RedisLink } from './redis.ts';
+import { redisAway, redisFailure, replyCode } from './redis-failure.ts';
+
+/** What a connection is made with. */
+export interface ConnectionOptions {
+  /** The server's name in messages, without secrets. */
+  server: string;
+  open: OpenLink;
+  clock: Clock;
+  answerWithinMs: number;
+  tell: (event: RedisEvent) => void;
+}
+
+/** A connection that was lost sooner than this counts as one more failed attempt, or it would be tried in a loop. */
+const steadyAfterMs = 5_000;
+const firstPauseMs = 50;
+const longestPauseMs = 2_000;
+
+/** How long a connection may be idle before it is looked after: one whose server vanished would cost a call its deadline. */
+const heartbeatMs = 5_000;
+
+type Held = { link: RedisLink; since: number; answeredAt: number };
+
+/**
+ * One server, connected to from now on and again whenever the connection ends. While there is none, calls fail at once;
+ * only the first attempt after a connection was there is waited for. A server that answers nothing within the deadline
+ * counts as away: its connection is dropped, so that the next calls do not wait for it too.
+ */
+export function createConnection({ server, open, clock, answerWithinMs, tell }: ConnectionOptions): Redis {
+  let held: Held | undefined;
+  let attempt: Promise<void> | undefined;
+  let worthWaiting = true;
+  let failures = 0;
+  let away: ProxyCacheError | undefined;
+  let closed = false;
+  const leaving = new AbortController();
+  let cancelPause = (): void => undefined;
+  let cancelHeartbeat = (): void => undefined;
+
+  const closedError = () => new ProxyCacheError('closed', `the connection to Redis (${server}) was closed`);
+
+  async function openInTime(): Promise<RedisLink> {
+    const controller = new AbortController();
+    const leave = () => controller.abort(leaving.signal.reason);
+    leaving.signal.addEventListener('abort', leave, { once: true });
+    const stop = countdown(clock, answerWithinMs, () =>
+      controller.abort(new Error(`not connected within ${answerWithinMs} ms`)),
+    );
+    try {
+      return await open({ signal: controller.signal });
+    } finally {
+      stop();
+      leaving.signal.removeEventListener('abort', leave);
+    }
+  }
+
+  function connect(): void {
+    attempt = openInTime().then(connected, (cause) => {
+      attempt = undefined;
+      missed(cause);
+      retry();
+    });
+  }
+
+  /** Notes that there is no connection. */
+  function missed(cause: unknown): void {
+    worthWaiting = false;
+    const first = away === undefined;
+    away = redisAway(server, cause);
+    if (first && !closed) tell({ type: 'redis-lost', server, error: away });
+  }
+
+  function retry(): void {
+    if (closed) return;
+    const pause = Math.min(firstPauseMs * 2 ** failures, longestPauseMs);
+    failures++;
+    // Many processes lose one server at the same instant, and must not come back at the same instant.
+    cancelPause = clock.after(pause * (0.5 + Math.random() / 2), connect);
+  }
+
+  function connected(link: RedisLink): void {
+    attempt = undefined;
+    if (closed) {
+      link.destroy();
+      return;
+    }
+    const now = clock.monotonic();
+    const mine: Held = { link, since: now, answeredAt: now };
+    held = mine;
+    away = undefined;
+    worthWaiting = true;
+    link.onLost((cause) => lose(mine, { cause, hangs: false }));
+    watch(mine);
+    tell({ type: 'redis-ready', server });
+  }
+
+  function lose(lost: Held, { cause, hangs }: { cause: unknown; hangs: boolean }): void {
+    if (held !== lost) return;
+    held = undefined;
+    cancelHeartbeat();
+    lost.link.destroy();
+    if (closed) return;
+    const steady = clock.monotonic() - lost.since >= steadyAfterMs;
+    if (steady) failures = 0;
+    // A restart is over in a moment, so that one attempt is worth its wait; a server that hangs has cost enough.
+    if (steady && !hangs) {
+      connect();
+    } else {
+      missed(cause);
+      retry();
+    }
+  }
+
+  function watch(mine: Held): void {
+    cancelHeartbeat = clock.after(heartbeatMs, () => {
+      if (held !== mine) return;
+      const idle = clock.monotonic() - mine.answeredAt >= heartbeatMs;
+      const asked = idle ? ask(['PING'], leaving.signal) : Promise.resolve();
+      asked.catch(() => undefined).finally(() => held === mine && watch(mine));
+    });
+  }
+
+  async function usable(): Promise<Held> {
+    if (held === undefined && attempt !== undefined && worthWaiting) await attempt;
+    if (held !== undefined) return held;
+    throw closed ? closedError() : (away ?? redisAway(server, new Error('not connected yet')));
+  }
+
+  function ask(args: readonly string[], signal: AbortSignal): Promise<unknown> {
+    const command = args[0] ?? '';
+    let used: Held | undefined;
+    let sentAt = 0;
+    const late = () => {
+      const error = new ProxyCacheError(
+        'storage-failed',
+        `Redis (${server}) did not answer ${command} within ${answerWithinMs} ms`,
+      );
+      // Where others were answered meanwhile, the server is slow, not away.
+      if (used !== undefined && used.answeredAt <= sentAt) lose(used, { cause: error, hangs: true });
+      return error;
+    };
+    return within({ clock, ms: answerWithinMs, signal, late }, async () => {
+      const connection = await usable();
+      signal.throwIfAborted();
+      used = connection;
+      sentAt = clock.monotonic();
+      try {
+        const reply = await connection.link.send(args);
+        connection.answeredAt = clock.monotonic();
+        return reply;
+      } catch (cause) {
+        const code = replyCode(cause);
+        if (code !== undefined) connection.answeredAt = clock.monotonic();
+        // A primary that became a replica: whoever is the primary now is to be found anew.
+        if (code === 'READONLY') lose(connection, { cause, hangs: false });
+        throw closed ? closedError() : redisFailure(server, command, cause);
+      }
+    });
+  }
+
+  connect();
+  return {
+    isCluster: false,
+    async send(_key, args, { signal }) {
+      signal.throwIfAborted();
+      if (closed) throw closedError();
+      return await ask(args, signal);
+    },
+    async close() {
+      if (closed) return;
+      closed = true;
+      cancelPause();
+      cancelHeartbeat();
+      leaving.abort(closedError());
+      held?.link.destroy();
+      held = undefined;
+    },
+  };
+}
