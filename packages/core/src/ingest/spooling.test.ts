@@ -63,6 +63,18 @@ it('keeps the last 2 MiB in memory, and nothing once it has let go', async () =>
   expect(spooling.isOpen()).toBe(false);
 });
 
+it('keeps the last 4 MiB in memory while many read, who take turns', async () => {
+  const bytes = seededBytes('many', 8 * MiB);
+  const spooling = createSpooling(file, digestOf(bytes), { slabs });
+  const readers = Array.from({ length: 50 }, () => spooling.view.open(() => 0));
+  await spooling.fill(chunked(bytes));
+  const recent = (position: number) => spooling.view.recent(position)?.bytes;
+  expect(recent(3 * MiB)).toBeUndefined();
+  expect(Buffer.from(recent(4 * MiB)!).equals(bytes.subarray(4 * MiB, 4 * MiB + 512 * 1024))).toBe(true);
+  await spooling.release();
+  await Promise.all(readers.map((reader) => reader.close()));
+});
+
 it('keeps single bytes next to each other, in memory and on their way to the file', async () => {
   const bytes = seededBytes('single', 50_000);
   const append = vi.spyOn(file, 'append');

@@ -6,6 +6,7 @@ import { inBatches } from './batches.ts';
 import { type Comparison, createComparison } from './comparison.ts';
 import { type HashesLeft, hashesAt } from './hashes-left.ts';
 import { releasable } from './hold-back.ts';
+import { keepStep } from './keeping-step.ts';
 import { createProgress } from './progress.ts';
 import { createRing } from './ring.ts';
 import { createRunningHash } from './running-hash.ts';
@@ -14,8 +15,13 @@ import type { SpoolFile } from './spool-file.ts';
 import type { SpoolView } from './spool-view.ts';
 import { createTurns, type Turns } from './turns.ts';
 
-/** Enough for readers in step with the transfer; those further behind read the file. */
-const ringBytes = 2 * 1024 * 1024;
+/**
+ * Enough for readers in step with the transfer; those further behind read the file. Many take turns, each of which lasts
+ * for as long as all of them together, and the transfer has its own among theirs: who misses a few is still in step then.
+ */
+const leastRing = 2 * 1024 * 1024;
+const mostRing = 4 * 1024 * 1024;
+const ringOfReader = 256 * 1024;
 
 /** Enough for the ring, what waits to be written, and readers in step: with more in use, readers get it from the file. */
 const mostShared = 16 * 1024 * 1024;
@@ -104,6 +110,9 @@ export function createSpooling(
     return letGo();
   }
 
+  /** How much of what came last is kept for readers in step. */
+  const ringBytes = () => Math.min(Math.max(positions.size * ringOfReader, leastRing), mostRing);
+
   /** What is in the file, and may leave, need not be hashed again. */
   function settle(): void {
     hash.settle(Math.min(file.written, releasable(state().contiguous, total)));
@@ -166,15 +175,15 @@ export function createSpooling(
         const ready = file.ready();
         if (ready) await written(ready);
         // Readers who can keep up do so: reading the file again costs more than the memory that they look at.
-        await turns.take(chunk.byteLength);
+        await keepStep(chunk.byteLength, received, { turns, positions, inMemory: ringBytes });
         settle();
-        ring.trim(hash.settled().length, ringBytes);
+        ring.trim(hash.settled().length, ringBytes());
       }
       // One that ends where the other goes on differs there.
       if (before) enter({ differsAt: state().contiguous });
       forget();
       await written(file.flush());
-      ring.trim(file.written, ringBytes);
+      ring.trim(file.written, ringBytes());
       return { digest: hash.finish(), size: received };
     },
     async restart(create, cause) {
