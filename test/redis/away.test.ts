@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import type { MetadataStore } from '@proxycache/core';
 import { type RedisEvent, type RedisMetadata, redisMetadata } from '@proxycache/redis';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
@@ -6,6 +7,7 @@ import { type RedisServer, startRedisServer } from './redis-server.ts';
 
 const program = requireProgram('redis-server');
 const { signal } = new AbortController();
+setMaxListeners(0, signal);
 const waiting = { timeout: 15_000, interval: 20 };
 const failed = { code: 'storage-failed' };
 

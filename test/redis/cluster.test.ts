@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import { createCluster } from '@keyv/redis';
 import { casesOf, metadataStoreContract } from '@proxycache/contract';
 import { redisMetadata } from '@proxycache/redis';
@@ -8,6 +9,7 @@ import { tellRedis } from './redis-server.ts';
 
 const program = requireProgram('redis-server');
 const { signal } = new AbortController();
+setMaxListeners(0, signal);
 const waiting = { timeout: 15_000, interval: 20 };
 const keys = Array.from({ length: 60 }, (_, at) => `tag/${String(at).padStart(2, '0')}`);
 

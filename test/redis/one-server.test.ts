@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import { inspect } from 'node:util';
 import { createClient } from '@keyv/redis';
 import { casesOf, metadataStoreContract } from '@proxycache/contract';
@@ -9,6 +10,7 @@ import { type RedisServer, startRedisServer } from './redis-server.ts';
 
 const program = requireProgram('redis-server');
 const { signal } = new AbortController();
+setMaxListeners(0, signal);
 const inspectDeeply = (value: unknown) => inspect(value, { depth: 20, showHidden: true });
 
 describe.skipIf(program === undefined)('metadata in one Redis', () => {
@@ -134,12 +136,21 @@ describe.skipIf(program === undefined)('metadata in one Redis', () => {
     expect(await store.get('key', { signal })).toMatchObject({ value: '2' });
   });
 
-  test('reads many thousands of keys at once', async () => {
+  test('reads many thousands of keys at once, and lists, without crowding the signal of the caller', async () => {
+    const warnings: Error[] = [];
+    const warn = (warning: Error) => warnings.push(warning);
+    process.on('warning', warn);
+    const { signal } = new AbortController();
     const store = storeIn('many');
     await store.set('tag/1', 'x', { signal });
     const keys = Array.from({ length: 5_000 }, (_, at) => `tag/${at}`);
     const found = await store.getMany(keys, { signal });
     expect(found.flatMap((entry, at) => (entry ? [at] : []))).toEqual([1]);
+    expect(await store.list('', { limit: 10, signal })).toEqual(['tag/1']);
+    // Node tells of it in a turn of its own.
+    await new Promise((resolve) => setImmediate(resolve));
+    process.off('warning', warn);
+    expect(warnings).toEqual([]);
   });
 
   test('asks with username, password and database, and says what is wrong with them without saying them', async () => {

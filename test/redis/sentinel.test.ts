@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import { createSentinel } from '@keyv/redis';
 import { casesOf, metadataStoreContract } from '@proxycache/contract';
 import { redisMetadata } from '@proxycache/redis';
@@ -7,6 +8,7 @@ import { startWatchedRedis, type WatchedRedis } from './redis-sentinels.ts';
 
 const program = requireProgram('redis-server');
 const { signal } = new AbortController();
+setMaxListeners(0, signal);
 const waiting = { timeout: 15_000, interval: 20 };
 
 describe.skipIf(program === undefined)('metadata in the primary that sentinels name', () => {

@@ -33,7 +33,7 @@ export function createCluster({ nodes, connect, clock, answerWithinMs }: Cluster
   const servers = new Map<string, Redis>();
   const seeds = new Set(nodes.map(nameOf));
   for (const node of nodes) serverAt(nameOf(node), node);
-  const leaving = new AbortController();
+  let closed = false;
   let slots: readonly SlotRange[] = [];
   let refreshing: Promise<void> | undefined;
   let refreshedAt = Number.NEGATIVE_INFINITY;
@@ -55,9 +55,8 @@ export function createCluster({ nodes, connect, clock, answerWithinMs }: Cluster
   }
 
   async function findSlots(): Promise<void> {
-    const { signal } = leaving;
     const asked = [...servers].map(async ([name, server]) => {
-      const reply = await server.send('', ['CLUSTER', 'SLOTS'], { signal });
+      const reply = await server.send('', ['CLUSTER', 'SLOTS'], {});
       const found = parseSlots(reply, name);
       if (found.length === 0) throw new ProxyCacheError('storage-failed', `${name} knows no slots of the cluster`);
       return found;
@@ -65,7 +64,7 @@ export function createCluster({ nodes, connect, clock, answerWithinMs }: Cluster
     const found = await Promise.any(asked).catch((error) => {
       throw error instanceof AggregateError ? error.errors[0] : error;
     });
-    if (signal.aborted) return;
+    if (closed) return;
     slots = found.map(({ from, to, address }) => ({ from, to, address: nameOf(address) }));
     for (const { address } of found) serverAt(nameOf(address), address);
     const used = new Set(slots.map(({ address }) => address));
@@ -84,18 +83,15 @@ export function createCluster({ nodes, connect, clock, answerWithinMs }: Cluster
     return server;
   }
 
-  async function sendOn(key: string, args: readonly string[], signal: AbortSignal): Promise<unknown> {
+  async function sendOn(key: string, args: readonly string[]): Promise<unknown> {
     const slot = hashSlot(key);
     let server = await serverOf(slot);
     let asking = false;
     for (let redirects = 0; ; redirects++) {
       try {
-        if (!asking) return await server.send(key, args, { signal });
+        if (!asking) return await server.send(key, args, {});
         // For the one command that comes next on this connection.
-        const [, reply] = await Promise.all([
-          server.send(key, ['ASKING'], { signal }),
-          server.send(key, args, { signal }),
-        ]);
+        const [, reply] = await Promise.all([server.send(key, ['ASKING'], {}), server.send(key, args, {})]);
         return reply;
       } catch (error) {
         if (!isProxyCacheError(error) || error.code !== 'storage-failed') throw error;
@@ -123,14 +119,14 @@ export function createCluster({ nodes, connect, clock, answerWithinMs }: Cluster
   return {
     isCluster: true,
     async send(key, args, { signal }) {
-      if (leaving.signal.aborted) throw leaving.signal.reason;
+      signal?.throwIfAborted();
+      if (closed) throw new ProxyCacheError('closed', 'the connections to the Redis cluster were closed');
       const message = `the Redis cluster did not answer ${args[0]} within ${answerWithinMs} ms`;
       const late = () => new ProxyCacheError('storage-failed', message);
-      return await within({ clock, ms: answerWithinMs, signal, late }, () => sendOn(key, args, signal));
+      return await within({ clock, ms: answerWithinMs, signal, late }, () => sendOn(key, args));
     },
     async close() {
-      if (leaving.signal.aborted) return;
-      leaving.abort(new ProxyCacheError('closed', 'the connections to the Redis cluster were closed'));
+      closed = true;
       await Promise.all([...servers.values()].map((server) => server.close()));
     },
   };

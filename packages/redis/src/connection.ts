@@ -117,7 +117,7 @@ export function createConnection({ server, open, clock, answerWithinMs, tell }: 
     cancelHeartbeat = clock.after(heartbeatMs, () => {
       if (held !== mine) return;
       const idle = clock.monotonic() - mine.answeredAt >= heartbeatMs;
-      const asked = idle ? ask(['PING'], leaving.signal) : Promise.resolve();
+      const asked = idle ? ask(['PING']) : Promise.resolve();
       asked.catch(() => undefined).finally(() => held === mine && watch(mine));
     });
   }
@@ -128,7 +128,7 @@ export function createConnection({ server, open, clock, answerWithinMs, tell }: 
     throw closed ? closedError() : (away ?? redisAway(server, new Error('not connected yet')));
   }
 
-  function ask(args: readonly string[], signal: AbortSignal): Promise<unknown> {
+  function ask(args: readonly string[], signal?: AbortSignal): Promise<unknown> {
     const command = args[0] ?? '';
     let used: Held | undefined;
     let sentAt = 0;
@@ -143,7 +143,7 @@ export function createConnection({ server, open, clock, answerWithinMs, tell }: 
     };
     return within({ clock, ms: answerWithinMs, signal, late }, async () => {
       const connection = await usable();
-      signal.throwIfAborted();
+      signal?.throwIfAborted();
       used = connection;
       sentAt = clock.monotonic();
       try {
@@ -164,7 +164,7 @@ export function createConnection({ server, open, clock, answerWithinMs, tell }: 
   return {
     isCluster: false,
     async send(_key, args, { signal }) {
-      signal.throwIfAborted();
+      signal?.throwIfAborted();
       if (closed) throw closedError();
       return await ask(args, signal);
     },

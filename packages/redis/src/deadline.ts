@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import type { Clock } from '@proxycache/core';
 
 /** In how many steps a deadline is waited for, so that what is lost to a stall is at most one of them. */
@@ -24,18 +25,18 @@ export function countdown(clock: Clock, ms: number, fn: () => void): () => void 
 export interface Deadline {
   clock: Clock;
   ms: number;
-  signal: AbortSignal;
+  signal: AbortSignal | undefined;
   /** Called at the deadline; gives what to reject with. */
   late: () => unknown;
 }
 
 /** The work's outcome; rejects at the deadline, and with the signal's reason when that fires. */
 export function within<T>({ clock, ms, signal, late }: Deadline, work: () => Promise<T>): Promise<T> {
-  signal.throwIfAborted();
+  signal?.throwIfAborted();
   return new Promise<T>((resolve, reject) => {
     const finish = () => {
       stop();
-      signal.removeEventListener('abort', leave);
+      signal?.removeEventListener('abort', leave);
     };
     const stop = countdown(clock, ms, () => {
       finish();
@@ -43,9 +44,24 @@ export function within<T>({ clock, ms, signal, late }: Deadline, work: () => Pro
     });
     const leave = () => {
       finish();
-      reject(signal.reason);
+      reject(signal?.reason);
     };
-    signal.addEventListener('abort', leave, { once: true });
+    signal?.addEventListener('abort', leave, { once: true });
     work().finally(finish).then(resolve, reject);
   });
+}
+
+/** Work that waits for many answers at once: a signal of its own, that fires when the caller's does. */
+export async function withManyWaiting<T>(signal: AbortSignal, work: (signal: AbortSignal) => Promise<T>): Promise<T> {
+  signal.throwIfAborted();
+  const controller = new AbortController();
+  // Node warns of more than ten listeners on the caller's.
+  setMaxListeners(0, controller.signal);
+  const leave = () => controller.abort(signal.reason);
+  signal.addEventListener('abort', leave, { once: true });
+  try {
+    return await work(controller.signal);
+  } finally {
+    signal.removeEventListener('abort', leave);
+  }
 }

@@ -38,7 +38,7 @@ export function useHostClient(
   return {
     isCluster,
     async send(key, args, { signal }) {
-      signal.throwIfAborted();
+      signal?.throwIfAborted();
       if (closed) throw new ProxyCacheError('closed', 'the metadata in Redis were closed');
       const command = args[0] ?? '';
       const message = `Redis (${server}) did not answer ${command} within ${answerWithinMs} ms`;

@@ -1,9 +1,10 @@
 import { fromMember, type KeyLayout, lexRange, shards } from './key-layout.ts';
-import type { Redis, RedisCall } from './redis.ts';
+import type { Redis } from './redis.ts';
 import { keepLiveScript, runScript } from './scripts.ts';
 
 /** Which keys are listed. */
-export interface Page extends RedisCall {
+export interface Page {
+  signal: AbortSignal;
   after?: string | undefined;
   limit: number;
   now: number;

@@ -2,9 +2,11 @@ import { randomBytes } from 'node:crypto';
 import { checkMetadataKey, type MetadataEntry, type MetadataStore, prefixSegments } from '@proxycache/core';
 import { createCalls } from './calls.ts';
 import { connectRedis } from './connect-redis.ts';
+import { withManyWaiting } from './deadline.ts';
 import { keyLayout, shardOf, toMember } from './key-layout.ts';
 import { listKeys } from './list-keys.ts';
 import { parseRecordText } from './record-text.ts';
+import type { RedisCall } from './redis.ts';
 import { deleteScript, runScript, setScript } from './scripts.ts';
 import { checkRedisOptions, type RedisOptions } from './settings.ts';
 
@@ -70,12 +72,14 @@ export function redisMetadata(options: RedisOptions): RedisMetadata {
       signal.throwIfAborted();
       for (const key of keys) checkMetadataKey(key);
       const texts = new Map<string, unknown>();
-      const reading = batches(keys).map(async (group) => {
+      const readGroup = async (group: readonly string[], call: RedisCall) => {
         const records = group.map(layout.record);
-        const found = (await redis.send(records[0] ?? '', ['MGET', ...records], { signal })) as unknown[];
+        const found = (await redis.send(records[0] ?? '', ['MGET', ...records], call)) as unknown[];
         for (const [at, key] of group.entries()) texts.set(key, found[at]);
-      });
-      await Promise.all(reading);
+      };
+      await withManyWaiting(signal, (own) =>
+        Promise.all(batches(keys).map((group) => readGroup(group, { signal: own }))),
+      );
       return keys.map((key) => entryOf(key, texts.get(key)));
     },
 
@@ -102,9 +106,10 @@ export function redisMetadata(options: RedisOptions): RedisMetadata {
     },
 
     async list(prefixOfKeys, { after, limit, signal }) {
-      signal.throwIfAborted();
       prefixSegments(prefixOfKeys);
-      return await listKeys(redis, layout, prefixOfKeys, { after, limit, now: clock.now(), signal });
+      return await withManyWaiting(signal, (own) =>
+        listKeys(redis, layout, prefixOfKeys, { after, limit, now: clock.now(), signal: own }),
+      );
     },
   };
 

@@ -1,6 +1,7 @@
-/** What a command is sent for. */
+/** Whom a command is sent for. */
 export interface RedisCall {
-  signal: AbortSignal;
+  /** Fires when nobody waits for it any more. Default: somebody who never leaves. */
+  signal?: AbortSignal;
 }
 
 /** Redis, whatever it consists of. No call takes longer than the deadline that it was made with. */
@@ -28,7 +29,7 @@ export interface RedisLink {
 }
 
 /** Connects to a server, or rejects; at the latest soon after the signal has fired. */
-export type OpenLink = (opening: RedisCall) => Promise<RedisLink>;
+export type OpenLink = (opening: { signal: AbortSignal }) => Promise<RedisLink>;
 
 /** What an observer of a Redis is told. */
 export type RedisEvent =

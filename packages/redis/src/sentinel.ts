@@ -1,4 +1,5 @@
-import type { RedisCall, RedisLink } from './redis.ts';
+import { setMaxListeners } from 'node:events';
+import type { RedisLink } from './redis.ts';
 import { openServerLink, type ServerAddress, type ServerSettings } from './server-link.ts';
 
 /** Sentinels, and the name by which they know a primary. */
@@ -16,7 +17,7 @@ export interface SentinelTarget {
 export async function openPrimaryLink(
   target: SentinelTarget,
   settings: ServerSettings,
-  { signal }: RedisCall,
+  { signal }: { signal: AbortSignal },
 ): Promise<RedisLink> {
   const address = await askSentinels(target, settings, signal);
   const link = await openServerLink(address, settings, { signal });
@@ -41,6 +42,7 @@ async function askSentinels(
 ): Promise<ServerAddress> {
   const done = new AbortController();
   const asked = { signal: AbortSignal.any([signal, done.signal]) };
+  setMaxListeners(0, asked.signal);
   const server = { ...settings, ...target.credentials, database: 0 };
   try {
     return await Promise.any(target.nodes.map((node) => askSentinel(node, target.name, { server, asked })));
@@ -56,7 +58,7 @@ async function askSentinels(
 async function askSentinel(
   node: ServerAddress,
   name: string,
-  { server, asked }: { server: ServerSettings; asked: RedisCall },
+  { server, asked }: { server: ServerSettings; asked: { signal: AbortSignal } },
 ): Promise<ServerAddress> {
   const link = await openServerLink(node, server, asked);
   asked.signal.addEventListener('abort', link.destroy, { once: true });

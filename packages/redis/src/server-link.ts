@@ -1,5 +1,5 @@
 import { createClient } from '@keyv/redis';
-import type { RedisCall, RedisLink } from './redis.ts';
+import type { RedisLink } from './redis.ts';
 
 /** Where a server listens. */
 export type ServerAddress = { host: string; port: number };
@@ -25,14 +25,17 @@ export interface ServerSettings {
 /** Commands that may wait in one connection. What comes beyond that fails at once, also while the server hangs. */
 const mostWaiting = 20_000;
 
+/** Longer than any deadline: the client's own counts the time in which this process stood still. */
+const clientTimeoutMs = 120_000;
+
 /**
  * Connects to one server. The client neither connects again nor keeps commands for later: what it is to be replaced by,
  * and when, is for whoever uses the link to say.
  */
 export async function openServerLink(
   { host, port }: ServerAddress,
-  { username, password, database, tls, answerWithinMs }: ServerSettings,
-  { signal }: RedisCall,
+  { username, password, database, tls }: ServerSettings,
+  { signal }: { signal: AbortSignal },
 ): Promise<RedisLink> {
   signal.throwIfAborted();
   const client = createClient({
@@ -44,7 +47,7 @@ export async function openServerLink(
     socket: {
       host,
       port,
-      connectTimeout: answerWithinMs,
+      connectTimeout: clientTimeoutMs,
       reconnectStrategy: false,
       ...(tls === undefined ? {} : { ...tls, tls: true as const }),
     },

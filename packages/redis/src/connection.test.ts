@@ -1,0 +1,149 @@
+import { type ManualClock, manualClock } from '@proxycache/test-kit';
+import { expect, test } from 'vitest';
+import { createConnection } from './connection.ts';
+import type { Redis, RedisEvent, RedisLink } from './redis.ts';
+
+type State = { up?: boolean; answers?: boolean };
+
+/** A server that is made up: what connecting to it and asking it come to is said by the test. */
+function madeUp(clock: ManualClock, given: State = {}) {
+  const links: { link: RedisLink; destroyed: boolean; lose(cause: Error): void }[] = [];
+  const opened: number[] = [];
+  const events: RedisEvent[] = [];
+  let { up = true, answers = true } = given;
+
+  function openLink(): RedisLink {
+    let lost: ((cause: unknown) => void) | undefined;
+    const link: RedisLink = {
+      send: async (args) => (answers ? args.join(' ') : await new Promise(() => undefined)),
+      onLost: (fn) => {
+        lost = fn;
+      },
+      destroy: () => {
+        entry.destroyed = true;
+      },
+    };
+    const entry = { link, destroyed: false, lose: (cause: Error) => lost?.(cause) };
+    links.push(entry);
+    return link;
+  }
+  const redis = createConnection({
+    server: 'redis:1',
+    async open({ signal }) {
+      opened.push(clock.monotonic());
+      if (!answers) await new Promise((_, reject) => signal.addEventListener('abort', () => reject(signal.reason)));
+      if (!up) throw new Error('connect ECONNREFUSED');
+      return openLink();
+    },
+    clock,
+    answerWithinMs: 1_000,
+    tell: (event) => events.push(event),
+  });
+  return {
+    redis,
+    links,
+    opened,
+    events,
+    set: (state: State) => {
+      up = state.up ?? up;
+      answers = state.answers ?? answers;
+    },
+  };
+}
+
+const ask = (redis: Redis, ...args: string[]) => redis.send('', args, {});
+const outcome = (promise: Promise<unknown>) => promise.catch((error: Error) => error.message);
+
+test('tries again at growing intervals with jitter, at most 2 s apart, and says once that it is away', async () => {
+  const clock = manualClock();
+  const { redis, opened, events, set } = madeUp(clock, { up: false });
+  expect(await outcome(ask(redis, 'GET'))).toContain('redis:1) is away: connect ECONNREFUSED');
+  await clock.advance(20_000);
+  const pauses = opened.slice(1).map((at, attempt) => at - opened[attempt]!);
+  for (const [attempt, pause] of pauses.entries()) {
+    const longest = Math.min(50 * 2 ** attempt, 2_000);
+    expect(pause).toBeGreaterThanOrEqual(longest / 2);
+    expect(pause).toBeLessThanOrEqual(longest);
+  }
+  expect(new Set(pauses.slice(-5)).size).toBeGreaterThan(1);
+  expect(events.map(({ type }) => type)).toEqual(['redis-lost']);
+  set({ up: true });
+  await clock.advance(2_000);
+  expect(await ask(redis, 'GET', 'a')).toBe('GET a');
+  expect(events.map(({ type }) => type)).toEqual(['redis-lost', 'redis-ready']);
+  await redis.close();
+});
+
+test('waits for the first attempt after a connection that had lasted, and not for those after it', async () => {
+  const clock = manualClock();
+  const { redis, links, opened, events, set } = madeUp(clock);
+  expect(await ask(redis, 'GET', 'a')).toBe('GET a');
+  await clock.advance(60_000);
+  links[0]!.lose(new Error('closed'));
+  expect(await ask(redis, 'GET', 'b')).toBe('GET b');
+  expect(events.map(({ type }) => type)).toEqual(['redis-ready', 'redis-ready']);
+
+  await clock.advance(60_000);
+  set({ up: false });
+  links[1]!.lose(new Error('closed'));
+  expect(await outcome(ask(redis, 'GET', 'c'))).toContain('is away');
+  const attempts = opened.length;
+  expect(await outcome(ask(redis, 'GET', 'd'))).toContain('is away');
+  expect(opened.length).toBe(attempts);
+  await redis.close();
+});
+
+test('does not connect in a loop to a server that ends each connection', async () => {
+  const clock = manualClock();
+  const { redis, links, opened } = madeUp(clock);
+  await ask(redis, 'GET', 'a');
+  for (let second = 0; second < 60; second++) {
+    links.at(-1)!.lose(new Error('closed'));
+    await clock.advance(1_000);
+  }
+  expect(opened.length).toBeLessThan(60);
+  await redis.close();
+});
+
+test('gives up a connection on which nothing was answered within the deadline, and fails at once from then on', async () => {
+  const clock = manualClock();
+  const { redis, links, set } = madeUp(clock);
+  await ask(redis, 'GET', 'a');
+  set({ answers: false });
+  const asked = outcome(ask(redis, 'GET', 'b'));
+  await clock.advance(999);
+  expect(links[0]!.destroyed).toBe(false);
+  await clock.advance(1);
+  expect(await asked).toBe('Redis (redis:1) did not answer GET within 1000 ms');
+  expect(links[0]!.destroyed).toBe(true);
+  expect(await outcome(ask(redis, 'GET', 'c'))).toContain('is away');
+  // It takes connections and hangs on them.
+  await clock.advance(60_000);
+  expect(await outcome(ask(redis, 'GET', 'd'))).toContain('is away: not connected within 1000 ms');
+  set({ answers: true });
+  await clock.advance(5_000);
+  expect(await ask(redis, 'GET', 'e')).toBe('GET e');
+  await redis.close();
+});
+
+test('finds out while nobody asks that nothing is answered any more', async () => {
+  const clock = manualClock();
+  const { redis, events, set } = madeUp(clock);
+  await ask(redis, 'GET', 'a');
+  set({ answers: false });
+  await clock.advance(10_000);
+  expect(events.map(({ type }) => type)).toEqual(['redis-ready', 'redis-lost']);
+  await redis.close();
+});
+
+test('leaves no timer behind when it is closed', async () => {
+  for (const state of [{}, { up: false }, { answers: false }]) {
+    const clock = manualClock();
+    const { redis } = madeUp(clock, state);
+    void outcome(ask(redis, 'GET', 'a'));
+    await clock.advance(500);
+    await redis.close();
+    await clock.advance(1_000);
+    expect(clock.pending()).toBe(0);
+  }
+});
