@@ -156,8 +156,14 @@ describe('paths', () => {
 });
 
 test('limits and what concerns core alone are handed on', () => {
-  const handed = { publicUrl: 'https://mirror.example', reservedKeys: ['old'], catalog: true, publicContent: true };
-  const limits = { maxRequests: 5, maxIngests: 6, memory: { manifests: 7, buffers: 8 } };
+  const handed = {
+    publicUrl: 'https://mirror.example',
+    reservedKeys: ['old'],
+    catalog: true,
+    publicContent: true,
+    offload: 'hash',
+  };
+  const limits = { maxRequests: 5, maxIngests: 6, threads: 2, memory: { manifests: 7, buffers: 8 } };
   const { upstreams, storage, ...options } = build({
     ...handed,
     upstreams: [own],

@@ -74,12 +74,15 @@ function moveUpstream(
 }
 
 /** The keys that mean to core what they mean here. */
-function coreKeys(config: Config): Pick<ProxyCacheOptions, 'publicUrl' | 'reservedKeys' | 'catalog' | 'publicContent'> {
-  const { publicUrl, reservedKeys, catalog, publicContent } = config;
+function coreKeys(
+  config: Config,
+): Pick<ProxyCacheOptions, 'publicUrl' | 'reservedKeys' | 'catalog' | 'publicContent' | 'offload'> {
+  const { publicUrl, reservedKeys, catalog, publicContent, offload } = config;
   return {
     ...(publicUrl !== undefined && { publicUrl }),
     ...(reservedKeys !== undefined && { reservedKeys }),
     ...(catalog !== undefined && { catalog }),
     ...(publicContent !== undefined && { publicContent }),
+    ...(offload !== undefined && { offload }),
   };
 }

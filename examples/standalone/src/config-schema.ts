@@ -49,9 +49,11 @@ export const configSchema = mapping({
   reservedKeys: optional(list(text('key')), 'Keys of upstreams that were removed: they answer 404'),
   catalog: optional(flag(), '`/v2/_catalog` lists what is stored', 'false'),
   publicContent: optional(flag(), 'Answers by digest may stay in shared HTTP caches', 'false'),
+  offload: optional(choice('off', 'hash'), '`hash`: worker threads check the digests of blobs that come in', 'off'),
   limits: mapping({
     maxRequests: optional(integer(1, 1_000_000), 'Requests at once; over it 503', '10000'),
     maxIngests: optional(integer(1, 100_000), 'Blob transfers from upstreams at once; over it 503', '256'),
+    threads: optional(integer(1, 64), 'Worker threads, for `offload`', '1'),
     maxConnections: about(integer(1, 1_000_000), 'Client connections; over it they are closed').prefault(16_384),
     stalledFor: optional(
       durationOrUnlimited(),

@@ -49,16 +49,17 @@ describe('the table', () => {
     for (const key of keys) expect(key).not.toMatchObject({ description: '' });
   });
 
-  const { memory, maxIngests, maxRequests, verifyOnRead, catalog, publicContent, upstream } = defaults;
+  const { memory, maxIngests, maxRequests, threads, verifyOnRead, catalog, publicContent, offload, upstream } =
+    defaults;
   const { hosts, tokenHosts, allowPrivate, ownVoice, auth, library, deniedMayMeanAbsent, ...settings } = upstream;
   const under = (prefix: string, values: object): [string, unknown][] =>
     Object.entries(values).flatMap(([name, value]) =>
       typeof value === 'object' ? under(`${prefix}${name}.`, value) : [[`${prefix}${name}`, value]],
     );
   test.each([
-    ...under('', { catalog, publicContent }),
+    ...under('', { catalog, publicContent, offload }),
     ...under('storage.', { verifyOnRead }),
-    ...under('limits.', { maxIngests, maxRequests }),
+    ...under('limits.', { maxIngests, maxRequests, threads }),
     ...under('limits.memory.', memory),
     ...under('upstreams[].', settings),
   ])("%s has core's default, %j", (path, value) => {

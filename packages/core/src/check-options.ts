@@ -26,6 +26,8 @@ const known: Readonly<Record<keyof ProxyCacheOptions, true>> = {
   maxRequests: true,
   minFree: true,
   verifyOnRead: true,
+  offload: true,
+  threads: true,
   catalog: true,
   publicContent: true,
   publicUrl: true,
@@ -68,6 +70,8 @@ export function checkOptions(options: ProxyCacheOptions): void {
   expectWhole('maxRequests', options.maxRequests, 1);
   expectWhole('minFree', options.minFree);
   expectOneOf('verifyOnRead', options.verifyOnRead, ['never', 'first']);
+  expectOneOf('offload', options.offload, ['off', 'hash']);
+  expectWhole('threads', options.threads, 1);
   expectBoolean('catalog', options.catalog);
   expectBoolean('publicContent', options.publicContent);
   expectUrl('publicUrl', options.publicUrl);

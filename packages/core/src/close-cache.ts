@@ -28,6 +28,7 @@ export interface ClosedParts {
   memory: readonly { close(): void }[];
   clients: Iterable<{ close(): Promise<void> }>;
   spool: { close(): void };
+  threads: { close(): Promise<void> };
 }
 
 // For a store that does not come back from a read: the deadline of a call to it.
@@ -54,6 +55,7 @@ export async function closeCache(
   await Promise.all([scrubbed, prefetched, pulls.checks.close()]);
   await Promise.all([pulls.tags, pulls.links, pulls.referrers, pulls.repositories].map((records) => records.settled()));
   parts.spool.close();
+  await parts.threads.close();
 }
 
 async function within(clock: Clock, ms: number, work: Promise<void>): Promise<void> {

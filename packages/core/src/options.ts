@@ -34,6 +34,14 @@ export interface ProxyCacheOptions {
    * not looked at again. Manifests are verified whenever they come from the store.
    */
   verifyOnRead?: 'never' | 'first';
+  /**
+   * What of the work on blobs that come in is done by worker threads rather than by the host's own: `'hash'` checks the
+   * digests of those over 1 MiB there. Where no thread can be had it is done by the host's own, and a `warning` says why.
+   * Default `'off'`.
+   */
+  offload?: 'off' | 'hash';
+  /** How many worker threads there are at most; they start when there is work for them. Default 1. */
+  threads?: number;
   /** Whether `/v2/_catalog` lists what is stored. Default false. */
   catalog?: boolean;
   /** Whether answers by digest may be kept by shared HTTP caches in front (`Cache-Control: public`). Default false. */
@@ -44,7 +52,10 @@ export interface ProxyCacheOptions {
 
 /** {@link ProxyCacheOptions} that have a default. */
 type Defaults = Required<
-  Pick<ProxyCacheOptions, 'reservedKeys' | 'maxIngests' | 'maxRequests' | 'verifyOnRead' | 'catalog' | 'publicContent'>
+  Pick<
+    ProxyCacheOptions,
+    'reservedKeys' | 'maxIngests' | 'maxRequests' | 'verifyOnRead' | 'offload' | 'threads' | 'catalog' | 'publicContent'
+  >
 > & {
   memory: Required<NonNullable<ProxyCacheOptions['memory']>>;
   upstream: Omit<UpstreamSettings, 'key' | 'url'>;
@@ -59,6 +70,8 @@ export const defaults: Defaults = {
   maxIngests: 256,
   maxRequests: 10_000,
   verifyOnRead: 'never',
+  offload: 'off',
+  threads: 1,
   catalog: false,
   publicContent: false,
   upstream: {

@@ -13,6 +13,7 @@ import { answerFetch } from './http/fetch.ts';
 import type { Handle } from './http/message.ts';
 import { createIngests } from './ingest/ingests.ts';
 import { openSpool } from './ingest/spool.ts';
+import { threadHashes } from './ingest/thread-hash.ts';
 import type { Descriptor } from './oci/descriptor.ts';
 import { parseReference } from './oci/reference.ts';
 import { defaults, type ProxyCacheOptions, upstreamSettings } from './options.ts';
@@ -34,6 +35,7 @@ import { systemClock } from './runtime/clock.ts';
 import { ProxyCacheError } from './runtime/errors.ts';
 import { expectFunction, expectOneOf, expectWhole } from './runtime/expect-option.ts';
 import { createSlabs } from './runtime/slabs.ts';
+import { createThreads, threadEnded } from './runtime/threads.ts';
 import { timelyStorage } from './store/timely-storage.ts';
 import { createResolver } from './upstream/resolver.ts';
 import type { UpstreamStatus } from './upstream/upstream.ts';
@@ -114,7 +116,14 @@ export function createProxyCache(options: ProxyCacheOptions): ProxyCache {
 
   const spool = openSpool({ directory: storage.spoolDirectory, minFree: options.minFree, clock });
   const buffers = createBuffers(memory.buffers);
-  const slabs = createSlabs(memory.buffers);
+  const offload = options.offload ?? defaults.offload;
+  const slabs = createSlabs(memory.buffers, { shared: offload !== 'off' });
+  const threads = createThreads({
+    entry: new URL('./thread.js', import.meta.url),
+    count: options.threads ?? defaults.threads,
+    failed: (cause) => observe({ type: 'warning', message: threadEnded(cause) }),
+  });
+  const hashElsewhere = offload === 'hash' ? threadHashes(threads) : undefined;
   const { blobs, metadata } = timelyStorage(storage, clock);
   const maxIngests = options.maxIngests ?? defaults.maxIngests;
   const parts: PullParts = {
@@ -135,7 +144,7 @@ export function createProxyCache(options: ProxyCacheOptions): ProxyCache {
       { most: mostReferrers, maxBytes: memory.manifests / 4 },
     ),
     repositories: createRepositories({ metadata, observe, clock }, mostRecords),
-    ingests: createIngests({ spool, blobs, buffers, slabs, clock, observe, maxIngests }),
+    ingests: createIngests({ spool, blobs, buffers, slabs, hashElsewhere, clock, observe, maxIngests }),
     blobs,
     buffers,
     slabs,
@@ -221,7 +230,7 @@ export function createProxyCache(options: ProxyCacheOptions): ProxyCache {
       expectOneOf('close: ingests', how.ingests, ['finish', 'drop']);
       const clients = [...upstreams.values()].map(({ client }) => client);
       closing ??= closeCache(
-        { clock, pulls: parts, answers, memory: [buffers, slabs], prefetch, scrubs, clients, spool },
+        { clock, pulls: parts, answers, memory: [buffers, slabs], prefetch, scrubs, clients, spool, threads },
         how,
       );
       return closing;

@@ -8,7 +8,7 @@ export interface Script {
   sha: string;
 }
 
-export const script = (text: string): Script => ({ text, sha: createHash('sha1').update(text).digest('hex') });
+const script = (text: string): Script => ({ text, sha: createHash('sha1').update(text).digest('hex') });
 
 // `state` is nil for nothing, else 'live', 'expired' or 'unreadable'.
 const readHead = `

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type Feed, feed, gate, openFiles, seededBytes } from '@proxycache/test-kit';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { type Digest, digestOf, finishDigest } from '../oci/digest.ts';
+import { type Digest, digestOf } from '../oci/digest.ts';
 import { createBuffers } from '../runtime/buffers.ts';
 import type { ByteRange } from '../runtime/byte-range.ts';
 import { bytesOf, collect } from '../runtime/bytes.ts';
@@ -427,7 +427,7 @@ describe('goes on alone', () => {
     expect(rests.map(({ position }) => position).sort()).toEqual([kept, 5 * MiB, 7 * MiB].sort());
     for (const { position, prefix, confirmed, cause } of rests) {
       expect(prefix!.length).toBe(position === 7 * MiB ? kept : position);
-      expect(finishDigest(prefix!.hash.copy(), 'sha256')).toBe(digestOf(bytes.subarray(0, prefix!.length)));
+      expect(await prefix!.hash.copy().digest()).toBe(digestOf(bytes.subarray(0, prefix!.length)));
       expect([confirmed, cause]).toEqual([undefined, gone]);
     }
     // Nobody needs the file any more.
@@ -517,7 +517,7 @@ describe('goes on alone', () => {
     expect(rests).toMatchObject([{ position: first, prefix: undefined, confirmed: undefined }]);
     const { length, hash } = rests[0]!.witness!;
     expect(length).toBeGreaterThan(first);
-    expect(finishDigest(hash.copy(), 'sha256')).toBe(digestOf(bytes.subarray(0, length)));
+    expect(await hash.copy().digest()).toBe(digestOf(bytes.subarray(0, length)));
     await reader.return?.();
   });
 

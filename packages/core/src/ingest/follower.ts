@@ -2,8 +2,8 @@ import type { Buffers } from '../runtime/buffers.ts';
 import type { ByteRange } from '../runtime/byte-range.ts';
 import type { Bytes } from '../runtime/bytes.ts';
 import { lendBuffer } from '../runtime/lent-buffer.ts';
+import type { HashedPrefix } from './content-hash.ts';
 import { releasable } from './hold-back.ts';
-import type { HashedPrefix } from './running-hash.ts';
 import type { SharedMemory } from './shared-bytes.ts';
 import type { SpoolState, SpoolView } from './spool-view.ts';
 

@@ -1,5 +1,5 @@
+import type { HashedPrefix } from './content-hash.ts';
 import type { Ring } from './ring.ts';
-import type { HashedPrefix } from './running-hash.ts';
 
 /** What is known of the first bytes of a transfer that was abandoned. */
 export interface HashesLeft {
@@ -21,11 +21,12 @@ export function hashesAt(settled: HashedPrefix, positions: Iterable<() => number
   for (const position of [...positions].map((where) => where()).sort((a, b) => a - b)) {
     for (let chunk = ring.at(length); chunk && length < position; chunk = ring.at(length)) {
       const taken = chunk.bytes.subarray(0, position - length);
-      hash.update(taken);
+      hash.update(taken, chunk.memory);
       length += taken.byteLength;
     }
     // One that waits for what has not come was given nothing.
     if (length === position) at.set(position, { length, hash: hash.copy() });
   }
+  hash.free();
   return { settled, at };
 }

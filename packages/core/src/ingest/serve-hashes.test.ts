@@ -32,9 +32,9 @@ it('hashes bytes of several hashes in their order, and tells when it has done wi
   const replies = await serve().ask(
     { what: 'create', hash: 1, digest: sha256 },
     { what: 'create', hash: 2, digest: digestOf(bytes(''), 'sha512') },
-    { what: 'update', hash: 1, bytes: bytes('a') },
-    { what: 'update', hash: 2, bytes: bytes('x') },
-    { what: 'update', hash: 1, bytes: bytes('b') },
+    { what: 'update', hash: 1, pieces: [bytes('a')] },
+    { what: 'update', hash: 2, pieces: [bytes('x')] },
+    { what: 'update', hash: 1, pieces: [bytes('b'), bytes('c')] },
     { what: 'digest', hash: 1 },
     { what: 'digest', hash: 2 },
   );
@@ -42,7 +42,7 @@ it('hashes bytes of several hashes in their order, and tells when it has done wi
     'updated',
     'updated',
     'updated',
-    { hash: 1, digest: digestOf(bytes('ab')) },
+    { hash: 1, digest: digestOf(bytes('abc')) },
     { hash: 2, digest: digestOf(bytes('x'), 'sha512') },
   ]);
 });
@@ -50,9 +50,9 @@ it('hashes bytes of several hashes in their order, and tells when it has done wi
 it('hashes on from a copy without a change to what it was copied from', async () => {
   const replies = await serve().ask(
     { what: 'create', hash: 1, digest: sha256 },
-    { what: 'update', hash: 1, bytes: bytes('a') },
+    { what: 'update', hash: 1, pieces: [bytes('a')] },
     { what: 'copy', hash: 1, to: 2 },
-    { what: 'update', hash: 2, bytes: bytes('b') },
+    { what: 'update', hash: 2, pieces: [bytes('b')] },
     { what: 'free', hash: 1 },
     { what: 'digest', hash: 2 },
   );
@@ -63,7 +63,7 @@ it('reads memory that it shares with whoever asks', async () => {
   const shared = Buffer.from(new SharedArrayBuffer(8)).fill('x');
   const replies = await serve().ask(
     { what: 'create', hash: 1, digest: sha256 },
-    { what: 'update', hash: 1, bytes: shared.subarray(2, 5) },
+    { what: 'update', hash: 1, pieces: [shared.subarray(2, 5)] },
     { what: 'digest', hash: 1 },
   );
   expect(replies.at(-1)).toEqual({ hash: 1, digest: digestOf(bytes('xxx')) });

@@ -5,12 +5,12 @@ import { createDigestHash, type Digest, digestAlgorithm, finishDigest } from '..
 /** What a thread is asked to do with one of its hashes, by its number; in this order. */
 export type HashRequest =
   | { what: 'create'; hash: number; digest: Digest }
-  | { what: 'update'; hash: number; bytes: Uint8Array }
+  | { what: 'update'; hash: number; pieces: readonly Uint8Array[] }
   | { what: 'copy'; hash: number; to: number }
   | { what: 'digest'; hash: number }
   | { what: 'free'; hash: number };
 
-/** What it answers: a digest, or that it has done with the bytes of the next `update`, in the order of those. */
+/** What it answers: a digest, or that it has done with the pieces of the next `update`, in the order of those. */
 export type HashReply = { hash: number; digest: Digest } | 'updated';
 
 /** Hashes for whoever has the other end of the port, until that is closed. */
@@ -28,7 +28,7 @@ export function serveHashes(port: MessagePort): void {
     if (!asked) throw new Error(`there is no hash ${request.hash}`);
     const { hash, algorithm } = asked;
     if (request.what === 'update') {
-      hash.update(request.bytes);
+      for (const piece of request.pieces) hash.update(piece);
       reply('updated');
     } else if (request.what === 'copy') {
       hashes.set(request.to, { hash: hash.copy(), algorithm });

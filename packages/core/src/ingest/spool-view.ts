@@ -1,5 +1,5 @@
 import type { RandomAccess } from '../runtime/read-range.ts';
-import type { HashedPrefix } from './running-hash.ts';
+import type { HashedPrefix } from './content-hash.ts';
 import type { SharedBytes } from './shared-bytes.ts';
 
 /** How far a transfer is. */

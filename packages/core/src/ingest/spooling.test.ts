@@ -1,16 +1,47 @@
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { MessageChannel } from 'node:worker_threads';
 import { feed, openFiles, seededBytes } from '@proxycache/test-kit';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { digestOf, finishDigest } from '../oci/digest.ts';
+import { type Digest, digestOf } from '../oci/digest.ts';
 import { createSlabs } from '../runtime/slabs.ts';
+import { isLocal } from './is-local.ts';
+import { serveHashes } from './serve-hashes.ts';
 import { createSpoolFile, type SpoolFile } from './spool-file.ts';
 import { createSpooling } from './spooling.ts';
+import { createThreadHash } from './thread-hash.ts';
 
 const MiB = 1024 * 1024;
 const { signal } = new AbortController();
 const slabs = createSlabs(64 * MiB);
+const sharedSlabs = createSlabs(64 * MiB, { shared: true });
+
+/** A hash at the other end of a port, as a thread has it. */
+function hashElsewhere(digest: Digest) {
+  const { port1, port2 } = new MessageChannel();
+  serveHashes(port2);
+  return createThreadHash(digest, port1);
+}
+
+/** Shared slabs that know how many of them are out. */
+function countedSlabs() {
+  const slabs = createSlabs(64 * MiB, { shared: true });
+  const taken = new Set<ArrayBufferLike>();
+  return {
+    take() {
+      const slab = slabs.take();
+      taken.add(slab.buffer);
+      return slab;
+    },
+    give(memory: Uint8Array) {
+      taken.delete(memory.buffer);
+      slabs.give(memory);
+    },
+    out: () => taken.size,
+  };
+}
+
 let directory: string;
 let file: SpoolFile;
 beforeEach(async () => {
@@ -268,13 +299,76 @@ it('wakes whoever waits for a change, and lets those go who left', async () => {
   await spooling.release();
 });
 
-describe('abandoned', () => {
+describe('hashed in a thread', () => {
+  const bytes = seededBytes('elsewhere', 12 * MiB + 17);
+  const digest = digestOf(bytes);
+
+  it.each([bytes.byteLength, undefined])('gives the digest of what came, and all memory back (%s)', async (total) => {
+    const counted = countedSlabs();
+    const spooling = createSpooling(file, digest, { slabs: counted, hashElsewhere });
+    spooling.expect(total);
+    expect(await spooling.fill(chunked(bytes))).toEqual({ digest, size: bytes.byteLength });
+    await spooling.release();
+    expect(counted.out()).toBe(0);
+  });
+
+  it('goes on here from the file where the thread ends', async () => {
+    const ends: (() => void)[] = [];
+    const counted = countedSlabs();
+    const elsewhere = (of: Digest) => {
+      const { port1, port2 } = new MessageChannel();
+      serveHashes(port2);
+      ends.push(() => port2.close());
+      return createThreadHash(of, port1);
+    };
+    const spooling = createSpooling(file, digest, { slabs: counted, hashElsewhere: elsewhere });
+    spooling.expect(bytes.byteLength);
+    const body = feed();
+    const filling = spooling.fill(body.bytes);
+    for (let at = 0; at < 5 * MiB; at += MiB) body.push(bytes.subarray(at, at + MiB));
+    await vi.waitFor(() => expect(spooling.view.state().contiguous).toBe(5 * MiB), { timeout: 15_000 });
+    for (const end of ends) end();
+    for (let at = 5 * MiB; at < bytes.byteLength; at += MiB) body.push(bytes.subarray(at, at + MiB));
+    body.end();
+    expect(await filling).toEqual({ digest, size: bytes.byteLength });
+    expect(ends).toHaveLength(1);
+    await spooling.release();
+    expect(counted.out()).toBe(0);
+  });
+
+  it('fails, but leaves nobody to go on alone, where the thread ends and the file cannot be read', async () => {
+    const elsewhere = (of: Digest) => {
+      const { port1, port2 } = new MessageChannel();
+      port2.close();
+      return createThreadHash(of, port1);
+    };
+    const spooling = createSpooling(file, digest, { slabs: sharedSlabs, hashElsewhere: elsewhere });
+    vi.spyOn(file, 'read').mockRejectedValue(new Error('bad sector'));
+    const failure = await spooling.fill(chunked(bytes)).catch((error) => error);
+    expect(failure.message).toBe('cannot hash again what came: bad sector');
+    expect(isLocal(failure)).toBe(false);
+    await spooling.release();
+  });
+
+  it('asks no thread for a small blob', async () => {
+    const small = bytes.subarray(0, MiB);
+    const asked = vi.fn(hashElsewhere);
+    const spooling = createSpooling(file, digestOf(small), { slabs, hashElsewhere: asked });
+    spooling.expect(MiB);
+    await spooling.fill(chunked(small));
+    expect(asked).not.toHaveBeenCalled();
+    await spooling.release();
+  });
+});
+
+describe.each(['here', 'in a thread'])('abandoned, hashed %s', (where) => {
+  const parts = () => (where === 'here' ? { slabs } : { slabs: sharedSlabs, hashElsewhere });
   const bytes = seededBytes('abandoned', 12 * MiB);
   const gone = new Error('no space left');
 
   /** One of which 8 MiB came, 5 of them to the file, with readers at these positions. */
   async function abandonedAt(positions: number[], total: number | undefined = bytes.byteLength) {
-    const spooling = createSpooling(file, digestOf(bytes), { slabs });
+    const spooling = createSpooling(file, digestOf(bytes), parts());
     spooling.expect(total);
     const readers = positions.map((position) => spooling.view.open(() => position));
     const append = file.append;
@@ -304,7 +398,7 @@ describe('abandoned', () => {
     expect(view.failure).toBe(gone);
     const { length, hash } = view.prefix(7 * MiB)!;
     expect(length).toBe(5 * MiB);
-    expect(finishDigest(hash.copy(), 'sha256')).toBe(digestOf(bytes.subarray(0, 5 * MiB)));
+    expect(await hash.copy().digest()).toBe(digestOf(bytes.subarray(0, 5 * MiB)));
     await spooling.release();
   });
 
@@ -315,7 +409,7 @@ describe('abandoned', () => {
     for (const position of further) {
       const { length, hash } = view.prefix(position)!;
       expect(length).toBe(position);
-      expect(finishDigest(hash.copy(), 'sha256')).toBe(digestOf(bytes.subarray(0, position)));
+      expect(await hash.copy().digest()).toBe(digestOf(bytes.subarray(0, position)));
     }
     // What has not come yet was given to nobody.
     expect(view.prefix(10 * MiB)).toMatchObject({ length: 5 * MiB });
@@ -328,7 +422,7 @@ describe('abandoned', () => {
     ['the end of a larger one', 2 * MiB, 2 * MiB - 64 * 1024 + 1, MiB],
     ['one of unknown size', undefined, 2 * MiB, MiB],
   ])('18: leaves nothing of what was held back of %s', async (_, total, came, kept) => {
-    const spooling = createSpooling(file, digestOf(bytes), { slabs });
+    const spooling = createSpooling(file, digestOf(bytes), parts());
     spooling.expect(total);
     const body = feed();
     const filling = expect(spooling.fill(body.bytes)).rejects.toThrow('over');

@@ -2,14 +2,16 @@ import type { Digest } from '../oci/digest.ts';
 import { ProxyCacheError } from '../runtime/errors.ts';
 import type { Slabs } from '../runtime/slabs.ts';
 import type { FetchedBlob } from '../upstream/upstream.ts';
+import { appendedBytes } from './appended-bytes.ts';
 import { inBatches } from './batches.ts';
 import { type Comparison, createComparison } from './comparison.ts';
+import type { ContentHash } from './content-hash.ts';
 import { type HashesLeft, hashesAt } from './hashes-left.ts';
 import { releasable } from './hold-back.ts';
 import { keepStep } from './keeping-step.ts';
 import { createProgress } from './progress.ts';
 import { createRing } from './ring.ts';
-import { createRunningHash } from './running-hash.ts';
+import { createRunningHash, type RunningHash } from './running-hash.ts';
 import { type SharedMemory, shareMemory } from './shared-bytes.ts';
 import type { SpoolFile } from './spool-file.ts';
 import type { SpoolView } from './spool-view.ts';
@@ -25,6 +27,9 @@ const ringOfReader = 256 * 1024;
 
 /** Enough for the ring, what waits to be written, and readers in step: with more in use, readers get it from the file. */
 const mostShared = 16 * 1024 * 1024;
+
+/** A smaller blob is hashed here sooner than it is told to anybody else. */
+const leastElsewhere = 1024 * 1024;
 
 /** What a body came to. */
 export interface Received {
@@ -67,6 +72,8 @@ export interface SpoolingParts {
   slabs: Slabs;
   /** Shared by transfers. Default: its own. */
   turns?: Turns;
+  /** A hash that is worked out elsewhere; `undefined`: there is no such. Default: all are worked out here. */
+  hashElsewhere?: ((digest: Digest) => ContentHash | undefined) | undefined;
   /** Gets why a file could not be closed by the last reader, who has what it read. */
   unclosed?: (cause: unknown) => void;
 }
@@ -75,11 +82,11 @@ export interface SpoolingParts {
 export function createSpooling(
   first: SpoolFile,
   digest: Digest,
-  { slabs, turns = createTurns(), unclosed = () => undefined }: SpoolingParts,
+  { slabs, turns = createTurns(), hashElsewhere, unclosed = () => undefined }: SpoolingParts,
 ): Spooling {
   const ring = createRing();
   let file = first;
-  let hash = createRunningHash(digest);
+  let hash = newHash();
   let left: HashesLeft | undefined;
   const positions = new Set<() => number>();
   let before: Comparison | undefined;
@@ -97,6 +104,10 @@ export function createSpooling(
       shared -= memory.byteLength;
       slabs.give(memory);
     });
+  }
+
+  function newHash(elsewhere?: typeof hashElsewhere): RunningHash {
+    return createRunningHash(digest, { hash: elsewhere?.(digest), again: () => appendedBytes(file) });
   }
 
   async function letGo(): Promise<void> {
@@ -158,7 +169,8 @@ export function createSpooling(
       total = size;
     },
     async fill(body) {
-      hash = createRunningHash(digest);
+      hash.free();
+      hash = newHash((total ?? Number.POSITIVE_INFINITY) > leastElsewhere ? hashElsewhere : undefined);
       let received = 0;
       for await (const { bytes, memory } of inBatches(body, { slabs, share, limit: () => total })) {
         // A few bytes over are as wrong as a wrong digest, and need not be kept.
@@ -167,13 +179,14 @@ export function createSpooling(
         memory.hold();
         file.append(chunk, memory.letGo);
         ring.push({ bytes: chunk, memory });
-        hash.update(chunk);
+        hash.update(chunk, memory);
         const differsAt = before ? await before.take(chunk) : state().differsAt;
         memory.letGo();
         enter({ contiguous: Math.min(received, total ?? received), differsAt });
         if (differsAt !== undefined) forget();
         const ready = file.ready();
         if (ready) await written(ready);
+        await hash.ready();
         // Readers who can keep up do so: reading the file again costs more than the memory that they look at.
         await keepStep(chunk.byteLength, received, { turns, positions, inMemory: ringBytes });
         settle();
@@ -184,7 +197,7 @@ export function createSpooling(
       forget();
       await written(file.flush());
       ring.trim(file.written, ringBytes());
-      return { digest: hash.finish(), size: received };
+      return { digest: await hash.finish(), size: received };
     },
     async restart(create, cause) {
       const wrong = file;
@@ -192,7 +205,8 @@ export function createSpooling(
       failure = cause;
       total = undefined;
       ring.reset();
-      hash = createRunningHash(digest);
+      hash.free();
+      hash = newHash();
       enter({ contiguous: 0, epoch: state().epoch + 1, differsAt: undefined });
       // What is not in the file cannot be compared.
       await wrong.flush().catch(() => undefined);
@@ -202,6 +216,7 @@ export function createSpooling(
     verify: () => enter({ phase: 'verified' }),
     fail(error) {
       failure = error ?? new Error('the transfer failed');
+      hash.free();
       enter({ phase: 'failed' });
     },
     abandon(error) {

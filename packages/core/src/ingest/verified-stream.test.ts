@@ -1,8 +1,8 @@
-import { createHash } from 'node:crypto';
 import { feed, seededBytes } from '@proxycache/test-kit';
 import { describe, expect, it } from 'vitest';
 import { digestOf } from '../oci/digest.ts';
 import { collect } from '../runtime/bytes.ts';
+import { createContentHash } from './content-hash.ts';
 import { verifiedStream } from './verified-stream.ts';
 
 const KiB = 1024;
@@ -18,6 +18,12 @@ function stream(sent: Uint8Array, { digest = digestOf(sent), total = sent.byteLe
   const body = feed(...chunksOf(sent));
   body.end();
   return { body, stream: verifiedStream(body.bytes, { upstream: 'up', digest, total }) };
+}
+
+function hashed(bytes: Uint8Array) {
+  const hash = createContentHash(digestOf(bytes));
+  hash.update(bytes);
+  return hash;
 }
 
 /** How many bytes came, and the failure. */
@@ -93,7 +99,7 @@ it('closes its source when it is left', async () => {
 describe('after a prefix that was read before', () => {
   const bytes = seededBytes('prefixed', 3 * MiB);
   const at = MiB + 5;
-  const prefix = { length: at, hash: createHash('sha256').update(bytes.subarray(0, at)) };
+  const prefix = { length: at, hash: hashed(bytes.subarray(0, at)) };
   const rest = (of: Uint8Array, confirmed?: () => Promise<void>) => {
     const body = feed(...chunksOf(of.subarray(at)));
     body.end();
@@ -132,7 +138,7 @@ describe('after a prefix that was read before', () => {
 describe('with a witness of what was given before', () => {
   it('that is longer than the blob fails: more was given before than there is', async () => {
     const given = seededBytes('longer', 3 * MiB);
-    const witness = { length: 3 * MiB, hash: createHash('sha256').update(given) };
+    const witness = { length: 3 * MiB, hash: hashed(given) };
     const sent = seededBytes('whole', 2 * MiB);
     const body = feed(...chunksOf(sent));
     body.end();
@@ -145,7 +151,7 @@ describe('with a witness of what was given before', () => {
   const bytes = seededBytes('witnessed', 3 * MiB);
   const given = (of: Uint8Array, length: number) => ({
     length,
-    hash: createHash('sha256').update(of.subarray(0, length)),
+    hash: hashed(of.subarray(0, length)),
   });
 
   it.each([1, 64 * KiB, MiB + 5, 3 * MiB])(

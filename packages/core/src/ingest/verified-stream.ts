@@ -1,10 +1,9 @@
-import type { Hash } from 'node:crypto';
-import { createDigestHash, type Digest, digestAlgorithm, finishDigest } from '../oci/digest.ts';
+import type { Digest } from '../oci/digest.ts';
 import type { Bytes } from '../runtime/bytes.ts';
 import { UpstreamError } from '../upstream/upstream-error.ts';
+import { createContentHash, type HashedPrefix, isSameHash } from './content-hash.ts';
 import { releasable } from './hold-back.ts';
 import { createPacker, joined } from './packed.ts';
-import type { HashedPrefix } from './running-hash.ts';
 
 /** What a {@link verifiedStream} is to be. */
 export interface VerifiedStreamOptions {
@@ -31,7 +30,7 @@ export async function* verifiedStream(
   body: Bytes,
   { upstream, digest, total, prefix, witness, confirmed }: VerifiedStreamOptions,
 ): AsyncGenerator<Uint8Array, void, undefined> {
-  const hash = prefix?.hash.copy() ?? createDigestHash(digest);
+  const hash = prefix?.hash.copy() ?? createContentHash(digest);
   const mismatch = (sent: string) =>
     new UpstreamError('digest-mismatch', `${upstream} sent ${sent} for ${digest}`, { upstream });
   const pack = createPacker();
@@ -39,10 +38,11 @@ export async function* verifiedStream(
   let left = prefix?.length ?? 0;
   let received = left;
   for await (const chunk of body) {
+    await hash.ready();
     const untilWitness = witness ? witness.length - received : 0;
     hash.update(untilWitness > 0 ? chunk.subarray(0, untilWitness) : chunk);
     if (witness && untilWitness > 0 && chunk.byteLength >= untilWitness) {
-      if (!sameHash(hash, witness.hash)) throw mismatch('other bytes than before');
+      if (!(await isSameHash(hash, witness.hash))) throw mismatch('other bytes than before');
       hash.update(chunk.subarray(untilWitness));
     }
     received += chunk.byteLength;
@@ -60,15 +60,11 @@ export async function* verifiedStream(
   }
   // A blob that ends before what was given does is another, too.
   if (witness && received < witness.length) throw mismatch(`${received} bytes, fewer than before,`);
-  const actual = finishDigest(hash, digestAlgorithm(digest));
+  const actual = await hash.digest();
   if (actual !== digest || (total !== undefined && received !== total)) {
     throw mismatch(actual === digest ? `${received} instead of ${total} bytes` : `bytes of ${actual}`);
   }
   await confirmed?.();
   for (const chunk of held) yield chunk;
   held = [];
-}
-
-function sameHash(a: Hash, b: Hash): boolean {
-  return a.copy().digest().equals(b.copy().digest());
 }

@@ -60,3 +60,8 @@ it('handed memory of a transfer that close cut off to another, before a slow cli
   slabs.give(one);
   expect(slabs.take() === one).toBe(false);
 });
+
+it('is memory that threads look at, too, where it is to be shared', () => {
+  expect(createSlabs(slab, { shared: true }).take().buffer).toBeInstanceOf(SharedArrayBuffer);
+  expect(createSlabs(slab).take().buffer).toBeInstanceOf(ArrayBuffer);
+});

@@ -19,8 +19,12 @@ export interface SlabPool extends Slabs {
 const slabBytes = 512 * 1024;
 const smallBytes = 64 * 1024;
 
-/** A pool of 512 KiB slabs, of at most `maxBytes` together. */
-export function createSlabs(maxBytes: number): SlabPool {
+/**
+ * A pool of 512 KiB slabs, of at most `maxBytes` together.
+ *
+ * @param how.shared whether threads look at them, too. Default: no
+ */
+export function createSlabs(maxBytes: number, { shared = false }: { shared?: boolean } = {}): SlabPool {
   const idle: Uint8Array[] = [];
   const lent = new WeakMap<ArrayBufferLike, Uint8Array>();
   let made = 0;
@@ -31,7 +35,7 @@ export function createSlabs(maxBytes: number): SlabPool {
   });
 
   function make(): Uint8Array {
-    const slab = Buffer.allocUnsafeSlow(slabBytes);
+    const slab = shared ? Buffer.from(new SharedArrayBuffer(slabBytes)) : Buffer.allocUnsafeSlow(slabBytes);
     forgotten.register(slab.buffer, undefined);
     made++;
     return slab;

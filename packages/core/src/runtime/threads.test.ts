@@ -80,7 +80,7 @@ it.each(['throw', 'exit'])('closes all ports of a thread that ends by "%s", and 
   const closed = ports.map((port) => once(port, 'close'));
   ports[0]?.postMessage(how);
   await Promise.all(closed);
-  await expect.poll(() => failures).toHaveLength(1);
+  await expect.poll(() => failures, { timeout: 15_000 }).toHaveLength(1);
   expect(String(failures[0])).toContain(how === 'throw' ? 'it broke' : 'exit code 3');
 });
 
@@ -90,10 +90,10 @@ it('has no thread any more once all of them ended, and others as long as there a
   const left = await threadOf(second);
   first.postMessage('exit');
   await once(first, 'close');
-  await expect.poll(() => failures).toHaveLength(1);
+  await expect.poll(() => failures, { timeout: 15_000 }).toHaveLength(1);
   expect(await threadOf(session(threads))).toBe(left);
   second.postMessage('exit');
-  await expect.poll(() => failures).toHaveLength(2);
+  await expect.poll(() => failures, { timeout: 15_000 }).toHaveLength(2);
   expect(threads.open('echo', undefined)).toBeUndefined();
 });
 
@@ -101,7 +101,7 @@ it('closes what was begun with a thread whose module cannot be loaded, and tells
   const { threads, failures } = threadsOf(`import './nowhere.js';`);
   const ports = [session(threads), session(threads)];
   await Promise.all(ports.map((port) => once(port, 'close')));
-  await expect.poll(() => failures).toHaveLength(1);
+  await expect.poll(() => failures, { timeout: 15_000 }).toHaveLength(1);
 });
 
 it('ends sessions and threads when it is closed, and begins none any more', async () => {

@@ -103,3 +103,9 @@ export function createThreads({ entry, count, failed }: ThreadsOptions): Threads
     },
   };
 }
+
+/** What to tell of a thread that could not be started, or ended by itself. */
+export function threadEnded(cause: unknown): string {
+  const why = cause instanceof Error ? cause.message : String(cause);
+  return `a worker thread could not run, its work is done on the host's own thread: ${why}`;
+}
