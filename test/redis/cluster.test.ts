@@ -1,7 +1,7 @@
 import { setMaxListeners } from 'node:events';
 import { createCluster } from '@keyv/redis';
-import { casesOf, metadataStoreContract } from '@proxycache/contract';
-import { redisMetadata } from '@proxycache/redis';
+import { casesOf, coordinatorContract, metadataStoreContract } from '@proxycache/contract';
+import { redisCoordinator, redisMetadata } from '@proxycache/redis';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { requireProgram } from '../system.ts';
 import { type RedisCluster, startRedisCluster } from './redis-cluster.ts';
@@ -10,6 +10,8 @@ import { tellRedis } from './redis-server.ts';
 const program = requireProgram('redis-server');
 const { signal } = new AbortController();
 setMaxListeners(0, signal);
+/** A machine under load stops all of its processes for a while. */
+const patient = { answerWithin: '10s' } as const;
 const waiting = { timeout: 15_000, interval: 20 };
 const keys = Array.from({ length: 60 }, (_, at) => `tag/${String(at).padStart(2, '0')}`);
 
@@ -23,7 +25,7 @@ describe.skipIf(program === undefined)('metadata in a Redis cluster', () => {
   });
   afterAll(() => redis?.close());
 
-  const storeIn = (prefix: string, nodes = redis.nodes) => redisMetadata({ cluster: { nodes }, prefix });
+  const storeIn = (prefix: string, nodes = redis.nodes) => redisMetadata({ ...patient, cluster: { nodes }, prefix });
 
   describe('by addresses', () => {
     const make = async () => {
@@ -31,6 +33,17 @@ describe.skipIf(program === undefined)('metadata in a Redis cluster', () => {
       return { store, close: store.close };
     };
     for (const { name, run } of casesOf(metadataStoreContract)) test(name, () => run(make));
+  });
+
+  describe('and a coordinator', () => {
+    const make = async () => {
+      const prefix = freshPrefix();
+      const [one, other] = ['', ''].map(() =>
+        redisCoordinator({ ...patient, cluster: { nodes: redis.nodes }, prefix }),
+      );
+      return { one: one!, other: other!, close: async () => void (await Promise.all([one!.close(), other!.close()])) };
+    };
+    for (const { name, run } of casesOf(coordinatorContract)) test(name, () => run(make));
   });
 
   test("takes the host's cluster client", async () => {

@@ -1,7 +1,7 @@
 import { setMaxListeners } from 'node:events';
 import { createSentinel } from '@keyv/redis';
-import { casesOf, metadataStoreContract } from '@proxycache/contract';
-import { redisMetadata } from '@proxycache/redis';
+import { casesOf, coordinatorContract, metadataStoreContract } from '@proxycache/contract';
+import { redisCoordinator, redisMetadata } from '@proxycache/redis';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { requireProgram } from '../system.ts';
 import { startWatchedRedis, type WatchedRedis } from './redis-sentinels.ts';
@@ -9,6 +9,8 @@ import { startWatchedRedis, type WatchedRedis } from './redis-sentinels.ts';
 const program = requireProgram('redis-server');
 const { signal } = new AbortController();
 setMaxListeners(0, signal);
+/** A machine under load stops all of its processes for a while. */
+const patient = { answerWithin: '10s' } as const;
 const waiting = { timeout: 15_000, interval: 20 };
 
 describe.skipIf(program === undefined)('metadata in the primary that sentinels name', () => {
@@ -21,7 +23,8 @@ describe.skipIf(program === undefined)('metadata in the primary that sentinels n
   });
   afterAll(() => redis?.close());
 
-  const byName = (prefix: string) => redisMetadata({ sentinel: { name: 'main', nodes: redis.nodes }, prefix });
+  const byName = (prefix: string) =>
+    redisMetadata({ ...patient, sentinel: { name: 'main', nodes: redis.nodes }, prefix });
 
   describe('by their addresses', () => {
     const make = async () => {
@@ -29,6 +32,17 @@ describe.skipIf(program === undefined)('metadata in the primary that sentinels n
       return { store, close: store.close };
     };
     for (const { name, run } of casesOf(metadataStoreContract)) test(name, () => run(make));
+  });
+
+  describe('and a coordinator', () => {
+    const make = async () => {
+      const prefix = freshPrefix();
+      const [one, other] = ['', ''].map(() =>
+        redisCoordinator({ ...patient, sentinel: { name: 'main', nodes: redis.nodes }, prefix }),
+      );
+      return { one: one!, other: other!, close: async () => void (await Promise.all([one!.close(), other!.close()])) };
+    };
+    for (const { name, run } of casesOf(coordinatorContract)) test(name, () => run(make));
   });
 
   test("takes the host's sentinel client", async () => {

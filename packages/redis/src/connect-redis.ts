@@ -6,6 +6,26 @@ import { openPrimaryLink } from './sentinel.ts';
 import { openServerLink, type ServerAddress } from './server-link.ts';
 import type { RedisSettings } from './settings.ts';
 
+/** How a connection for messages is made: to the server, the primary, or any server of the cluster, each in its turn. */
+export function openForMessages({ target, server: settings }: RedisSettings): OpenLink {
+  let attempts = 0;
+  return async (opening) => {
+    switch (target.kind) {
+      case 'server':
+        return await openServerLink(target.address, settings, opening);
+      case 'sentinel':
+        return await openPrimaryLink(target, settings, opening);
+      case 'cluster': {
+        const node = target.nodes[attempts++ % target.nodes.length];
+        if (node === undefined) throw new Error('the cluster has no nodes');
+        return await openServerLink(node, settings, opening);
+      }
+      case 'client':
+        throw new Error("the host's client cannot be used for messages");
+    }
+  };
+}
+
 /** Connects by what the settings say. */
 export function connectRedis({ target, server: settings, clock, tell }: RedisSettings): Redis {
   const { answerWithinMs } = settings;

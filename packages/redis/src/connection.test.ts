@@ -16,6 +16,8 @@ function madeUp(clock: ManualClock, given: State = {}) {
     let lost: ((cause: unknown) => void) | undefined;
     const link: RedisLink = {
       send: async (args) => (answers ? args.join(' ') : await new Promise(() => undefined)),
+      subscribe: async () => undefined,
+      unsubscribe: async () => undefined,
       onLost: (fn) => {
         lost = fn;
       },

@@ -22,6 +22,9 @@ export interface Redis {
 /** A connection to one server, that was ready. */
 export interface RedisLink {
   send(args: readonly string[]): Promise<unknown>;
+  /** Calls `fn` for each message of a channel. From then on the connection takes no other commands but `PING`. */
+  subscribe(channel: string, fn: (message: string) => void): Promise<void>;
+  unsubscribe(channel: string): Promise<void>;
   /** Calls `fn` once, when the connection has ended by itself. */
   onLost(fn: (cause: unknown) => void): void;
   /** Ends it at once. */

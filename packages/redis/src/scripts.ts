@@ -8,7 +8,7 @@ export interface Script {
   sha: string;
 }
 
-const script = (text: string): Script => ({ text, sha: createHash('sha1').update(text).digest('hex') });
+export const script = (text: string): Script => ({ text, sha: createHash('sha1').update(text).digest('hex') });
 
 // `state` is nil for nothing, else 'live', 'expired' or 'unreadable'.
 const readHead = `

@@ -84,6 +84,8 @@ export async function openServerLink(
   });
   return {
     send: (args) => client.sendCommand([...args]),
+    subscribe: (channel, fn) => client.subscribe(channel, fn),
+    unsubscribe: (channel) => client.unsubscribe(channel),
     onLost(fn) {
       listener = fn;
       if (lost !== undefined) fn(lost.cause);

@@ -72,15 +72,25 @@ it('keeps the very last of the budget for readers that proved quick', () => {
   expect(buffers.take('quick').byteLength).toBe(pooled);
 });
 
-it('has room for reading ahead while half of the budget is free', () => {
+it('has room for new readers to read ahead while half of the budget is free, and for no slow one', () => {
   const buffers = createBuffers(4 * pooled);
   const first = buffers.take();
-  expect(buffers.hasRoom()).toBe(true);
+  expect(buffers.hasRoom('new')).toBe(true);
   buffers.take();
-  expect(buffers.hasRoom()).toBe(false);
+  expect(buffers.hasRoom('new')).toBe(false);
   buffers.give(first);
-  expect(buffers.hasRoom()).toBe(true);
-  expect(createBuffers(0).hasRoom()).toBe(false);
+  expect(buffers.hasRoom('new')).toBe(true);
+  expect(buffers.hasRoom('slow')).toBe(false);
+  expect(createBuffers(0).hasRoom('new')).toBe(false);
+});
+
+it('lets a quick reader read ahead beside a crowd of slow ones that took all they may', () => {
+  const buffers = createBuffers(8 * pooled);
+  for (let i = 0; i < 20; i++) buffers.take('slow');
+  expect(buffers.hasRoom('quick')).toBe(true);
+  expect(buffers.hasRoom('new')).toBe(false);
+  buffers.take('new');
+  expect(buffers.hasRoom('quick')).toBe(false);
 });
 
 it('lends what lies idle in a smaller size sooner than to make a larger one beyond the budget', () => {

@@ -14,8 +14,8 @@ export interface Buffers {
   give(buffer: Uint8Array): void;
   /** Counts a buffer out that somebody may still write to: it is never handed out again. */
   drop(buffer: Uint8Array): void;
-  /** Whether a reader may take a second buffer, to read ahead. */
-  hasRoom(): boolean;
+  /** Whether a reader of that pace may take a second buffer, to read ahead. */
+  hasRoom(pace: Pace): boolean;
   /** To tell the pace of a reader by. */
   readonly clock: Pick<Clock, 'monotonic'>;
 }
@@ -42,6 +42,8 @@ const shares = {
   new: { large: 1 / 4, whole: 7 / 8, quarter: 7 / 8 },
   slow: { large: 0, whole: 5 / 8, quarter: 3 / 4 },
 };
+/** Up to which part of the budget readers read ahead. More than slow ones take together: they slow no quick one down. */
+const aheadShares = { quick: 7 / 8, new: 1 / 2, slow: 0 };
 const firstServed: Shares = { large: 0, whole: 1, quarter: 1 };
 type Shares = (typeof shares)[Pace];
 
@@ -152,6 +154,6 @@ export function createBuffers(maxBytes: number, clock: Pick<Clock, 'monotonic'> 
     close() {
       isClosed = true;
     },
-    hasRoom: () => lentBytes < maxBytes / 2,
+    hasRoom: (pace) => lentBytes < aheadShares[pace] * maxBytes,
   };
 }

@@ -62,7 +62,7 @@ export function readRange(source: RandomAccess, { from, to }: ByteRange, buffers
         if (ended) return { done: true, value: undefined };
         if (bytes.byteLength === 0) throw new Error(`content ends at byte ${position}, expected ${to + 1} bytes`);
         position += bytes.byteLength;
-        if (position <= to && pace.current() !== 'slow' && buffers.hasRoom()) ahead = readOn();
+        if (position <= to && buffers.hasRoom(pace.current())) ahead = readOn();
         pace.given(bytes.byteLength);
         return { done: false, value: bytes };
       } catch (error) {

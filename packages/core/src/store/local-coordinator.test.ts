@@ -1,8 +1,17 @@
-import { expect, test } from 'vitest';
+import { casesOf, coordinatorContract } from '@proxycache/contract';
+import { describe, expect, test } from 'vitest';
 import { localCoordinator } from './local-coordinator.ts';
 
 const signal = new AbortController().signal;
 const lease = { for: 1000, signal };
+
+describe('localCoordinator', () => {
+  const make = async () => {
+    const coordinator = localCoordinator();
+    return { one: coordinator, other: coordinator, close: async () => undefined };
+  };
+  for (const { name, run } of casesOf(coordinatorContract)) test(name, () => run(make));
+});
 
 test('gives a lease to one holder at a time, with rising tokens', async () => {
   const coordinator = localCoordinator();

@@ -1,0 +1,55 @@
+import { type Coordinator, ProxyCacheError } from '@proxycache/core';
+import { createCalls } from './calls.ts';
+import { connectRedis, openForMessages } from './connect-redis.ts';
+import { createLeases } from './leases.ts';
+import { createMessages } from './messages.ts';
+import { checkRedisOptions, type RedisOptions } from './settings.ts';
+
+/** A coordinator of the processes that share a Redis. */
+export interface RedisCoordinator extends Coordinator {
+  /** Gives back its leases and ends its connections. */
+  close(): Promise<void>;
+}
+
+/**
+ * A coordinator for all processes with the same Redis and `prefix`. A lease is renewed while it is held, and is lost
+ * (`lost` fires) before Redis gives it to another: when it could not be renewed in time, or Redis forgot it. Tokens rise
+ * with every lease of a key, for fencing. Messages reach who listens at that moment; those that come while a connection
+ * is made anew are lost, so whoever waits for one looks again from time to time. Calls fail as those of
+ * {@link redisMetadata} do, by the same deadline. It has two connections of its own, the second for messages.
+ *
+ * @throws ProxyCacheError `invalid-options`, also for a `client`: listening takes a connection of its own
+ */
+export function redisCoordinator(options: Omit<RedisOptions, 'client'>): RedisCoordinator {
+  const settings = checkRedisOptions(options);
+  const { target, prefix, clock, server } = settings;
+  if (target.kind === 'client') {
+    throw new ProxyCacheError(
+      'invalid-options',
+      'redis: client: a coordinator makes its own connections; give it a url',
+    );
+  }
+  const redis = connectRedis(settings);
+  const calls = createCalls(clock, server.answerWithinMs);
+  const leases = createLeases({ redis, clock, prefix });
+  const { answerWithinMs } = server;
+  const messages = createMessages({ server: 'messages', open: openForMessages(settings), clock, answerWithinMs });
+  const channelName = (channel: string) => `${prefix}::!channel/${channel}`;
+
+  return {
+    acquire: (key, given) => calls.run(() => leases.acquire(key, given)),
+    holder: (key) => calls.run(() => leases.holder(key)),
+    publish: (channel, message) =>
+      calls.run(async () => {
+        // What this process subscribed to before reaches it.
+        await messages.settled();
+        await redis.send(channelName(channel), ['PUBLISH', channelName(channel), message], {});
+      }),
+    subscribe: (channel, fn) => messages.subscribe(channelName(channel), fn),
+    async close() {
+      await calls.end();
+      await leases.close();
+      await Promise.all([messages.close(), redis.close()]);
+    },
+  };
+}

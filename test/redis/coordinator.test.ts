@@ -1,0 +1,142 @@
+import { fileURLToPath } from 'node:url';
+import { casesOf, coordinatorContract } from '@proxycache/contract';
+import { type RedisCoordinator, redisCoordinator, redisMetadata } from '@proxycache/redis';
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
+import { startDaemon } from '../peers/daemon.ts';
+import { requireProgram } from '../system.ts';
+import { type RedisServer, startRedisServer, tellRedis } from './redis-server.ts';
+
+const program = requireProgram('redis-server');
+const holder = fileURLToPath(new URL('./lease-holder.mjs', import.meta.url));
+const { signal } = new AbortController();
+const waiting = { timeout: 15_000, interval: 20 };
+
+describe.skipIf(program === undefined)('a coordinator in Redis', () => {
+  let server: RedisServer;
+  let prefixes = 0;
+  const open: RedisCoordinator[] = [];
+
+  beforeAll(async () => {
+    server = await startRedisServer(program!);
+  });
+  afterEach(async () => {
+    await Promise.all(open.splice(0).map((coordinator) => coordinator.close()));
+  });
+  afterAll(() => server?.close());
+
+  function coordinatorIn(prefix = 'proxycache'): RedisCoordinator {
+    const coordinator = redisCoordinator({ url: server.url, prefix, answerWithin: '10s' });
+    open.push(coordinator);
+    return coordinator;
+  }
+
+  const make = async () => {
+    const prefix = `contract-${prefixes++}`;
+    const [one, other] = [coordinatorIn(prefix), coordinatorIn(prefix)];
+    return { one, other, close: async () => void (await Promise.all([one.close(), other.close()])) };
+  };
+  for (const { name, run } of casesOf(coordinatorContract)) test(name, () => run(make));
+
+  test('replaces a holder that was killed, with a higher token', async () => {
+    const child = startDaemon(process.execPath, [holder, server.url, 'job', '3000']);
+    const [, token] = await child.says(/token (\d+)/);
+    const coordinator = coordinatorIn();
+    expect(await coordinator.holder('job')).toBe('child');
+    expect(await coordinator.acquire('job', { for: 2_000, signal })).toBeUndefined();
+    await child.kill();
+    let lease = await coordinator.acquire('job', { for: 2_000, signal });
+    const take = async () => {
+      lease ??= await coordinator.acquire('job', { for: 2_000, signal });
+      return lease?.token ?? 0;
+    };
+    await expect.poll(take, waiting).toBeGreaterThan(Number(token));
+  });
+
+  test('says that a lease is lost when Redis is away for longer than it is for', async () => {
+    const coordinator = coordinatorIn('outage');
+    const lease = await coordinator.acquire('job', { for: 1_500, signal });
+    expect(lease).toBeDefined();
+    server.freeze();
+    await expect.poll(() => lease?.lost.aborted, waiting).toBe(true);
+    expect(lease?.lost.reason).toMatchObject({ code: 'storage-failed', message: expect.stringContaining('lost') });
+    server.thaw();
+    const heir = coordinatorIn('outage');
+    const again = () => heir.acquire('job', { for: 3_000, signal }).catch(() => undefined);
+    let next: Awaited<ReturnType<typeof again>>;
+    const take = async () => {
+      next ??= await again();
+      return next?.token ?? 0;
+    };
+    await expect.poll(take, waiting).toBeGreaterThan(lease!.token);
+    // The first one ended: what it does now is not its own any more.
+    await lease!.release();
+    expect(next!.lost.aborted).toBe(false);
+  });
+
+  test('says that a lease is lost when another has it, and goes on with one that was only forgotten', async () => {
+    const coordinator = coordinatorIn('taken');
+    const lease = await coordinator.acquire('job', { for: 3_000, value: 'me', signal });
+    const key = 'taken::{!lease/job}holder';
+    await tellRedis(server.port, 'DEL', key);
+    await expect.poll(() => coordinator.holder('job'), waiting).toBe('me');
+    expect(lease?.lost.aborted).toBe(false);
+    await tellRedis(server.port, 'SET', key, '1\nother');
+    await expect.poll(() => lease?.lost.aborted, waiting).toBe(true);
+    expect(await coordinator.holder('job')).toBe('other');
+  });
+
+  test('gives tokens that fence the writes of who lost a lease', async () => {
+    const [one, other] = [coordinatorIn('fenced'), coordinatorIn('fenced')];
+    const metadata = redisMetadata({ url: server.url, prefix: 'fenced' });
+    const first = await one.acquire('job', { for: 1_000, signal });
+    await first!.release();
+    const second = await other.acquire('job', { for: 1_000, signal });
+    expect(await metadata.set('tag/a', 'second', { fence: second!.token, signal })).toBe(true);
+    expect(await metadata.set('tag/a', 'first', { fence: first!.token, signal })).toBe(false);
+    expect(await metadata.get('tag/a', { signal })).toMatchObject({ value: 'second' });
+    await metadata.close();
+  });
+
+  test('brings messages again when Redis was restarted', async () => {
+    const [one, other] = [coordinatorIn('restart'), coordinatorIn('restart')];
+    const seen: string[] = [];
+    one.subscribe('channel', (message) => seen.push(message));
+    const send = (message: string) => async () => {
+      await other.publish('channel', message).catch(() => undefined);
+      return seen;
+    };
+    await expect.poll(send('before'), waiting).toContain('before');
+    await server.stop();
+    await expect(other.publish('channel', 'lost')).rejects.toMatchObject({ code: 'storage-failed' });
+    await server.start();
+    await expect.poll(send('after'), waiting).toContain('after');
+  });
+
+  test('gives its leases back when it is closed, and tells their holders', async () => {
+    const [one, other] = [coordinatorIn('closing'), coordinatorIn('closing')];
+    const lease = await one.acquire('job', { for: 60_000, signal });
+    await one.close();
+    expect(lease?.lost.aborted).toBe(true);
+    await expect(one.acquire('job', { for: 60_000, signal })).rejects.toMatchObject({ code: 'closed' });
+    expect(await (await other.acquire('job', { for: 60_000, signal }))?.release()).toBeUndefined();
+    expect(await other.holder('job')).toBeUndefined();
+  });
+
+  test('fails within its deadline while Redis stands still', async () => {
+    const coordinator = redisCoordinator({ url: server.url, prefix: 'frozen', answerWithin: 500 });
+    open.push(coordinator);
+    expect(await coordinator.holder('job')).toBeUndefined();
+    server.freeze();
+    const failed = { code: 'storage-failed' };
+    await expect(coordinator.acquire('job', { for: 1_000, signal })).rejects.toMatchObject(failed);
+    await expect(coordinator.holder('job')).rejects.toMatchObject(failed);
+    await expect(coordinator.publish('channel', 'x')).rejects.toMatchObject(failed);
+    server.thaw();
+    await expect.poll(() => coordinator.holder('job').catch(() => 'away'), waiting).toBeUndefined();
+  });
+
+  test("refuses the host's client, which cannot listen beside its commands", () => {
+    const client = { sendCommand: async () => undefined };
+    expect(() => redisCoordinator({ client } as never)).toThrow(/client: a coordinator makes its own connections/);
+  });
+});
