@@ -90,6 +90,29 @@ describe.skipIf(program === undefined)('metadata in a Redis cluster', () => {
     await store.close();
   });
 
+  test('waits once for a server that stands still, and not for what the others have', async () => {
+    const frozen = redis.primaries[2]!;
+    const store = redisMetadata({ answerWithin: '2s', cluster: { nodes: redis.nodes }, prefix: 'frozen' });
+    const write = () => Promise.all(keys.map((key) => store.set(key, '1', { signal }))).catch(() => []);
+    await expect.poll(write, waiting).toEqual(keys.map(() => true));
+    const held = new Set(
+      ((await tellRedis(frozen.port, 'KEYS', 'frozen::*tag/*')) as string[]).map((name) => name.split('}')[1]),
+    );
+    const [there, elsewhere] = [keys.filter((key) => held.has(key)), keys.filter((key) => !held.has(key))];
+    const readAll = (some: readonly string[]) => Promise.allSettled(some.map((key) => store.get(key, { signal })));
+
+    frozen.freeze();
+    const failures = (await readAll(there)).map((one) => (one.status === 'rejected' ? String(one.reason) : 'read'));
+    expect(failures.filter((failure) => !/did not answer|is away|Disconnects client/.test(failure))).toEqual([]);
+    // The others serve, and nobody waits for this one any more.
+    expect((await readAll(elsewhere)).filter(({ status }) => status === 'rejected')).toEqual([]);
+    await expect(store.get(there[0]!, { signal })).rejects.toThrow('is away');
+    frozen.thaw();
+    const back = async () => (await readAll(keys)).every(({ status }) => status === 'fulfilled');
+    await expect.poll(back, waiting).toBe(true);
+    await store.close();
+  });
+
   test('serves what the others have while one is gone, and all of it when its replica took over', async () => {
     const store = storeIn('failover');
     await Promise.all(keys.map((key) => store.set(key, '1', { signal })));

@@ -49,5 +49,7 @@ function startNode(program: string, bus: number): Promise<RedisServer> {
     ...['--cluster-enabled', 'yes', '--cluster-port', String(bus), '--cluster-node-timeout', '1000'],
     // A replica takes over soon, whatever it has.
     ...['--repl-diskless-sync-delay', '0', '--cluster-replica-validity-factor', '0'],
+    // What is on other servers is served without those that are away.
+    ...['--cluster-require-full-coverage', 'no'],
   ]);
 }
