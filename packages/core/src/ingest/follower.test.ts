@@ -108,6 +108,17 @@ it('is not slowed by one that does not read', async () => {
   await stuck.return?.();
 });
 
+it('is not slowed by a crowd that stopped reading, however many of its readers that is', async () => {
+  const crowd = Array.from({ length: 50 }, () => followed());
+  const first = Promise.all(crowd.map((reader) => reader.next()));
+  const reading = collect(follow(spooling.view, buffers), 1e9);
+  await send(2 * MiB);
+  await first;
+  await finish();
+  expect(Buffer.from((await reading)!).equals(bytes)).toBe(true);
+  await Promise.all(crowd.map((reader) => reader.return?.()));
+});
+
 it('holds the end back until all is verified', async () => {
   const reader = followed();
   await send(bytes.byteLength);
