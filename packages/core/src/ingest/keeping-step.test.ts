@@ -16,6 +16,7 @@ async function turnsLeft(lags: number[], afterTurn: (lags: number[]) => void = (
       },
     },
     positions: new Set(lags.map((_, i) => () => (100 - lags[i]!) * MiB)),
+    waiting: () => lags.length,
     inMemory: () => 4 * MiB,
   });
   return taken;
@@ -46,6 +47,20 @@ it('waits for no reader that takes no turn, such as one with a slow client', asy
     isNextTurn = true;
   });
   const turns = createTurns();
-  await keepStep(MiB / 2, 3 * MiB, { turns, positions, inMemory: () => 4 * MiB });
+  await keepStep(MiB / 2, 3 * MiB, { turns, positions, waiting: () => 0, inMemory: () => 4 * MiB });
   expect(isNextTurn).toBe(false);
+});
+
+it('was held up by a slow client of its own while another transfer kept the turns busy', async () => {
+  const turns = createTurns();
+  let others = 0;
+  let isOver = false;
+  const busy = (async () => {
+    for (; !isOver; others++) await turns.take(MiB);
+  })();
+  const readers = { turns, positions: new Set([() => 0]), waiting: () => 0, inMemory: () => 4 * MiB };
+  await keepStep(MiB / 4, 3 * MiB, readers);
+  isOver = true;
+  await busy;
+  expect(others).toBeLessThanOrEqual(3);
 });

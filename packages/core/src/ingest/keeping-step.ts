@@ -5,6 +5,8 @@ export interface Readers {
   turns: Turns;
   /** Where each of them is. */
   positions: ReadonlySet<() => number>;
+  /** How many of them wait for a turn. */
+  waiting(): number;
   /** How far behind a reader still gets what came from memory. */
   inMemory(): number;
 }
@@ -19,7 +21,7 @@ const reach = 4;
  * Lets a transfer that has `received` so much take its turn among its readers. Where the host has no time for more, each
  * of them had one meanwhile; one who missed some of his, as his client was busy, would lose step, and cost this host a read
  * of the file for each further piece. So where most are about to, they have more turns than the transfer. It waits for
- * nobody whose client is slow: nobody takes a turn then, and where nobody does, none has to be waited for.
+ * nobody whose client is slow: only while one of them waits for a turn himself does it leave one more.
  */
 export async function keepStep(bytes: number, received: number, readers: Readers): Promise<void> {
   const { turns } = readers;
@@ -27,7 +29,8 @@ export async function keepStep(bytes: number, received: number, readers: Readers
   for (let taken = 1; taken < mostTurns && areMostBehind(received, readers); taken++) await turns.take(0);
 }
 
-function areMostBehind(received: number, { positions, inMemory }: Readers): boolean {
+function areMostBehind(received: number, { positions, waiting, inMemory }: Readers): boolean {
+  if (waiting() === 0) return false;
   const within = inMemory();
   let near = 0;
   let behind = 0;

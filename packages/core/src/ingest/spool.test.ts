@@ -298,6 +298,19 @@ describe('a disk that hangs', () => {
     for (const work of hung.calls.values()) work();
   }
 
+  it('was looked at once more each minute that nobody pulled, which took one of the process’s few threads each time', async () => {
+    const spool = open();
+    hung.operation = 'statfs';
+    for (let minute = 0; minute < 5; minute++) await clock.advance(60_000);
+    expect(disk.looks).toBe(1);
+    wakeUp();
+    await vi.waitFor(async () => {
+      await clock.advance(60_000);
+      expect(disk.looks).toBeGreaterThan(1);
+    });
+    spool.close();
+  });
+
   it.each(['given up in time', 'left by its caller'])('in making a file is %s, and leaves none', async (how) => {
     const spool = open();
     hung.operation = 'open';

@@ -81,7 +81,11 @@ export function openSpool({ directory, minFree, clock, diskClock = systemClock }
   const claims = new Map<SpoolFile, number>();
   let disk = diskOf(folder);
   let lookedAt = Number.NEGATIVE_INFINITY;
-  const stopHeartbeat = heartbeat(owned, clock, () => void look().catch(() => undefined));
+  let looking = 0;
+  const stopHeartbeat = heartbeat(owned, clock, () => {
+    // One that hangs keeps one of the process's few threads, whoever waits for it.
+    if (looking === 0) void look().catch(() => undefined);
+  });
 
   async function open(): Promise<SpoolFile> {
     const file = await createSpoolFile(join(folder, String(made++)), {
@@ -122,9 +126,18 @@ export function openSpool({ directory, minFree, clock, diskClock = systemClock }
     return bavail * bsize - taken() - (minFree ?? Math.min(0.05 * blocks * bsize, 1024 ** 3));
   }
 
+  async function askDisk(): Promise<StatsFs> {
+    looking++;
+    try {
+      return await statfs(folder);
+    } finally {
+      looking--;
+    }
+  }
+
   async function look(signal?: AbortSignal): Promise<void> {
     try {
-      disk = await deadline.run({ operation: 'spool claim', ...(signal && { signal }) }, () => statfs(folder));
+      disk = await deadline.run({ operation: 'spool claim', ...(signal && { signal }) }, askDisk);
     } catch (cause) {
       signal?.throwIfAborted();
       disk = undefined;

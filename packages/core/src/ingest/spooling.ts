@@ -97,6 +97,7 @@ export function createSpooling(
   let failure: unknown;
   let holders = 1;
   let shared = 0;
+  let atTurn = 0;
 
   function share(memory: Uint8Array): SharedMemory {
     shared += memory.byteLength;
@@ -147,7 +148,14 @@ export function createSpooling(
     wait: progress.wait,
     changed: progress.changed,
     recent: (position) => (shared > mostShared && position < file.written ? undefined : ring.at(position)),
-    turn: turns.take,
+    turn(bytes) {
+      const turn = turns.take(bytes);
+      if (!turn) return undefined;
+      atTurn++;
+      return turn.then(() => {
+        atTurn--;
+      });
+    },
     open(position) {
       if (holders === 0) throw new Error('nobody holds the spool file any more');
       holders++;
@@ -188,7 +196,7 @@ export function createSpooling(
         if (ready) await written(ready);
         await hash.ready();
         // Readers who can keep up do so: reading the file again costs more than the memory that they look at.
-        await keepStep(chunk.byteLength, received, { turns, positions, inMemory: ringBytes });
+        await keepStep(chunk.byteLength, received, { turns, positions, waiting: () => atTurn, inMemory: ringBytes });
         settle();
         ring.trim(hash.settled().length, ringBytes());
       }
