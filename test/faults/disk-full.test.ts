@@ -169,7 +169,7 @@ describe.skipIf(!requireMount())('a disk that is full', () => {
     upstream.addImage('team/app', { tag: '1', layerSizes: [3 * MiB] });
     const other = upstream.addImage('team/other', { tag: '1', layerSizes: [3 * MiB] });
     expect((await pullImage(cache, at)).content.size).toBe(3);
-    await expect.poll(() => openFiles(disk.directory)).toEqual([]);
+    await expect.poll(() => cache.clock.advance(1_000).then(() => openFiles(disk.directory))).toEqual([]);
     disk.readOnly(true);
     const asked = upstream.count(gets);
     expect((await pullImage(cache, at)).content.size).toBe(3);

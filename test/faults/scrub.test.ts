@@ -46,6 +46,7 @@ test('a scrub finds what rotted, and the next pull fetches that and nothing else
   expect(cache.seen('blob-quarantined')).toHaveLength(2);
   expect(cache.seen('scrub-ended')).toMatchObject([{ outcome: 'finished', blobs: 4, flawed: 2, damaged: 0 }]);
   expect(readdirSync(join(cache.directory, 'quarantine/sha256'))).toHaveLength(2);
+  await cache.clock.advance(1_000);
   expect(storage().openBlobs()).toBe(0);
 
   await cache.restart();
@@ -54,7 +55,7 @@ test('a scrub finds what rotted, and the next pull fetches that and nothing else
   expect(upstream.count({ method: 'GET' })).toBe(2);
   await expect.poll(() => cache.seen('ingest-ended')).toHaveLength(4);
   expect((await cache.cache.scrub()).blobs).toMatchObject({ checked: 4, flawed: 0 });
-  await expect.poll(() => openFiles(cache.directory)).toEqual([]);
+  await expect.poll(() => cache.clock.advance(1_000).then(() => openFiles(cache.directory))).toEqual([]);
 });
 
 test('a scrub removes damaged records, and they are learnt anew', async () => {
@@ -201,7 +202,7 @@ describe('a store that is away', () => {
       expect((await cache.cache.scrub()).blobs).toMatchObject({ checked: 4, flawed: 0 });
       await upstream.stop();
       await pull(cache, image);
-      await expect.poll(() => storage().openBlobs()).toBe(0);
+      await expect.poll(() => cache.clock.advance(1_000).then(() => storage().openBlobs())).toBe(0);
     },
   );
 });

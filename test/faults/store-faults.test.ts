@@ -166,7 +166,10 @@ describe.each(rows)('a store whose %s %s', (operation, _what, trouble) => {
     }
     expect(whole(await whileTimePasses(cache, cache.get(byTag)))).toEqual([200, undefined, image.root.digest]);
     await expect
-      .poll(() => [storage.openBlobs(), openFiles(cache.directory), files(cache, 'spool')])
+      .poll(async () => {
+        await cache.clock.advance(1_000);
+        return [storage.openBlobs(), openFiles(cache.directory), files(cache, 'spool')];
+      })
       .toEqual([0, [], []]);
     expect(files(cache, 'tmp')).toEqual([]);
   });

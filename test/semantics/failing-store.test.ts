@@ -75,7 +75,7 @@ describe('a store that fails never costs a pull', () => {
       await pull();
       storage().heal();
       await pull();
-      await expect.poll(() => cache.clock.advance(0).then(() => storage().openBlobs())).toBe(0);
+      await expect.poll(() => cache.clock.advance(1_000).then(() => storage().openBlobs())).toBe(0);
       // These are on no pull's path, or only where something is wrong with what is stored.
       const unused = ['blobs.delete', 'metadata.getMany', 'metadata.delete', 'metadata.list'].includes(operation);
       expect(before + storage().calls(operation) > 0).toBe(!unused);
@@ -157,7 +157,7 @@ describe('a store that fails never costs a pull', () => {
     const part = await cache.get(pathOf(layer.digest), { headers: { range: 'bytes=2000000-2000999' } });
     expect(part.status).toBe(206);
     expect(part.body).toHaveLength(1000);
-    await expect.poll(() => storage().openBlobs()).toBe(0);
+    await expect.poll(() => cache.clock.advance(1_000).then(() => storage().openBlobs())).toBe(0);
     expect(reads).toBeGreaterThan(0);
   });
 
@@ -315,7 +315,7 @@ test('no pull leaves a file open or in the spool', async () => {
   const wrong = upstream.putBlob('team/app', seededBytes('wrong', 3 * MiB));
   upstream.on(gets, { corruptAt: 0 });
   await cache.get(pathOf(wrong));
-  await expect.poll(() => openFiles(cache.directory)).toEqual([]);
+  await expect.poll(() => cache.clock.advance(1_000).then(() => openFiles(cache.directory))).toEqual([]);
   const files = readdirSync(join(cache.directory, 'spool'), { recursive: true, withFileTypes: true });
   expect(files.filter((file) => file.isFile())).toEqual([]);
 });

@@ -157,6 +157,8 @@ test.each([
       storage.heal();
       upstream.heal();
       expect(digestOfBody((await cache.get(path)).body)).toBe(digest);
+      // From then on the store is asked for it again.
+      await cache.clock.advance(1_000);
     }
   },
 );

@@ -53,6 +53,7 @@ export async function closeCache(
   await Promise.all([...parts.clients].map((client) => client.close()));
   await within(clock, letGoWithin, answered);
   await Promise.all([scrubbed, prefetched, pulls.checks.close()]);
+  await pulls.blobs.close();
   await Promise.all([pulls.tags, pulls.links, pulls.referrers, pulls.repositories].map((records) => records.settled()));
   parts.spool.close();
   await parts.threads.close();

@@ -36,6 +36,7 @@ import { ProxyCacheError } from './runtime/errors.ts';
 import { expectFunction, expectOneOf, expectWhole } from './runtime/expect-option.ts';
 import { createSlabs } from './runtime/slabs.ts';
 import { createThreads, threadEnded } from './runtime/threads.ts';
+import { shareBlobs } from './store/shared-blobs.ts';
 import { timelyStorage } from './store/timely-storage.ts';
 import { createResolver } from './upstream/resolver.ts';
 import type { UpstreamStatus } from './upstream/upstream.ts';
@@ -124,7 +125,8 @@ export function createProxyCache(options: ProxyCacheOptions): ProxyCache {
     failed: (cause) => observe({ type: 'warning', message: threadEnded(cause) }),
   });
   const hashElsewhere = offload === 'hash' ? threadHashes(threads) : undefined;
-  const { blobs, metadata } = timelyStorage(storage, clock);
+  const { metadata, ...timely } = timelyStorage(storage, clock);
+  const blobs = shareBlobs(timely.blobs, { clock, observe });
   const maxIngests = options.maxIngests ?? defaults.maxIngests;
   const parts: PullParts = {
     tags: createTagRecords({ metadata, observe, clock }, mostRecords),

@@ -102,7 +102,9 @@ export function createDispatch(parts: DispatchParts): Handle {
       digest,
       want: wantOf(request),
       ranges: requestedRanges(request, etagOf(digest)),
-      signal: request.signal,
+      get signal() {
+        return request.signal;
+      },
     });
     const response = await respondBlob(blob, request, { now: clock.now(), ns, publicContent });
     told.cacheStatus = blob.cacheStatus;

@@ -1,36 +1,35 @@
 import { LRUCache } from 'lru-cache';
 import type { Digest } from '../oci/digest.ts';
 import { orLate } from '../runtime/or-late.ts';
-import type { OpenBlob } from '../store/blob-store.ts';
 import { storeFailed } from '../store/events.ts';
 import { isIntact } from '../store/is-intact.ts';
 import { putAside } from '../store/put-aside.ts';
+import type { OpenedBlob } from '../store/shared-blobs.ts';
 import type { PullParts } from './pull-parts.ts';
 
-/** A blob of the store, opened. */
-export interface StoredBlob {
-  digest: Digest;
-  blob: OpenBlob;
-  /** `clock.now()` when it was opened. */
-  openedAt: number;
-  /** The later one of two has the higher number. */
-  opening: number;
-}
+/**
+ * Opens a blob; `undefined` when it is not there, or cannot be opened.
+ *
+ * @param anew whether the store is asked also where somebody has it open. Default false
+ */
+export type OpenStored = (digest: Digest, signal: AbortSignal, anew?: boolean) => Promise<OpenedBlob | undefined>;
 
-/** Opens a blob; `undefined` when it is not there, or cannot be opened. */
-export type OpenStored = (digest: Digest, signal: AbortSignal) => Promise<StoredBlob | undefined>;
+/** What a stored blob is opened for. `told`: its size, as a repository told it. `forBytes`: whether any of it is to be read. */
+export interface StoredRequest {
+  told?: number | undefined;
+  forBytes: boolean;
+}
 
 /**
  * The same blob, or the same opened anew, where it is what its digest says; else `undefined`, and it is closed. It is
  * looked at before its first read after start where `verifyOnRead` wants that, and where it has another size than a
  * repository told, either of which may be wrong. What is wrong goes into quarantine, to be fetched again.
  */
-export type CheckStored = (
-  stored: StoredBlob,
-  /** `told`: its size, as a repository told it. `forBytes`: whether any of it is to be read. */
-  request: { told?: number | undefined; forBytes: boolean },
-  signal: AbortSignal,
-) => Promise<StoredBlob | undefined>;
+export interface CheckStored {
+  (stored: OpenedBlob, request: StoredRequest, signal: AbortSignal): Promise<OpenedBlob | undefined>;
+  /** Whether it need not be looked at, as far as is known at once. */
+  isSettled(stored: OpenedBlob, request: StoredRequest): boolean;
+}
 
 const mostVerdicts = 50_000;
 const putAsideWithinMs = 3_000;
@@ -41,15 +40,15 @@ export function createCheckStored(parts: PullParts, open: OpenStored): CheckStor
    * place of.
    */
   const right = new LRUCache<string, number>({ max: mostVerdicts });
-  const keyOf = ({ digest, blob }: Pick<StoredBlob, 'digest' | 'blob'>) => `${digest} ${blob.size}`;
+  const keyOf = ({ digest, blob }: OpenedBlob) => `${digest} ${blob.size}`;
 
   /**
-   * Looks at what is stored now, through a handle that no single reader's leaving closes.
+   * Looks at what is stored now, through a handle that no single reader's leaving closes and nobody had before.
    *
    * @returns the number of the opening that was found right; `undefined`: none was
    */
   async function verify(digest: Digest, signal: AbortSignal, isSecond = false): Promise<number | undefined> {
-    const stored = await open(digest, signal);
+    const stored = await open(digest, signal, true);
     if (!stored) return undefined;
     try {
       if (await isIntact(stored.blob, digest, { buffers: parts.buffers, signal })) {
@@ -71,15 +70,22 @@ export function createCheckStored(parts: PullParts, open: OpenStored): CheckStor
     return undefined;
   }
 
-  const check: CheckStored = async (stored, request, signal) => {
-    const { digest, blob } = stored;
-    const { told, forBytes } = request;
-    const wanted = (forBytes && parts.verifyOnRead === 'first') || (told !== undefined && blob.size !== told);
-    if (!wanted) return stored;
+  function isSettled(stored: OpenedBlob, { told, forBytes }: StoredRequest): boolean {
+    const isWanted = (forBytes && parts.verifyOnRead === 'first') || (told !== undefined && stored.blob.size !== told);
+    if (!isWanted) return true;
     const known = right.get(keyOf(stored));
-    if (known !== undefined && stored.opening >= known) return stored;
+    return known !== undefined && stored.opening >= known;
+  }
+
+  async function check(
+    stored: OpenedBlob,
+    request: StoredRequest,
+    signal: AbortSignal,
+  ): Promise<OpenedBlob | undefined> {
+    if (isSettled(stored, request)) return stored;
+    const { digest, blob } = stored;
     try {
-      const since = known ?? (await parts.checks.join(digest, (all) => verify(digest, all), signal));
+      const since = right.get(keyOf(stored)) ?? (await parts.checks.join(digest, (all) => verify(digest, all), signal));
       if (since === undefined) return undefined;
     } finally {
       void blob.close();
@@ -87,6 +93,7 @@ export function createCheckStored(parts: PullParts, open: OpenStored): CheckStor
     const again = await open(digest, signal);
     // Of another size it is another blob: one stored in between.
     return again && check(again, request, signal);
-  };
-  return check;
+  }
+
+  return Object.assign(check, { isSettled });
 }

@@ -3,10 +3,10 @@ import { isLocal } from '../ingest/is-local.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { RangeSpec } from '../runtime/byte-range.ts';
 import { abortable } from '../runtime/collapse.ts';
+import type { OpenedBlob } from '../store/shared-blobs.ts';
 import { isUpstreamError } from '../upstream/upstream-error.ts';
 import type { BlobAnswer, CacheStatus } from './answer.ts';
 import { createBlobProof, proveBlob, type SaidOfBlob, toldSize } from './blob-proof.ts';
-import type { StoredBlob } from './check-stored.ts';
 import { coldParts } from './cold-parts.ts';
 import { followedAnswer } from './followed-blob.ts';
 import { heldParts } from './held-parts.ts';
@@ -27,7 +27,8 @@ export interface BlobPull {
   want: 'bytes' | 'descriptor';
   /** The parts asked for; none: the whole. */
   ranges?: readonly RangeSpec[] | undefined;
-  signal: AbortSignal;
+  /** May be a lazy getter: what is at hand is answered without. */
+  readonly signal: AbortSignal;
 }
 
 /** `since`: `clock.monotonic()` ms at which its client began to wait, however many questions it takes. */
@@ -62,6 +63,8 @@ export function createPullBlob(parts: PullParts, started: (blob: BlobPull) => vo
   const storedBlobs = createStoredBlobs(parts);
 
   return async (pull) => {
+    const atHand = storedBlobs.atHand(pull);
+    if (atHand) return storedAnswer(pull, atHand, { hit: true });
     let request: Asking = { ...pull, since: clock.monotonic() };
     const { target, digest, since, signal } = request;
     const seen = ingests.endings(digest);
@@ -122,8 +125,9 @@ export function createPullBlob(parts: PullParts, started: (blob: BlobPull) => vo
     return ingests.find(target.place.upstream, digest);
   }
 
-  function storedAnswer(request: BlobPull, stored: StoredBlob, cacheStatus: CacheStatus): BlobAnswer {
-    const { ranges, signal } = request;
+  function storedAnswer(request: BlobPull, stored: OpenedBlob, cacheStatus: CacheStatus): BlobAnswer {
+    const { ranges } = request;
+    const signal = () => request.signal;
     // What is answered here was proven; the store had its turn.
     const refetch = () => ingested({ ...request, ranges: undefined, since: clock.monotonic() }, { proven: true });
     return storedBlobs.answer(stored, { ranges, cacheStatus, signal, refetch });

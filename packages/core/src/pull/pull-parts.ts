@@ -8,8 +8,8 @@ import type { Ingests } from '../ingest/ingests.ts';
 import type { Buffers } from '../runtime/buffers.ts';
 import type { Clock } from '../runtime/clock.ts';
 import type { Slabs } from '../runtime/slabs.ts';
-import type { BlobStore } from '../store/blob-store.ts';
 import type { StoreEvent } from '../store/events.ts';
+import type { SharedBlobs } from '../store/shared-blobs.ts';
 import type { Checks } from './checks.ts';
 import type { PrefetchEvent } from './events.ts';
 
@@ -21,7 +21,7 @@ export interface PullParts {
   referrers: ReferrersRecords;
   repositories: Repositories;
   ingests: Ingests;
-  blobs: BlobStore;
+  blobs: SharedBlobs;
   buffers: Buffers;
   /** Memory of what ingests receive. */
   slabs: Slabs;

@@ -2,55 +2,56 @@ import type { Digest } from '../oci/digest.ts';
 import { type ByteRange, type RangeSpec, satisfiableRanges } from '../runtime/byte-range.ts';
 import { type Bytes, resumed } from '../runtime/bytes.ts';
 import { readOpenFile } from '../runtime/read-range.ts';
-import type { OpenBlob } from '../store/blob-store.ts';
 import { storeFailed } from '../store/events.ts';
+import type { OpenedBlob } from '../store/shared-blobs.ts';
 import type { BlobAnswer, CacheStatus } from './answer.ts';
-import { type CheckStored, createCheckStored, type OpenStored, type StoredBlob } from './check-stored.ts';
+import { type CheckStored, createCheckStored, type OpenStored } from './check-stored.ts';
 import type { PullParts } from './pull-parts.ts';
+import type { Target } from './target.ts';
 
 /** How a stored blob is to be answered. */
 export interface StoredPull {
   ranges: readonly RangeSpec[] | undefined;
   cacheStatus: CacheStatus;
-  signal: AbortSignal;
+  /** Of the request; asked for only where the rest has to come from elsewhere. */
+  signal(): AbortSignal;
   /** Where the rest comes from when the store fails half-way. Default: nowhere. */
   refetch?: () => Promise<BlobAnswer>;
 }
 
+/** What of a request matters to {@link StoredBlobs.atHand}. */
+export interface AskedBlob {
+  target: Target;
+  digest: Digest;
+  want: 'bytes' | 'descriptor';
+}
+
 /** The blobs of the store, as pulls see them: one that fails is as good as one that is not there. */
 export interface StoredBlobs {
+  /** Opens at once what this repository proved to hold, is open already and need not be looked at. `undefined` says nothing. */
+  atHand(asked: AskedBlob): OpenedBlob | undefined;
   open: OpenStored;
   check: CheckStored;
-  answer(stored: StoredBlob, pull: StoredPull): BlobAnswer;
+  answer(stored: OpenedBlob, pull: StoredPull): BlobAnswer;
 }
 
 export function createStoredBlobs(parts: PullParts): StoredBlobs {
-  let openings = 0;
-
   function failed(operation: string, digest: Digest, error: unknown): void {
     parts.observe(storeFailed(operation, digest, error));
   }
 
-  async function open(digest: Digest, signal: AbortSignal): Promise<StoredBlob | undefined> {
-    const openedAt = parts.clock.now();
-    const opening = ++openings;
+  const open: OpenStored = async (digest, signal, anew = false) => {
     try {
-      const blob = await parts.blobs.open(digest, { signal });
-      return blob && { digest, blob: closingQuietly(blob, digest), openedAt, opening };
+      return await parts.blobs.share(digest, { anew, signal });
     } catch (error) {
       signal.throwIfAborted();
       failed('open', digest, error);
       return undefined;
     }
-  }
+  };
+  const check = createCheckStored(parts, open);
 
-  /** How a blob was let go costs no pull what was read of it. */
-  function closingQuietly(blob: OpenBlob, digest: Digest): OpenBlob {
-    const close = () => blob.close().catch((error: unknown) => failed('close', digest, error));
-    return { ...blob, close };
-  }
-
-  function answer(stored: StoredBlob, pull: StoredPull): BlobAnswer {
+  function answer(stored: OpenedBlob, pull: StoredPull): BlobAnswer {
     const { digest, blob } = stored;
     const { ranges, cacheStatus, signal, refetch } = pull;
     const replacements: BlobAnswer[] = [];
@@ -58,11 +59,11 @@ export function createStoredBlobs(parts: PullParts): StoredBlobs {
 
     function readPart(part: ByteRange | undefined): Bytes {
       if (blob.kind === 'file') return readOpenFile(blob, part ?? { from: 0, to: blob.size - 1 }, parts.buffers);
-      return part ? reopened(parts, { digest, part, signal }) : blob.body;
+      return part ? reopened(parts, { digest, part, signal: signal() }) : blob.body;
     }
 
     async function goOn(rest: ByteRange, error: unknown): Promise<Bytes> {
-      signal.throwIfAborted();
+      signal().throwIfAborted();
       failed('read', digest, error);
       if (!refetch) throw error;
       const replacement = await refetch();
@@ -88,9 +89,20 @@ export function createStoredBlobs(parts: PullParts): StoredBlobs {
     };
   }
 
+  function atHand({ target, digest, want }: AskedBlob): OpenedBlob | undefined {
+    const opened = parts.blobs.held(digest);
+    if (!opened) return undefined;
+    const { size: told } = parts.links.lookup(target.place, 'blob', digest)() ?? {};
+    // A size that was not told, or is another, has to be looked into.
+    if (told === opened.blob.size && check.isSettled(opened, { told, forBytes: want === 'bytes' })) return opened;
+    void opened.blob.close();
+    return undefined;
+  }
+
   return {
+    atHand,
     open,
-    check: createCheckStored(parts, open),
+    check,
     answer,
   };
 }

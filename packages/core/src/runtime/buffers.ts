@@ -1,5 +1,6 @@
 import { type Clock, systemClock } from './clock.ts';
 import type { Pace } from './pace.ts';
+import { createReadTurns, type ReadTurns } from './read-turns.ts';
 
 /** Memory for reading files, shared by all streams. */
 export interface Buffers {
@@ -16,6 +17,8 @@ export interface Buffers {
   drop(buffer: Uint8Array): void;
   /** Whether a reader of that pace may take a second buffer, to read ahead. */
   hasRoom(pace: Pace): boolean;
+  /** For reads into them: a buffer is taken when it is filled, not before. */
+  readonly turns: ReadTurns;
   /** To tell the pace of a reader by. */
   readonly clock: Pick<Clock, 'monotonic'>;
 }
@@ -64,7 +67,7 @@ interface Idle {
  * clients starve fast ones: past `maxBytes` readers get 16 KiB each instead, slower but independent. The last quarter is
  * not for slow readers, and the very last for those only that proved quick: no crowd pushes them down to the small.
  */
-export function createBuffers(maxBytes: number, clock: Pick<Clock, 'monotonic'> = systemClock): BufferPool {
+export function createBuffers(maxBytes: number, clock: Pick<Clock, 'monotonic' | 'after'> = systemClock): BufferPool {
   const idle = new Map<number, Idle>(
     [largeBytes, pooledBytes, partBytes, smallBytes].map((size) => [size, { buffers: [], least: 0 }]),
   );
@@ -137,6 +140,7 @@ export function createBuffers(maxBytes: number, clock: Pick<Clock, 'monotonic'> 
 
   return {
     clock,
+    turns: createReadTurns(clock),
     take: (pace, length = Number.POSITIVE_INFINITY) => lend(sizeFor(pace ? shares[pace] : firstServed, length)),
     give(buffer) {
       const size = buffer.byteLength;

@@ -1,7 +1,7 @@
 import type { Buffers } from './buffers.ts';
 import type { Pace } from './pace.ts';
 
-/** One pooled buffer of a reader, had when it is first needed. */
+/** One pooled buffer of a reader, had when its first read has its turn. */
 export interface LentBuffer {
   /**
    * Reads at most `length` bytes into it. What it gives holds until the next call.
@@ -26,18 +26,21 @@ export function lendBuffer(buffers: Buffers, pace?: Pace): LentBuffer {
 
   return {
     async fill(length, read) {
-      if (isBack) throw new Error('the buffer was given back');
-      buffer ??= buffers.take(pace, length);
-      const lent = buffer;
-      const into = lent.subarray(0, Math.min(lent.byteLength, length));
+      let into: Uint8Array | undefined;
+      const landing = buffers.turns.run(() => {
+        if (isBack) throw new Error('the buffer was given back');
+        buffer ??= buffers.take(pace, length);
+        into = buffer.subarray(0, Math.min(buffer.byteLength, length));
+        return read(into);
+      });
+      reading = landing;
       try {
-        const landing = read(into);
-        reading = landing;
-        return into.subarray(0, await landing);
+        const filled = await landing;
+        return (into as Uint8Array).subarray(0, filled);
       } catch (error) {
         // One that failed, by a time limit say, may land at any time: nobody may read into that memory again.
-        buffers.drop(lent);
-        buffer = undefined;
+        if (into && buffer) buffers.drop(buffer);
+        if (into) buffer = undefined;
         throw error;
       }
     },

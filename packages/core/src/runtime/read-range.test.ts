@@ -31,6 +31,7 @@ function watched(
     out,
     dropped,
     clock: buffers.clock,
+    turns: buffers.turns,
     hasRoom: buffers.hasRoom,
     take(pace, length) {
       const buffer = buffers.take(pace, length);

@@ -6,7 +6,8 @@ import type { Bytes } from '../runtime/bytes.ts';
  * A blob opened for reading. `size` is that of the whole blob, in bytes. Whoever opened it closes it, once, also after
  * reading it to the end; `close()` may be called again without harm.
  *
- * - `file`: read at any position, any number of times, concurrently. `read` fills as much of `into` as the blob still
+ * - `file`: read at any position, any number of times, concurrently, by several readers: a cache opens it once for all who
+ *   want it within a second, and closes it after that, when the last of them has. `read` fills as much of `into` as the blob still
  *   has from `position` on and gives the number of bytes, 0 at the end. The `range` that was asked for is the reader's
  *   own business. Local files take this form: core's pooled reader serves them.
  * - `stream`: `body` gives exactly the `range` that was asked for, or all. Reading it to its end or returning from it
