@@ -38,6 +38,7 @@ import { createSlabs } from './runtime/slabs.ts';
 import { createThreads, threadEnded } from './runtime/threads.ts';
 import { shareBlobs } from './store/shared-blobs.ts';
 import { timelyStorage } from './store/timely-storage.ts';
+import { practise } from './upstream/practise.ts';
 import { createResolver } from './upstream/resolver.ts';
 import type { UpstreamStatus } from './upstream/upstream.ts';
 import { shadowWarnings } from './upstream/upstream-key.ts';
@@ -204,6 +205,8 @@ export function createProxyCache(options: ProxyCacheOptions): ProxyCache {
     return { target: located.target, reference };
   }
 
+  // Not now: whoever makes a cache goes on first.
+  setImmediate(practise).unref();
   for (const message of shadowWarnings(routing)) observe({ type: 'warning', message });
   return {
     handle: answers.handle,

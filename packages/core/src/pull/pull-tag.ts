@@ -33,6 +33,9 @@ export interface PullTag {
   recentTagOf(target: Target, digest: Digest): string | undefined;
 }
 
+/** `isUnknown`: there was no record of the tag when it was asked for. */
+type Asking = TagPull & { isUnknown?: boolean };
+
 /** The stored image to validate, and whether it may be answered with if the upstream fails. */
 type Stored = { value: Descriptor; servesStale: boolean };
 
@@ -50,7 +53,7 @@ export function createPullTag(parts: PullParts): PullTag {
 
   /** Asks the upstream, once for all who want the same at the same time, and writes down what came of it. */
   async function askOnce(
-    request: TagPull,
+    request: Asking,
     mode: keyof AskTag,
     stored?: Stored,
   ): Promise<Asked & { collapsed: boolean }> {
@@ -64,13 +67,16 @@ export function createPullTag(parts: PullParts): PullTag {
     return { ...asked, collapsed };
   }
 
-  async function askAndSettle({ target, tag, signal }: TagPull, mode: keyof AskTag, stored?: Stored): Promise<Asked> {
+  async function askAndSettle(request: Asking, mode: keyof AskTag, stored?: Stored): Promise<Asked> {
+    const { target, tag, signal, isUnknown } = request;
     const startedAt = clock.now();
     const outcome =
       mode === 'validate' && stored
         ? await ask.validate(target, tag, stored, signal)
         : await ask[mode === 'look' ? 'look' : 'fetch'](target, tag, signal);
-    const record = await tagRecordOf(parts, { target, tag, signal });
+    // What is found anew is served whatever has been learnt meanwhile; the update looks at that.
+    const isNew = outcome.kind === 'found' && isUnknown;
+    const record = isNew ? undefined : await tagRecordOf(parts, { target, tag, signal });
     const context = { rules: target.upstream.rules, startedAt, now: clock.now() };
     const { verdict } = settle(record, outcome, context);
 
@@ -162,7 +168,7 @@ export function createPullTag(parts: PullParts): PullTag {
     return answerOf(request, { ...verdict, value, bytes, error }, statusOf(asked));
   }
 
-  async function fetchAnew(request: TagPull): Promise<ManifestAnswer> {
+  async function fetchAnew(request: Asking): Promise<ManifestAnswer> {
     const asked = await askOnce(request, request.want === 'bytes' ? 'fetch' : 'look');
     const answer = await answerAsked(request, asked);
     if (answer) return answer;
@@ -194,7 +200,7 @@ export function createPullTag(parts: PullParts): PullTag {
           return answer ?? fetchAnew(request);
         }
         case 'fetch':
-          return fetchAnew(request);
+          return fetchAnew({ ...request, isUnknown: record === undefined });
         case 'absent':
         case 'denied':
           throw refusedTag(target, tag, decision);

@@ -1,5 +1,6 @@
 import { dirname, join } from 'node:path';
 import { crc32 } from 'node:zlib';
+import { LRUCache } from 'lru-cache';
 import { ProxyCacheError } from '../runtime/errors.ts';
 import { keyPath } from './file-key-path.ts';
 import {
@@ -17,6 +18,9 @@ import { mapBounded } from './map-bounded.ts';
 
 /** Files read at once: each holds a descriptor, and the process has but so many. */
 const readsAtOnce = 32;
+
+/** Folders of which it is remembered that they are there: one for each repository that is pulled at the same time. */
+const mostSeen = 1_000;
 
 /** How often a write is tried again because a delete removed its folder meanwhile. */
 const attempts = 8;
@@ -46,6 +50,9 @@ export function createFileKeyvStore(
 ): FileKeyvStore {
   const { temp, durable, written } = options;
 
+  // Of folders that were there lately.
+  const seen = new LRUCache<string, true>({ max: mostSeen });
+
   async function moveIn(file: string, path: string): Promise<void> {
     for (let attempt = 1; ; attempt++) {
       try {
@@ -53,10 +60,15 @@ export function createFileKeyvStore(
         return;
       } catch (error) {
         if (systemCode(error) !== 'ENOENT' || attempt === attempts) throw error;
-        const made = await makeFolders(dirname(path), { recursive: true, mode: 0o700 });
-        if (durable && made !== undefined) await syncUpTo(dirname(path), dirname(made));
+        await makeFolder(dirname(path));
       }
     }
+  }
+
+  async function makeFolder(folder: string): Promise<void> {
+    const made = await makeFolders(folder, { recursive: true, mode: 0o700 });
+    if (durable && made !== undefined) await syncUpTo(folder, dirname(made));
+    seen.set(folder, true);
   }
 
   /** Folders that became empty go too; one that does not is in use, or gone already. */
@@ -80,8 +92,12 @@ export function createFileKeyvStore(
     getMany: (keys) => mapBounded(keys, readsAtOnce, (key) => store.get(key)),
     async set(key, value) {
       const path = join(directory, keyPath(key));
+      const folder = dirname(path);
+      // Beside the write, so that the first record of a repository takes no longer. What fails is told by the move.
+      const made = seen.has(folder) ? undefined : makeFolder(folder).catch(() => undefined);
       const file = await temp.write(seal(value));
       try {
+        await made;
         await moveIn(file, path);
       } catch (error) {
         await removeFile(file).catch(() => undefined);
