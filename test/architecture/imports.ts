@@ -7,6 +7,7 @@ export const layers: readonly string[] = [
   'thread.ts',
   'proxy-cache.ts',
   'close-cache.ts',
+  'offload.ts',
   'check-options.ts',
   'options.ts',
   'events.ts',

@@ -162,7 +162,7 @@ test('chunks of cache.fetch are in memory of their own', async () => {
 });
 
 // The timer keeps nothing alive: it fires only where something else does.
-const program = (atEnd: string) => `
+const program = (atEnd: string, offload: 'hash' | 'ingest' = 'hash') => `
 import { createHash } from 'node:crypto';
 import { createServer } from 'node:http';
 import { createProxyCache, memoryStorage } from '@proxycache/core';
@@ -173,7 +173,7 @@ const server = createServer((_, res) => res.end(blob)).on('connection', (socket)
 await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve));
 const url = 'http://127.0.0.1:' + server.address().port;
 const observer = ({ type, message }) => type === 'warning' && console.log(type, message);
-const cache = createProxyCache({ upstreams: [{ key: 'up', url }], storage: memoryStorage(), offload: 'hash', observer });
+const cache = createProxyCache({ upstreams: [{ key: 'up', url }], storage: memoryStorage(), offload: '${offload}', observer });
 const answer = await cache.fetch(new Request('http://cache/v2/up/a/blobs/' + digest));
 console.log(answer.status, (await answer.arrayBuffer()).byteLength);
 server.unref();
@@ -187,18 +187,22 @@ async function run(text: string, ...flags: string[]): Promise<string> {
   return (await ran).stdout;
 }
 
-test.each(['', 'await cache.close();'])(
-  'a process ends by itself after a pull, its threads with it (%s)',
-  async (atEnd) => {
-    expect(await run(program(atEnd))).toBe('200 3000000\n');
-  },
-);
+test.each([
+  ['hash', ''],
+  ['hash', 'await cache.close();'],
+  ['ingest', ''],
+  ['ingest', 'await cache.close();'],
+] as const)('a process ends by itself after a pull, its threads with it (%s, %s)', async (offload, atEnd) => {
+  expect(await run(program(atEnd, offload))).toBe('200 3000000\n');
+});
 
-test('a process that may start no thread hashes by itself, and says why', async () => {
+test('a process that may start no thread does it all by itself, and says why', async () => {
   const flags = ['--experimental-permission', '--allow-fs-read=*', '--allow-fs-write=*'];
-  const [warning, answer] = (await run(program(''), ...flags)).split('\n');
-  expect(warning).toMatch(/^warning a worker thread could not run, .*: Access to this API has been restricted/);
-  expect(answer).toBe('200 3000000');
+  for (const offload of ['hash', 'ingest'] as const) {
+    const [warning, answer] = (await run(program('', offload), ...flags)).split('\n');
+    expect(warning).toMatch(/^warning a worker thread could not run, .*: Access to this API has been restricted/);
+    expect(answer).toBe('200 3000000');
+  }
 });
 
 test('what the host runs at its start is not run in a thread', async () => {

@@ -49,7 +49,11 @@ export const configSchema = mapping({
   reservedKeys: optional(list(text('key')), 'Keys of upstreams that were removed: they answer 404'),
   catalog: optional(flag(), '`/v2/_catalog` lists what is stored', 'false'),
   publicContent: optional(flag(), 'Answers by digest may stay in shared HTTP caches', 'false'),
-  offload: optional(choice('off', 'hash'), '`hash`: worker threads check the digests of blobs that come in', 'off'),
+  offload: optional(
+    choice('off', 'hash', 'ingest'),
+    '`hash`: worker threads check the digests of blobs that come in; `ingest`: they receive them, too',
+    'off',
+  ),
   limits: mapping({
     maxRequests: optional(integer(1, 1_000_000), 'Requests at once; over it 503', '10000'),
     maxIngests: optional(integer(1, 100_000), 'Blob transfers from upstreams at once; over it 503', '256'),

@@ -36,10 +36,10 @@ export interface ProxyCacheOptions {
   verifyOnRead?: 'never' | 'first';
   /**
    * What of the work on blobs that come in is done by worker threads rather than by the host's own: `'hash'` checks the
-   * digests of those over 1 MiB there. Where no thread can be had it is done by the host's own, and a `warning` says why.
-   * Default `'off'`.
+   * digests of those over 1 MiB there; `'ingest'` also receives blobs there, TLS included, but through a `proxy`. Where no
+   * thread can be had it is done by the host's own, and a `warning` says why. Default `'off'`.
    */
-  offload?: 'off' | 'hash';
+  offload?: 'off' | 'hash' | 'ingest';
   /** How many worker threads there are at most; they start when there is work for them. Default 1. */
   threads?: number;
   /** Whether `/v2/_catalog` lists what is stored. Default false. */

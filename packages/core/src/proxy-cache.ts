@@ -13,9 +13,9 @@ import { answerFetch } from './http/fetch.ts';
 import type { Handle } from './http/message.ts';
 import { createIngests } from './ingest/ingests.ts';
 import { openSpool } from './ingest/spool.ts';
-import { threadHashes } from './ingest/thread-hash.ts';
 import type { Descriptor } from './oci/descriptor.ts';
 import { parseReference } from './oci/reference.ts';
+import { createOffload } from './offload.ts';
 import { defaults, type ProxyCacheOptions, upstreamSettings } from './options.ts';
 import { createChecks } from './pull/checks.ts';
 import { createHasImage } from './pull/has-image.ts';
@@ -35,7 +35,6 @@ import { systemClock } from './runtime/clock.ts';
 import { ProxyCacheError } from './runtime/errors.ts';
 import { expectFunction, expectOneOf, expectWhole } from './runtime/expect-option.ts';
 import { createSlabs } from './runtime/slabs.ts';
-import { createThreads, threadEnded } from './runtime/threads.ts';
 import { shareBlobs } from './store/shared-blobs.ts';
 import { timelyStorage } from './store/timely-storage.ts';
 import { practise } from './upstream/practise.ts';
@@ -102,10 +101,11 @@ export function createProxyCache(options: ProxyCacheOptions): ProxyCache {
     }
   };
 
+  const { threads, lanes, hashElsewhere, isShared } = createOffload(options, observe);
   const upstreams = new Map(
     options.upstreams.map((given) => {
       const crowded = () => prefetch.crowded(given.key);
-      const upstream = createPullUpstream(upstreamSettings(given), { clock, observe, crowded });
+      const upstream = createPullUpstream(upstreamSettings(given), { clock, observe, crowded, lanes });
       return [upstream.key, upstream] as const;
     }),
   );
@@ -118,14 +118,7 @@ export function createProxyCache(options: ProxyCacheOptions): ProxyCache {
 
   const spool = openSpool({ directory: storage.spoolDirectory, minFree: options.minFree, clock });
   const buffers = createBuffers(memory.buffers);
-  const offload = options.offload ?? defaults.offload;
-  const slabs = createSlabs(memory.buffers, { shared: offload !== 'off' });
-  const threads = createThreads({
-    entry: new URL('./thread.js', import.meta.url),
-    count: options.threads ?? defaults.threads,
-    failed: (cause) => observe({ type: 'warning', message: threadEnded(cause) }),
-  });
-  const hashElsewhere = offload === 'hash' ? threadHashes(threads) : undefined;
+  const slabs = createSlabs(memory.buffers, { shared: isShared });
   const { metadata, ...timely } = timelyStorage(storage, clock);
   const blobs = shareBlobs(timely.blobs, { clock, observe });
   const maxIngests = options.maxIngests ?? defaults.maxIngests;

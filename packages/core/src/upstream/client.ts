@@ -14,6 +14,7 @@ import { createRateLimits } from './rate-limit.ts';
 import { createReferrers } from './referrers.ts';
 import { createRejections } from './rejection.ts';
 import { createTags } from './tags.ts';
+import type { ThreadLanes } from './thread-lanes.ts';
 import { createTokens } from './token.ts';
 import { createTokenServiceClient } from './token-service.ts';
 import { createTransport } from './transport.ts';
@@ -33,6 +34,8 @@ export interface UpstreamParts {
   crowded?(): void;
   /** Resolves host names. Default: the machine's `dns.lookup`. */
   lookup?: Lookup;
+  /** Threads that receive blobs. Default: none, this one does. */
+  lanes?: ThreadLanes | undefined;
 }
 
 /**
@@ -42,7 +45,7 @@ export interface UpstreamParts {
  * @throws ProxyCacheError `invalid-options`
  */
 export function createClient(settings: UpstreamSettings, parts: UpstreamParts): Upstream {
-  const { clock, observe, userAgent = `proxycache/${version}`, crowded, lookup } = parts;
+  const { clock, observe, userAgent = `proxycache/${version}`, crowded, lookup, lanes } = parts;
   const { key, ownVoice: markers, maxManifestBytes } = settings;
   const transport = createTransport(settings, {
     clock,
@@ -50,6 +53,7 @@ export function createClient(settings: UpstreamSettings, parts: UpstreamParts): 
     observe,
     ...(crowded && { crowded }),
     ...(lookup && { lookup }),
+    lanes,
   });
   const loader = createCredentialLoader(settings.auth, { key, server: helperServer(settings), clock });
   const authenticator = createAuthenticator({

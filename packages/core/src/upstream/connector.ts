@@ -42,10 +42,20 @@ export class AddressRefused extends Error {
   /** Whether `allowPrivate` could allow it. */
   readonly allowable: boolean;
 
-  constructor(host: string, addresses: readonly string[]) {
-    super(`${host} has an address that redirects and realms must not lead to`);
+  private constructor(message: string, allowable: boolean) {
+    super(message);
     this.name = 'AddressRefused';
-    this.allowable = addresses.some((address) => classifyAddress(address) !== 'never');
+    this.allowable = allowable;
+  }
+
+  static of(host: string, addresses: readonly string[]): AddressRefused {
+    const allowable = addresses.some((address) => classifyAddress(address) !== 'never');
+    return new AddressRefused(`${host} has an address that redirects and realms must not lead to`, allowable);
+  }
+
+  /** The same one, of a connection that another thread made. */
+  static again({ message, allowable }: Pick<AddressRefused, 'message' | 'allowable'>): AddressRefused {
+    return new AddressRefused(message, allowable);
   }
 }
 
@@ -86,7 +96,7 @@ export function createConnector(optionsNow: () => ConnectorOptions): Connector {
       const { rule } = options;
       // A literal address is never looked up.
       if (rule && isIP(target.hostname) !== 0 && !rule.allows(target.hostname, host)) {
-        queueMicrotask(() => callback(new AddressRefused(host, [target.hostname]), null));
+        queueMicrotask(() => callback(AddressRefused.of(host, [target.hostname]), null));
         return;
       }
       const socket = open(target, options);
@@ -102,7 +112,7 @@ export function createConnector(optionsNow: () => ConnectorOptions): Connector {
       // What was connected to is what counts; nothing was sent yet.
       socket.once('connect', () => {
         const address = socket.remoteAddress ?? '';
-        if (rule && !rule.allows(address, host)) socket.destroy(new AddressRefused(host, [address]));
+        if (rule && !rule.allows(address, host)) socket.destroy(AddressRefused.of(host, [address]));
       });
       socket.once(target.protocol === 'https:' ? 'secureConnect' : 'connect', () => {
         if (socket.destroyed) return;
@@ -129,7 +139,7 @@ function checkedLookup(rule: AddressRule | undefined, resolve: Lookup, host: str
       const [first] = allowed;
       if (!first)
         return callback(
-          new AddressRefused(
+          AddressRefused.of(
             host,
             found.map(({ address }) => address),
           ),

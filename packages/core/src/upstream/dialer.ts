@@ -35,15 +35,17 @@ interface Secured {
   sessions: LRUCache<string, Buffer>;
 }
 
+/** See {@link createSecuring}. */
+export type Securing = (plan: TlsPlan) => Secured;
+
 // Of an upstream there are two: its own, and everybody else's.
 const mostSecured = 100;
 const mostSessions = 100;
 
-/** @param parts.connected told where the upstream's own origin was reached */
-export function createDialer(parts: { lookup: Lookup; connected(address: string): void }): Dialer {
+/** Makes what connections are secured with, once for each plan: dear to make, and sessions are taken up again from it. */
+export function createSecuring(): Securing {
   const secured = new LRUCache<string, Secured>({ max: mostSecured });
-
-  function securedBy(plan: TlsPlan): Secured {
+  return (plan) => {
     const key = JSON.stringify(plan);
     const known = secured.get(key);
     if (known) return known;
@@ -54,17 +56,28 @@ export function createDialer(parts: { lookup: Lookup; connected(address: string)
     };
     secured.set(key, made);
     return made;
-  }
+  };
+}
 
+/** What a dialer works with. */
+interface DialerParts {
+  lookup: Lookup;
+  /** Told where the upstream's own origin was reached. */
+  connected(address: string): void;
+  /** Default: its own. */
+  securedBy?: Securing;
+}
+
+export function createDialer({ lookup, connected, securedBy = createSecuring() }: DialerParts): Dialer {
   return {
     connector: (plan, onread) =>
       createConnector(() => {
         const { tls: own, rule, isOwn } = plan();
         return {
           ...securedBy(own),
-          lookup: parts.lookup,
+          lookup,
           ...(rule && { rule: createAddressRule(rule.home, rule.allowPrivate) }),
-          ...(isOwn && { connected: parts.connected }),
+          ...(isOwn && { connected }),
           ...(onread && { onread }),
         };
       }),

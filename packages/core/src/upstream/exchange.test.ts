@@ -1,3 +1,4 @@
+import { MessageChannel } from 'node:worker_threads';
 import {
   chunkGate,
   type FakeHost,
@@ -12,6 +13,9 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { upstreamSettings } from '../options.ts';
 import { collect, discard } from '../runtime/bytes.ts';
 import type { Lookup } from './connector.ts';
+import { networkDefaults } from './network-defaults.ts';
+import { createLaneServer } from './serve-lane.ts';
+import type { ThreadLanes } from './thread-lanes.ts';
 import { createTransport, type Transport, type TransportRequest } from './transport.ts';
 import type { UpstreamOptions } from './upstream-options.ts';
 
@@ -34,12 +38,25 @@ async function start(options: FakeHostOptions = {}): Promise<FakeHost> {
   return host;
 }
 
+/** As threads serve lanes, but in this one. */
+const servedLanes: ThreadLanes = {
+  prepare: () => undefined,
+  open(origin) {
+    const { port1, port2 } = new MessageChannel();
+    createLaneServer()(port2, { origin, defaults: networkDefaults({ isSecure: true }) });
+    return port1;
+  },
+};
+
+let lanes: ThreadLanes | undefined;
+
 function transportTo(url: string, { lookup, ...more }: Partial<UpstreamOptions> & { lookup?: Lookup } = {}): Transport {
   const settings = upstreamSettings({ key: 'hub', url, ...more });
   const transport = createTransport(settings, {
     clock,
     userAgent: 'test',
     observe: () => undefined,
+    lanes,
     ...(lookup && { lookup }),
   });
   cleanups.push(() => transport.close());
@@ -49,9 +66,14 @@ function transportTo(url: string, { lookup, ...more }: Partial<UpstreamOptions> 
 const whole = async (response: { body: AsyncIterable<Uint8Array> }) => (await collect(response.body, 1e9))!.byteLength;
 
 describe.each([
-  ['undici', false],
-  ['a lane', true],
-])('over %s', (_wire, long) => {
+  ['undici', false, undefined],
+  ['a lane', true, undefined],
+  ['a lane of another thread', true, servedLanes],
+])('over %s', (_wire, long, served) => {
+  beforeEach(() => {
+    lanes = served;
+  });
+
   const get = (url: string, more: Partial<TransportRequest> = {}): TransportRequest => ({
     url: new URL(url),
     method: 'GET',

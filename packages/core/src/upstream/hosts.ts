@@ -1,3 +1,4 @@
+import { lookup as dnsLookup } from 'node:dns';
 import { isIP } from 'node:net';
 import { type buildConnector, Client, ProxyAgent } from 'undici';
 import { ProxyCacheError } from '../runtime/errors.ts';
@@ -6,6 +7,8 @@ import type { Connection, Wire } from './connection-pool.ts';
 import { AddressRefused, type Lookup } from './connector.ts';
 import { createDialer, type HostPlan, type TlsPlan } from './dialer.ts';
 import { createLane } from './lane.ts';
+import { createRemoteLane } from './remote-lane.ts';
+import type { ThreadLanes } from './thread-lanes.ts';
 import type { UpstreamSettings } from './upstream-options.ts';
 import { createValve, type Valve } from './valve.ts';
 
@@ -23,6 +26,15 @@ export interface Hosts {
   isPaired(url: URL): boolean;
 }
 
+/** What hosts are reached with. */
+interface HostsParts {
+  /** Default: the machine's. */
+  lookup: Lookup | undefined;
+  connectFor: number;
+  /** Where lanes are to be. Default: in this thread. */
+  lanes: ThreadLanes | undefined;
+}
+
 // Undici closes what is idle by its own timer too; the pool's, on our clock, comes first.
 const keepAliveTimeout = 60_000;
 
@@ -30,7 +42,7 @@ const keepAliveTimeout = 60_000;
  * Tells an upstream's own hosts (itself and its token hosts), which get its TLS options, from all others, which get the
  * defaults and an address check on the connection made.
  */
-export function createHosts(settings: UpstreamSettings, parts: { lookup: Lookup; connectFor: number }): Hosts {
+export function createHosts(settings: UpstreamSettings, parts: HostsParts): Hosts {
   const own = new URL(settings.url);
   const tokenHosts = new Set(settings.tokenHosts.map((host) => host.toLowerCase().replace(/:443$/, '')));
   const paired = tlsOf(settings);
@@ -42,12 +54,12 @@ export function createHosts(settings: UpstreamSettings, parts: { lookup: Lookup;
   const isPaired = (url: URL) =>
     isOwn(url) || (tokenHosts.has(url.host) && (url.protocol === 'https:' || own.protocol === 'http:'));
 
-  const dialer = createDialer({
-    lookup: parts.lookup,
-    connected(address) {
-      home = classifyAddress(address);
-    },
-  });
+  // What was given resolves names here and nowhere else.
+  const lanes = parts.lookup ? undefined : parts.lanes;
+  const connected = (address: string) => {
+    home = classifyAddress(address);
+  };
+  const dialer = createDialer({ lookup: parts.lookup ?? dnsLookup, connected });
   checkTls(settings.key, () => dialer.secure(paired));
 
   function plan(url: URL): HostPlan {
@@ -57,6 +69,7 @@ export function createHosts(settings: UpstreamSettings, parts: { lookup: Lookup;
   }
 
   function direct(url: URL): Connection {
+    lanes?.prepare();
     const connector = dialer.connector(() => plan(url));
     const valve = createValve();
     const connect = valve.around(connector.connect);
@@ -65,7 +78,9 @@ export function createHosts(settings: UpstreamSettings, parts: { lookup: Lookup;
   }
 
   function lane(url: URL): Connection {
-    const { dispatch, destroy } = createLane(url.origin, dialer);
+    const instead = () => createLane(url.origin, dialer);
+    const port = lanes?.open(url.origin);
+    const { dispatch, destroy } = port ? createRemoteLane({ port, connected, instead }) : instead();
     return { wire: 'lane', dispatcher: { dispatch }, valve: undefined, used: false, destroy };
   }
 
@@ -98,7 +113,7 @@ export function createHosts(settings: UpstreamSettings, parts: { lookup: Lookup;
       if (!rule || literal === undefined || createAddressRule(rule.home, rule.allowPrivate).allows(literal, url.host)) {
         return;
       }
-      throw new AddressRefused(url.host, [literal]);
+      throw AddressRefused.of(url.host, [literal]);
     },
     open(url, wire) {
       if (settings.proxy !== undefined) return proxied(url, settings.proxy);

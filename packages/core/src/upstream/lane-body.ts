@@ -18,20 +18,27 @@ export interface LaneBody {
 /** How a body's bytes go on. */
 export interface LaneBodyParts {
   slabs: Slabs | undefined;
+  /** How large its pieces are. Default `'batches'`. */
+  pieces?: PieceSize | undefined;
   /** Gets each piece, with its memory where it came from `slabs`. */
   push(piece: Uint8Array): void;
   /** Default: the machine's, as a server takes its time whatever clock the cache was given. */
   clock?: Clock;
 }
 
-// What is worth a write and a hash of its own.
+/** `batches`: what is worth a write and a hash. `slabs`: as large as they get, for where it costs to hand one on. */
+export type PieceSize = 'batches' | 'slabs';
+
 const batch = 256 * 1024;
+// What is large enough, and how long bytes wait for more until then, in ms: at a gigabit it takes as long.
+const sizes: Readonly<Record<PieceSize, { enough: number; gatherMs: number }>> = {
+  batches: { enough: batch, gatherMs: 2 },
+  slabs: { enough: Number.POSITIVE_INFINITY, gatherMs: 5 },
+};
 // What of a slab is worth giving it away for: less is copied, and the slab filled further.
 const worthPassing = 128 * 1024;
-// How long bytes wait for more, in ms: at a gigabit a batch takes as long.
-const gatherMs = 2;
-// And where no more comes; the first ones do not wait.
-const pauseMs = 4;
+// How much longer they wait where no more comes, in ms; the first ones do not wait.
+const pauseMs = 2;
 // A read into less room than this costs more than the room is worth.
 const leastRoom = 16 * 1024;
 // Less than this gets memory of its own size, as a whole slab would be mostly empty.
@@ -41,7 +48,11 @@ const worthSlab = 64 * 1024;
  * Makes the body of an answer of `length` bytes. A piece is passed on when it is large enough, or when its first byte has
  * waited for a moment: a network brings a few packets at a time, and each piece costs the same, however small it is.
  */
-export function createLaneBody(length: number, { slabs, push, clock = systemClock }: LaneBodyParts): LaneBody {
+export function createLaneBody(
+  length: number,
+  { slabs, pieces = 'batches', push, clock = systemClock }: LaneBodyParts,
+): LaneBody {
+  const { enough, gatherMs } = sizes[pieces];
   let left = length;
   let memory: Uint8Array | undefined;
   let start = 0;
@@ -71,7 +82,7 @@ export function createLaneBody(length: number, { slabs, push, clock = systemCloc
 
   function isEnough(): boolean {
     const bytes = filled - start;
-    return bytes >= batch || (bytes >= worthPassing && clock.monotonic() - passedAt >= gatherMs);
+    return bytes >= enough || (bytes >= worthPassing && clock.monotonic() - passedAt >= gatherMs);
   }
 
   /** Passes on what nothing has followed. The socket has its slab to read into, so that it is copied. */
@@ -84,7 +95,7 @@ export function createLaneBody(length: number, { slabs, push, clock = systemCloc
   }
 
   function wait(): () => void {
-    const ms = passedAt + pauseMs - clock.monotonic();
+    const ms = passedAt + gatherMs + pauseMs - clock.monotonic();
     if (ms > 0) return clock.after(ms, due);
     // A turn, as what is here already is read first.
     const immediate = setImmediate(due);

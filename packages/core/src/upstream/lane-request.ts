@@ -1,6 +1,7 @@
 import type { Dispatcher } from 'undici';
 import type { Slabs } from '../runtime/slabs.ts';
 import type { HostPlan } from './dialer.ts';
+import type { PieceSize } from './lane-body.ts';
 
 /** A GET over a lane. */
 export interface LaneRequest extends Dispatcher.DispatchOptions {
@@ -8,6 +9,8 @@ export interface LaneRequest extends Dispatcher.DispatchOptions {
   host: HostPlan;
   /** Memory for the body, whose pieces then pass with theirs. Default: fresh memory for each. */
   slabs?: Slabs | undefined;
+  /** How large the pieces of its body are. Default `'batches'`. */
+  pieces?: PieceSize;
 }
 
 // RFC 9110 5.1, 5.5; RFC 9112 3.2.1: what else is in them would end a line, or begin another.

@@ -23,7 +23,7 @@ export function createLane(origin: string, dialer: Dialer): Lane {
   const socket = createLaneSocket(new URL(origin), (onread) => dialer.connector(() => host as HostPlan, onread));
 
   function dispatch(request: LaneRequest, handler: Dispatcher.DispatchHandler): void {
-    const { slabs } = request;
+    const { slabs, pieces } = request;
     const text = requestHead(origin, request);
     let state: 'lane' | 'replayed' | 'over' = 'lane';
     let isPaused = false;
@@ -87,6 +87,7 @@ export function createLane(origin: string, dialer: Dialer): Lane {
     function begin({ status, headers, length, keepsAlive, end }: LaneHead, came: number): void {
       const body = createLaneBody(length, {
         slabs,
+        pieces,
         push(piece) {
           if (state === 'lane') handler.onResponseData?.(controller, piece as Buffer);
           else slabs?.give(piece);
@@ -192,6 +193,6 @@ function fill(body: LaneBody, bytes: Uint8Array): number {
   return at;
 }
 
-function closedEarly(): Error {
+export function closedEarly(): Error {
   return Object.assign(new Error('other side closed'), { code: 'ECONNRESET' });
 }

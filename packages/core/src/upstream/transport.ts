@@ -1,4 +1,3 @@
-import { lookup as dnsLookup } from 'node:dns';
 import type { Clock } from '../runtime/clock.ts';
 import { parseDuration } from '../runtime/duration.ts';
 import { ProxyCacheError } from '../runtime/errors.ts';
@@ -12,6 +11,7 @@ import type { UpstreamEvent } from './events.ts';
 import { type ExchangeResponse, receive, type TransferPlan } from './exchange.ts';
 import { createHosts } from './hosts.ts';
 import { redactError } from './redact.ts';
+import type { ThreadLanes } from './thread-lanes.ts';
 import type { HostStatus } from './upstream.ts';
 import { UpstreamError, type UpstreamErrorCode } from './upstream-error.ts';
 import type { UpstreamSettings } from './upstream-options.ts';
@@ -61,6 +61,8 @@ export interface TransportParts {
   crowded?(): void;
   /** Default: the machine's resolver. */
   lookup?: Lookup;
+  /** Where blobs are received. Default: in this thread. */
+  lanes?: ThreadLanes | undefined;
 }
 
 // Most servers keep idle connections for a minute or more; one that was closed meanwhile is noticed and replaced.
@@ -74,7 +76,7 @@ export function createTransport(settings: UpstreamSettings, parts: TransportPart
   const headers = parseDuration(timeouts.headers);
   const idle = parseDuration(timeouts.idle);
   const queueFor = parseDuration(settings.queueFor);
-  const hosts = createHosts(settings, { lookup: parts.lookup ?? dnsLookup, connectFor: connect });
+  const hosts = createHosts(settings, { lookup: parts.lookup, connectFor: connect, lanes: parts.lanes });
   const breakers = createBreakers(settings, { clock, observe: parts.observe, isOwn: hosts.isOwn });
   const wires = createWires(hosts.hasLanes);
   const pools = new Map<string, ConnectionPool>();
