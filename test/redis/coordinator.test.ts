@@ -122,6 +122,21 @@ describe.skipIf(program === undefined)('a coordinator in Redis', () => {
     expect(await other.holder('job')).toBeUndefined();
   });
 
+  test('tells its observer when it may not listen', async () => {
+    await tellRedis(server.port, 'ACL', 'SETUSER', 'deaf', 'on', '>x', '~*', '&*', '+@all', '-subscribe');
+    const lost: string[] = [];
+    const coordinator = redisCoordinator({
+      url: server.url.replace('://', '://deaf:x@'),
+      observer: (event) => event.type === 'redis-lost' && lost.push(event.error.message),
+    });
+    open.push(coordinator);
+    coordinator.subscribe('channel', () => undefined);
+    await expect
+      .poll(() => lost, waiting)
+      .toEqual([expect.stringMatching(/messages\) is away: NOPERM.*documentation/)]);
+    await coordinator.publish('channel', 'x');
+  });
+
   test('fails within its deadline while Redis stands still', async () => {
     const coordinator = redisCoordinator({ url: server.url, prefix: 'frozen', answerWithin: 500 });
     open.push(coordinator);

@@ -1,3 +1,4 @@
+import { ProxyCacheError } from '@proxycache/core';
 import { createCluster } from './cluster.ts';
 import { createConnection } from './connection.ts';
 import { useHostClient } from './host-client.ts';
@@ -6,24 +7,32 @@ import { openPrimaryLink } from './sentinel.ts';
 import { openServerLink, type ServerAddress } from './server-link.ts';
 import type { RedisSettings } from './settings.ts';
 
-/** How a connection for messages is made: to the server, the primary, or any server of the cluster, each in its turn. */
-export function openForMessages({ target, server: settings }: RedisSettings): OpenLink {
-  let attempts = 0;
-  return async (opening) => {
-    switch (target.kind) {
-      case 'server':
-        return await openServerLink(target.address, settings, opening);
-      case 'sentinel':
-        return await openPrimaryLink(target, settings, opening);
-      case 'cluster': {
-        const node = target.nodes[attempts++ % target.nodes.length];
-        if (node === undefined) throw new Error('the cluster has no nodes');
-        return await openServerLink(node, settings, opening);
-      }
-      case 'client':
-        throw new Error("the host's client cannot be used for messages");
+const nameOf = ({ host, port }: ServerAddress) => `${host}:${port}`;
+
+/** A connection for messages: to the server, the primary, or a server of the cluster, at each attempt the next one. */
+export function messagesBy({ target, server: settings }: RedisSettings): { server: string; open: OpenLink } {
+  switch (target.kind) {
+    case 'server':
+      return {
+        server: `${nameOf(target.address)}, messages`,
+        open: (opening) => openServerLink(target.address, settings, opening),
+      };
+    case 'sentinel':
+      return {
+        server: `primary "${target.name}", messages`,
+        open: (opening) => openPrimaryLink(target, settings, opening),
+      };
+    case 'cluster': {
+      let attempts = 0;
+      const next = () => target.nodes[attempts++ % target.nodes.length] ?? target.nodes[0];
+      return { server: 'cluster, messages', open: (opening) => openServerLink(next(), settings, opening) };
     }
-  };
+    case 'client':
+      throw new ProxyCacheError(
+        'invalid-options',
+        'redis: client: a coordinator makes its own connections; give it a url',
+      );
+  }
 }
 
 /** Connects by what the settings say. */
@@ -31,7 +40,7 @@ export function connectRedis({ target, server: settings, clock, tell }: RedisSet
   const { answerWithinMs } = settings;
   const connect = (server: string, open: OpenLink) => createConnection({ server, open, clock, answerWithinMs, tell });
   const connectServer = (address: ServerAddress) =>
-    connect(`${address.host}:${address.port}`, (opening) => openServerLink(address, settings, opening));
+    connect(nameOf(address), (opening) => openServerLink(address, settings, opening));
 
   switch (target.kind) {
     case 'server':

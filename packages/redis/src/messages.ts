@@ -1,6 +1,6 @@
 import type { Clock } from '@proxycache/core';
 import { createConnection } from './connection.ts';
-import type { OpenLink, Redis, RedisLink } from './redis.ts';
+import type { OpenLink, Redis, RedisEvent, RedisLink } from './redis.ts';
 
 /** Subscriptions to channels, over a connection of their own that is made with the first of them. */
 export interface Messages {
@@ -17,10 +17,11 @@ export interface MessagesOptions {
   open: OpenLink;
   clock: Clock;
   answerWithinMs: number;
+  tell: (event: RedisEvent) => void;
 }
 
 /** A connection that ends is made anew, with all its subscriptions; what was published meanwhile is lost. */
-export function createMessages({ server, open, clock, answerWithinMs }: MessagesOptions): Messages {
+export function createMessages({ open, ...options }: MessagesOptions): Messages {
   const channels = new Map<string, Set<(message: string) => void>>();
   let redis: Redis | undefined;
   let link: RedisLink | undefined;
@@ -69,7 +70,7 @@ export function createMessages({ server, open, clock, answerWithinMs }: Messages
       const isNew = subscribers.size === 0;
       channels.set(channel, subscribers.add(subscriber));
       if (isNew) tell((to) => listenOn(to, channel));
-      redis ??= createConnection({ server, open: openSubscribed, clock, answerWithinMs, tell: () => undefined });
+      redis ??= createConnection({ ...options, open: openSubscribed });
       return () => {
         subscribers.delete(subscriber);
         if (subscribers.size > 0 || channels.get(channel) !== subscribers) return;

@@ -1,6 +1,6 @@
-import { type Coordinator, ProxyCacheError } from '@proxycache/core';
+import type { Coordinator } from '@proxycache/core';
 import { createCalls } from './calls.ts';
-import { connectRedis, openForMessages } from './connect-redis.ts';
+import { connectRedis, messagesBy } from './connect-redis.ts';
 import { createLeases } from './leases.ts';
 import { createMessages } from './messages.ts';
 import { checkRedisOptions, type RedisOptions } from './settings.ts';
@@ -22,18 +22,12 @@ export interface RedisCoordinator extends Coordinator {
  */
 export function redisCoordinator(options: Omit<RedisOptions, 'client'>): RedisCoordinator {
   const settings = checkRedisOptions(options);
-  const { target, prefix, clock, server } = settings;
-  if (target.kind === 'client') {
-    throw new ProxyCacheError(
-      'invalid-options',
-      'redis: client: a coordinator makes its own connections; give it a url',
-    );
-  }
-  const redis = connectRedis(settings);
-  const calls = createCalls(clock, server.answerWithinMs);
-  const leases = createLeases({ redis, clock, prefix });
+  const { prefix, clock, server, tell } = settings;
   const { answerWithinMs } = server;
-  const messages = createMessages({ server: 'messages', open: openForMessages(settings), clock, answerWithinMs });
+  const messages = createMessages({ ...messagesBy(settings), clock, answerWithinMs, tell });
+  const redis = connectRedis(settings);
+  const calls = createCalls(clock, answerWithinMs);
+  const leases = createLeases({ redis, clock, prefix });
   const channelName = (channel: string) => `${prefix}::!channel/${channel}`;
 
   return {

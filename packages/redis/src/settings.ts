@@ -35,7 +35,7 @@ export interface RedisOptions {
 export type RedisTarget =
   | { kind: 'server'; address: ServerAddress }
   | ({ kind: 'sentinel' } & SentinelTarget)
-  | { kind: 'cluster'; nodes: readonly ServerAddress[] }
+  | { kind: 'cluster'; nodes: readonly [ServerAddress, ...ServerAddress[]] }
   | { kind: 'client'; client: HostClient };
 
 /** The options, checked, with defaults. */
@@ -133,14 +133,20 @@ function decoded(part: string): string {
 }
 
 /** `host:port`, of which the port may be missing. */
-function parseNodes(path: string, nodes: readonly string[], port: number): ServerAddress[] {
-  if (!Array.isArray(nodes) || nodes.length === 0) throw wrong(`${path}: expected some of "host:port"`);
-  return nodes.map((node: unknown, at) => {
+function parseNodes(
+  path: string,
+  nodes: readonly string[],
+  defaultTo: number,
+): readonly [ServerAddress, ...ServerAddress[]] {
+  const parse = (node: unknown, at: number): ServerAddress => {
     const text = typeof node === 'string' && !/[/@\s]/.test(node) ? `redis://${node}` : '';
     if (!URL.canParse(text)) throw wrong(`${path}[${at}]: expected "host:port", without a scheme and credentials`);
-    const { hostname, port: given } = new URL(text);
-    return { host: hostname.replace(/^\[(.*)\]$/, '$1'), port: Number(given || port) };
-  });
+    const { hostname, port } = new URL(text);
+    return { host: hostname.replace(/^\[(.*)\]$/, '$1'), port: Number(port || defaultTo) };
+  };
+  if (!Array.isArray(nodes) || nodes.length === 0) throw wrong(`${path}: expected some of "host:port"`);
+  const [first, ...rest] = nodes as readonly unknown[];
+  return [parse(first, 0), ...rest.map((node, at) => parse(node, at + 1))];
 }
 
 function databaseOf(database: number): number {
