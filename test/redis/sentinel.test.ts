@@ -5,6 +5,7 @@ import { redisCoordinator, redisMetadata } from '@proxycache/redis';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { requireProgram } from '../system.ts';
 import { startWatchedRedis, type WatchedRedis } from './redis-sentinels.ts';
+import { tellRedis } from './redis-server.ts';
 
 const program = requireProgram('redis-server');
 const { signal } = new AbortController();
@@ -62,21 +63,37 @@ describe.skipIf(program === undefined)('metadata in the primary that sentinels n
     await store.close();
   });
 
-  test('asks the other sentinels where one hangs, and goes on with the replica when the primary is gone', async () => {
+  test('asks the other sentinels where one hangs, and goes on with the replica when the primary stands still', async () => {
     redis.freezeSentinel(0);
-    const store = byName('failover');
-    await store.set('key', 'before', { signal });
+    const sentinel = { name: 'main', nodes: redis.nodes };
+    const store = redisMetadata({ sentinel, prefix: 'failover', answerWithin: '1s' });
+    const set = (value: string) => store.set('key', value, { signal }).catch(() => false);
+    await expect.poll(() => set('before'), waiting).toBe(true);
     const replicated = redisMetadata({ url: redis.replica.url, prefix: 'failover' });
     await expect.poll(() => replicated.get('key', { signal }), waiting).toMatchObject({ value: 'before' });
     await expect(replicated.set('key', 'x', { signal })).rejects.toThrow(/READONLY.*replica/);
     await replicated.close();
 
-    redis.freezeSentinel(0);
-    await redis.primary.kill();
+    redis.primary.freeze();
     const read = () => store.get('key', { signal }).catch((error) => error);
     await expect.poll(read, waiting).toMatchObject({ value: 'before' });
-    await expect.poll(() => store.set('key', 'after', { signal }).catch(() => false), waiting).toBe(true);
-    expect(await store.list('', { limit: 2, signal })).toEqual(['key']);
+    await expect.poll(() => set('after'), waiting).toBe(true);
+    // The old one comes back as what it was, and nobody asks it.
+    redis.primary.thaw();
+    await expect.poll(() => set('last'), waiting).toBe(true);
+    // One that has not heard of the failover yet would name the old one.
+    const named = () =>
+      Promise.all(
+        redis.nodes
+          .slice(1)
+          .map((node) => tellRedis(Number(node.split(':')[1]), 'SENTINEL', 'GET-MASTER-ADDR-BY-NAME', 'main')),
+      );
+    const replica = ['127.0.0.1', String(redis.replica.port)];
+    await expect.poll(named, waiting).toEqual([replica, replica]);
+    const other = byName('failover');
+    expect(await other.get('key', { signal })).toMatchObject({ value: 'last' });
+    expect(await other.list('', { limit: 2, signal })).toEqual(['key']);
+    await other.close();
     await store.close();
   });
 });
