@@ -6,6 +6,8 @@ import { type CacheUnderTest, digestOfBody, startPair } from '../semantics/cache
 import { patient } from '../semantics/patient.ts';
 
 const MiB = 1024 * 1024;
+/** A thread starts when it is needed, and others may want the machine. */
+const patiently = { timeout: 15_000 };
 const gets = { method: 'GET', path: /\/blobs\// };
 
 /** A cache that receives blobs in threads, and the threads that were started meanwhile. */
@@ -54,7 +56,7 @@ describe('blobs that a thread receives', () => {
     const started = await start();
     const blob = put(started, 'one', size);
     await expectPulled(started.cache, blob);
-    await expect.poll(() => started.cache.seen('ingest-ended').at(-1)?.outcome).toBe('stored');
+    await expect.poll(() => started.cache.seen('ingest-ended').at(-1)?.outcome, patiently).toBe('stored');
     await started.upstream.stop();
     await expectPulled(started.cache, blob);
     expect(started.workers).toHaveLength(1);
@@ -145,7 +147,9 @@ describe('blobs that a thread receives', () => {
     await cache.clock.advance(30_000);
     await rest;
     expect(digestOfBody(Buffer.concat(chunks))).toBe(blob.digest);
-    await expect.poll(() => upstream.requests.find((logged) => gets.path.test(logged.path))?.aborted).toBe(true);
+    await expect
+      .poll(() => upstream.requests.find((logged) => gets.path.test(logged.path))?.aborted, patiently)
+      .toBe(true);
   });
 
   test('are held back at the upstream while their reader is slow, and come whole then', async () => {
@@ -162,7 +166,7 @@ describe('blobs that a thread receives', () => {
           before = sent;
           return settled;
         },
-        { interval: 200, timeout: 20_000 },
+        { ...patiently, interval: 200 },
       )
       .toBe(true);
     expect(before).toBeLessThan(64 * MiB);
@@ -176,7 +180,7 @@ describe('blobs that a thread receives', () => {
     const body = await passThrough(started, put(started, 'left', 96 * MiB));
     await body[Symbol.asyncIterator]().next();
     body.destroy();
-    await expect.poll(() => started.upstream.connections().open).toBe(0);
+    await expect.poll(() => started.upstream.connections().open, patiently).toBe(0);
     await expectPulled(started.cache, put(started, 'after', MiB));
   });
 });
@@ -196,7 +200,7 @@ describe('a thread that ends', () => {
         chunks.push(chunk);
       }
     })();
-    await expect.poll(() => received).toBe(3 * MiB);
+    await expect.poll(() => received, patiently).toBe(3 * MiB);
     await workers[0]?.terminate();
     await whole;
     expect(digestOfBody(Buffer.concat(chunks))).toBe(blob.digest);
@@ -226,7 +230,7 @@ test('a closed cache leaves no thread and no connection', async () => {
   const exited = new Promise((resolve) => started.workers[0]?.on('exit', resolve));
   await started.cache.restart();
   await exited;
-  await expect.poll(() => started.upstream.connections().open).toBe(0);
+  await expect.poll(() => started.upstream.connections().open, patiently).toBe(0);
   expect(warnings(started.cache)).toEqual([]);
 });
 

@@ -26,7 +26,7 @@ export interface RemoteExchangeParts {
 }
 
 // A slab is passed on when it is filled to at least this.
-const leastFilled = 256 * 1024;
+const leastFilled = 128 * 1024;
 // Less than this gets memory of its own size.
 const worthSlab = 64 * 1024;
 
@@ -38,7 +38,7 @@ export function createRemoteExchange(parts: RemoteExchangeParts): RemoteExchange
   const { of, handler, slabs, loans, order } = parts;
   let isOver = false;
   let isPaused = false;
-  let owed = 0;
+  let read = 0;
   let left = 0;
   let reason: Error | null = null;
 
@@ -63,9 +63,7 @@ export function createRemoteExchange(parts: RemoteExchangeParts): RemoteExchange
     },
     resume() {
       isPaused = false;
-      const pieces = owed;
-      owed = 0;
-      if (pieces > 0) allow(pieces);
+      allow();
     },
   };
 
@@ -80,16 +78,14 @@ export function createRemoteExchange(parts: RemoteExchangeParts): RemoteExchange
     handler.onResponseError?.(controller, error);
   }
 
-  /** Lets so many more pieces come. Memory is lent for what is still to come, and one ahead to read into meanwhile. */
-  function allow(pieces: number): void {
-    if (isOver) return;
-    if (isPaused) {
-      owed += pieces;
-      return;
-    }
-    order({ kind: 'more', of, pieces, slabs: lend() });
+  /** Lets one more piece come for each that was read, some at a time: each order wakes the other thread. */
+  function allow(): void {
+    if (isOver || isPaused || read < mostOnTheWay / 2) return;
+    order({ kind: 'more', of, pieces: read, slabs: lend() });
+    read = 0;
   }
 
+  /** Memory for what is still to come, and one ahead to read into meanwhile. */
   function lend(): readonly LentSlab[] {
     const lent: LentSlab[] = [];
     while (slabs && loans.out() <= mostOnTheWay && loans.out() * leastFilled < left) {
@@ -111,7 +107,9 @@ export function createRemoteExchange(parts: RemoteExchangeParts): RemoteExchange
 
   function take(bytes: Uint8Array): void {
     left -= bytes.byteLength;
+    read++;
     handler.onResponseData?.(controller, bytes as Buffer);
+    allow();
   }
 
   return {
@@ -123,11 +121,9 @@ export function createRemoteExchange(parts: RemoteExchangeParts): RemoteExchange
         case 'head':
           return begin(event.status, event.headers);
         case 'piece':
-          take(loans.redeem(event.slab).subarray(event.from, event.to));
-          return allow(1);
+          return take(loans.redeem(event.slab).subarray(event.from, event.to));
         case 'bytes':
-          take(event.bytes);
-          return allow(1);
+          return take(event.bytes);
         case 'end':
           end();
           return handler.onResponseEnd?.(controller, {});

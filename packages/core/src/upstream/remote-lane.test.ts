@@ -106,7 +106,7 @@ describe('a lane in another thread', () => {
     const slabs = createSlabs(64 * MiB, { shared: true });
     const { body } = await ask(lane, origin, { slabs });
     for await (const chunk of body) slabs.give(chunk);
-    expect(told.orders).toBeLessThan(30);
+    expect(told.orders).toBeLessThan(60);
   });
 
   it('does with little memory, and with such that threads do not share', async () => {
@@ -130,9 +130,10 @@ describe('a lane in another thread', () => {
     await iterator.return?.();
     lane.destroy();
     await closed;
-    // But the chunk that was read.
-    const left = Array.from({ length: 3 }, () => slabs.take().byteLength);
-    expect(left).toEqual([MiB / 2, MiB / 2, MiB / 2]);
+    // But the chunk that was read, whose reader keeps it.
+    const { byteLength } = createSlabs(MiB).take();
+    const free = Array.from({ length: (2 * MiB) / byteLength - 1 }, () => slabs.take().byteLength);
+    expect(new Set(free)).toEqual(new Set([byteLength]));
   });
 
   it('whose thread has ended leaves what is asked next to one of this thread', async () => {
