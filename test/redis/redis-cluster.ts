@@ -15,6 +15,17 @@ const slots = 16_384;
 export async function startRedisCluster(program: string): Promise<RedisCluster> {
   const starting = Array.from({ length: 4 }, () => onFreePort((bus) => startNode(program, bus)));
   const nodes = (await Promise.all(starting)).map(({ port, started }) => ({ bus: port, server: started }));
+  const close = async () => void (await Promise.all(nodes.map(({ server }) => server.close())));
+  try {
+    return { ...(await join(nodes)), close };
+  } catch (error) {
+    await close();
+    throw error;
+  }
+}
+
+/** Makes one cluster of servers that know nothing of each other. */
+async function join(nodes: readonly { bus: number; server: RedisServer }[]): Promise<Omit<RedisCluster, 'close'>> {
   const [first, second, third, last] = nodes.map(({ server }) => server);
   const primaries = [first!, second!, third!];
   const replica = last!;
@@ -40,7 +51,6 @@ export async function startRedisCluster(program: string): Promise<RedisCluster> 
     primaries,
     replica,
     nodes: primaries.map(({ port }) => `127.0.0.1:${port}`),
-    close: async () => void (await Promise.all(nodes.map(({ server }) => server.close()))),
   };
 }
 

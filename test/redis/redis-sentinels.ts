@@ -20,6 +20,8 @@ export async function startWatchedRedis(program: string): Promise<WatchedRedis> 
   const folder = makeTemporaryFolder('sentinels');
   const primary = await startRedisServer(program);
   const replica = await startRedisServer(program, ['--replicaof', '127.0.0.1', String(primary.port)]);
+  // A sentinel that looks too early looks again after 10 s.
+  await replica.until(async () => /master_link_status:up/.test(String(await tellRedis(replica.port, 'INFO'))));
   const sentinels: { port: number; started: Daemon }[] = [];
   for (const name of ['a', 'b', 'c']) sentinels.push(await onFreePort((port) => startSentinel(name, port)));
 
@@ -52,8 +54,7 @@ export async function startWatchedRedis(program: string): Promise<WatchedRedis> 
     nodes: sentinels.map(({ port }) => `127.0.0.1:${port}`),
     freezeSentinel: (at) => sentinels[at]?.started.signal('SIGSTOP'),
     async close() {
-      for (const { started } of sentinels) started.signal('SIGCONT');
-      await Promise.all(sentinels.map(({ started }) => started.stop()));
+      await Promise.all(sentinels.map(({ started }) => started.kill()));
       await Promise.all([primary.close(), replica.close()]);
       removeFolder(folder);
     },

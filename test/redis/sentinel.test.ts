@@ -1,6 +1,6 @@
 import { setMaxListeners } from 'node:events';
 import { createSentinel } from '@keyv/redis';
-import { casesOf, coordinatorContract, metadataStoreContract } from '@proxycache/contract';
+import { casesOf, metadataStoreContract } from '@proxycache/contract';
 import { redisCoordinator, redisMetadata } from '@proxycache/redis';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { requireProgram } from '../system.ts';
@@ -35,15 +35,19 @@ describe.skipIf(program === undefined)('metadata in the primary that sentinels n
     for (const { name, run } of casesOf(metadataStoreContract)) test(name, () => run(make));
   });
 
-  describe('and a coordinator', () => {
-    const make = async () => {
-      const prefix = freshPrefix();
-      const [one, other] = ['', ''].map(() =>
-        redisCoordinator({ ...patient, sentinel: { name: 'main', nodes: redis.nodes }, prefix }),
-      );
-      return { one: one!, other: other!, close: async () => void (await Promise.all([one!.close(), other!.close()])) };
-    };
-    for (const { name, run } of casesOf(coordinatorContract)) test(name, () => run(make));
+  test('has leases and messages too', async () => {
+    const coordinator = redisCoordinator({
+      ...patient,
+      sentinel: { name: 'main', nodes: redis.nodes },
+      prefix: 'leases',
+    });
+    const heard = new Promise((resolve) => coordinator.subscribe('channel', resolve));
+    await coordinator.publish('channel', 'x');
+    expect(await heard).toBe('x');
+    const lease = await coordinator.acquire('job', { for: 10_000, value: 'me', signal });
+    expect(await coordinator.holder('job')).toBe('me');
+    await lease?.release();
+    await coordinator.close();
   });
 
   test("takes the host's sentinel client", async () => {
