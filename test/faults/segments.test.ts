@@ -137,7 +137,7 @@ describe('a large blob of an upstream that gives each connection only so much', 
     await paced.until(answers);
     expect((await answers).map(({ status }) => status)).toEqual(Array(8).fill(200));
     expect((await answers).at(-1)?.headers['docker-content-digest']).toBe(image.root.digest);
-    expect(cache.seen('ingest-ended').length).toBe(7);
+    await expect.poll(() => cache.seen('ingest-ended').length).toBe(7);
     await paced.until(pulled);
     expect((await pulled).body.equals(bytes)).toBe(true);
     await expectStored(started);

@@ -23,7 +23,7 @@ export function createOffload(
   observe: (event: ProxyCacheEvent) => void,
 ): Offload {
   const threads = createThreads({
-    entry: new URL('./thread.js', import.meta.url),
+    entry: () => new URL('./proxycache-thread.js', import.meta.url),
     count,
     failed: (cause) => observe({ type: 'warning', message: threadEnded(cause) }),
   });

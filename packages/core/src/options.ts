@@ -37,7 +37,8 @@ export interface ProxyCacheOptions {
   /**
    * What of the work on blobs that come in is done by worker threads rather than by the host's own: `'hash'` checks the
    * digests of those over 1 MiB there; `'ingest'` also receives blobs there, TLS included, but through a `proxy`. Where no
-   * thread can be had it is done by the host's own, and a `warning` says why. Default `'off'`.
+   * thread can be had it is done by the host's own, and a `warning` says why. Chunks of bodies may then lie in a
+   * `SharedArrayBuffer`, which web APIs such as `Response` refuse: whoever writes them by himself copies them. Default `'off'`.
    */
   offload?: 'off' | 'hash' | 'ingest';
   /** How many worker threads there are at most; they start when there is work for them. Default 1. */

@@ -63,7 +63,7 @@ export interface Ingest {
 }
 
 /** What an ingest works with. */
-export interface IngestParts extends SteadyParts, Omit<SpoolingParts, 'unclosed'> {
+export interface IngestParts extends SteadyParts, Omit<SpoolingParts, 'unclosed' | 'signal'> {
   spool: Spool;
   blobs: BlobStore;
   buffers: Buffers;
@@ -99,7 +99,7 @@ export function createIngest(request: IngestRequest, parts: IngestParts, signal:
         reply.resolve(answer);
         throw new Error(`${upstream} has no ${digest} for ${repository}`);
       }
-      spooling = createSpooling(file, digest, { ...parts, unclosed: untidied });
+      spooling = createSpooling(file, digest, { ...parts, signal, unclosed: untidied });
       await receive(spooling, answer.value);
       spooling.verify();
       verified.resolve();

@@ -1,11 +1,14 @@
+import { once } from 'node:events';
 import { MessageChannel } from 'node:worker_threads';
 import { seededBytes } from '@proxycache/test-kit';
 import fc from 'fast-check';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, onTestFinished } from 'vitest';
 import { digestOf } from '../oci/digest.ts';
+import { appendedBytes } from './appended-bytes.ts';
 import type { ContentHash } from './content-hash.ts';
 import { createRunningHash } from './running-hash.ts';
 import { serveHashes } from './serve-hashes.ts';
+import type { SpoolFile } from './spool-file.ts';
 import { createThreadHash } from './thread-hash.ts';
 
 const MiB = 1024 * 1024;
@@ -101,5 +104,54 @@ describe('when the thread that works it out ends', () => {
       end();
       await expect(running.finish()).rejects.toThrow(`${left} bytes can be read of ${bytes.byteLength}`);
     }
+  });
+});
+
+describe('for a transfer that is over', () => {
+  it('waits for no thread that stands still', async () => {
+    const { port1, port2 } = new MessageChannel();
+    onTestFinished(() => port2.close());
+    const over = new AbortController();
+    const hash = createThreadHash(digest, port1);
+    const running = createRunningHash(digest, { hash, again: never, signal: over.signal });
+    running.update(bytes);
+    const ready = expect(running.ready()).rejects.toThrow('closed');
+    const finished = expect(running.finish()).rejects.toThrow('closed');
+    over.abort(new Error('closed'));
+    await Promise.all([ready, finished]);
+  });
+
+  it('asked a thread to forget what it had told the digest of, which ended the thread for all', async () => {
+    const { port1, port2 } = new MessageChannel();
+    const asked: string[] = [];
+    port2.on('message', ({ what }) => asked.push(what));
+    const over = new AbortController();
+    const hash = createThreadHash(digest, port1);
+    const running = createRunningHash(digest, { hash, again: never, signal: over.signal });
+    const finished = expect(running.finish()).rejects.toThrow('closed');
+    over.abort(new Error('closed'));
+    await finished;
+    running.free();
+    await once(port2, 'close');
+    expect(asked).toEqual(['create', 'copy', 'digest', 'free']);
+  });
+
+  it('hashes nothing again', async () => {
+    const over = new AbortController();
+    let windows = 0;
+    const file = {
+      flush: async () => undefined,
+      written: 10 * 256 * 1024,
+      async read(into: Uint8Array) {
+        windows++;
+        if (windows === 2) over.abort(new Error('closed'));
+        return into.byteLength;
+      },
+    } as unknown as SpoolFile;
+    const readBack = async () => {
+      for await (const _ of appendedBytes(file, over.signal));
+    };
+    await expect(readBack()).rejects.toThrow('closed');
+    expect(windows).toBe(2);
   });
 });

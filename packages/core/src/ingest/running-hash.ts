@@ -1,5 +1,6 @@
 import type { Digest } from '../oci/digest.ts';
 import type { Bytes } from '../runtime/bytes.ts';
+import { abortable } from '../runtime/collapse.ts';
 import { type ContentHash, createContentHash, type HashedPrefix } from './content-hash.ts';
 import type { SharedMemory } from './shared-bytes.ts';
 
@@ -25,6 +26,8 @@ export interface RunningHashParts {
   hash?: ContentHash | undefined;
   /** All that was given so far, from its first byte on: asked for where what works it out has ended. */
   again(): Bytes;
+  /** Ends what is waited for: a thread may stand still, and to hash again takes long. Default: nothing does. */
+  signal?: AbortSignal | undefined;
 }
 
 // Copying the state costs a few microseconds.
@@ -32,7 +35,7 @@ const stepBytes = 1024 * 1024;
 
 export function createRunningHash(
   digest: Digest,
-  { hash = createContentHash(digest), again }: RunningHashParts,
+  { hash = createContentHash(digest), again, signal }: RunningHashParts,
 ): RunningHash {
   let length = 0;
   let settledTo = 0;
@@ -55,6 +58,21 @@ export function createRunningHash(
     if (length - last.length < stepBytes) return;
     last = { length, hash: hash.copy() };
     marks.push(last);
+  }
+
+  const unlessOver = <T>(work: Promise<T>): Promise<T> => (signal ? abortable(work, signal) : work);
+
+  async function untilReady(waiting: Promise<void>): Promise<void> {
+    await unlessOver(waiting.catch(workOutHere));
+  }
+
+  async function digestOfAll(): Promise<Digest> {
+    try {
+      return await hash.digest();
+    } catch {
+      await workOutHere();
+      return await hash.digest();
+    }
   }
 
   /**
@@ -86,15 +104,15 @@ export function createRunningHash(
 
   return {
     update,
-    ready: () => hash.ready()?.catch(workOutHere),
+    ready() {
+      const waiting = hash.ready();
+      return waiting && untilReady(waiting);
+    },
     settle,
     settled: () => marks[0],
     async finish() {
       try {
-        return await hash.digest().catch(async () => {
-          await workOutHere();
-          return await hash.digest();
-        });
+        return await unlessOver(digestOfAll());
       } finally {
         free();
       }

@@ -78,9 +78,9 @@ it('keeps the last 2 MiB in memory, and nothing once it has let go', async () =>
   const spooling = createSpooling(file, digestOf(bytes), { slabs });
   await spooling.fill(chunked(bytes));
   const recent = (position: number) => spooling.view.recent(position)?.bytes;
-  // Memory comes in slabs of a quarter of a MiB.
+  // Memory comes in slabs of half a MiB.
   expect(recent(5 * MiB)).toBeUndefined();
-  expect(Buffer.from(recent(6 * MiB)!).equals(bytes.subarray(6 * MiB, 6 * MiB + 256 * 1024))).toBe(true);
+  expect(Buffer.from(recent(6 * MiB)!).equals(bytes.subarray(6 * MiB, 6 * MiB + 512 * 1024))).toBe(true);
   spooling.verify();
   const reader = spooling.view.open();
   await spooling.release();
@@ -101,7 +101,7 @@ it('keeps the last 4 MiB in memory while many read, who take turns', async () =>
   await spooling.fill(chunked(bytes));
   const recent = (position: number) => spooling.view.recent(position)?.bytes;
   expect(recent(3 * MiB)).toBeUndefined();
-  expect(Buffer.from(recent(4 * MiB)!).equals(bytes.subarray(4 * MiB, 4 * MiB + 256 * 1024))).toBe(true);
+  expect(Buffer.from(recent(4 * MiB)!).equals(bytes.subarray(4 * MiB, 4 * MiB + 512 * 1024))).toBe(true);
   await spooling.release();
   await Promise.all(readers.map((reader) => reader.close()));
 });
@@ -140,7 +140,7 @@ it('uses the same memory again for what comes later, and gives all of it back', 
   const spooling = createSpooling(file, digestOf(bytes), { slabs: counted });
   await spooling.fill(chunked(bytes));
   // The ring, what waits to be written, and what is being filled.
-  expect(most).toBeLessThanOrEqual(32);
+  expect(most).toBeLessThanOrEqual(16);
   spooling.verify();
   await spooling.release();
   expect(out).toBe(0);

@@ -74,6 +74,8 @@ export interface SpoolingParts {
   turns?: Turns;
   /** A hash that is worked out elsewhere; `undefined`: there is no such. Default: all are worked out here. */
   hashElsewhere?: ((digest: Digest) => ContentHash | undefined) | undefined;
+  /** Ends what is waited for from elsewhere. Default: nothing does. */
+  signal?: AbortSignal;
   /** Gets why a file could not be closed by the last reader, who has what it read. */
   unclosed?: (cause: unknown) => void;
 }
@@ -82,7 +84,7 @@ export interface SpoolingParts {
 export function createSpooling(
   first: SpoolFile,
   digest: Digest,
-  { slabs, turns = createTurns(), hashElsewhere, unclosed = () => undefined }: SpoolingParts,
+  { slabs, turns = createTurns(), hashElsewhere, signal, unclosed = () => undefined }: SpoolingParts,
 ): Spooling {
   const ring = createRing();
   let file = first;
@@ -108,7 +110,7 @@ export function createSpooling(
   }
 
   function newHash(elsewhere?: typeof hashElsewhere): RunningHash {
-    return createRunningHash(digest, { hash: elsewhere?.(digest), again: () => appendedBytes(file) });
+    return createRunningHash(digest, { hash: elsewhere?.(digest), again: () => appendedBytes(file, signal), signal });
   }
 
   async function letGo(): Promise<void> {

@@ -121,6 +121,7 @@ export function createThreadHash(digest: Digest, port: MessagePort): ContentHash
 
   function hashOf(hash: number): ContentHash {
     let isFree = false;
+    let isEnding = false;
     const drop = () => {
       if (isFree) return;
       isFree = true;
@@ -128,7 +129,8 @@ export function createThreadHash(digest: Digest, port: MessagePort): ContentHash
       if (used === 0) port.close();
     };
     const free = () => {
-      if (!isFree) ask({ what: 'free', hash });
+      // Its digest was the end of it there.
+      if (!isFree && !isEnding) ask({ what: 'free', hash });
       drop();
     };
     used++;
@@ -151,6 +153,7 @@ export function createThreadHash(digest: Digest, port: MessagePort): ContentHash
         if (isOver) throw ended();
         const pending = createDeferred<Digest>();
         digests.set(hash, pending);
+        isEnding = true;
         ask({ what: 'digest', hash });
         try {
           return await awaited(pending);

@@ -3,7 +3,7 @@ import { runInNewContext } from 'node:vm';
 import { expect, it } from 'vitest';
 import { createSlabs } from './slabs.ts';
 
-const slab = 256 * 1024;
+const slab = 512 * 1024;
 const small = 64 * 1024;
 
 it('hands memory out again that came back, by any view of it', () => {
@@ -27,7 +27,7 @@ it('never hands out the same memory to two, though it was given back twice', () 
   const first = slabs.take();
   slabs.give(first);
   slabs.give(first);
-  // Compared by hand: a matcher would compare a quarter of a megabyte byte by byte.
+  // Compared by hand: a matcher would compare half a megabyte byte by byte.
   const [one, other] = [slabs.take(), slabs.take()];
   expect(one === other).toBe(false);
 });

@@ -15,12 +15,12 @@ export interface SlabPool extends Slabs {
   close(): void;
 }
 
-// What is worth a write and a hash of its own. Where bytes come slowly one is passed on half full.
-const slabBytes = 256 * 1024;
+// Passed on at least half full, so that what is written and hashed at once is at least 256 KiB.
+const slabBytes = 512 * 1024;
 const smallBytes = 64 * 1024;
 
 /**
- * A pool of 256 KiB slabs, of at most `maxBytes` together.
+ * A pool of 512 KiB slabs, of at most `maxBytes` together.
  *
  * @param how.shared whether threads look at them, too. Default: no
  */

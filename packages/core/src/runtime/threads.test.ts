@@ -1,11 +1,13 @@
 import { once } from 'node:events';
 import type { MessagePort } from 'node:worker_threads';
+import { type ManualClock, manualClock } from '@proxycache/test-kit';
 import { afterEach, expect, it } from 'vitest';
 import { createThreads, type Threads } from './threads.ts';
 
 // Answers each message with what it was told to begin with, and which of the threads it is.
 const echo = `
   import { parentPort, threadId } from 'node:worker_threads';
+  parentPort.postMessage('proxycache thread');
   parentPort.on('message', ({ kind, port, init }) => {
     port.on('message', (message) => {
       if (message === 'throw') throw new Error('it broke');
@@ -23,9 +25,14 @@ afterEach(async () => {
   await Promise.all(opened.splice(0).map((threads) => threads.close()));
 });
 
-function threadsOf(code: string, count = 1): { threads: Threads; failures: unknown[] } {
+function threadsOf(code: string, count = 1, clock?: ManualClock): { threads: Threads; failures: unknown[] } {
   const failures: unknown[] = [];
-  const threads = createThreads({ entry: module(code), count, failed: (cause) => failures.push(cause) });
+  const threads = createThreads({
+    entry: () => module(code),
+    count,
+    ...(clock && { clock }),
+    failed: (cause) => failures.push(cause),
+  });
   opened.push(threads);
   return { threads, failures };
 }
@@ -122,4 +129,35 @@ it('goes on when the thread closes a session by itself', async () => {
   await once(port, 'close');
   expect(await ask(session(threads), 'still')).toContain('still');
   expect(failures).toEqual([]);
+});
+
+it('waited without end for another module in the place of ours, as a bundler may leave one', async () => {
+  const clock = manualClock();
+  const { threads, failures } = threadsOf('setInterval(() => undefined, 1_000)', 1, clock);
+  const closed = once(session(threads), 'close');
+  await clock.advance(15_000);
+  await closed;
+  await expect.poll(() => String(failures), { timeout: 15_000 }).toContain('did not begin within 15 s');
+});
+
+it('leaves a thread alone that has said that it is ready, and one that was closed before', async () => {
+  const clock = manualClock();
+  const { threads, failures } = threadsOf(echo, 1, clock);
+  const port = session(threads);
+  await threadOf(port);
+  await clock.advance(60_000);
+  expect(await threadOf(port)).toEqual(expect.any(Number));
+  await threads.close();
+  expect([clock.pending(), failures]).toEqual([0, []]);
+});
+
+it('tells that there is no place to load its module from, as in a CommonJS bundle, and goes without', () => {
+  const failures: unknown[] = [];
+  const threads = createThreads({
+    entry: () => new URL('./proxycache-thread.js', undefined),
+    count: 1,
+    failed: (cause) => failures.push(cause),
+  });
+  expect(threads.open('echo', undefined)).toBeUndefined();
+  expect(String(failures)).toContain('Invalid URL');
 });

@@ -1,4 +1,5 @@
 import { MessageChannel, type MessagePort, Worker } from 'node:worker_threads';
+import { type Clock, systemClock } from './clock.ts';
 
 /** Worker threads that work for this one, in sessions. */
 export interface Threads {
@@ -22,15 +23,26 @@ export interface Session {
   init: unknown;
 }
 
+/** What a thread says to its parent port when it takes sessions. */
+export const threadReady = 'proxycache thread';
+
 /** How threads are made. */
 export interface ThreadsOptions {
-  /** The module that they run: it gets each {@link Session} from its parent port. */
-  entry: URL;
+  /**
+   * Where the module is that they run: it says {@link threadReady}, and gets each {@link Session}, over its parent port. Asked
+   * for when a thread starts; what it throws is that no thread can.
+   */
+  entry: () => URL;
   /** How many there are at most. */
   count: number;
   /** Called once for each that could not be started, or ended by itself: there is one less from then on. */
   failed(cause: unknown): void;
+  /** Default: the machine's. */
+  clock?: Clock;
 }
+
+// A bundler may have put another module there, which never answers.
+const readyWithinMs = 15_000;
 
 interface Thread {
   worker: Worker;
@@ -48,18 +60,18 @@ const ours = {
 };
 
 /** Threads that start when a session needs one. They never keep the process alive. */
-export function createThreads({ entry, count, failed }: ThreadsOptions): Threads {
+export function createThreads({ entry, count, failed, clock = systemClock }: ThreadsOptions): Threads {
   const threads = new Set<Thread>();
   let left = count;
 
   function start(): Thread | undefined {
     left--;
     try {
-      const thread = { worker: new Worker(entry, ours), ports: new Set<MessagePort>() };
+      const thread = { worker: new Worker(entry(), ours), ports: new Set<MessagePort>() };
       watch(thread);
       return thread;
     } catch (cause) {
-      // Node's permission model, for one.
+      // Node's permission model, for one, or a bundle that knows no place of its own.
       failed(cause);
       return undefined;
     }
@@ -69,11 +81,20 @@ export function createThreads({ entry, count, failed }: ThreadsOptions): Threads
     const { worker, ports } = thread;
     let cause: unknown;
     threads.add(thread);
+    const cancelWait = clock.after(readyWithinMs, () => {
+      cause = new Error(`what it runs did not begin within ${readyWithinMs / 1000} s`);
+      void worker.terminate();
+    });
+    worker.on('message', (message) => {
+      if (message === threadReady) cancelWait();
+    });
+    // Whoever listens has it keep the process alive again.
     worker.unref();
     worker.on('error', (error) => {
       cause = error;
     });
     worker.on('exit', (code) => {
+      cancelWait();
       const isExpected = !threads.delete(thread);
       for (const port of ports) port.close();
       if (!isExpected) failed(cause ?? new Error(`it ended with exit code ${code}`));

@@ -29,16 +29,12 @@ export interface LaneBodyParts {
 /** `batches`: what is worth a write and a hash. `slabs`: as large as they get, for where it costs to hand one on. */
 export type PieceSize = 'batches' | 'slabs';
 
+// Half a slab: for less it is not given away.
 const batch = 256 * 1024;
-// What is large enough, and how long bytes wait for more until then, in ms: at a gigabit it takes as long.
-const sizes: Readonly<Record<PieceSize, { enough: number; gatherMs: number }>> = {
-  batches: { enough: batch, gatherMs: 2 },
-  slabs: { enough: Number.POSITIVE_INFINITY, gatherMs: 5 },
-};
-// What of a slab is worth giving it away for: less is copied, and the slab filled further.
-const worthPassing = 128 * 1024;
-// How much longer they wait where no more comes, in ms; the first ones do not wait.
-const pauseMs = 2;
+// How long a batch waits to become a slab, in ms.
+const slabMs = 5;
+// How long less than a batch waits for more, in ms; the first bytes do not wait. At 26 MB/s it is a batch by then.
+const gatherMs = 10;
 // A read into less room than this costs more than the room is worth.
 const leastRoom = 16 * 1024;
 // Less than this gets memory of its own size, as a whole slab would be mostly empty.
@@ -52,7 +48,6 @@ export function createLaneBody(
   length: number,
   { slabs, pieces = 'batches', push, clock = systemClock }: LaneBodyParts,
 ): LaneBody {
-  const { enough, gatherMs } = sizes[pieces];
   let left = length;
   let memory: Uint8Array | undefined;
   let start = 0;
@@ -81,11 +76,11 @@ export function createLaneBody(
   }
 
   function isEnough(): boolean {
-    const bytes = filled - start;
-    return bytes >= enough || (bytes >= worthPassing && clock.monotonic() - passedAt >= gatherMs);
+    if (filled - start < batch) return false;
+    return pieces === 'batches' || clock.monotonic() - passedAt >= slabMs;
   }
 
-  /** Passes on what nothing has followed. The socket has its slab to read into, so that it is copied. */
+  /** Passes on what has waited for long enough, as a copy: the socket has its slab to read into. */
   function due(): void {
     cancelWait = undefined;
     if (!memory || filled === start) return;
@@ -95,7 +90,7 @@ export function createLaneBody(
   }
 
   function wait(): () => void {
-    const ms = passedAt + gatherMs + pauseMs - clock.monotonic();
+    const ms = passedAt + gatherMs - clock.monotonic();
     if (ms > 0) return clock.after(ms, due);
     // A turn, as what is here already is read first.
     const immediate = setImmediate(due);

@@ -43,5 +43,5 @@ export type LaneEvent =
   /** Lent slabs that nothing comes into any more. */
   | { kind: 'unused'; slabs: readonly number[] };
 
-/** How many pieces may be on their way to the thread that reads them: some are read while others are filled. */
-export const mostOnTheWay = 4;
+/** How many pieces may be on their way to the thread that reads them: one is read while the next is filled. */
+export const mostOnTheWay = 2;

@@ -232,7 +232,7 @@ describe.each([
         )
         .toBe(true);
       // Read, on its way to be read, and filled meanwhile.
-      expect(slabs.out()).toBeLessThanOrEqual(isShared ? 7 : 3);
+      expect(slabs.out()).toBeLessThanOrEqual(isShared ? 4 : 3);
       await discard(body);
     });
 

@@ -26,7 +26,7 @@ export interface RemoteExchangeParts {
 }
 
 // A slab is passed on when it is filled to at least this.
-const leastFilled = 128 * 1024;
+const leastFilled = 256 * 1024;
 // Less than this gets memory of its own size.
 const worthSlab = 64 * 1024;
 

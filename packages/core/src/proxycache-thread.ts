@@ -1,7 +1,7 @@
 // What a worker thread of ours runs: `new Worker` loads this file, nothing imports it.
 import { parentPort } from 'node:worker_threads';
 import { serveHashes } from './ingest/serve-hashes.ts';
-import type { Session } from './runtime/threads.ts';
+import { type Session, threadReady } from './runtime/threads.ts';
 import type { LaneServer } from './upstream/serve-lane.ts';
 import type { LaneInit } from './upstream/thread-lanes.ts';
 
@@ -20,3 +20,4 @@ parentPort?.on('message', async ({ kind, port, init }: Session) => {
   const serve = await lanes;
   serve(port, init as LaneInit);
 });
+parentPort?.postMessage(threadReady);
