@@ -37,6 +37,40 @@ describe.skipIf(program === undefined)('a coordinator in Redis', () => {
   };
   for (const { name, run } of casesOf(coordinatorContract)) test(name, () => run(make));
 
+  test('publishes and listens again when a subscription ended while Redis was away', async () => {
+    const [one, other] = [coordinatorIn('resub'), coordinatorIn('resub')];
+    const end = one.subscribe('a', () => undefined);
+    await one.publish('a', 'x');
+    await server.stop();
+    await expect(one.publish('a', 'x')).rejects.toMatchObject({ code: 'storage-failed' });
+    end();
+    await server.start();
+    await expect
+      .poll(
+        () =>
+          one.publish('a', 'y').then(
+            () => 'back',
+            () => 'away',
+          ),
+        waiting,
+      )
+      .toBe('back');
+    const seen: string[] = [];
+    one.subscribe('b', (message) => seen.push(message));
+    await expect
+      .poll(async () => {
+        await other.publish('b', 'z').catch(() => undefined);
+        return seen;
+      }, waiting)
+      .toContain('z');
+  });
+
+  test('makes no connection for a subscription after it was closed', async () => {
+    const coordinator = coordinatorIn('closed');
+    await coordinator.close();
+    expect(() => coordinator.subscribe('a', () => undefined)).toThrow(expect.objectContaining({ code: 'closed' }));
+  });
+
   test('replaces a holder that was killed, with a higher token', async () => {
     const child = startDaemon(process.execPath, [holder, server.url, 'job', '3000']);
     const [, token] = await child.says(/token (\d+)/);

@@ -1,10 +1,10 @@
-import type { Clock } from '@proxycache/core';
+import { type Clock, ProxyCacheError } from '@proxycache/core';
 import { createConnection } from './connection.ts';
 import type { OpenLink, Redis, RedisEvent, RedisLink } from './redis.ts';
 
 /** Subscriptions to channels, over a connection of their own that is made with the first of them. */
 export interface Messages {
-  /** @returns what ends it */
+  /** @returns what ends it @throws ProxyCacheError `closed` */
   subscribe(channel: string, fn: (message: string) => void): () => void;
   /** Resolves when the server has been told of all subscriptions so far, as far as there is a connection to tell it by. */
   settled(): Promise<void>;
@@ -26,6 +26,7 @@ export function createMessages({ open, ...options }: MessagesOptions): Messages 
   let redis: Redis | undefined;
   let link: RedisLink | undefined;
   let telling: Promise<unknown> = Promise.resolve();
+  let isClosed = false;
 
   function deliver(channel: string, message: string): void {
     for (const fn of [...(channels.get(channel) ?? [])]) {
@@ -64,6 +65,7 @@ export function createMessages({ open, ...options }: MessagesOptions): Messages 
 
   return {
     subscribe(channel, fn) {
+      if (isClosed) throw new ProxyCacheError('closed', 'the coordinator is closed');
       // Wrapped, so that the same function can be subscribed twice and ended once.
       const subscriber = (message: string) => fn(message);
       const subscribers = channels.get(channel) ?? new Set();
@@ -84,6 +86,7 @@ export function createMessages({ open, ...options }: MessagesOptions): Messages 
       await telling;
     },
     async close() {
+      isClosed = true;
       channels.clear();
       await redis?.close();
     },

@@ -13,8 +13,9 @@ export interface RedisCoordinator extends Coordinator {
 
 /**
  * A coordinator for all processes with the same Redis and `prefix`. A lease is renewed while it is held, and is lost
- * (`lost` fires) before Redis gives it to another: when it could not be renewed in time, or Redis forgot it. Tokens rise
- * with every lease of a key, for fencing. Messages reach who listens at that moment; those that come while a connection
+ * (`lost` fires) when it could not be renewed in time: before Redis gives it to another, as long as Redis forgets nothing.
+ * After a failover, or a loss of data, two may believe that they hold it until the next renewal, a third of `for` at most;
+ * their tokens tell them apart. Tokens rise with every lease of a key, for fencing, as far as the servers' clocks agree. Messages reach who listens at that moment; those that come while a connection
  * is made anew are lost, so whoever waits for one looks again from time to time. Calls fail as those of
  * {@link redisMetadata} do, by the same deadline. It has two connections of its own, the second for messages.
  *

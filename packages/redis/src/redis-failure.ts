@@ -5,7 +5,10 @@ import { isProxyCacheError, ProxyCacheError } from '@proxycache/core';
  * class for these is not exported by the package it comes in.
  */
 export function replyCode(error: unknown): string | undefined {
-  return error instanceof Error ? /^([A-Z][A-Z0-9_]+)(?: |$)/.exec(error.message)?.[1] : undefined;
+  if (!(error instanceof Error)) return undefined;
+  // Redis 5 and 6, of what a script raised.
+  const [, inner = error.message] = /^ERR Error running script .*: -(.*)/.exec(error.message) ?? [];
+  return /^([A-Z][A-Z0-9_]+)(?: |$)/.exec(inner)?.[1];
 }
 
 const advice: Readonly<Record<string, string>> = {

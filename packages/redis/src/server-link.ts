@@ -38,6 +38,8 @@ export async function openServerLink(
   { signal }: { signal: AbortSignal },
 ): Promise<RedisLink> {
   signal.throwIfAborted();
+  // The client cannot end a socket that is still connecting: without this it would log in whenever the server is back.
+  const abandoned = new AbortController();
   const client = createClient({
     ...(username === undefined ? {} : { username }),
     ...(password === undefined ? {} : { password }),
@@ -49,6 +51,7 @@ export async function openServerLink(
       port,
       connectTimeout: clientTimeoutMs,
       reconnectStrategy: false,
+      signal: abandoned.signal,
       ...(tls === undefined ? {} : { ...tls, tls: true as const }),
     },
   });
@@ -60,8 +63,10 @@ export async function openServerLink(
     listener?.(cause);
   };
   client.on('error', (cause) => {
-    // Of an open connection it says things that do not end it, such as a message that nobody listens to.
-    if (!client.isOpen) lose(cause);
+    if (client.isOpen && !client.isReady) return;
+    lose(cause);
+    // Of an open one: an answer that was not understood. The client goes on, and each call would get another's answer.
+    destroy();
   });
   client.on('end', () => lose(new Error('the connection was closed')));
   const destroy = () => {
@@ -72,6 +77,7 @@ export async function openServerLink(
     const leave = () => {
       reject(signal.reason);
       destroy();
+      abandoned.abort();
     };
     signal.addEventListener('abort', leave, { once: true });
     client
@@ -80,16 +86,25 @@ export async function openServerLink(
       .finally(() => signal.removeEventListener('abort', leave));
   }).catch((error) => {
     destroy();
-    throw error;
+    throw withoutSecret(error, password);
   });
+  // The client would keep these for a connection that never comes.
+  const told = (tell: () => Promise<void>) =>
+    client.isReady ? tell() : Promise.reject(new Error('the connection was closed'));
   return {
     send: (args) => client.sendCommand([...args]),
-    subscribe: (channel, fn) => client.subscribe(channel, fn),
-    unsubscribe: (channel) => client.unsubscribe(channel),
+    subscribe: (channel, fn) => told(() => client.subscribe(channel, fn)),
+    unsubscribe: (channel) => told(() => client.unsubscribe(channel)),
     onLost(fn) {
       listener = fn;
       if (lost !== undefined) fn(lost.cause);
     },
     destroy,
   };
+}
+
+/** A server that does not know AUTH says all that it was given. */
+function withoutSecret(error: unknown, password: string | undefined): unknown {
+  if (!password || !(error instanceof Error) || !error.message.includes(password)) return error;
+  return new Error(error.message.replaceAll(password, '***'));
 }

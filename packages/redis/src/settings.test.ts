@@ -93,3 +93,8 @@ test('what an observer throws is dropped', () => {
   };
   checkRedisOptions({ client, observer }).tell({ type: 'redis-ready', server: 'a:1' });
 });
+
+test('a database beside a URL that names none counts', () => {
+  expect(checkRedisOptions({ url: 'redis://h', database: 3 }).server.database).toBe(3);
+  expect(checkRedisOptions({ url: 'redis://h/2', database: 3 }).server.database).toBe(2);
+});

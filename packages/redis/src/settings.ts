@@ -117,7 +117,7 @@ function parseRedisUrl(text: string, tls: RedisTls | undefined): { target: Redis
   const host = hostname.replace(/^\[(.*)\]$/, '$1');
   return {
     target: { kind: 'server', address: { host, port: Number(port || defaultPort) } },
-    database: databaseOf(Number(database || 0)),
+    ...(database === '' ? {} : { database: databaseOf(Number(database)) }),
     ...(protocol === 'rediss:' ? { tls: tls ?? {} } : {}),
     ...(username === '' ? {} : { username: decoded(username) }),
     ...(password === '' ? {} : { password: decoded(password) }),

@@ -81,6 +81,7 @@ export function createCheckStored(parts: PullParts, open: OpenStored): CheckStor
     stored: OpenedBlob,
     request: StoredRequest,
     signal: AbortSignal,
+    anew = false,
   ): Promise<OpenedBlob | undefined> {
     if (isSettled(stored, request)) return stored;
     const { digest, blob } = stored;
@@ -90,9 +91,10 @@ export function createCheckStored(parts: PullParts, open: OpenStored): CheckStor
     } finally {
       void blob.close();
     }
-    const again = await open(digest, signal);
+    // What is shared may have been asked for before the verdict, and be no answer for as long as it is.
+    const again = await open(digest, signal, anew);
     // Of another size it is another blob: one stored in between.
-    return again && check(again, request, signal);
+    return again && check(again, request, signal, true);
   }
 
   return Object.assign(check, { isSettled });

@@ -103,3 +103,17 @@ describe('turns of reads', () => {
     expect([clock.pending(), ended.length]).toEqual([0, 5]);
   });
 });
+
+it('made each read wait again for four that hung', async () => {
+  ask(5);
+  await clock.advance(25);
+  expect(reads).toHaveLength(5);
+  reads[4]!.resolve(4);
+  await settled();
+  ask(1);
+  expect(reads).toHaveLength(6);
+  for (const hung of reads) hung.resolve(0);
+  await settled();
+  ask(5);
+  expect(reads).toHaveLength(10);
+});

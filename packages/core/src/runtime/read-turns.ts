@@ -26,6 +26,8 @@ export function createReadTurns(clock: Pick<Clock, 'monotonic' | 'after'>): Read
   let ended = 0;
   let areQuick = true;
   let isWatched = false;
+  /** Those that began in an earlier one hang: nobody waits for them any more. */
+  let era = 0;
 
   /** A turn counts from here, so that no newcomer takes it meanwhile. */
   function letOn(): void {
@@ -47,13 +49,16 @@ export function createReadTurns(clock: Pick<Clock, 'monotonic' | 'after'>): Read
     const before = ended;
     clock.after(quickMs, () => {
       isWatched = false;
-      if (ended === before) letAllOn();
-      else if (waiting.length > 0) watch();
+      if (ended === before) {
+        era++;
+        running = 0;
+        letAllOn();
+      } else if (waiting.length > 0) watch();
     });
   }
 
-  function end(startedAt: number): void {
-    running--;
+  function end(startedAt: number, startedIn: number): void {
+    if (startedIn === era) running--;
     ended++;
     areQuick = clock.monotonic() - startedAt <= quickMs;
     if (!areQuick) letAllOn();
@@ -67,10 +72,11 @@ export function createReadTurns(clock: Pick<Clock, 'monotonic' | 'after'>): Read
         await new Promise<void>((resolve) => waiting.push(resolve));
       } else running++;
       const startedAt = clock.monotonic();
+      const startedIn = era;
       try {
         return await read();
       } finally {
-        end(startedAt);
+        end(startedAt, startedIn);
       }
     },
   };

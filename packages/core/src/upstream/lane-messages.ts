@@ -32,6 +32,8 @@ export interface LaneReport {
 export type LaneEvent =
   /** Where the upstream's own origin was reached. */
   | { kind: 'connected'; address: string }
+  /** The request is being carried out: the first that is told of one. */
+  | { kind: 'taken' }
   | { kind: 'started' }
   | { kind: 'head'; status: number; headers: ResponseHeaders }
   /** Bytes in a lent slab, which goes back with them. */

@@ -203,3 +203,11 @@ describe('an error from another thread', () => {
     expect(await failure(laneTo(origin).lane)).toEqual(await failure(near));
   });
 });
+
+it('had an upstream count as late where it was the thread that took no order', async () => {
+  const origin = await serve();
+  const { lane, told } = laneTo(origin, false);
+  const response = await ask(lane, origin);
+  expect(await digestOf(response)).toBe(sha256(large));
+  expect([told.near, told.orders]).toEqual([1, 2]);
+});

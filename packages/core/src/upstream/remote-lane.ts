@@ -1,5 +1,6 @@
 import type { MessagePort } from 'node:worker_threads';
 import type { Dispatcher } from 'undici';
+import { systemClock } from '../runtime/clock.ts';
 import { closedEarly, type Lane } from './lane.ts';
 import { createLoans } from './lane-loans.ts';
 import type { LaneOrder, LaneReport } from './lane-messages.ts';
@@ -16,19 +17,23 @@ export interface RemoteLaneParts {
   instead(): Lane;
 }
 
+// Less than any upstream may take to connect: that a thread stands still, or is yet to start, is not the upstream's doing.
+const takenWithinMs = 2_500;
+
 /** Makes a lane whose connection is in another thread: it answers, fails and holds its server back as any lane does. */
 export function createRemoteLane({ port, connected, instead }: RemoteLaneParts): Lane {
   const loans = createLoans();
   let state: 'open' | 'destroyed' | 'ended' = 'open';
   let near: Lane | undefined;
   let asked = 0;
-  let running: { exchange: RemoteExchange; isHeard: boolean; again(): void } | undefined;
+  let running: { exchange: RemoteExchange; isHeard: boolean; again(): void; cancelWait(): void } | undefined;
 
   function order(message: LaneOrder): void {
     port.postMessage(message);
   }
 
   function over(): void {
+    running?.cancelWait();
     running = undefined;
     port.unref();
   }
@@ -44,6 +49,7 @@ export function createRemoteLane({ port, connected, instead }: RemoteLaneParts):
       else if (event.kind === 'unused') event.slabs.forEach(loans.giveBack);
       else if (of === asked && running) {
         running.isHeard = true;
+        running.cancelWait();
         running.exchange.tell(event);
       }
       // Nobody reads it any more.
@@ -76,7 +82,13 @@ export function createRemoteLane({ port, connected, instead }: RemoteLaneParts):
           exchange.fail(error as Error);
         }
       };
-      running = { exchange, isHeard: false, again };
+      const cancelWait = systemClock.after(takenWithinMs, () => {
+        state = 'ended';
+        order({ kind: 'destroy' });
+        over();
+        again();
+      });
+      running = { exchange, isHeard: false, again, cancelWait };
       // Whoever waits for an answer keeps the process, as by a socket; nobody waits for an idle connection.
       port.ref();
     },

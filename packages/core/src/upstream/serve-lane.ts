@@ -57,6 +57,7 @@ function serveLane(port: MessagePort, origin: string, securedBy: Securing): void
 
   function ask({ of: nth, request, hasSlabs }: Extract<LaneOrder, { kind: 'ask' }>): void {
     of = nth;
+    tell({ kind: 'taken' });
     own = hasSlabs ? ownBytes.whileLent : ownBytes.alone;
     let controller: Dispatcher.DispatchController | undefined;
     let allowed = mostOnTheWay;
