@@ -36,20 +36,22 @@ async function runManifests(bench: Bench): Promise<void> {
     const seconds = sized(bench, { full: 2, short: 1, tiny: 1 });
     if (bench.extent !== 'tiny')
       for (const { url } of performers) await get({ url: url + byDigest, connections: 16, seconds });
-    for (const [what, load, path] of [
+    const loads = [
       ['GET by digest', get, byDigest],
       ['GET by tag', get, byTag],
       ['HEAD by digest', head, byDigest],
-    ] as const) {
-      for (const connections of sized(bench, { full: [16, 64], short: [16, 64], tiny: [16] })) {
+    ] as const;
+    const crowds = sized(bench, { full: [16, 64], short: [16, 64], tiny: [16] });
+    const cells = loads.flatMap((kind) => crowds.map((connections) => [...kind, connections] as const));
+    // All in each round: they are held against each other, too.
+    for (let round = 0; round < bench.rounds; round++) {
+      bench.tell(`round ${round + 1}`);
+      for (const [what, load, path, connections] of cells) {
         const cell = `${what} c${connections}`;
         if (!bench.wants(cell)) continue;
-        bench.tell(cell);
-        for (let round = 0; round < bench.rounds; round++) {
-          for (const performer of performers) {
-            const plan = { url: performer.url + path, connections, seconds };
-            bench.record({ part: name, cell, contestant: performer.name, values: await sample(performer, load, plan) });
-          }
+        for (const performer of performers) {
+          const plan = { url: performer.url + path, connections, seconds };
+          bench.record({ part: name, cell, contestant: performer.name, values: await sample(performer, load, plan) });
         }
       }
     }

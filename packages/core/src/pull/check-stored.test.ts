@@ -2,9 +2,11 @@ import { manualClock, seededBytes } from '@proxycache/test-kit';
 import { expect, it } from 'vitest';
 import { digestOf } from '../oci/digest.ts';
 import { createBuffers } from '../runtime/buffers.ts';
-import { createCheckStored, type OpenedBlob, type OpenStored } from './check-stored.ts';
+import { createCheckStored, type OpenStored } from './check-stored.ts';
 import { createChecks } from './checks.ts';
 import type { PullParts } from './pull-parts.ts';
+
+type OpenedBlob = NonNullable<Awaited<ReturnType<OpenStored>>>;
 
 const bytes = seededBytes('checked', 1000);
 const digest = digestOf(bytes);
