@@ -50,9 +50,9 @@ export const configSchema = mapping({
   catalog: optional(flag(), '`/v2/_catalog` lists what is stored', 'false'),
   publicContent: optional(flag(), 'Answers by digest may stay in shared HTTP caches', 'false'),
   offload: optional(
-    choice('off', 'hash', 'ingest'),
-    '`hash`: worker threads check the digests of blobs that come in; `ingest`: they receive them, too',
-    'off',
+    choice('auto', 'off', 'hash', 'ingest'),
+    '`hash`: worker threads check the digests of blobs that come in, `auto`: while several do; `ingest`: they receive them, too',
+    'auto',
   ),
   limits: mapping({
     maxRequests: optional(integer(1, 1_000_000), 'Requests at once; over it 503', '10000'),

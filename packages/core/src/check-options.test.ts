@@ -51,7 +51,7 @@ describe('options', () => {
     [{ maxRequests: 1.5 }, 'maxRequests: expected a whole number from 1, received 1.5'],
     [{ maxRequests: Number.NaN }, 'maxRequests: expected a whole number from 1, received NaN'],
     [{ verifyOnRead: true }, 'verifyOnRead: expected "never" or "first", received true'],
-    [{ offload: true }, 'offload: expected "off" or "hash" or "ingest", received true'],
+    [{ offload: true }, 'offload: expected "auto" or "off" or "hash" or "ingest", received true'],
     [{ threads: 0 }, 'threads: expected a whole number from 1, received 0'],
     [{ minFree: '10%' }, 'minFree: expected a whole number from 0, received "10%"'],
     [{ catalog: 'yes' }, 'catalog: expected true or false, received "yes"'],

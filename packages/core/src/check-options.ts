@@ -70,7 +70,7 @@ export function checkOptions(options: ProxyCacheOptions): void {
   expectWhole('maxRequests', options.maxRequests, 1);
   expectWhole('minFree', options.minFree);
   expectOneOf('verifyOnRead', options.verifyOnRead, ['never', 'first']);
-  expectOneOf('offload', options.offload, ['off', 'hash', 'ingest']);
+  expectOneOf('offload', options.offload, ['auto', 'off', 'hash', 'ingest']);
   expectWhole('threads', options.threads, 1);
   expectBoolean('catalog', options.catalog);
   expectBoolean('publicContent', options.publicContent);

@@ -13,6 +13,8 @@ export interface Offload {
   isShared: boolean;
   /** Where digests are worked out. `undefined`: here. */
   hashElsewhere: ((digest: Digest) => ContentHash | undefined) | undefined;
+  /** From how many transfers at once on they are. */
+  hashElsewhereFrom: number;
   /** Where blobs are received. `undefined`: here. */
   lanes: ThreadLanes | undefined;
 }
@@ -31,6 +33,8 @@ export function createOffload(
     threads,
     isShared: offload !== 'off',
     hashElsewhere: offload === 'off' ? undefined : threadHashes(threads),
+    // One blob leaves this thread enough time; an image's layers come together.
+    hashElsewhereFrom: offload === 'auto' ? 2 : 1,
     lanes: offload === 'ingest' ? threadLanes(threads, count) : undefined,
   };
 }

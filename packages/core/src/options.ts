@@ -36,11 +36,12 @@ export interface ProxyCacheOptions {
   verifyOnRead?: 'never' | 'first';
   /**
    * What of the work on blobs that come in is done by worker threads rather than by the host's own: `'hash'` checks the
-   * digests of those over 1 MiB there; `'ingest'` also receives blobs there, TLS included, but through a `proxy`. Where no
-   * thread can be had it is done by the host's own, and a `warning` says why. Chunks of bodies may then lie in a
-   * `SharedArrayBuffer`, which web APIs such as `Response` refuse: whoever writes them by himself copies them. Default `'off'`.
+   * digests of those over 1 MiB there, `'auto'` does so while several blobs come in at once, as the layers of an image do;
+   * `'ingest'` also receives blobs there, TLS included, but through a `proxy`. Where no thread can be had it is done by the
+   * host's own, and a `warning` says why. But with `'off'`, chunks of bodies may lie in a `SharedArrayBuffer`, which web
+   * APIs such as `Response` refuse: whoever writes them by himself copies them. Default `'auto'`.
    */
-  offload?: 'off' | 'hash' | 'ingest';
+  offload?: 'auto' | 'off' | 'hash' | 'ingest';
   /** How many worker threads there are at most; they start when there is work for them. Default 1. */
   threads?: number;
   /** Whether `/v2/_catalog` lists what is stored. Default false. */
@@ -71,7 +72,7 @@ export const defaults: Defaults = {
   maxIngests: 256,
   maxRequests: 10_000,
   verifyOnRead: 'never',
-  offload: 'off',
+  offload: 'auto',
   threads: 1,
   catalog: false,
   publicContent: false,

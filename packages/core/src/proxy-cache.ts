@@ -101,7 +101,7 @@ export function createProxyCache(options: ProxyCacheOptions): ProxyCache {
     }
   };
 
-  const { threads, lanes, hashElsewhere, isShared } = createOffload(options, observe);
+  const { threads, lanes, isShared, ...hashing } = createOffload(options, observe);
   const upstreams = new Map(
     options.upstreams.map((given) => {
       const crowded = () => prefetch.crowded(given.key);
@@ -140,7 +140,7 @@ export function createProxyCache(options: ProxyCacheOptions): ProxyCache {
       { most: mostReferrers, maxBytes: memory.manifests / 4 },
     ),
     repositories: createRepositories({ metadata, observe, clock }, mostRecords),
-    ingests: createIngests({ spool, blobs, buffers, slabs, hashElsewhere, clock, observe, maxIngests }),
+    ingests: createIngests({ spool, blobs, buffers, slabs, ...hashing, clock, observe, maxIngests }),
     blobs,
     buffers,
     slabs,

@@ -30,7 +30,7 @@ export interface Handle {
 
 /**
  * A response to write. A `Bytes` body is iterated once to its end or returned from, also on HEAD, where it is `null`.
- * Header names are lowercase. With the option `offload` its chunks may lie in a `SharedArrayBuffer`.
+ * Header names are lowercase. But with `offload: 'off'` its chunks may lie in a `SharedArrayBuffer`.
  */
 export interface HttpResponse {
   status: number;

@@ -18,10 +18,13 @@ let ingests: Ingests;
 let spool: Spool;
 let directory: string;
 
-function make(maxIngests: number): Ingests {
+function make(
+  maxIngests: number,
+  hashing: Pick<Parameters<typeof createIngests>[0], 'hashElsewhere' | 'hashElsewhereFrom'> = {},
+): Ingests {
   const { blobs } = memoryStorage({ clock });
   const memory = { buffers: createBuffers(0), slabs: createSlabs(0) };
-  return createIngests({ spool, blobs, ...memory, clock, observe: () => undefined, maxIngests });
+  return createIngests({ spool, blobs, ...memory, clock, observe: () => undefined, maxIngests, ...hashing });
 }
 
 beforeEach(() => {
@@ -155,4 +158,27 @@ it('prints no warning, however many transfers listen to its end', async () => {
   await closing;
   process.off('warning', note);
   expect(warnings).toEqual([]);
+});
+
+it('works out digests elsewhere only while as many blobs come in as that is worth', async () => {
+  const elsewhere: Digest[] = [];
+  const hashElsewhere = (of: Digest) => {
+    elsewhere.push(of);
+    return undefined;
+  };
+  ingests = make(3, { hashElsewhere, hashElsewhereFrom: 2 });
+  const large = (body: Feed, of: Digest): IngestRequest => ({
+    ...request(body, of),
+    fetch: async (_, signal) => {
+      signal.addEventListener('abort', () => body.fail(signal.reason));
+      return { kind: 'found', value: { start: 0, total: 2_000_000, body: body.bytes } };
+    },
+  });
+  const [alone, one, other] = [digestOf(Buffer.from('a')), digestOf(Buffer.from('b')), digestOf(Buffer.from('c'))];
+  const start = (of: Digest) => ingests.start(large(feed(new Uint8Array(1)), of), '-/team/app');
+  await start(alone).reply;
+  expect(elsewhere).toEqual([]);
+  await Promise.all([start(one).reply, start(other).reply]);
+  expect(elsewhere).toEqual([one, other]);
+  await ingests.close(0);
 });

@@ -3,6 +3,7 @@ import type { Digest } from '../oci/digest.ts';
 import { isProxyCacheError, ProxyCacheError } from '../runtime/errors.ts';
 import { createAttendance } from './attendance.ts';
 import { claimStep } from './claimed-body.ts';
+import type { ContentHash } from './content-hash.ts';
 import { inTurn } from './in-turn.ts';
 import { createIngest, type Ingest, type IngestParts, type IngestRequest } from './ingest.ts';
 import { createPrecedence, type Standing } from './precedence.ts';
@@ -64,9 +65,10 @@ interface Filling {
  * @param parts.maxIngests how many may be coming in at a time; those that wait for the store do not count, and those that
  * bring nothing are counted apart, by upstream: one that is down must not take the places of the others; those that nobody
  * asked for take none from the others at all
+ * @param parts.hashElsewhereFrom from how many transfers at once on `hashElsewhere` is asked. Default 1
  */
-export function createIngests(parts: IngestParts & { maxIngests: number }): Ingests {
-  const { clock, maxIngests } = parts;
+export function createIngests(parts: IngestParts & { maxIngests: number; hashElsewhereFrom?: number }): Ingests {
+  const { clock, maxIngests, hashElsewhereFrom = 1 } = parts;
   const turns = createTurns();
   const joinable = new Map<string, RunningIngest>();
   const running = new Map<RunningIngest, AbortController>();
@@ -77,6 +79,10 @@ export function createIngests(parts: IngestParts & { maxIngests: number }): Inge
   const leastSizes = new LRUCache<Digest, number>({ max: mostRemembered });
   let ended = 0;
   let closed = false;
+
+  function hashElsewhere(digest: Digest): ContentHash | undefined {
+    return filling.size < hashElsewhereFrom ? undefined : parts.hashElsewhere?.(digest);
+  }
 
   function isIdle(one: Filling): boolean {
     const [bytes, at] = [one.received(), clock.monotonic()];
@@ -108,7 +114,7 @@ export function createIngests(parts: IngestParts & { maxIngests: number }): Inge
       const cutOff = new AbortController();
       const standing = precedence.enter(request.upstream, spare);
       const fetch = spare ? inTurn(request.fetch, standing) : request.fetch;
-      const ingest = createIngest({ leastSize, ...request, fetch }, { ...parts, turns }, cutOff.signal);
+      const ingest = createIngest({ leastSize, ...request, fetch }, { ...parts, turns, hashElsewhere }, cutOff.signal);
       const { received } = ingest;
       const part = () => {
         if (joinable.get(key) === entry) joinable.delete(key);
