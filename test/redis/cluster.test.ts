@@ -90,6 +90,33 @@ describe.skipIf(program === undefined)('metadata in a Redis cluster', () => {
     await store.close();
   });
 
+  test('a write failed while the record had moved to another server and its index had not', async () => {
+    const [from, to] = [redis.primaries[0]!.port, redis.primaries[1]!.port];
+    const store = storeIn('halfway');
+    await Promise.all(keys.map((key) => store.set(key, '1', { signal })));
+    const [name] = (await tellRedis(from, 'KEYS', 'halfway::*tag/*')) as string[];
+    const key = name!.slice(name!.indexOf('}') + 1);
+    const slot = String(await tellRedis(from, 'CLUSTER', 'KEYSLOT', name!));
+    const [source, target] = [await tellRedis(from, 'CLUSTER', 'MYID'), await tellRedis(to, 'CLUSTER', 'MYID')].map(
+      String,
+    );
+    await tellRedis(to, 'CLUSTER', 'SETSLOT', slot, 'IMPORTING', source!);
+    await tellRedis(from, 'CLUSTER', 'SETSLOT', slot, 'MIGRATING', target!);
+    const move = (names: readonly string[]) =>
+      tellRedis(from, 'MIGRATE', '127.0.0.1', String(to), '', '0', '5000', 'KEYS', ...names);
+    await move([name!]);
+    const failures = async () =>
+      /errorstat_TRYAGAIN:count=(\d+)/.exec(String(await tellRedis(from, 'INFO', 'errorstats')))?.[1];
+    const writing = store.set(key, '2', { signal });
+    await expect.poll(async () => Number(await failures()), waiting).toBeGreaterThan(2);
+    await move((await tellRedis(from, 'CLUSTER', 'GETKEYSINSLOT', slot, '1000')) as string[]);
+    expect(await writing).toBe(true);
+    for (const { port } of redis.primaries) await tellRedis(port, 'CLUSTER', 'SETSLOT', slot, 'NODE', target!);
+    expect(await store.get(key, { signal })).toMatchObject({ value: '2' });
+    expect(await store.list('', { limit: 100, signal })).toEqual(keys);
+    await store.close();
+  });
+
   test('waits once for a server that stands still, and not for what the others have', async () => {
     const frozen = redis.primaries[2]!;
     const store = redisMetadata({ answerWithin: '2s', cluster: { nodes: redis.nodes }, prefix: 'frozen' });

@@ -1,5 +1,6 @@
 import { fileURLToPath } from 'node:url';
 import { casesOf, coordinatorContract } from '@proxycache/contract';
+import type { Lease } from '@proxycache/core';
 import { type RedisCoordinator, redisCoordinator, redisMetadata } from '@proxycache/redis';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { startDaemon } from '../peers/daemon.ts';
@@ -182,6 +183,64 @@ describe.skipIf(program === undefined)('a coordinator in Redis', () => {
     await expect(coordinator.publish('channel', 'x')).rejects.toMatchObject(failed);
     server.thaw();
     await expect.poll(() => coordinator.holder('job').catch(() => 'away'), waiting).toBeUndefined();
+  });
+
+  /** Takes a lease as soon as it can be had. */
+  async function taken(coordinator: RedisCoordinator, key: string, value = ''): Promise<Lease> {
+    let lease: Lease | undefined;
+    const take = async () => {
+      lease ??= await coordinator.acquire(key, { for: 600_000, value, signal }).catch(() => undefined);
+      return lease !== undefined;
+    };
+    await expect.poll(take, waiting).toBe(true);
+    return lease!;
+  }
+
+  function hastyIn(prefix: string): RedisCoordinator {
+    const coordinator = redisCoordinator({ url: server.url, prefix, answerWithin: '1s' });
+    open.push(coordinator);
+    return coordinator;
+  }
+
+  test('a lease whose answer was lost, and one that could not be given back, barred everybody for their time', async () => {
+    const [hasty, other] = [hastyIn('orphan'), coordinatorIn('orphan')];
+    const held = await taken(hasty, 'held');
+    server.freeze();
+    // Redis reads it when it goes on, and gives the lease to somebody who has gone.
+    await expect(hasty.acquire('job', { for: 600_000, signal })).rejects.toThrow('did not answer EVALSHA');
+    await held.release();
+    server.thaw();
+    await expect.poll(() => tellRedis(server.port, 'EXISTS', 'orphan::{!lease/job}token'), waiting).toBe(1);
+    for (const key of ['job', 'held']) await taken(other, key);
+  });
+
+  test('whoever lost the answer to a lease takes it over, and nobody else', async () => {
+    const [hasty, other] = [hastyIn('heir'), coordinatorIn('heir')];
+    await (await taken(hasty, 'job')).release();
+    server.freeze();
+    await expect(hasty.acquire('job', { for: 600_000, signal })).rejects.toThrow('did not answer EVALSHA');
+    server.thaw();
+    const lease = await taken(hasty, 'job', 'second');
+    expect(await other.holder('job')).toBe('second');
+    // What it holds now is not taken for what it had lost, not by itself either.
+    expect(await hasty.acquire('job', { for: 600_000, signal })).toBeUndefined();
+    expect(await other.acquire('job', { for: 600_000, signal })).toBeUndefined();
+    expect(lease.lost.aborted).toBe(false);
+  });
+
+  test('messages of one database of Redis were heard in another', async () => {
+    const [zero, one] = ['', '/1'].map((database) =>
+      redisCoordinator({ url: `${server.url}${database}`, prefix: 'db' }),
+    );
+    open.push(zero!, one!);
+    const heard: string[] = [];
+    one!.subscribe('channel', (message) => heard.push(message));
+    await one!.publish('channel', 'ready');
+    await expect.poll(() => heard, waiting).toEqual(['ready']);
+    await zero!.publish('channel', 'of another database');
+    await one!.publish('channel', 'own');
+    await expect.poll(() => heard, waiting).toContain('own');
+    expect(heard).toEqual(['ready', 'own']);
   });
 
   test("refuses the host's client, which cannot listen beside its commands", () => {

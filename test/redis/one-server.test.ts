@@ -85,12 +85,26 @@ describe.skipIf(program === undefined)('metadata in one Redis', () => {
     for (const store of stores) expect(await store.list('', { limit: 1_000, signal })).toEqual(kept);
   });
 
-  test('keeps a fence that a later write does not name', async () => {
+  test('a fence ended with its record, and an old holder could write again', async () => {
     const store = storeIn('fences');
-    await store.set('key', '1', { fence: 9, signal });
-    await store.set('key', '2', { signal });
-    expect(await store.set('key', '3', { fence: 8, signal })).toBe(false);
-    expect(await store.set('key', '4', { fence: 10, signal })).toBe(true);
+    const ttl = async (key: string) => Number(await client.ttl((await client.keys(`fences::*}${key}`))[0]!));
+    const day = 86_400;
+    await store.set('expired', '1', { fence: 9, expiresAt: Date.now() - 1, signal });
+    await store.set('deleted', '1', { fence: 9, signal });
+    await store.delete('deleted', { signal });
+    await store.set('expires', '1', { expiresAt: Date.now() + 60_000, fence: 9, signal });
+    await store.set('expires', '2', { expiresAt: Date.now() + 60_000, signal });
+    expect(await store.list('', { limit: 10, signal })).toEqual(['expires']);
+    // Redis forgets it some time, and nothing else is left of what has gone.
+    for (const key of ['expired', 'deleted', 'expires']) {
+      expect(await ttl(key)).toBeGreaterThan(day - 120);
+      expect(await ttl(key)).toBeLessThanOrEqual(day + 60);
+      expect(await store.set(key, 'late', { fence: 8, signal })).toBe(false);
+    }
+    const [index] = await client.keys('fences::*}!index');
+    expect(await client.zCard(index!)).toBe(1);
+    expect(await store.set('deleted', '2', { ifVersion: 'absent', fence: 10, signal })).toBe(true);
+    expect(await ttl('deleted')).toBe(-1);
   });
 
   test('lets Redis collect what has expired, some time later, and lists it no more', async () => {

@@ -8,6 +8,7 @@ export { type Digest, digestOf, isDigest, parseDigest } from './oci/digest.ts';
 export type { TagOrDigest } from './oci/name.ts';
 export type { ProxyCacheOptions } from './options.ts';
 export { createProxyCache, type ProxyCache } from './proxy-cache.ts';
+export { afterRunning } from './runtime/after-running.ts';
 export type { ByteRange } from './runtime/byte-range.ts';
 export type { Bytes } from './runtime/bytes.ts';
 export { type Clock, systemClock } from './runtime/clock.ts';

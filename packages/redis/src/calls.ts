@@ -1,5 +1,4 @@
-import { type Clock, ProxyCacheError } from '@proxycache/core';
-import { countdown } from './deadline.ts';
+import { afterRunning, type Clock, ProxyCacheError } from '@proxycache/core';
 
 /** The calls of a store that are under way. */
 export interface Calls {
@@ -27,7 +26,7 @@ export function createCalls(clock: Clock, withinMs: number): Calls {
     async end() {
       ended = true;
       await new Promise<void>((resolve) => {
-        const stop = countdown(clock, withinMs, resolve);
+        const stop = afterRunning(clock, withinMs, resolve);
         void Promise.allSettled(underWay).then(() => {
           stop();
           resolve();

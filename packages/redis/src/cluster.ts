@@ -1,4 +1,5 @@
 import { type Clock, isProxyCacheError, ProxyCacheError } from '@proxycache/core';
+import { createClusterServers, parseAddress, type ServerCall } from './cluster-servers.ts';
 import { within } from './deadline.ts';
 import { hashSlot } from './hash-slot.ts';
 import type { Redis } from './redis.ts';
@@ -23,28 +24,20 @@ const mostRedirects = 4;
 /** How often servers are asked for the slots because commands fail. */
 const refreshEveryMs = 250;
 
-const nameOf = ({ host, port }: ServerAddress) => `${host.includes(':') ? `[${host}]` : host}:${port}`;
+/** How long a command waits before it is sent again, of whose keys some have moved to another server and others not yet. */
+const tryAgainMs = 50;
 
 /**
  * A cluster: a connection to each primary, so that one that is away or hangs costs only what is stored there, and that
  * for no longer than until a replica has taken over.
  */
 export function createCluster({ nodes, connect, clock, answerWithinMs }: ClusterOptions): Redis {
-  const servers = new Map<string, Redis>();
-  const seeds = new Set(nodes.map(nameOf));
-  for (const node of nodes) serverAt(nameOf(node), node);
+  const servers = createClusterServers(connect);
+  const seeds = nodes.map(servers.connect);
   let closed = false;
   let slots: readonly SlotRange[] = [];
   let refreshing: Promise<void> | undefined;
   let refreshedAt = Number.NEGATIVE_INFINITY;
-
-  function serverAt(name: string, address: ServerAddress): Redis {
-    const known = servers.get(name);
-    if (known !== undefined) return known;
-    const server = connect(address);
-    servers.set(name, server);
-    return server;
-  }
 
   function refresh(): Promise<void> {
     refreshing ??= findSlots().finally(() => {
@@ -54,9 +47,14 @@ export function createCluster({ nodes, connect, clock, answerWithinMs }: Cluster
     return refreshing;
   }
 
+  /** For the calls that follow. */
+  function refreshSoon(): void {
+    if (clock.monotonic() - refreshedAt >= refreshEveryMs) refresh().catch(() => undefined);
+  }
+
   async function findSlots(): Promise<void> {
-    const asked = [...servers].map(async ([name, server]) => {
-      const reply = await server.send('', ['CLUSTER', 'SLOTS'], {});
+    const asked = servers.names().map(async (name) => {
+      const reply = await servers.send(name, [{ key: '', args: ['CLUSTER', 'SLOTS'] }]);
       const found = parseSlots(reply, name);
       if (found.length === 0) throw new ProxyCacheError('storage-failed', `${name} knows no slots of the cluster`);
       return found;
@@ -65,51 +63,57 @@ export function createCluster({ nodes, connect, clock, answerWithinMs }: Cluster
       throw error instanceof AggregateError ? error.errors[0] : error;
     });
     if (closed) return;
-    slots = found.map(({ from, to, address }) => ({ from, to, address: nameOf(address) }));
-    for (const { address } of found) serverAt(nameOf(address), address);
-    const used = new Set(slots.map(({ address }) => address));
-    for (const [name, server] of servers) {
-      if (used.has(name) || seeds.has(name)) continue;
-      servers.delete(name);
-      void server.close();
-    }
+    slots = found.map(({ from, to, address }) => ({ from, to, address: servers.connect(address) }));
+    servers.keep(new Set([...seeds, ...slots.map(({ address }) => address)]));
   }
 
-  async function serverOf(slot: number): Promise<Redis> {
+  async function serverOf(slot: number): Promise<string> {
     const find = () => slots.find(({ from, to }) => from <= slot && slot <= to);
     if (find() === undefined) await refresh();
-    const server = servers.get(find()?.address ?? '');
+    const server = find();
     if (server === undefined) throw new ProxyCacheError('storage-failed', `no server of the cluster has slot ${slot}`);
-    return server;
+    return server.address;
   }
 
-  async function sendOn(key: string, args: readonly string[]): Promise<unknown> {
-    const slot = hashSlot(key);
+  /** Where a server says that a slot is; for all that follow, where it has moved. */
+  function sentOnTo(error: ProxyCacheError, slot: number, asked: string): string {
+    const [kind, , told = ''] = (error.cause as Error).message.split(' ');
+    const { host, port } = parseAddress(told);
+    // Without a host it is that of the server that was asked.
+    const address = servers.connect({ host: host || parseAddress(asked).host, port });
+    if (kind === 'MOVED') {
+      slots = [{ from: slot, to: slot, address }, ...slots.filter(({ from, to }) => from !== slot || to !== slot)];
+      refreshSoon();
+    }
+    return address;
+  }
+
+  async function sendOn(call: ServerCall, isOver: () => boolean): Promise<unknown> {
+    const slot = hashSlot(call.key);
     let server = await serverOf(slot);
     let asking = false;
-    for (let redirects = 0; ; redirects++) {
+    for (let redirects = 0; ; ) {
       try {
-        if (!asking) return await server.send(key, args, {});
-        // For the one command that comes next on this connection.
-        const [, reply] = await Promise.all([server.send(key, ['ASKING'], {}), server.send(key, args, {})]);
-        return reply;
+        // ASKING is for the one command that comes next on this connection.
+        return await servers.send(server, asking ? [{ key: call.key, args: ['ASKING'] }, call] : [call]);
       } catch (error) {
         if (!isProxyCacheError(error) || error.code !== 'storage-failed') throw error;
         const code = replyCode(error.cause);
-        if (redirects < mostRedirects && code === 'MOVED') {
+        if (redirects < mostRedirects && (code === 'MOVED' || code === 'ASK')) {
+          redirects++;
+          asking = code === 'ASK';
+          server = sentOnTo(error, slot, server);
+          continue;
+        }
+        if (code === 'TRYAGAIN' && !isOver()) {
+          await new Promise<void>((resolve) => clock.after(tryAgainMs, resolve));
+          if (isOver()) throw error;
           asking = false;
-          await refresh();
           server = await serverOf(slot);
           continue;
         }
-        if (redirects < mostRedirects && code === 'ASK') {
-          asking = true;
-          const address = parseAddress((error.cause as Error).message.split(' ')[2] ?? '');
-          server = serverAt(nameOf(address), address);
-          continue;
-        }
-        // Its slots may be another's by now. The answer is for the calls that follow.
-        if (clock.monotonic() - refreshedAt >= refreshEveryMs) refresh().catch(() => undefined);
+        // Its slots may be another's by now.
+        refreshSoon();
         throw error;
       }
     }
@@ -118,16 +122,20 @@ export function createCluster({ nodes, connect, clock, answerWithinMs }: Cluster
   refresh().catch(() => undefined);
   return {
     isCluster: true,
-    async send(key, args, { signal }) {
+    async send(key, args, { signal, sent }) {
       signal?.throwIfAborted();
       if (closed) throw new ProxyCacheError('closed', 'the connections to the Redis cluster were closed');
       const message = `the Redis cluster did not answer ${args[0]} within ${answerWithinMs} ms`;
       const late = () => new ProxyCacheError('storage-failed', message);
-      return await within({ clock, ms: answerWithinMs, signal, late }, () => sendOn(key, args));
+      let over = false;
+      const call: ServerCall = { key, args, ...(sent && { sent }) };
+      return await within({ clock, ms: answerWithinMs, signal, late }, () => sendOn(call, () => over)).finally(() => {
+        over = true;
+      });
     },
     async close() {
       closed = true;
-      await Promise.all([...servers.values()].map((server) => server.close()));
+      await servers.close();
     },
   };
 }
@@ -139,9 +147,4 @@ function parseSlots(reply: unknown, asked: string): { from: number; to: number; 
     const own = host === null || host === '' || host === '?';
     return { from, to, address: { host: own ? parseAddress(asked).host : host, port } };
   });
-}
-
-function parseAddress(text: string): ServerAddress {
-  const colon = text.lastIndexOf(':');
-  return { host: text.slice(0, colon).replace(/^\[(.*)\]$/, '$1'), port: Number(text.slice(colon + 1)) };
 }

@@ -1,6 +1,6 @@
-import { type Clock, ProxyCacheError } from '@proxycache/core';
-import { countdown, within } from './deadline.ts';
-import type { OpenLink, Redis, RedisEvent, RedisLink } from './redis.ts';
+import { afterRunning, type Clock, ProxyCacheError } from '@proxycache/core';
+import { within } from './deadline.ts';
+import type { OpenLink, Redis, RedisCall, RedisEvent, RedisLink } from './redis.ts';
 import { redisAway, redisFailure, replyCode } from './redis-failure.ts';
 
 /** What a connection is made with. */
@@ -45,7 +45,7 @@ export function createConnection({ server, open, clock, answerWithinMs, tell }: 
     const controller = new AbortController();
     const leave = () => controller.abort(leaving.signal.reason);
     leaving.signal.addEventListener('abort', leave, { once: true });
-    const stop = countdown(clock, answerWithinMs, () =>
+    const stop = afterRunning(clock, answerWithinMs, () =>
       controller.abort(new Error(`not connected within ${answerWithinMs} ms`)),
     );
     try {
@@ -128,7 +128,7 @@ export function createConnection({ server, open, clock, answerWithinMs, tell }: 
     throw closed ? closedError() : (away ?? redisAway(server, new Error('not connected yet')));
   }
 
-  function ask(args: readonly string[], signal?: AbortSignal): Promise<unknown> {
+  function ask(args: readonly string[], { signal, sent }: RedisCall = {}): Promise<unknown> {
     const command = args[0] ?? '';
     let used: Held | undefined;
     let sentAt = 0;
@@ -146,6 +146,7 @@ export function createConnection({ server, open, clock, answerWithinMs, tell }: 
       signal?.throwIfAborted();
       used = connection;
       sentAt = clock.monotonic();
+      sent?.();
       try {
         const reply = await connection.link.send(args);
         connection.answeredAt = clock.monotonic();
@@ -163,10 +164,10 @@ export function createConnection({ server, open, clock, answerWithinMs, tell }: 
   connect();
   return {
     isCluster: false,
-    async send(_key, args, { signal }) {
-      signal?.throwIfAborted();
+    async send(_key, args, call) {
+      call.signal?.throwIfAborted();
       if (closed) throw closedError();
-      return await ask(args, signal);
+      return await ask(args, call);
     },
     async close() {
       if (closed) return;

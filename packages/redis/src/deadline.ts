@@ -1,25 +1,5 @@
 import { setMaxListeners } from 'node:events';
-import type { Clock } from '@proxycache/core';
-
-/** In how many steps a deadline is waited for, so that what is lost to a stall is at most one of them. */
-const steps = 4;
-
-/**
- * Calls `fn` after `ms` in which this process ran; the answer cancels it. A process that stands still (a blocked event
- * loop, a laptop asleep) finds its timers due before the answers that came meanwhile: each step counts at most what it
- * was set to, and the last one leaves a turn of the loop to those answers.
- */
-export function countdown(clock: Clock, ms: number, fn: () => void): () => void {
-  const longest = Math.max(Math.floor(ms / steps), 1);
-  let cancel = (): void => undefined;
-  const wait = (left: number) => {
-    if (left <= 0) return fn();
-    const step = left > 1 ? Math.min(longest, left - 1) : left;
-    cancel = clock.after(step, () => wait(left - step));
-  };
-  wait(ms);
-  return () => cancel();
-}
+import { afterRunning, type Clock } from '@proxycache/core';
 
 /** How long something may take, and who waits for it. */
 export interface Deadline {
@@ -38,7 +18,7 @@ export function within<T>({ clock, ms, signal, late }: Deadline, work: () => Pro
       stop();
       signal?.removeEventListener('abort', leave);
     };
-    const stop = countdown(clock, ms, () => {
+    const stop = afterRunning(clock, ms, () => {
       finish();
       reject(late());
     });

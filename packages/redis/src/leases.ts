@@ -1,5 +1,8 @@
+import { randomBytes } from 'node:crypto';
 import { type Clock, type Lease, ProxyCacheError } from '@proxycache/core';
+import { createAbandonedLeases } from './abandoned-leases.ts';
 import type { Redis } from './redis.ts';
+import { isReply } from './redis-failure.ts';
 import { runScript, script } from './scripts.ts';
 
 /** What leases are made with. */
@@ -17,22 +20,41 @@ export interface Leases {
   close(): Promise<void>;
 }
 
+/** A lease as Redis gave it. */
+interface TakenLease {
+  /** Its name, and that of its last token. */
+  keys: readonly [string, string];
+  /** What it holds. */
+  text: string;
+  id: string;
+  token: string;
+  ms: number;
+  since: number;
+}
+
 /** How often a lease is renewed within the time it outlives its holder. */
 const renewals = 3;
 
 /** How long the last token of a key is remembered; then the time of the server is higher, whatever its clock does. */
 const tokenForMs = 86_400_000;
 
-// KEYS lease, token; ARGV ms, value, ms for the token. Gives the token as text: a number would lose its last digits.
+// KEYS lease, token; ARGV ms, value, ms for the token, id, ids that may be taken over. A lease holds `<token> <id>` and its
+// value. Gives the token as text: a number would lose its last digits.
 const acquireScript = script(`
-if redis.call('EXISTS', KEYS[1]) == 1 then return false end
+local held = redis.call('GET', KEYS[1])
+if held then
+  local id = string.match(held, '^%S+ (%S+)\\n')
+  local abandoned = false
+  for i = 5, #ARGV do abandoned = abandoned or ARGV[i] == id end
+  if not abandoned then return false end
+end
 local time = redis.call('TIME')
 local token = tonumber(time[1]) * 1000000 + tonumber(time[2])
 local last = tonumber(redis.call('GET', KEYS[2]) or '0')
 if token <= last then token = last + 1 end
 local text = string.format('%.0f', token)
 redis.call('SET', KEYS[2], text, 'PX', ARGV[3])
-redis.call('SET', KEYS[1], text .. '\\n' .. ARGV[2], 'PX', ARGV[1])
+redis.call('SET', KEYS[1], text .. ' ' .. ARGV[4] .. '\\n' .. ARGV[2], 'PX', ARGV[1])
 return text
 `);
 
@@ -44,15 +66,12 @@ redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 return 1
 `);
 
-// KEYS lease; ARGV what the lease holds.
-const releaseScript = script(`
-if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end
-return 0
-`);
-
 /** Tokens are the server's time in microseconds, and higher than the last one of their key. */
 export function createLeases({ redis, clock, prefix }: LeasesOptions): Leases {
   const held = new Set<{ end(reason: unknown): Promise<void> }>();
+  const abandoned = createAbandonedLeases({ redis, clock });
+  const owner = randomBytes(9).toString('base64url');
+  let attempts = 0;
 
   /** The lease and its last token, in one slot of a cluster. */
   const keysOf = (key: string) => {
@@ -68,11 +87,20 @@ export function createLeases({ redis, clock, prefix }: LeasesOptions): Leases {
     if (!(ms >= 1)) throw new ProxyCacheError('invalid-options', `a lease must be for at least 1 ms, received ${ms}`);
     const keys = keysOf(key);
     const since = clock.monotonic();
-    const args = [String(Math.ceil(ms)), value, String(tokenForMs)];
+    const id = `${owner}.${(attempts++).toString(36)}`;
+    const args = [String(Math.ceil(ms)), value, String(tokenForMs), id, ...abandoned.idsOf(keys[0])];
+    let isSent = false;
+    const sent = () => {
+      isSent = true;
+    };
     // Not given up half-way: whoever left would hold a lease without knowing.
-    const token = await runScript(redis, { ...acquireScript, keys, args }, {});
+    const token = await runScript(redis, { ...acquireScript, keys, args }, { sent }).catch((error) => {
+      if (isSent && !isReply(error)) void abandoned.giveBack({ name: keys[0], id, inDoubt: true, until: since + ms });
+      throw error;
+    });
     if (typeof token !== 'string') return undefined;
-    const lease = hold({ keys, text: `${token}\n${value}`, token, ms, since });
+    abandoned.takenOver(keys[0]);
+    const lease = hold({ keys, text: `${token} ${id}\n${value}`, id, token, ms, since });
     if (signal.aborted) {
       await lease.release();
       throw signal.reason;
@@ -80,11 +108,12 @@ export function createLeases({ redis, clock, prefix }: LeasesOptions): Leases {
     return lease;
   }
 
-  function hold(taken: { keys: readonly string[]; text: string; token: string; ms: number; since: number }): Lease {
-    const { keys, text, token, ms } = taken;
+  function hold(taken: TakenLease): Lease {
+    const { keys, text, id, token, ms } = taken;
     const lost = new AbortController();
     let until = taken.since + ms;
     let over = false;
+    let inDoubt = false;
     let cancelRenewal = (): void => undefined;
     let cancelEnd = (): void => undefined;
 
@@ -98,7 +127,7 @@ export function createLeases({ redis, clock, prefix }: LeasesOptions): Leases {
       if (over) return;
       finish();
       lost.abort(reason);
-      // A renewal that Redis answered too late would keep the others waiting.
+      // A renewal that Redis does late would keep the others waiting.
       void giveBack();
     };
     const lostError = (why: string) => new ProxyCacheError('storage-failed', `the lease was lost: ${why}`);
@@ -117,10 +146,14 @@ export function createLeases({ redis, clock, prefix }: LeasesOptions): Leases {
     async function renew(): Promise<void> {
       const since = clock.monotonic();
       if (since >= until) return lose(lostError('it could not be renewed in time'));
+      const sent = () => {
+        inDoubt = true;
+      };
       try {
         const args = [text, String(Math.ceil(ms)), token];
-        const renewed = await runScript(redis, { ...renewScript, keys, args }, {});
+        const renewed = await runScript(redis, { ...renewScript, keys, args }, { sent });
         if (over) return;
+        inDoubt = false;
         if (renewed !== 1) return lose(lostError('another has it'));
         until = since + ms;
         watchEnd();
@@ -130,14 +163,12 @@ export function createLeases({ redis, clock, prefix }: LeasesOptions): Leases {
       if (!over) renewLater();
     }
 
-    async function giveBack(): Promise<void> {
-      // Where Redis cannot be told, the lease ends by itself.
-      await runScript(redis, { ...releaseScript, keys: keys.slice(0, 1), args: [text] }, {}).catch(() => undefined);
-    }
+    const giveBack = () => abandoned.giveBack({ name: keys[0], id, inDoubt, until });
 
     const mine = {
       async end(reason: unknown) {
-        lose(reason);
+        finish();
+        lost.abort(reason);
         await giveBack();
       },
     };
@@ -165,6 +196,7 @@ export function createLeases({ redis, clock, prefix }: LeasesOptions): Leases {
     async close() {
       const reason = new ProxyCacheError('closed', 'the coordinator was closed');
       await Promise.all([...held].map((one) => one.end(reason)));
+      await abandoned.close();
     },
   };
 }

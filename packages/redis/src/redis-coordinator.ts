@@ -15,9 +15,12 @@ export interface RedisCoordinator extends Coordinator {
  * A coordinator for all processes with the same Redis and `prefix`. A lease is renewed while it is held, and is lost
  * (`lost` fires) when it could not be renewed in time: before Redis gives it to another, as long as Redis forgets nothing.
  * After a failover, or a loss of data, two may believe that they hold it until the next renewal, a third of `for` at most;
- * their tokens tell them apart. Tokens rise with every lease of a key, for fencing, as far as the servers' clocks agree. Messages reach who listens at that moment; those that come while a connection
- * is made anew are lost, so whoever waits for one looks again from time to time. Calls fail as those of
- * {@link redisMetadata} do, by the same deadline. It has two connections of its own, the second for messages.
+ * their tokens tell them apart. Tokens rise with every lease of a key, for fencing, as far as the servers' clocks agree. A
+ * lease that may have been taken although the answer did not come, or that could not be given back, is given back as soon
+ * as Redis can be told; `acquire` of the same coordinator takes it over before that. Messages reach who listens at that
+ * moment; those that come while a connection is made anew are lost, so whoever waits for one looks again from time to
+ * time. Calls fail as those of {@link redisMetadata} do, by the same deadline. It has two connections of its own, the
+ * second for messages.
  *
  * @throws ProxyCacheError `invalid-options`, also for a `client`: listening takes a connection of its own
  */
@@ -29,7 +32,8 @@ export function redisCoordinator(options: Omit<RedisOptions, 'client'>): RedisCo
   const redis = connectRedis(settings);
   const calls = createCalls(clock, answerWithinMs);
   const leases = createLeases({ redis, clock, prefix });
-  const channelName = (channel: string) => `${prefix}::!channel/${channel}`;
+  // Redis keeps the keys of databases apart, not their channels.
+  const channelName = (channel: string) => `${prefix}::!channel/${server.database}/${channel}`;
 
   return {
     acquire: (key, given) => calls.run(() => leases.acquire(key, given)),

@@ -11,6 +11,9 @@ export function replyCode(error: unknown): string | undefined {
   return /^([A-Z][A-Z0-9_]+)(?: |$)/.exec(inner)?.[1];
 }
 
+/** Whether a command failed because the server said so: then it was not done. */
+export const isReply = (error: unknown): boolean => error instanceof Error && replyCode(error.cause) !== undefined;
+
 const advice: Readonly<Record<string, string>> = {
   READONLY: 'it is a replica: connect to the primary, or by "sentinel" or "cluster"',
   NOAUTH: 'give it a username and a password',

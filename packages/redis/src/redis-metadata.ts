@@ -19,6 +19,9 @@ export interface RedisMetadata extends MetadataStore {
 /** How much longer than it is valid a record stays in Redis, whose own expiry is only garbage collection. */
 const graceMs = 3_600_000;
 
+/** The same for a record with a fence, and how long that is kept of one that was deleted: longer than any holder of a lease stands still. */
+const fenceForMs = 86_400_000;
+
 /** Keys asked for in one command. */
 const batch = 500;
 
@@ -87,10 +90,11 @@ export function redisMetadata(options: RedisOptions): RedisMetadata {
       checkMetadataKey(key);
       const now = clock.now();
       const version = `${writer}.${(writes++).toString(36)}`;
-      const [until, ttl] = Number.isFinite(expiresAt)
-        ? [String(expiresAt), String(Math.ceil(Math.max(expiresAt - now, 0)) + graceMs)]
-        : ['-', ''];
-      const args = [toMember(key), String(now), ifVersion, String(fence ?? '-'), version, until, ttl, value];
+      const lasts = Number.isFinite(expiresAt);
+      const until = lasts ? String(expiresAt) : '-';
+      const left = Math.ceil(Math.max(expiresAt - now, 0));
+      const ttls = [graceMs, fenceForMs].map((more) => (lasts ? String(left + more) : ''));
+      const args = [toMember(key), String(now), ifVersion, String(fence ?? '-'), version, until, ...ttls, value];
       const keys = [layout.record(key), layout.index(shardOf(key))];
       const outcome = await runScript(redis, { ...setScript, keys, args }, { signal });
       // Reading it says what is wrong with it; by then it may be mended.
@@ -101,7 +105,7 @@ export function redisMetadata(options: RedisOptions): RedisMetadata {
     async delete(key, { ifVersion = '', signal }) {
       checkMetadataKey(key);
       const keys = [layout.record(key), layout.index(shardOf(key))];
-      const args = [toMember(key), String(clock.now()), ifVersion];
+      const args = [toMember(key), String(clock.now()), ifVersion, String(fenceForMs)];
       return (await runScript(redis, { ...deleteScript, keys, args }, { signal })) === 1;
     },
 

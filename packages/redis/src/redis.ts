@@ -2,6 +2,8 @@
 export interface RedisCall {
   /** Fires when nobody waits for it any more. Default: somebody who never leaves. */
   signal?: AbortSignal;
+  /** Called when the command leaves: from then on it may be done, whether an answer comes or not. */
+  sent?: () => void;
 }
 
 /** Redis, whatever it consists of. No call takes longer than the deadline that it was made with. */

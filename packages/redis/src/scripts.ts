@@ -31,7 +31,7 @@ end
 
 /**
  * KEYS record, index; ARGV member, now, condition ('' for none), fence ('-' for none), version, expiresAt ('-'), ttl in ms
- * (''), value. Gives 1 when it wrote, 0 when a condition forbade it, -1 when what is there cannot be compared with.
+ * (''), the same with a fence, value. Gives 1 when it wrote, 0 when a condition forbade it, -1 when what is there cannot be compared with.
  */
 export const setScript: Script = script(`${readHead}
 local state, version, fence = head(KEYS[1], ARGV[2])
@@ -43,34 +43,41 @@ if condition ~= '' then
   if version ~= condition then return 0 end
 end
 if token == '-' and fence then token = fence end
-local text = '1 ' .. ARGV[5] .. ' ' .. ARGV[6] .. ' ' .. token .. '\\n' .. ARGV[8]
-if ARGV[7] == '' then redis.call('SET', KEYS[1], text)
-else redis.call('SET', KEYS[1], text, 'PX', ARGV[7]) end
+local text = '1 ' .. ARGV[5] .. ' ' .. ARGV[6] .. ' ' .. token .. '\\n' .. ARGV[9]
+local ttl = ARGV[token == '-' and 7 or 8]
+if ttl == '' then redis.call('SET', KEYS[1], text)
+else redis.call('SET', KEYS[1], text, 'PX', ttl) end
 redis.call('ZADD', KEYS[2], 0, ARGV[1])
 return 1
 `);
 
-/** KEYS record, index; ARGV member, now, condition ('' for none). Gives 1 when it removed something valid. */
+/**
+ * KEYS record, index; ARGV member, now, condition ('' for none), ttl in ms of a fence. Gives 1 when it removed something
+ * valid. Of a record with a fence an expired one without a value stays, which has the fence.
+ */
 export const deleteScript: Script = script(`${readHead}
-local state, version = head(KEYS[1], ARGV[2])
+local state, version, fence = head(KEYS[1], ARGV[2])
 if ARGV[3] ~= '' and (state == 'unreadable' or (state == 'live' and version ~= ARGV[3])) then return 0 end
-redis.call('DEL', KEYS[1])
 redis.call('ZREM', KEYS[2], ARGV[1])
+if not fence or fence == '-' then redis.call('DEL', KEYS[1])
+elseif state == 'live' then
+  redis.call('SET', KEYS[1], '1 ' .. version .. ' ' .. ARGV[2] .. ' ' .. fence .. '\\n', 'PX', ARGV[4])
+end
 if state == 'live' or state == 'unreadable' then return 1 end
 return 0
 `);
 
 /**
  * KEYS index, records; ARGV now, members. Gives 1 or 0 for each record, whether something is there; of the others
- * nothing is left.
+ * nothing is left but their fences.
  */
 export const keepLiveScript: Script = script(`${readHead}
 local live = {}
 for i = 2, #KEYS do
-  local state = head(KEYS[i], ARGV[1])
+  local state, version, fence = head(KEYS[i], ARGV[1])
   if state == 'live' or state == 'unreadable' then live[i - 1] = 1
   else
-    redis.call('DEL', KEYS[i])
+    if not fence or fence == '-' then redis.call('DEL', KEYS[i]) end
     redis.call('ZREM', KEYS[1], ARGV[i])
     live[i - 1] = 0
   end

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import type { Contract } from '../contract.ts';
-import { type MakeMetadataStore, metadataCase, readValue, versionOf } from './harness.ts';
+import { listAll, type MakeMetadataStore, metadataCase, readValue, versionOf } from './harness.ts';
 
 /** Rules of `ifVersion`, `fence` and `delete`. */
 export const conditionCases: Contract<MakeMetadataStore> = [
@@ -70,6 +70,45 @@ export const conditionCases: Contract<MakeMetadataStore> = [
     assert.equal(await store.set('key', '3', { fence: 7, signal }), true);
     assert.equal(await store.set('key', '4', { fence: 8, signal }), true);
     assert.equal(await readValue(store, 'key'), '4');
+  }),
+
+  metadataCase('keeps a fence that a later write does not name', async ({ store, signal }) => {
+    await store.set('key', '1', { fence: 9, signal });
+    await store.set('key', '2', { signal });
+    await store.set('key', '3', { ifVersion: await versionOf(store, 'key'), signal });
+    assert.equal(await store.set('key', '4', { fence: 8, signal }), false);
+    assert.equal(await readValue(store, 'key'), '3');
+    assert.equal(await store.set('key', '5', { fence: 9, signal }), true);
+  }),
+
+  metadataCase('keeps a fence when its record has expired, was listed, or was deleted', async ({ store, signal }) => {
+    const ends = {
+      expired: () => store.set('key', '1', { fence: 7, expiresAt: Date.now() - 1, signal }),
+      deleted: async () => {
+        await store.set('key', '1', { fence: 7, signal });
+        assert.equal(await store.delete('key', { signal }), true);
+      },
+      'deleted and expired': async () => {
+        await store.set('key', '1', { fence: 7, expiresAt: Date.now() - 1, signal });
+        assert.equal(await store.delete('key', { signal }), false);
+      },
+      'deleted after a write without a fence': async () => {
+        await store.set('key', '1', { fence: 7, signal });
+        await store.set('key', '2', { signal });
+        assert.equal(await store.delete('key', { ifVersion: await versionOf(store, 'key'), signal }), true);
+      },
+    };
+    for (const [how, end] of Object.entries(ends)) {
+      await end();
+      assert.equal(await store.get('key', { signal }), undefined, how);
+      for (let look = 0; look < 2; look++) assert.deepEqual(await listAll(store), [], how);
+      assert.equal(await store.delete('key', { signal }), false, how);
+      assert.equal(await store.set('key', 'late', { fence: 6, signal }), false, how);
+      assert.equal(await store.set('key', 'late', { fence: 6, ifVersion: 'absent', signal }), false, how);
+      assert.equal(await store.set('key', 'next', { fence: 7, ifVersion: 'absent', signal }), true, how);
+      assert.equal(await readValue(store, 'key'), 'next', how);
+      assert.deepEqual(await listAll(store), ['key'], how);
+    }
   }),
 
   metadataCase('deletes a key once', async ({ store, signal }) => {

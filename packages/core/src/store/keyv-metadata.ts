@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { type Clock, systemClock } from '../runtime/clock.ts';
 import { abortable } from '../runtime/collapse.ts';
 import { type ErrorCode, isProxyCacheError } from '../runtime/errors.ts';
+import { fenceForMs } from './fence-life.ts';
 import { orFail } from './file-system.ts';
 import { createKeyIndex } from './key-index.ts';
 import { createKeyedLock } from './keyed-lock.ts';
@@ -49,6 +50,8 @@ export function keyvMetadata(keyv: KeyvLike, options: KeyvMetadataOptions = {}):
   const lock = createKeyedLock();
   const writer = randomBytes(6).toString('base64url');
   let writes = 0;
+  // Until the first one a write need not look for what it must keep.
+  let knowsFences = false;
 
   const isLive = ({ expiresAt }: Envelope) => expiresAt === undefined || clock.now() < expiresAt;
 
@@ -64,10 +67,7 @@ export function keyvMetadata(keyv: KeyvLike, options: KeyvMetadataOptions = {}):
   }
 
   /** Whether the conditions of a write hold against what is stored now. */
-  async function allows(key: string, { ifVersion, fence }: SetOptions): Promise<boolean> {
-    if (ifVersion === undefined && fence === undefined) return true;
-    const text: unknown = await keyv.get(key);
-    const current = isNothing(text) ? undefined : decodeEnvelope(key, text);
+  function allows(current: Envelope | undefined, { ifVersion, fence }: SetOptions): boolean {
     if (fence !== undefined && current?.fence !== undefined && fence < current.fence) return false;
     if (ifVersion === undefined) return true;
     const version = current && isLive(current) ? current.version : 'absent';
@@ -75,16 +75,21 @@ export function keyvMetadata(keyv: KeyvLike, options: KeyvMetadataOptions = {}):
   }
 
   async function write(key: string, envelope: Envelope): Promise<void> {
-    const { expiresAt } = envelope;
-    const ttl = expiresAt === undefined ? undefined : Math.ceil(Math.max(expiresAt - clock.now(), 0)) + graceMs;
+    const { expiresAt, fence } = envelope;
+    const grace = fence === undefined ? graceMs : fenceForMs;
+    const ttl = expiresAt === undefined ? undefined : Math.ceil(Math.max(expiresAt - clock.now(), 0)) + grace;
     await writeText(keyv, { key, text: encodeEnvelope(envelope), ttl });
+  }
+
+  async function read(key: string): Promise<Envelope | undefined> {
+    const text: unknown = await keyv.get(key);
+    return isNothing(text) ? undefined : decodeEnvelope(key, text);
   }
 
   /** What is read of a record, or `unreadable`: that is something, and the key's next write or delete replaces it. */
   async function inspect(key: string): Promise<Envelope | 'unreadable' | undefined> {
     try {
-      const text: unknown = await keyv.get(key);
-      return isNothing(text) ? undefined : decodeEnvelope(key, text);
+      return await read(key);
     } catch (error) {
       // Of a Keyv that failed nothing is known.
       if (isProxyCacheError(error) && unreadable.includes(error.code)) return 'unreadable';
@@ -92,16 +97,24 @@ export function keyvMetadata(keyv: KeyvLike, options: KeyvMetadataOptions = {}):
     }
   }
 
-  /** @returns whether something valid was removed */
+  /** What an unconditional write must know of what it replaces. */
+  async function inspectToKeep(key: string): Promise<Envelope | undefined> {
+    const current = indexed || knowsFences ? await inspect(key) : undefined;
+    return current === 'unreadable' ? undefined : current;
+  }
+
+  /** @returns whether something valid was removed; its fence stays */
   async function remove(key: string, isTheOne: (current: Envelope | 'unreadable') => boolean): Promise<boolean> {
     const current = await inspect(key);
     if (current === undefined || !isTheOne(current)) return false;
-    await keyv.delete(key);
+    const isValid = current === 'unreadable' || isLive(current);
+    if (current === 'unreadable' || current.fence === undefined) await keyv.delete(key);
+    else if (isValid) await write(key, { ...current, value: '', expiresAt: 0 });
     if (indexed) await index.remove(key);
-    return current === 'unreadable' || isLive(current);
+    return isValid;
   }
 
-  /** Ends what is left of a key: a value that has expired, an entry of the index without a value. */
+  /** Ends what is left of a key: a value that has expired (not its fence), an entry of the index without a value. */
   async function forget(key: string): Promise<void> {
     const current = await inspect(key);
     if (current === undefined && indexed) await index.remove(key);
@@ -148,13 +161,16 @@ export function keyvMetadata(keyv: KeyvLike, options: KeyvMetadataOptions = {}):
     async set(key, value, setOptions) {
       const { signal, expiresAt = Number.POSITIVE_INFINITY, fence } = setOptions;
       checkUse(keyv, [key], signal);
+      const isConditional = setOptions.ifVersion !== undefined || fence !== undefined;
+      knowsFences ||= fence !== undefined;
       return await change(key, signal, async () => {
-        if (!(await allows(key, setOptions))) return false;
+        const known = isConditional ? await read(key) : await inspectToKeep(key);
+        if (!allows(known, setOptions)) return false;
         // Before the value can be read: a crash in between leaves an entry without a value, which a listing removes.
-        if (indexed && (await inspect(key)) === undefined) await index.add(key);
+        if (indexed && !(known && isLive(known))) await index.add(key);
         const version = `${writer}.${(writes++).toString(36)}`;
         const until = Number.isFinite(expiresAt) ? expiresAt : undefined;
-        await write(key, { value, version, expiresAt: until, fence });
+        await write(key, { value, version, expiresAt: until, fence: fence ?? known?.fence });
         return true;
       });
     },

@@ -1,6 +1,8 @@
 import { casesOf, coordinatorContract } from '@proxycache/contract';
+import { manualClock } from '@proxycache/test-kit';
 import { describe, expect, test } from 'vitest';
 import { localCoordinator } from './local-coordinator.ts';
+import { memoryStorage } from './memory-storage.ts';
 
 const signal = new AbortController().signal;
 const lease = { for: 1000, signal };
@@ -53,4 +55,18 @@ test('delivers messages to the subscribers of their channel until they end', asy
   end();
   await coordinator.publish('a', 'z');
   expect(seen).toEqual(['1:x', '2:x', '2:z']);
+});
+
+test('after a restart its tokens were refused as older than those that the stores had seen', async () => {
+  const { metadata } = memoryStorage();
+  const clock = manualClock();
+  for (const value of ['before', 'after']) {
+    const coordinator = localCoordinator({ clock });
+    for (let turn = 0; turn < 3; turn++) {
+      const next = await coordinator.acquire('key', lease);
+      expect(await metadata.set('tag/a', value, { fence: next?.token ?? 0, signal })).toBe(true);
+      await next?.release();
+    }
+    await clock.advance(1);
+  }
 });

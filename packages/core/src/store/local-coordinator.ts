@@ -1,10 +1,12 @@
+import { type Clock, systemClock } from '../runtime/clock.ts';
 import type { Coordinator, Lease } from './coordinator.ts';
 
 /**
  * A coordinator that knows this process only. A lease is never lost, since its holder cannot die before it; tokens rise
- * over all keys. Messages are delivered before `publish` is done; what a subscriber throws is dropped.
+ * over all keys, and from one process to the next: they are microseconds since the epoch, or the last one and one more,
+ * because stores remember them. Messages are delivered before `publish` is done; what a subscriber throws is dropped.
  */
-export function localCoordinator(): Coordinator {
+export function localCoordinator({ clock = systemClock }: { clock?: Clock } = {}): Coordinator {
   const holders = new Map<string, { token: number; value: string | undefined }>();
   const channels = new Map<string, Set<(message: string) => void>>();
   const neverLost = new AbortController().signal;
@@ -14,7 +16,7 @@ export function localCoordinator(): Coordinator {
     async acquire(key, { value, signal }): Promise<Lease | undefined> {
       signal.throwIfAborted();
       if (holders.has(key)) return undefined;
-      tokens++;
+      tokens = Math.max(tokens + 1, Math.floor(clock.now() * 1000));
       const token = tokens;
       holders.set(key, { token, value });
       return {

@@ -10,7 +10,10 @@ export interface SetOptions {
   ifVersion?: string | 'absent';
   /** Ms since the epoch: from then on the key reads as absent. */
   expiresAt?: number;
-  /** A lease's token: a store that can, refuses a token lower than one it has seen for this key. */
+  /**
+   * A lease's token: a store that can, refuses a token lower than one it has seen for this key, also after a write that
+   * named none, and for a day after the record has expired or was deleted.
+   */
   fence?: number;
   signal: AbortSignal;
 }

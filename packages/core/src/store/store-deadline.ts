@@ -1,3 +1,4 @@
+import { afterRunning } from '../runtime/after-running.ts';
 import type { Clock } from '../runtime/clock.ts';
 import { isProxyCacheError, ProxyCacheError } from '../runtime/errors.ts';
 import { storageFailure } from './file-system.ts';
@@ -39,9 +40,6 @@ const restMs = 10_000;
 
 /** How many calls in a row take too long before that. A single one may have been this host's or the network's doing. */
 const missesToRest = 3;
-
-/** In how many steps a deadline is waited for, so that what is lost to a stall is at most one of them. */
-const steps = 8;
 
 /** @param withinMs how long a call may take */
 export function createStoreDeadline(clock: Clock, withinMs: number): StoreDeadline {
@@ -127,21 +125,4 @@ export function createStoreDeadline(clock: Clock, withinMs: number): StoreDeadli
       });
     },
   };
-}
-
-/**
- * Calls `fn` after `ms` in which this process ran. A process that stands still (a blocked event loop, SIGSTOP, a laptop
- * asleep) finds its timers due before the I/O that ended meanwhile, so each step counts at most what it was set to, and
- * the last one leaves a turn of the loop to that I/O.
- */
-function afterRunning(clock: Clock, ms: number, fn: () => void): () => void {
-  const longest = Math.max(Math.floor(ms / steps), 1);
-  let cancel = (): void => undefined;
-  const wait = (left: number) => {
-    if (left <= 0) return fn();
-    const step = left > 1 ? Math.min(longest, left - 1) : left;
-    cancel = clock.after(step, () => wait(left - step));
-  };
-  wait(ms);
-  return () => cancel();
 }
