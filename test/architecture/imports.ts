@@ -4,6 +4,7 @@ import { isTest, place, type SourceFile, walk } from './source-file.ts';
 /** Core's files and folders from the top down: each imports only from itself and from what stands below it. */
 export const layers: readonly string[] = [
   'index.ts',
+  'cluster.ts',
   'proxycache-thread.ts',
   'proxy-cache.ts',
   'close-cache.ts',
