@@ -1,4 +1,5 @@
-import { onFreePort, type RedisServer, startRedisServer, tellRedis } from './redis-server.ts';
+import { onFreePort } from '../peers/free-port.ts';
+import { type RedisServer, startRedisServer, tellRedis } from './redis-server.ts';
 
 /** Three primaries with a third of the slots each, and a replica of the first one. */
 export interface RedisCluster {

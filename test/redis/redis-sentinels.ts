@@ -1,8 +1,9 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Daemon, startDaemon } from '../peers/daemon.ts';
+import { onFreePort } from '../peers/free-port.ts';
 import { makeTemporaryFolder, removeFolder } from '../peers/temporary-folder.ts';
-import { onFreePort, type RedisServer, startRedisServer, tellRedis } from './redis-server.ts';
+import { type RedisServer, startRedisServer, tellRedis } from './redis-server.ts';
 
 /** A primary with a replica, and three sentinels that watch them under the name `main`. */
 export interface WatchedRedis {

@@ -1,6 +1,6 @@
-import { createServer } from 'node:net';
 import { createClient } from '@keyv/redis';
 import { type Daemon, startDaemon } from '../peers/daemon.ts';
+import { onFreePort } from '../peers/free-port.ts';
 import { makeTemporaryFolder, removeFolder } from '../peers/temporary-folder.ts';
 
 /** Debian's redis-server on a port of 127.0.0.1, with a folder of its own. It keeps its port and its data over `start`. */
@@ -21,8 +21,6 @@ export interface RedisServer {
   /** Ends it and removes what it had. */
   close(): Promise<void>;
 }
-
-const attempts = 5;
 
 /** Starts one, empty, on a port that was free, with these arguments beside those for that. */
 export async function startRedisServer(program: string, more: readonly string[] = []): Promise<RedisServer> {
@@ -72,28 +70,4 @@ export async function tellRedis(port: number, ...args: string[]): Promise<unknow
   } finally {
     client.destroy();
   }
-}
-
-/** Starts something on a port that was free; on another one, when somebody else has taken it meanwhile. */
-export async function onFreePort<T>(start: (port: number) => Promise<T>): Promise<{ port: number; started: T }> {
-  for (let attempt = 1; ; attempt++) {
-    const port = await freePort();
-    try {
-      return { port, started: await start(port) };
-    } catch (error) {
-      if (attempt === attempts) throw error;
-    }
-  }
-}
-
-function freePort(): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const server = createServer().once('error', reject);
-    server.listen(0, '127.0.0.1', () => {
-      const address = server.address();
-      server.close(() =>
-        typeof address === 'object' && address ? resolve(address.port) : reject(new Error('no port')),
-      );
-    });
-  });
 }

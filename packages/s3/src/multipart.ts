@@ -1,0 +1,117 @@
+import { setMaxListeners } from 'node:events';
+import {
+  AbortMultipartUploadCommand,
+  type CompletedPart,
+  CompleteMultipartUploadCommand,
+  CreateMultipartUploadCommand,
+  UploadPartCommand,
+} from '@aws-sdk/client-s3';
+import { type ByteRange, type Digest, ProxyCacheError } from '@proxycache/core';
+import { type Checksum, type ChecksumKind, partChecksum } from './file-part.ts';
+import { checksumKind, sendPart, type Upload, type UploadParts } from './send-part.ts';
+
+/** S3 takes no more parts of one object. */
+const mostParts = 10_000;
+/** S3 may have to put thousands of parts together first. */
+const completeWithinMs = 120_000;
+
+/** Stores a file in parts, some at a time. What fails leaves no parts behind, as far as S3 can still be told. */
+export async function uploadInParts(parts: UploadParts, upload: Upload): Promise<void> {
+  const { settings, calls } = parts;
+  const { digest, key, signal } = upload;
+  const kind = await checksumKind(settings);
+  const object = { Bucket: settings.bucket, Key: key };
+  const algorithm = kind === 'crc32' ? { ChecksumAlgorithm: 'CRC32' as const } : {};
+  const { UploadId: uploadId } = await calls.run(
+    { operation: 'CreateMultipartUpload', key, signal },
+    ({ abortSignal }) =>
+      settings.client.send(new CreateMultipartUploadCommand({ ...settings.upload, ...object, ...algorithm }), {
+        abortSignal,
+      }),
+  );
+  if (uploadId === undefined) throw new ProxyCacheError('storage-failed', 'S3 began an upload without an id');
+  try {
+    const done = await sendParts(parts, { ...upload, uploadId, kind });
+    await calls.run({ operation: 'CompleteMultipartUpload', key, signal, withinMs: completeWithinMs }, (given) => {
+      const command = { ...object, UploadId: uploadId, MultipartUpload: { Parts: done } };
+      return settings.client.send(new CompleteMultipartUploadCommand(command), { abortSignal: given.abortSignal });
+    });
+  } catch (error) {
+    await giveUp(parts, { digest, key, uploadId });
+    throw error;
+  }
+}
+
+/** Its caller may have left, or may be what ended it. */
+async function giveUp(
+  { settings, calls }: UploadParts,
+  { digest, key, uploadId }: { digest: Digest; key: string; uploadId: string },
+): Promise<void> {
+  const { signal } = new AbortController();
+  try {
+    await calls.run({ operation: 'AbortMultipartUpload', key, signal }, ({ abortSignal }) => {
+      const command = new AbortMultipartUploadCommand({ Bucket: settings.bucket, Key: key, UploadId: uploadId });
+      return settings.client.send(command, { abortSignal });
+    });
+  } catch (error) {
+    settings.tell({ type: 's3-upload-left', digest, uploadId, error: error as Error });
+  }
+}
+
+/** Sends all parts, some at a time. When one fails for good the others are ended, and waited for. */
+async function sendParts(
+  parts: UploadParts,
+  upload: Upload & { uploadId: string; kind: ChecksumKind },
+): Promise<CompletedPart[]> {
+  const { partSize, parallelParts } = parts.settings;
+  const { size, signal } = upload;
+  const length = Math.max(partSize, Math.ceil(size / mostParts));
+  const count = Math.ceil(size / length);
+  const controller = new AbortController();
+  // All parts listen on it.
+  setMaxListeners(0, controller.signal);
+  const leave = () => controller.abort(signal.reason);
+  signal.addEventListener('abort', leave, { once: true });
+  const done: CompletedPart[] = [];
+  let begun = 0;
+  async function work(): Promise<void> {
+    while (begun < count) {
+      const number = ++begun;
+      const from = (number - 1) * length;
+      const range = { from, to: Math.min(from + length, size) - 1 };
+      done[number - 1] = await uploadPart(parts, { ...upload, number, range, signal: controller.signal });
+    }
+  }
+  const workers = Array.from({ length: Math.min(parallelParts, count) }, () =>
+    work().catch((error) => {
+      controller.abort(error);
+      throw error;
+    }),
+  );
+  try {
+    await Promise.allSettled(workers);
+    await Promise.all(workers);
+  } finally {
+    signal.removeEventListener('abort', leave);
+  }
+  signal.throwIfAborted();
+  return done;
+}
+
+type Part = Upload & { uploadId: string; kind: ChecksumKind; number: number; range: ByteRange };
+
+async function uploadPart(parts: UploadParts, part: Part): Promise<CompletedPart> {
+  const { settings } = parts;
+  const { key, uploadId, kind, number, range, file, signal } = part;
+  const checksum: Checksum = await partChecksum(file, range, kind);
+  const named = { Bucket: settings.bucket, Key: key, UploadId: uploadId, PartNumber: number };
+  const command = { ...named, ContentLength: range.to + 1 - range.from, ...checksum };
+  const { ETag } = await sendPart(parts, { ...part, operation: 'UploadPart', signal }, (Body, given) =>
+    settings.client.send(new UploadPartCommand({ ...command, Body }), given),
+  );
+  return {
+    PartNumber: number,
+    ...(ETag !== undefined && { ETag }),
+    ...('ChecksumCRC32' in checksum && { ChecksumCRC32: checksum.ChecksumCRC32 }),
+  };
+}

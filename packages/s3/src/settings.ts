@@ -1,0 +1,132 @@
+import { type PutObjectCommandInput, S3Client, type S3ClientConfig } from '@aws-sdk/client-s3';
+import { type Clock, type Duration, ProxyCacheError, parseDuration, systemClock } from '@proxycache/core';
+import type { S3Event } from './s3-event.ts';
+
+/** What is said of each object that is stored. */
+export type S3UploadOptions = Pick<
+  PutObjectCommandInput,
+  'ACL' | 'BucketKeyEnabled' | 'ServerSideEncryption' | 'SSEKMSKeyId' | 'StorageClass' | 'Tagging'
+>;
+
+/** Which bucket, and how it is used. At most one of `client` and `options` says how it is reached. */
+export interface S3BlobsOptions {
+  /** A client of the host's own. It is never closed, and its settings hold, but for the deadlines. */
+  client?: S3Client;
+  /** What a client is made with. Default: none, so that region and credentials are found as the SDK finds them. */
+  options?: S3ClientConfig;
+  bucket: string;
+  /** What every key begins with; ends in `/`, or is empty. Default: `proxycache/`. */
+  prefix?: string;
+  /** How long S3 may take to answer, and to accept a connection. Default: 3 s. */
+  answerWithin?: Duration;
+  /** How long an upload may stand still, and S3 take to say that it has a part. Default: 15 s. */
+  idleWithin?: Duration;
+  /** In bytes: larger blobs go up in parts of this size. 5 MiB to 1 GiB. Default: 16 MiB. */
+  partSize?: number;
+  /** Parts of one blob that go up at a time, 1 to 32. Default: 4. */
+  parallelParts?: number;
+  /** What is said of each object that is stored, such as its encryption or storage class. Default: nothing. */
+  upload?: S3UploadOptions;
+  /** Is told what is tried again. What it throws is dropped. */
+  observer?: (event: S3Event) => void;
+  /** Default: the machine's clock. */
+  clock?: Clock;
+}
+
+/** The options, checked, with defaults. */
+export interface S3Settings {
+  client: S3Client;
+  isOwnClient: boolean;
+  bucket: string;
+  prefix: string;
+  answerWithinMs: number;
+  idleWithinMs: number;
+  partSize: number;
+  parallelParts: number;
+  upload: S3UploadOptions;
+  clock: Clock;
+  tell: (event: S3Event) => void;
+}
+
+const mebibyte = 1024 * 1024;
+const longestDeadlineMs = 600_000;
+/** Readers keep theirs as long as their clients are slow: the SDK's 50 would let the next ones wait. */
+const mostConnections = 256;
+
+const known = [
+  ...['client', 'options', 'bucket', 'prefix', 'answerWithin', 'idleWithin'],
+  ...['partSize', 'parallelParts', 'upload', 'observer', 'clock'],
+];
+
+/** @throws ProxyCacheError `invalid-options`, without what may be a secret */
+export function checkS3Options(given: S3BlobsOptions): S3Settings {
+  if (typeof given !== 'object' || given === null) throw wrong('expected an object with "bucket"');
+  const stranger = Object.keys(given).find((name) => !known.includes(name));
+  if (stranger !== undefined) throw wrong(`${stranger}: there is no such option`);
+  const { client, options, bucket, prefix = 'proxycache/', upload = {}, observer, clock = systemClock } = given;
+  if (client !== undefined && options !== undefined) throw wrong('expected one of "client" and "options", not both');
+  if (client !== undefined && typeof client?.send !== 'function') throw wrong('client: expected an S3Client');
+  if (options !== undefined && (typeof options !== 'object' || options === null)) {
+    throw wrong('options: expected what an S3Client is made with');
+  }
+  if (typeof bucket !== 'string' || bucket === '') throw wrong('bucket: expected the name of a bucket');
+  // A posix gateway takes keys for paths.
+  if (!/^(?:[A-Za-z0-9!_'()*-][A-Za-z0-9!_.'()*-]*\/)*$/.test(prefix) || prefix.length > 500) {
+    throw wrong(`prefix: expected names of [A-Za-z0-9!_.'()*-] that each end in "/", received ${shown(prefix)}`);
+  }
+  const { partSize = 16 * mebibyte, parallelParts = 4 } = given;
+  expectWhole('partSize', partSize, { least: 5 * mebibyte, most: 1024 * mebibyte });
+  expectWhole('parallelParts', parallelParts, { least: 1, most: 32 });
+  const answerWithinMs = durationOf('answerWithin', given.answerWithin ?? '3s');
+  return {
+    client: client ?? makeClient(options ?? {}, answerWithinMs),
+    isOwnClient: client === undefined,
+    bucket,
+    prefix,
+    answerWithinMs,
+    idleWithinMs: durationOf('idleWithin', given.idleWithin ?? '15s'),
+    partSize,
+    parallelParts,
+    upload,
+    clock,
+    tell(event) {
+      try {
+        observer?.(event);
+      } catch {
+        // What watches the store must not break it.
+      }
+    },
+  };
+}
+
+function makeClient(options: S3ClientConfig, connectionTimeout: number): S3Client {
+  const agent = { keepAlive: true, maxSockets: mostConnections };
+  try {
+    return new S3Client({
+      requestHandler: { connectionTimeout, httpAgent: agent, httpsAgent: agent },
+      // Who reads a blob knows its digest.
+      responseChecksumValidation: 'WHEN_REQUIRED',
+      // It would take a new connection for each part.
+      expectContinueHeader: false,
+      ...options,
+    });
+  } catch (error) {
+    // Neither the options nor what they hold are shown.
+    throw wrong(`options: the S3Client refuses them: ${error instanceof Error ? error.message : String(error)}`);
+  }
+}
+
+function expectWhole(path: string, value: unknown, { least, most }: { least: number; most: number }): void {
+  if (Number.isSafeInteger(value) && Number(value) >= least && Number(value) <= most) return;
+  throw wrong(`${path}: expected a whole number from ${least} to ${most}, received ${shown(value)}`);
+}
+
+function durationOf(path: string, duration: Duration): number {
+  const ms = parseDuration(duration);
+  if (ms >= 1 && ms <= longestDeadlineMs) return ms;
+  throw wrong(`${path}: expected 1 ms to 10 m, received ${shown(duration)}`);
+}
+
+const shown = (value: unknown) => (typeof value === 'object' ? 'an object' : (JSON.stringify(value) ?? String(value)));
+
+const wrong = (message: string) => new ProxyCacheError('invalid-options', `s3: ${message}`);
