@@ -57,6 +57,7 @@ function needsAttention(event: ProxyCacheEvent): boolean {
     case 'warning':
     case 'credentials-rejected':
     case 'store-failed':
+    case 'coordinator-failed':
     case 'blob-quarantined':
     case 'passed-through':
     case 'ingest-restarted':

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { checkOptions } from './check-options.ts';
 import { createProxyCache } from './proxy-cache.ts';
+import { localCoordinator } from './store/local-coordinator.ts';
 import { memoryStorage } from './store/memory-storage.ts';
 
 const pem = '-----BEGIN CERTIFICATE-----\nx\n-----END CERTIFICATE-----\n';
@@ -36,6 +37,10 @@ describe('options', () => {
     [
       { storage: { ...memoryStorage(), metadata: { get: () => undefined } } },
       'storage.metadata.getMany: expected a function, received undefined',
+    ],
+    [
+      { storage: { ...memoryStorage(), coordinator: { ...localCoordinator(), holder: undefined } } },
+      'storage.coordinator.holder: expected a function, received undefined',
     ],
     [
       { storage: { ...memoryStorage(), spoolDirectory: '' } },

@@ -87,7 +87,13 @@ function checkStorage(storage: Storage): void {
     expectObject(`storage.${part}`, storage[part]);
     for (const name of storeMethods[part]) expectMethod(`storage.${part}`, storage[part], name);
   }
-  const { spoolDirectory } = storage;
+  const { spoolDirectory, coordinator } = storage;
+  if (coordinator !== undefined) {
+    expectObject('storage.coordinator', coordinator);
+    for (const name of ['acquire', 'holder', 'publish', 'subscribe']) {
+      expectMethod('storage.coordinator', coordinator, name);
+    }
+  }
   if (typeof spoolDirectory !== 'string' || spoolDirectory === '') {
     throw invalidOption('storage.spoolDirectory', 'a local folder', spoolDirectory);
   }

@@ -1,5 +1,6 @@
 import type { Bounded } from './http/bounded.ts';
 import type { PullParts } from './pull/pull-parts.ts';
+import type { TagTurns } from './pull/tag-turns.ts';
 import type { Clock } from './runtime/clock.ts';
 import { createDeferred } from './runtime/deferred.ts';
 
@@ -21,6 +22,7 @@ export interface CloseOptions {
 export interface ClosedParts {
   clock: Clock;
   pulls: PullParts;
+  turns: TagTurns | undefined;
   answers: Bounded;
   prefetch: { close(): Promise<void> };
   scrubs: { close(): Promise<void> };
@@ -55,6 +57,7 @@ export async function closeCache(
   await Promise.all([scrubbed, prefetched, pulls.checks.close()]);
   await pulls.blobs.close();
   await Promise.all([pulls.tags, pulls.links, pulls.referrers, pulls.repositories].map((records) => records.settled()));
+  await parts.turns?.settled();
   parts.spool.close();
   await parts.threads.close();
 }

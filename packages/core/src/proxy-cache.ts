@@ -29,6 +29,7 @@ import { createPullDigest } from './pull/pull-digest.ts';
 import type { PullParts } from './pull/pull-parts.ts';
 import { createPullTag } from './pull/pull-tag.ts';
 import { createPullUpstream } from './pull/pull-upstream.ts';
+import { createTagTurns } from './pull/tag-turns.ts';
 import { type Target, targetOf } from './pull/target.ts';
 import { createBuffers } from './runtime/buffers.ts';
 import { systemClock } from './runtime/clock.ts';
@@ -36,6 +37,7 @@ import { ProxyCacheError } from './runtime/errors.ts';
 import { expectFunction, expectOneOf, expectWhole } from './runtime/expect-option.ts';
 import { createSlabs } from './runtime/slabs.ts';
 import { shareBlobs } from './store/shared-blobs.ts';
+import { timelyCoordinator } from './store/timely-coordinator.ts';
 import { timelyStorage } from './store/timely-storage.ts';
 import { practise } from './upstream/practise.ts';
 import { createResolver } from './upstream/resolver.ts';
@@ -121,6 +123,7 @@ export function createProxyCache(options: ProxyCacheOptions): ProxyCache {
   const slabs = createSlabs(memory.buffers, { shared: isShared });
   const { metadata, ...timely } = timelyStorage(storage, clock);
   const blobs = shareBlobs(timely.blobs, { clock, observe });
+  const coordinator = storage.coordinator && timelyCoordinator(storage.coordinator, { clock, observe });
   const maxIngests = options.maxIngests ?? defaults.maxIngests;
   const parts: PullParts = {
     tags: createTagRecords({ metadata, observe, clock }, mostRecords),
@@ -157,7 +160,8 @@ export function createProxyCache(options: ProxyCacheOptions): ProxyCache {
   }
 
   const prefetch = createPrefetch(parts);
-  const pullTag = createPullTag(parts);
+  const turns = coordinator && createTagTurns(parts, coordinator);
+  const pullTag = createPullTag(parts, turns);
   const pullDigest = createPullDigest(parts, pullTag.recentTagOf);
   const hasImage = createHasImage(parts);
   const scrubs = createScrubs({ blobs, metadata, clock, observe });
@@ -228,7 +232,7 @@ export function createProxyCache(options: ProxyCacheOptions): ProxyCache {
       expectOneOf('close: ingests', how.ingests, ['finish', 'drop']);
       const clients = [...upstreams.values()].map(({ client }) => client);
       closing ??= closeCache(
-        { clock, pulls: parts, answers, memory: [buffers, slabs], prefetch, scrubs, clients, spool, threads },
+        { clock, pulls: parts, turns, answers, memory: [buffers, slabs], prefetch, scrubs, clients, spool, threads },
         how,
       );
       return closing;

@@ -19,10 +19,11 @@ export function provisional<T extends object>(
   return {
     held: records.held,
     get: async (key, signal) => (await records.get(key, signal)) ?? passing.get(key),
-    async update(key, change) {
+    refresh: async (key, signal) => (await records.refresh(key, signal)) ?? passing.get(key),
+    async update(key, change, fence) {
       // What is to be kept in any case need not be looked for first.
       if (!isKept(change(passing.get(key))) && (await records.get(key, new AbortController().signal))) {
-        return records.update(key, change);
+        return records.update(key, change, fence);
       }
       const before = passing.get(key);
       const record = change(before);
@@ -32,7 +33,7 @@ export function provisional<T extends object>(
         return undefined;
       }
       passing.delete(key);
-      return records.update(key, (stored) => change(stored ?? before));
+      return records.update(key, (stored) => change(stored ?? before), fence);
     },
   };
 }

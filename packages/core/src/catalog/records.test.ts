@@ -394,3 +394,65 @@ it('holds records of any length by their bytes, and reads what it let go of from
   expect((await records.get('a/1', signal))?.text).toHaveLength(1800);
   expect(counted.reads).toBe(1);
 });
+
+describe('a record that another process wrote', () => {
+  it('is seen by refresh, and from then on', async () => {
+    await records.update('a', add(1));
+    await create().update('a', add(10));
+    expect(await records.get('a', signal)).toEqual({ count: 1 });
+    expect(await records.refresh('a', signal)).toEqual({ count: 11 });
+    expect(await records.get('a', signal)).toEqual({ count: 11 });
+  });
+
+  it('is not seen while the store fails: memory goes on', async () => {
+    await records.update('a', add(1));
+    await create().update('a', add(10));
+    storage.on('metadata.get', { fail: 'away' });
+    expect(await records.refresh('a', signal)).toEqual({ count: 1 });
+    expect(events).toMatchObject([{ type: 'store-failed', operation: 'metadata-get', subject: 'a' }]);
+  });
+
+  it('does not undo a change that comes while it is read', async () => {
+    await records.update('a', add(1));
+    const held = gate();
+    storage.on('metadata.get', { gate: held, times: 1 });
+    const reading = records.refresh('a', signal);
+    const saving = records.update('a', add(1));
+    held.open();
+    expect(await reading).toEqual({ count: 2 });
+    await saving;
+    expect(await records.refresh('a', signal)).toEqual({ count: 2 });
+  });
+
+  it('is gone by refresh when it was removed', async () => {
+    await records.update('a', add(1));
+    await storage.metadata.delete('a', { signal });
+    expect(await records.refresh('a', signal)).toBeUndefined();
+    expect(records.held('a')).toBeUndefined();
+  });
+});
+
+describe('a change made under a lease', () => {
+  it('is written with its token, also on top of another without one', async () => {
+    await records.update('a', add(1), 7);
+    await records.update('a', add(1));
+    expect(await storage.metadata.set('a', 'x', { fence: 6, signal })).toBe(false);
+  });
+
+  it('leaves what was written under a later one, and memory has that too', async () => {
+    await records.update('a', add(1), 5);
+    await create().update('a', add(10), 6);
+    await records.update('a', add(100), 5);
+    expect(await stored('a')).toMatchObject({ count: 11 });
+    expect(await records.get('a', signal)).toEqual({ count: 11 });
+    expect(events).toMatchObject([{ type: 'store-failed', operation: 'metadata-set', subject: 'a' }]);
+  });
+
+  it('goes without those that came beside it under none', async () => {
+    await create().update('a', add(10), 6);
+    const saving = [records.update('a', add(100), 5), records.update('a', add(1))];
+    await Promise.all(saving);
+    expect(await stored('a')).toMatchObject({ count: 11 });
+    expect(await records.get('a', signal)).toEqual({ count: 11 });
+  });
+});

@@ -1,8 +1,10 @@
 import { LRUCache } from 'lru-cache';
 import type { Clock } from '../runtime/clock.ts';
 import { type StoreEvent, storeFailed } from '../store/events.ts';
-import type { MetadataEntry, MetadataStore, SetOptions } from '../store/metadata-store.ts';
-import { decodeRecord, encodeRecord, isDamaged, isOtherFormat } from './record-codec.ts';
+import type { MetadataStore } from '../store/metadata-store.ts';
+import { applied, type Change, dropFenced, fenceOf, type WaitingChange } from './record-changes.ts';
+import { encodeRecord, isOtherFormat } from './record-codec.ts';
+import { readStored, type StoredRecord } from './stored-record.ts';
 import { createUnsavedChanges, type UnsavedChanges } from './unsaved-changes.ts';
 
 /** What records of all kinds work with. */
@@ -18,20 +20,23 @@ export interface Records<T> {
   held(key: string): T | undefined;
   /** The record; `undefined` where there is none, or none that can be read. */
   get(key: string, signal: AbortSignal): Promise<T | undefined>;
+  /** The record as the store has it now, which another process may have written; from memory where the store fails. */
+  refresh(key: string, signal: AbortSignal): Promise<T | undefined>;
   /**
    * Changes a record: `change` sees the latest one and gives the next, or `undefined` to leave it; it may be called
    * again on what another process wrote. `get` knows of it at once; the store has it when the promise resolves, or has
    * failed and is tried again after a while. The promise never rejects.
+   *
+   * @param fence the token of the lease that the change was learnt under: a store that has seen a later one keeps what
+   * it has, and so does memory then
    */
-  update(key: string, change: Change<T>): Promise<void>;
+  update(key: string, change: Change<T>, fence?: number): Promise<void>;
   /**
    * Resolves when every change is in the store, or given up: those that a failing store has not taken are tried once
    * more, and never again.
    */
   settled(): Promise<void>;
 }
-
-type Change<T> = (record: T | undefined) => T | undefined;
 
 const mostTries = 4;
 
@@ -42,26 +47,15 @@ const mostUnsavedChanges = 16;
 /** `saved`: the store's text that the record is based on. */
 type Held<T> = { record: T; saved: string | undefined };
 
-/** What stands in the store, and the condition on which it may be replaced. */
-type Stored<T> = {
-  record: T | undefined;
-  text: string | undefined;
-  condition: Pick<SetOptions, 'ifVersion'>;
-  isDamaged: boolean;
-};
-
 /** Changes that the store has not taken yet, and the saves that bring them there: one that runs, one that waits. */
-type Pending<T> = { changes: Change<T>[]; running: Promise<void>; next: Promise<void> | undefined };
+type Pending<T> = { changes: WaitingChange<T>[]; running: Promise<void>; next: Promise<void> | undefined };
 
 /**
  * @param most how many records stay in memory
  * @param maxBytes about how many bytes they may take, for records of any length. Default: they are all short
  */
-export function createRecords<T extends object>(
-  { metadata, observe, clock }: RecordsParts,
-  most: number,
-  maxBytes?: number,
-): Records<T> {
+export function createRecords<T extends object>(parts: RecordsParts, most: number, maxBytes?: number): Records<T> {
+  const { metadata, observe, clock } = parts;
   const held = new LRUCache<string, Held<T>>({
     max: most,
     // Once as text, once as what the text says.
@@ -71,7 +65,7 @@ export function createRecords<T extends object>(
     }),
   });
   const pending = new Map<string, Pending<T>>();
-  const unsaved: UnsavedChanges<Change<T>> = createUnsavedChanges({
+  const unsaved: UnsavedChanges<WaitingChange<T>> = createUnsavedChanges({
     clock,
     most: Math.min(most, mostUnsaved),
     async retry(key) {
@@ -85,28 +79,23 @@ export function createRecords<T extends object>(
     observe(storeFailed(operation, key, error));
   }
 
-  /** Of what is damaged only that it is there. A later release's record throws, so that nothing overwrites it. */
-  async function read(key: string, signal: AbortSignal): Promise<Stored<T>> {
-    let entry: MetadataEntry | undefined;
-    try {
-      entry = await metadata.get(key, { signal });
-      const record = entry && decodeRecord<T>(key, entry.value);
-      return { record, text: entry?.value, condition: { ifVersion: entry?.version ?? 'absent' }, isDamaged: false };
-    } catch (error) {
-      if (!isDamaged(error)) throw error;
-      failed('metadata-get', key, error);
-      // What the store itself cannot read has no version that could be named.
-      const condition = entry ? { ifVersion: entry.version } : {};
-      return { record: undefined, text: entry?.value, condition, isDamaged: true };
-    }
-  }
+  const read = (key: string, signal: AbortSignal) => readStored<T>(parts, key, signal);
 
   /** Brings the changes that wait into the store, on top of what others wrote there since. */
   async function save(key: string, { changes }: Pending<T>): Promise<void> {
     // Not a request's signal: what was learnt is kept also when whoever asked has left.
     const { signal } = new AbortController();
+    let refused: string | undefined;
     for (let tries = 0; tries < mostTries; tries++) {
       const stored = await read(key, signal);
+      const fence = fenceOf(changes);
+      // Nobody else wrote meanwhile: it was the fence that forbade it, and what stands there is of a later lease.
+      if (fence !== undefined && refused !== undefined && refused === stored.condition.ifVersion) {
+        failed('metadata-set', key, 'left as it is: it was written under a later lease');
+        dropFenced(changes);
+        held.delete(key);
+        continue;
+      }
       const known = held.peek(key);
       const isBase = known !== undefined && (stored.isDamaged || known.saved === stored.text);
       const record = isBase ? known.record : applied(changes, stored.record);
@@ -114,8 +103,11 @@ export function createRecords<T extends object>(
       if (record !== undefined) held.set(key, { record, saved: stored.text });
       const value = record && encodeRecord(record);
       if (value !== undefined && value !== stored.text) {
-        const written = await metadata.set(key, value, { ...stored.condition, signal });
-        if (!written) continue;
+        const fenced = fence === undefined ? {} : { fence };
+        if (!(await metadata.set(key, value, { ...stored.condition, ...fenced, signal }))) {
+          refused = stored.condition.ifVersion;
+          continue;
+        }
         const now = held.peek(key);
         if (now) held.set(key, { record: now.record, saved: value });
       }
@@ -126,7 +118,7 @@ export function createRecords<T extends object>(
   }
 
   /** The store is away: memory goes on with what it knows. */
-  function keepInMemory(key: string, changes: readonly Change<T>[]): void {
+  function keepInMemory(key: string, changes: readonly WaitingChange<T>[]): void {
     const record = held.peek(key) ? undefined : applied(changes, undefined);
     if (record !== undefined) held.set(key, { record, saved: undefined });
   }
@@ -143,7 +135,7 @@ export function createRecords<T extends object>(
     }
   }
 
-  function start(key: string, changes: Change<T>[]): Promise<void> {
+  function start(key: string, changes: WaitingChange<T>[]): Promise<void> {
     const started: Pending<T> = { changes, running: Promise.resolve(), next: undefined };
     pending.set(key, started);
     started.running = saveOrKeep(key, started).then(() => finish(key, started));
@@ -151,7 +143,7 @@ export function createRecords<T extends object>(
   }
 
   /** One save after the other; changes that come while one runs share the next. */
-  function schedule(key: string, change: Change<T>): Promise<void> {
+  function schedule(key: string, change: WaitingChange<T>): Promise<void> {
     const waiting = pending.get(key);
     if (!waiting) return start(key, [...unsaved.take(key), change]);
     waiting.changes.push(change);
@@ -180,44 +172,45 @@ export function createRecords<T extends object>(
     return waiting?.next ?? waiting?.running;
   }
 
+  /** Takes what the store has into memory. */
+  async function bring(key: string, signal: AbortSignal): Promise<{ record: T | undefined } | undefined> {
+    const before = held.peek(key);
+    let stored: StoredRecord<T>;
+    try {
+      stored = await read(key, signal);
+    } catch (error) {
+      signal.throwIfAborted();
+      failed('metadata-get', key, error);
+      // Not what the store says: only what came meanwhile.
+      return held.get(key) ?? { record: applied(changesOf(key), undefined) };
+    }
+    // A change may have come meanwhile, and knows more.
+    const known = held.get(key);
+    if (known && (known !== before || known.saved === stored.text || stored.isDamaged)) return known;
+    const record = applied(changesOf(key), stored.record);
+    if (record === undefined) held.delete(key);
+    else held.set(key, { record, saved: stored.text });
+    return { record };
+  }
+
   return {
     held: (key) => held.get(key)?.record,
     async get(key, signal) {
-      const inMemory = held.get(key);
-      if (inMemory) return inMemory.record;
-      let stored: Stored<T>;
-      try {
-        stored = await read(key, signal);
-      } catch (error) {
-        signal.throwIfAborted();
-        failed('metadata-get', key, error);
-        // Not what the store says: only what came meanwhile.
-        return held.get(key)?.record ?? applied(changesOf(key), undefined);
-      }
-      // A change may have come meanwhile, and knows more.
-      const known = held.get(key);
-      if (known) return known.record;
-      const record = applied(changesOf(key), stored.record);
-      if (record !== undefined) held.set(key, { record, saved: stored.text });
-      return record;
+      return (held.get(key) ?? (await bring(key, signal)))?.record;
     },
-    update(key, change) {
+    refresh: async (key, signal) => (await bring(key, signal))?.record,
+    update(key, change, fence) {
       const known = held.get(key);
       if (known) {
         const record = change(known.record);
         if (record === undefined) return lastSave(key) ?? Promise.resolve();
         held.set(key, { record, saved: known.saved });
       }
-      return schedule(key, change);
+      return schedule(key, { change, fence });
     },
     async settled() {
       while (pending.size > 0) await Promise.all([...pending.keys()].map(lastSave));
       await unsaved.flush();
     },
   };
-}
-
-/** The record after all the changes. */
-function applied<T>(changes: readonly Change<T>[], record: T | undefined): T | undefined {
-  return changes.reduce((current, change) => change(current) ?? current, record);
 }

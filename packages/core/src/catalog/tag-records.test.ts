@@ -26,8 +26,8 @@ const create = (most = 100): TagRecords => createTagRecords(parts(), most);
 
 it('keeps the record of each tag of each repository apart, over a restart', async () => {
   const tags = create();
-  await tags.update(place, '1', () => ({ stored: true, value }));
-  await tags.update({ ...place, repository: 'team' }, '1', () => ({ stored: false, value }));
+  await tags.update({ place, tag: '1' }, () => ({ stored: true, value }));
+  await tags.update({ place: { ...place, repository: 'team' }, tag: '1' }, () => ({ stored: false, value }));
   for (const known of [tags, create()]) {
     expect(await known.get(place, '1', signal)).toEqual({ stored: true, value });
     expect(await known.get({ ...place, repository: 'team' }, '1', signal)).toEqual({ stored: false, value });
@@ -40,10 +40,13 @@ it('keeps the record of each tag of each repository apart, over a restart', asyn
 it('lists the tags that there are records of, in order, however many', async () => {
   const tags = create();
   const names = Array.from({ length: 1_203 }, (_, i) => `v${String(i).padStart(4, '0')}`);
-  await Promise.all(names.map((tag) => tags.update(place, tag, () => ({ stored: true, value }))));
-  await tags.update(place, 'v0500', () => ({ stored: true, value, absent: refusal }));
-  await tags.update(place, 'known', () => ({ stored: false, value }));
-  await tags.update({ ...place, repository: 'team/app/more' }, 'other', () => ({ stored: true, value }));
+  await Promise.all(names.map((tag) => tags.update({ place, tag }, () => ({ stored: true, value }))));
+  await tags.update({ place, tag: 'v0500' }, () => ({ stored: true, value, absent: refusal }));
+  await tags.update({ place, tag: 'known' }, () => ({ stored: false, value }));
+  await tags.update({ place: { ...place, repository: 'team/app/more' }, tag: 'other' }, () => ({
+    stored: true,
+    value,
+  }));
   const expected = ['known', ...names];
   expect(await listed(tags)).toEqual(expected);
   expect(await listed(create(10))).toEqual(expected);
@@ -53,7 +56,7 @@ it('lists the tags that there are records of, in order, however many', async () 
 it('lists the tags after any text, a tag or not, from there on', async () => {
   const tags = create();
   const names = ['-', '.a', '0', 'A', 'Z', '_', 'a', 'a-b', 'a.b', 'z'].sort();
-  await Promise.all(names.map((tag) => tags.update(place, tag, () => ({ stored: true, value }))));
+  await Promise.all(names.map((tag) => tags.update({ place, tag }, () => ({ stored: true, value }))));
   for (const after of [...names, '', '%', '/', 'a/b', 'ä', 'b', '~', 'a'.repeat(300)]) {
     expect(await listed(create(), after)).toEqual(names.filter((tag) => tag > after));
   }
@@ -62,7 +65,7 @@ it('lists the tags after any text, a tag or not, from there on', async () => {
 it('asks the store for no more than the page that is taken', async () => {
   const tags = create();
   const names = Array.from({ length: 1_203 }, (_, i) => `v${String(i).padStart(4, '0')}`);
-  await Promise.all(names.map((tag) => tags.update(place, tag, () => ({ stored: true, value }))));
+  await Promise.all(names.map((tag) => tags.update({ place, tag }, () => ({ stored: true, value }))));
   const before = storage.calls('metadata.list');
   for await (const tag of create().list(place, { after: 'v0700', signal })) {
     expect(tag).toBe('v0701');

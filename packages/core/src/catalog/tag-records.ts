@@ -4,6 +4,7 @@ import type { MetadataStore } from '../store/metadata-store.ts';
 import { keyOf, prefixOf, textOf } from './keys.ts';
 import type { Place } from './place.ts';
 import { provisional } from './provisional-records.ts';
+import type { Change } from './record-changes.ts';
 import { createRecords, type Records, type RecordsParts } from './records.ts';
 
 /** What is known of a tag. */
@@ -14,11 +15,10 @@ export interface TagRecords {
   /** Looks for the same in memory, now and later. `undefined` says nothing: {@link get} may find a record. */
   lookup(place: Place, tag: string): () => TagRecord | undefined;
   get(place: Place, tag: string, signal: AbortSignal): Promise<TagRecord | undefined>;
-  update: (
-    place: Place,
-    tag: string,
-    change: (record: TagRecord | undefined) => TagRecord | undefined,
-  ) => Promise<void>;
+  /** The record as the store has it now: another process may have written it. See {@link Records.refresh}. */
+  refresh(place: Place, tag: string, signal: AbortSignal): Promise<TagRecord | undefined>;
+  /** See {@link Records.update}. */
+  update(tag: { place: Place; tag: string; fence?: number | undefined }, change: Change<TagRecord>): Promise<void>;
   /** The tags of a repository that there are records of, in order, after `after` where it is given. Not on a pull's path. */
   list(place: Place, options: { after?: string | undefined; signal: AbortSignal }): AsyncIterable<string>;
   settled(): Promise<void>;
@@ -39,7 +39,8 @@ export function createTagRecords(parts: RecordsParts, most: number): TagRecords 
       return () => records.held(key);
     },
     get: (place, tag, signal) => records.get(tagKey(place, tag), signal),
-    update: (place, tag, change) => records.update(tagKey(place, tag), change),
+    refresh: (place, tag, signal) => records.refresh(tagKey(place, tag), signal),
+    update: ({ place, tag, fence }, change) => records.update(tagKey(place, tag), change, fence),
     async *list(place, { after, signal }) {
       const prefix = prefixOf('tag', place.upstream, place.scope, place.repository);
       // What no tag can be is encoded in a key, and stands elsewhere there than among the tags.

@@ -32,6 +32,12 @@ export type Outcome<T> =
   | { kind: 'denied'; status: number; message: string }
   | { kind: 'failed'; error: unknown };
 
+/** When the upstream said its last word, in ms since the epoch; `-Infinity` where it said none. */
+export function latestInstant<T>(record: FreshnessRecord<T> | undefined): number {
+  const instants = [record?.validatedAt, record?.absent?.at, record?.denied?.at].filter((at) => at !== undefined);
+  return Math.max(...instants);
+}
+
 /** The value that can be served from here, and since when it is known to be right. */
 export function storedValue<T>(record: FreshnessRecord<T> | undefined): { value: T; validatedAt: number } | undefined {
   if (!record?.stored || record.value === undefined || record.validatedAt === undefined) return undefined;

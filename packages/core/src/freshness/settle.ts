@@ -1,5 +1,5 @@
 import type { StaleReason } from './decide.ts';
-import { type FreshnessRecord, type Outcome, type Refusal, storedValue } from './record.ts';
+import { type FreshnessRecord, latestInstant, type Outcome, type Refusal, storedValue } from './record.ts';
 import { lastRefusal, readRefusal } from './refusal.ts';
 import type { FreshnessRules } from './rules.ts';
 
@@ -39,10 +39,21 @@ export function settle<T>(
  * it to count as newer, nothing could be recorded until the clock has caught up, and then it would pass for fresh.
  */
 function isNewer<T>(record: FreshnessRecord<T>, { startedAt, now }: SettleContext): boolean {
-  const instants = [record.validatedAt, record.absent?.at, record.denied?.at].filter((at) => at !== undefined);
-  const latest = Math.max(...instants);
+  const latest = latestInstant(record);
   const beforeStep = latest > now && startedAt <= now;
   return latest > startedAt && !beforeStep;
+}
+
+/** What a request gets by the upstream's last word, which somebody else asked for while it waited. */
+export function lastWord<T>(record: FreshnessRecord<T> | undefined, rules: FreshnessRules): Verdict<T> | undefined {
+  const no = lastRefusal(record, rules);
+  const here = storedValue(record);
+  if (no) {
+    if (here && no.servesStale) return { kind: 'serve', ...here, stored: true, stale: no.kind };
+    return { kind: no.kind, refusal: no.refusal };
+  }
+  if (record?.value === undefined || record.validatedAt === undefined) return undefined;
+  return { kind: 'serve', value: record.value, stored: record.stored, validatedAt: record.validatedAt };
 }
 
 function settleNow<T>(

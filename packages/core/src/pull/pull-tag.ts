@@ -1,20 +1,21 @@
 import { LRUCache } from 'lru-cache';
-import type { TagRecord } from '../catalog/tag-records.ts';
 import { decide, type StaleReason } from '../freshness/decide.ts';
-import { settle, type Verdict } from '../freshness/settle.ts';
+import { settle } from '../freshness/settle.ts';
 import type { Descriptor } from '../oci/descriptor.ts';
 import type { Digest } from '../oci/digest.ts';
 import { abortable, createFlights } from '../runtime/collapse.ts';
 import { orLate } from '../runtime/or-late.ts';
 import { UpstreamError } from '../upstream/upstream-error.ts';
 import type { CacheStatus, ManifestAnswer } from './answer.ts';
-import { type AskTag, createAskTag, type TagOutcome } from './ask-tag.ts';
+import type { AskTag, TagOutcome } from './ask-tag.ts';
 import { answerByTag } from './held-manifests.ts';
 import { createIsComplete } from './is-complete.ts';
 import type { PullParts } from './pull-parts.ts';
 import { refused, refusedTag } from './refusal.ts';
+import { type AskedTag, createSettleTag, type StoredImage, type TagAsking } from './settle-tag.ts';
 import { statusOf, warningOf } from './stale.ts';
 import { servedOnFailure, tagRecordOf } from './stored-tag.ts';
+import type { TagTurns } from './tag-turns.ts';
 import { type Target, targetKey } from './target.ts';
 
 /** A request for a manifest by tag. `want`: its bytes (GET), or what it is (HEAD). */
@@ -33,70 +34,34 @@ export interface PullTag {
   recentTagOf(target: Target, digest: Digest): string | undefined;
 }
 
-/** `isUnknown`: there was no record of the tag when it was asked for. */
-type Asking = TagPull & { isUnknown?: boolean };
+/** What an asking needs beside the request. */
+type Asking = TagPull & Pick<TagAsking, 'isUnknown' | 'isAlone'>;
 
-/** The stored image to validate, and whether it may be answered with if the upstream fails. */
-type Stored = { value: Descriptor; servesStale: boolean };
-
-type Asked = { verdict: Verdict<Descriptor>; record: TagRecord | undefined; outcome: TagOutcome };
+type Asked = AskedTag & { collapsed: boolean };
 
 const mostRecentTags = 10_000;
 const recentForMs = 5 * 60_000;
 
-export function createPullTag(parts: PullParts): PullTag {
-  const { tags, manifests, clock } = parts;
-  const ask: AskTag = createAskTag(parts);
+/** @param turns of processes that share the records; without it this is the only one */
+export function createPullTag(parts: PullParts, turns?: TagTurns): PullTag {
+  const { manifests, clock } = parts;
   const isComplete = createIsComplete(parts);
-  const flights = createFlights<Asked>();
+  const settleTag = createSettleTag(parts, { isComplete, turns });
+  const flights = createFlights<AskedTag>();
   const recentTags = new LRUCache<string, { tag: string; at: number }>({ max: mostRecentTags });
 
   /** Asks the upstream, once for all who want the same at the same time, and writes down what came of it. */
-  async function askOnce(
-    request: Asking,
-    mode: keyof AskTag,
-    stored?: Stored,
-  ): Promise<Asked & { collapsed: boolean }> {
-    const key = `${targetKey(request.target)} ${request.tag} ${mode}`;
+  async function askOnce(request: Asking, mode: keyof AskTag, stored?: StoredImage): Promise<Asked> {
+    const { target, tag, isUnknown = false, isAlone = false } = request;
+    const key = `${targetKey(target)} ${tag} ${mode}${isAlone ? ' alone' : ''}`;
     const collapsed = flights.has(key);
-    const asked = await flights.join(
-      key,
-      (signal) => askAndSettle({ ...request, signal }, mode, stored),
-      request.signal,
-    );
-    return { ...asked, collapsed };
-  }
-
-  async function askAndSettle(request: Asking, mode: keyof AskTag, stored?: Stored): Promise<Asked> {
-    const { target, tag, signal, isUnknown } = request;
-    const startedAt = clock.now();
-    const outcome =
-      mode === 'validate' && stored
-        ? await ask.validate(target, tag, stored, signal)
-        : await ask[mode === 'look' ? 'look' : 'fetch'](target, tag, signal);
-    // What is found anew is served whatever has been learnt meanwhile; the update looks at that.
-    const isNew = outcome.kind === 'found' && isUnknown;
-    const record = isNew ? undefined : await tagRecordOf(parts, { target, tag, signal });
-    const context = { rules: target.upstream.rules, startedAt, now: clock.now() };
-    const { verdict } = settle(record, outcome, context);
-
-    const replaced = outcome.kind === 'found' && record?.stored && record.value?.digest !== outcome.value.digest;
-    const complete = replaced && record.value && (await isComplete(target, record.value.digest, signal));
-    const lastComplete = complete ? record.value : undefined;
-    const filed = outcome.kind === 'found' ? outcome.filed : undefined;
-    // A tag that stood for another image stands for this one only when it is stored: a crash must not cost both.
-    if (record?.value) await filed;
-    const saved = tags.update(target.place, tag, (current) => {
-      const next = settle(current, outcome, context).record;
-      return next && lastComplete ? { ...next, lastComplete } : next;
-    });
-    // A mere "still right" is in memory already; the answer need not wait for the disk.
-    if (outcome.kind !== 'found' || outcome.value.digest !== record?.value?.digest) await saved;
-    await filed;
-    if (outcome.kind === 'found') {
-      recentTags.set(`${targetKey(target)} ${outcome.value.digest}`, { tag, at: clock.monotonic() });
+    const ask = (signal: AbortSignal) => settleTag({ target, tag, signal, mode, stored, isUnknown, isAlone });
+    const asked = await flights.join(key, ask, request.signal);
+    const { verdict } = asked;
+    if (verdict.kind === 'serve' && verdict.stale === undefined) {
+      recentTags.set(`${targetKey(target)} ${verdict.value.digest}`, { tag, at: clock.monotonic() });
     }
-    return { verdict, record, outcome };
+    return { ...asked, collapsed };
   }
 
   /**
@@ -104,7 +69,7 @@ export function createPullTag(parts: PullParts): PullTag {
    * fetched all the same, for whoever comes next, also when all who asked have left. Of an upstream that failed lately
    * nobody waits for an answer at all.
    */
-  async function validate(request: TagPull, stored: Stored): Promise<Asked & { collapsed: boolean }> {
+  async function validate(request: TagPull, stored: StoredImage): Promise<Asked> {
     const { target, tag, signal } = request;
     const { key: upstream, client, validateWithinMs } = target.upstream;
     const state = client.state(target.place);
@@ -155,16 +120,13 @@ export function createPullTag(parts: PullParts): PullTag {
     return (await isComplete(target, fallback.digest, signal)) ? fallback : value;
   }
 
-  async function answerAsked(
-    request: TagPull,
-    asked: Asked & { collapsed: boolean },
-  ): Promise<ManifestAnswer | undefined> {
+  async function answerAsked(request: TagPull, asked: Asked): Promise<ManifestAnswer | undefined> {
     const { verdict, outcome } = asked;
     if (verdict.kind === 'failed') throw verdict.error;
     if (verdict.kind !== 'serve') throw refusedTag(request.target, request.tag, verdict);
     const value = verdict.stale === 'failed' ? await pullable(request, asked, verdict.value) : verdict.value;
-    const bytes = outcome.kind === 'found' && outcome.value.digest === value.digest ? outcome.bytes : undefined;
-    const error = outcome.kind === 'failed' ? outcome.error : undefined;
+    const bytes = outcome?.kind === 'found' && outcome.value.digest === value.digest ? outcome.bytes : undefined;
+    const error = outcome?.kind === 'failed' ? outcome.error : undefined;
     return answerOf(request, { ...verdict, value, bytes, error }, statusOf(asked));
   }
 
@@ -173,6 +135,7 @@ export function createPullTag(parts: PullParts): PullTag {
     const answer = await answerAsked(request, asked);
     if (answer) return answer;
     // Stored by the record, gone from the store: nothing is here after all.
+    if (turns && !request.isAlone) return fetchAnew({ ...request, isAlone: true });
     throw withoutCopy(request, asked.outcome);
   }
 
@@ -182,7 +145,7 @@ export function createPullTag(parts: PullParts): PullTag {
       const record = await tagRecordOf(parts, request);
       const now = clock.now();
       const decision = decide(record, target.upstream.rules, now);
-      const stored = (value: Descriptor): Stored => ({
+      const stored = (value: Descriptor): StoredImage => ({
         value,
         servesStale: servedOnFailure(record, target, now) !== undefined,
       });
@@ -193,11 +156,11 @@ export function createPullTag(parts: PullParts): PullTag {
             askOnce(background, 'validate', stored(decision.value)).catch(() => undefined);
           }
           const answer = await answerOf(request, decision, { hit: true });
-          return answer ?? fetchAnew(request);
+          return answer ?? fetchAnew({ ...request, isAlone: true });
         }
         case 'validate': {
           const answer = await answerAsked(request, await validate(request, stored(decision.value)));
-          return answer ?? fetchAnew(request);
+          return answer ?? fetchAnew({ ...request, isAlone: true });
         }
         case 'fetch':
           return fetchAnew({ ...request, isUnknown: record === undefined });
@@ -213,9 +176,9 @@ export function createPullTag(parts: PullParts): PullTag {
   };
 }
 
-function withoutCopy({ target, tag }: TagPull, outcome: TagOutcome): unknown {
-  if (outcome.kind === 'failed') return outcome.error;
-  const kind = outcome.kind === 'denied' ? 'denied' : 'absent';
-  const code = outcome.kind === 'absent' ? outcome.code : '';
+function withoutCopy({ target, tag }: TagPull, outcome: TagOutcome | undefined): unknown {
+  if (outcome?.kind === 'failed') return outcome.error;
+  const kind = outcome?.kind === 'denied' ? 'denied' : 'absent';
+  const code = outcome?.kind === 'absent' ? outcome.code : '';
   return refused(target, { kind, code, of: 'manifest-unknown', subject: `tag ${tag}` });
 }

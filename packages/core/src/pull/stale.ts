@@ -32,18 +32,21 @@ function whyFailed(error: unknown): string {
 export function statusOf<T>(asked: {
   verdict: Verdict<T>;
   record: { stored: boolean } | undefined;
-  outcome: Outcome<T> & { bytes?: unknown };
+  /** `undefined` where another process has asked. */
+  outcome: (Outcome<T> & { bytes?: unknown }) | undefined;
+  waited?: boolean;
   collapsed: boolean;
 }): CacheStatus {
   const { outcome, record, verdict } = asked;
   const stale = verdict.kind === 'serve' && verdict.stale !== undefined;
-  const fwdStatus = statusCodeOf(outcome);
+  if (!outcome && !asked.waited) return { hit: true };
+  const fwdStatus = outcome && statusCodeOf(outcome);
   return {
     hit: false,
     fwd: record?.stored ? 'stale' : 'miss',
     ...(fwdStatus !== undefined && { fwdStatus }),
-    ...(outcome.kind === 'found' && outcome.bytes !== undefined && { stored: true }),
-    ...(asked.collapsed && { collapsed: true }),
+    ...(outcome?.kind === 'found' && outcome.bytes !== undefined && { stored: true }),
+    ...((asked.collapsed || asked.waited) && { collapsed: true }),
     ...(stale && { detail: `stale-${verdict.stale}` }),
   };
 }

@@ -45,10 +45,16 @@ export async function tagRecordOf(
   const proven = await links.find(target.place, 'manifest', digest, signal);
   if (!proven) return { ...record, stored: false };
   if (record.stored || !(await manifests.load(digest, signal))) return record;
-  await tags.update(target.place, tag, (latest) =>
+  await tags.update({ place: target.place, tag }, (latest) =>
     latest?.value?.digest === digest ? { ...latest, stored: true } : undefined,
   );
   return tags.get(target.place, tag, signal);
+}
+
+/** The same of the record as the store has it now: another process may have written it. */
+export async function latestTagRecordOf(parts: PullParts, query: TagQuery): Promise<TagRecord | undefined> {
+  await parts.tags.refresh(query.target.place, query.tag, query.signal);
+  return tagRecordOf(parts, query);
 }
 
 /** What a tag would be answered with, by the rules, if the upstream failed now. */

@@ -1,4 +1,7 @@
-/** A lease that is held. `token` rises with every lease of its key, for fencing. */
+/**
+ * A lease that is held. `token` rises with every lease of its key, for fencing, also over a restart of whatever gives it:
+ * records remember it.
+ */
 export interface Lease {
   token: number;
   /** Fires when the lease could not be kept. */

@@ -13,6 +13,13 @@ export type StoreEvent =
       subject: string;
       error: string;
     }
+  /** The coordinator did not answer: each process works by itself until it does. Told once. */
+  | {
+      type: 'coordinator-failed';
+      /** What was tried, such as `acquire`. */
+      operation: string;
+      error: string;
+    }
   /** A stored blob was taken out of sight; a pull fetches it again. The store may have kept its bytes. */
   | { type: 'blob-quarantined'; digest: Digest; size: number; reason: BlobFlaw }
   /** A scrub has read all that is stored (`finished`), was left or closed (`stopped`), or could not go on (`failed`). */

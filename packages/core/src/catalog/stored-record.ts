@@ -1,0 +1,34 @@
+import { type StoreEvent, storeFailed } from '../store/events.ts';
+import type { MetadataEntry, MetadataStore, SetOptions } from '../store/metadata-store.ts';
+import { decodeRecord, isDamaged } from './record-codec.ts';
+
+/** What stands in the store, and the condition on which it may be replaced. */
+export type StoredRecord<T> = {
+  record: T | undefined;
+  text: string | undefined;
+  condition: Pick<SetOptions, 'ifVersion'>;
+  isDamaged: boolean;
+};
+
+/**
+ * Reads a record. Of what is damaged only that it is there. A later release's record throws, so that nothing overwrites
+ * it.
+ */
+export async function readStored<T>(
+  { metadata, observe }: { metadata: MetadataStore; observe(event: StoreEvent): void },
+  key: string,
+  signal: AbortSignal,
+): Promise<StoredRecord<T>> {
+  let entry: MetadataEntry | undefined;
+  try {
+    entry = await metadata.get(key, { signal });
+    const record = entry && decodeRecord<T>(key, entry.value);
+    return { record, text: entry?.value, condition: { ifVersion: entry?.version ?? 'absent' }, isDamaged: false };
+  } catch (error) {
+    if (!isDamaged(error)) throw error;
+    observe(storeFailed('metadata-get', key, error));
+    // What the store itself cannot read has no version that could be named.
+    const condition = entry ? { ifVersion: entry.version } : {};
+    return { record: undefined, text: entry?.value, condition, isDamaged: true };
+  }
+}
