@@ -9,6 +9,7 @@ export const layers: readonly string[] = [
   'proxy-cache.ts',
   'close-cache.ts',
   'offload.ts',
+  'share-transfers.ts',
   'check-options.ts',
   'options.ts',
   'events.ts',

@@ -367,7 +367,7 @@ describe('a coordinator', () => {
       await clock.advance(60_000);
     }
     expect(upstream.requests.map(({ method }) => method)).toEqual(['GET', 'HEAD', 'HEAD']);
-    expect(failures()).toMatchObject([{ operation: 'acquire', error: expect.stringContaining('away') }]);
+    expect(failures()).toMatchObject([{ error: expect.stringContaining('away') }]);
   });
 
   test('that hangs is waited for by its deadline, and then left alone', async () => {

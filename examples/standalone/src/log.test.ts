@@ -27,6 +27,7 @@ test.each<[string, ProxyCacheEvent]>([
   ['a quota that runs out', { type: 'rate-limit', upstream: 'hub', low: true, limit: 100, remaining: 9, windowMs: 1 }],
   ['a host that is left alone', { type: 'breaker-changed', upstream: 'hub', host: 'h', state: 'open', retryAt: 1 }],
   ['a full disk', { type: 'passed-through', ...blob, reason: 'min-free' }],
+  ['a coordinator that is away', { type: 'coordinator-failed', operation: 'acquire', error: 'away' }],
   ['a transfer that failed', { ...ended, outcome: 'failed', error: 'timeout' }],
   ['a transfer that was not stored', { ...ended, outcome: 'unstored', error: 'EIO' }],
   [
@@ -55,6 +56,7 @@ test.each<[string, ProxyCacheEvent]>([
   ['a scrub that found nothing', { ...scrubbed, outcome: 'finished' }],
   ['a transfer that began', { type: 'ingest-started', ...blob }],
   ['a transfer that goes on', { type: 'ingest-resumed', ...blob, from: 9, attempt: 1, error: 'cut' }],
+  ['whom a transfer gets its bytes from', { type: 'ingest-shared', ...blob, role: 'follower', from: 0 }],
   ['a transfer that was stored', { ...ended, outcome: 'stored' }],
   [
     'a request, which the server logs itself',

@@ -78,6 +78,7 @@ function needsAttention(event: ProxyCacheEvent): boolean {
       return event.defect !== undefined;
     case 'ingest-started':
     case 'ingest-resumed':
+    case 'ingest-shared':
     case 'prefetch-paused':
     // What keeps segments from being used costs no more than their speed.
     case 'segments-changed':

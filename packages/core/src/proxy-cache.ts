@@ -36,6 +36,7 @@ import { systemClock } from './runtime/clock.ts';
 import { ProxyCacheError } from './runtime/errors.ts';
 import { expectFunction, expectOneOf, expectWhole } from './runtime/expect-option.ts';
 import { createSlabs } from './runtime/slabs.ts';
+import { shareTransfers } from './share-transfers.ts';
 import { shareBlobs } from './store/shared-blobs.ts';
 import { timelyCoordinator } from './store/timely-coordinator.ts';
 import { timelyStorage } from './store/timely-storage.ts';
@@ -124,6 +125,7 @@ export function createProxyCache(options: ProxyCacheOptions): ProxyCache {
   const { metadata, ...timely } = timelyStorage(storage, clock);
   const blobs = shareBlobs(timely.blobs, { clock, observe });
   const coordinator = storage.coordinator && timelyCoordinator(storage.coordinator, { clock, observe });
+  const sharing = shareTransfers(coordinator, { directory: storage.spoolDirectory, slabs, clock, observe });
   const maxIngests = options.maxIngests ?? defaults.maxIngests;
   const parts: PullParts = {
     tags: createTagRecords({ metadata, observe, clock }, mostRecords),
@@ -143,7 +145,7 @@ export function createProxyCache(options: ProxyCacheOptions): ProxyCache {
       { most: mostReferrers, maxBytes: memory.manifests / 4 },
     ),
     repositories: createRepositories({ metadata, observe, clock }, mostRecords),
-    ingests: createIngests({ spool, blobs, buffers, slabs, ...hashing, clock, observe, maxIngests }),
+    ingests: createIngests({ spool, blobs, buffers, slabs, ...hashing, clock, observe, maxIngests, sharing }),
     blobs,
     buffers,
     slabs,

@@ -33,6 +33,19 @@ export type IngestEvent =
       error: string;
     }
   /**
+   * Where several processes share a storage: whom this one's transfer gets its bytes from, from byte `from` on. `leader`: the
+   * upstream, for all of them; `follower`: the process that leads; `stored`: the store, which another filled meanwhile;
+   * `alone`: the upstream, for this process, as the leader cannot be read or the coordinator does not answer.
+   */
+  | {
+      type: 'ingest-shared';
+      upstream: string;
+      repository: string;
+      digest: string;
+      role: 'leader' | 'follower' | 'stored' | 'alone';
+      from: number;
+    }
+  /**
    * So many connections bring pieces of a blob from now on, beside the one that it began with. `error`: why it is one less;
    * none: as they bring more, bring no more, or are done.
    */

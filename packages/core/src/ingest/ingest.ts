@@ -12,6 +12,7 @@ import type { IngestEvent } from './events.ts';
 import { visibleBytes } from './follower.ts';
 import { holdOf, type IngestHold } from './ingest-hold.ts';
 import { isLocal } from './is-local.ts';
+import type { Permission } from './leader.ts';
 import { mismatch } from './mismatch.ts';
 import type { SpareTransfer } from './precedence.ts';
 import { type SegmentRules, segmentedBody } from './segmented-body.ts';
@@ -41,6 +42,8 @@ export interface IngestRequest {
   isDown?: () => boolean;
   /** Given where nobody asked for it yet. */
   spare?: SpareTransfer;
+  /** Default: none, so that what another process fetches is not taken. */
+  permission?: Permission;
 }
 
 /** One upstream transfer of one blob; see {@link createIngest}. */

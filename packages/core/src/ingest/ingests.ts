@@ -7,6 +7,7 @@ import type { ContentHash } from './content-hash.ts';
 import { inTurn } from './in-turn.ts';
 import { createIngest, type Ingest, type IngestParts, type IngestRequest } from './ingest.ts';
 import { createPrecedence, type Standing } from './precedence.ts';
+import type { SharedTransfers } from './shared-transfers.ts';
 import { createTurns } from './turns.ts';
 
 /** An ingest under way, and who may read it. Repositories are given as `<scope>/<repository>`. */
@@ -52,6 +53,9 @@ const mostRemembered = 10_000;
 // A transfer that brought nothing for so long keeps no other from its place.
 const idleAfterMs = 5_000;
 
+// Another process takes over from one that died, however little patience there is with an upstream.
+const leastTakeoverMs = 10_000;
+
 /** A transfer that has not ended, and what it had brought when it was last looked at. */
 interface Filling {
   request: IngestRequest;
@@ -66,9 +70,12 @@ interface Filling {
  * bring nothing are counted apart, by upstream: one that is down must not take the places of the others; those that nobody
  * asked for take none from the others at all
  * @param parts.hashElsewhereFrom from how many transfers at once on `hashElsewhere` is asked. Default 1
+ * @param parts.sharing what is brought in for other processes, too. Default: nothing is
  */
-export function createIngests(parts: IngestParts & { maxIngests: number; hashElsewhereFrom?: number }): Ingests {
-  const { clock, maxIngests, hashElsewhereFrom = 1 } = parts;
+export function createIngests(
+  parts: IngestParts & { maxIngests: number; hashElsewhereFrom?: number; sharing?: SharedTransfers | undefined },
+): Ingests {
+  const { clock, maxIngests, hashElsewhereFrom = 1, sharing } = parts;
   const turns = createTurns();
   const joinable = new Map<string, RunningIngest>();
   const running = new Map<RunningIngest, AbortController>();
@@ -113,8 +120,20 @@ export function createIngests(parts: IngestParts & { maxIngests: number; hashEls
       const startedAt = clock.monotonic();
       const cutOff = new AbortController();
       const standing = precedence.enter(request.upstream, spare);
-      const fetch = spare ? inTurn(request.fetch, standing) : request.fetch;
-      const ingest = createIngest({ leastSize, ...request, fetch }, { ...parts, turns, hashElsewhere }, cutOff.signal);
+      const own = { ...request, fetch: spare ? inTurn(request.fetch, standing) : request.fetch };
+      const shared = sharing?.begin(own, { ...parts, claim: () => standing.claim() });
+      const ingest = createIngest(
+        {
+          leastSize,
+          ...own,
+          ...(shared && { fetch: shared.fetch, resumeWithinMs: Math.max(own.resumeWithinMs, leastTakeoverMs) }),
+          get segments() {
+            return shared?.leads() === false ? undefined : own.segments;
+          },
+        },
+        { ...parts, turns, hashElsewhere, ...(shared && { spool: shared.spool, blobs: shared.blobs }) },
+        cutOff.signal,
+      );
       const { received } = ingest;
       const part = () => {
         if (joinable.get(key) === entry) joinable.delete(key);
@@ -141,6 +160,7 @@ export function createIngests(parts: IngestParts & { maxIngests: number; hashEls
         join() {
           const leave = attendance.join();
           standing.claim();
+          shared?.claimed();
           leaveIt?.();
           leaveIt = undefined;
           return leave;
@@ -167,6 +187,7 @@ export function createIngests(parts: IngestParts & { maxIngests: number; hashEls
         },
       );
       void ingest.ended.then(() => {
+        void shared?.end();
         part();
         running.delete(entry);
         if (verified) endings.set(request.digest, ++ended);
@@ -192,6 +213,7 @@ export function createIngests(parts: IngestParts & { maxIngests: number; hashEls
       const stop = clock.after(graceMs, cut);
       await ended;
       stop();
+      await sharing?.close();
     },
   };
 }

@@ -33,6 +33,14 @@ export interface SaidOfBlob {
 }
 
 /**
+ * Whether an answer proves that a repository holds a blob. A login page answers 200 to any digest: an answer that does not
+ * name it must at least have its size.
+ */
+export function isProof({ size, named }: { size?: number; named: boolean }, known?: number): boolean {
+  return named || (size !== undefined && size === (known ?? size));
+}
+
+/**
  * Asks a repository whether it holds a blob: one HEAD, however many wait for it. What proves it is written down.
  *
  * @throws ProxyCacheError `blob-unknown`, `denied`; UpstreamError
@@ -60,9 +68,8 @@ export function createBlobProof(parts: PullParts): BlobProof {
         const query = queryOf(target, since, within);
         const said = await target.upstream.client.statBlob({ ...query, digest });
         if (said.kind !== 'found') return said;
-        const { size, named } = said.value;
-        // A login page answers 200 to any digest: an answer that does not name it must at least have its size.
-        const proves = named || (size !== undefined && size === (known ?? size));
+        const { size } = said.value;
+        const proves = isProof(said.value, known);
         // Before the flight lands: whoever comes then finds the proof.
         if (proves) void proveBlob(parts, target, { digest, size });
         return { kind: 'found', value: { ...(size !== undefined && { size }), proves } } as const;

@@ -166,7 +166,7 @@ export function createPullBlob(parts: PullParts, started: (blob: BlobPull) => vo
         if (opened) request = { ...request, since: clock.monotonic() };
         continue;
       }
-      const ingest = running ?? startIngest(parts, request);
+      const ingest = running ?? startIngest(parts, { ...request, proven });
       if (!running) started(request);
       if (proven) ingest.provenFor.add(placeKey(target));
       try {

@@ -1,11 +1,12 @@
 import type { RunningIngest } from '../ingest/ingests.ts';
+import type { Permission } from '../ingest/leader.ts';
 import type { SpareTransfer } from '../ingest/precedence.ts';
 import type { Digest } from '../oci/digest.ts';
 import { blobFetch } from './blob-fetch.ts';
-import { proveBlob } from './blob-proof.ts';
+import { isProof, proveBlob } from './blob-proof.ts';
 import type { PullParts } from './pull-parts.ts';
 import { segmentRules } from './segment-rules.ts';
-import type { Target } from './target.ts';
+import { queryOf, type Target } from './target.ts';
 
 /** A blob to bring in. */
 export interface IngestStart {
@@ -13,6 +14,8 @@ export interface IngestStart {
   digest: Digest;
   /** `clock.monotonic()` ms at which whoever asks began to wait. */
   since: number;
+  /** Whether the repository proved to hold it already. Default false. */
+  proven?: boolean;
   /** Given where nobody asks yet. */
   spare?: SpareTransfer;
 }
@@ -22,15 +25,20 @@ export interface IngestStart {
  *
  * @throws ProxyCacheError `too-many-ingests`, `closed`
  */
-export function startIngest(parts: PullParts, { target, digest, since, spare }: IngestStart): RunningIngest {
+export function startIngest(parts: PullParts, start: IngestStart): RunningIngest {
+  const { target, digest, since, spare } = start;
   const { upstream, repository } = target.place;
   const waitedMs = parts.clock.monotonic() - since;
+  const fromStart = blobFetch(parts, { target, digest, since, slabs: parts.slabs });
+  // What came before came from elsewhere, if nobody has asked yet.
+  const fromMiddle = blobFetch(parts, { target, digest, slabs: parts.slabs });
   return parts.ingests.start(
     {
       upstream,
       repository,
       digest,
-      fetch: blobFetch(parts, { target, digest, since, slabs: parts.slabs }),
+      fetch: (from, ...how) => (from === 0 ? fromStart : fromMiddle)(from, ...how),
+      permission: permissionOf(parts, start),
       // Nobody waits for what is fetched ahead, and nobody's connections are for it.
       segments: spare ? undefined : segmentRules(parts, { target, digest }),
       // SEMANTICS 19: a 2xx with other bytes proves nothing.
@@ -42,6 +50,21 @@ export function startIngest(parts: PullParts, { target, digest, since, spare }: 
     },
     placeKey(target),
   );
+}
+
+/** Whether other processes' bytes are this repository's, too. */
+function permissionOf(parts: PullParts, { target, digest, proven = false }: IngestStart): Permission {
+  const { generation } = target.place;
+  return {
+    place: `${generation}/${placeKey(target)}`,
+    isProven: proven,
+    async ask(signal) {
+      const within = { ms: target.upstream.blobWithinMs, signal };
+      const query = queryOf(target, parts.clock.monotonic(), within);
+      const said = await target.upstream.client.statBlob({ ...query, digest });
+      return said.kind === 'found' ? { kind: 'found', value: { proves: isProof(said.value) } } : said;
+    },
+  };
 }
 
 /** A repository as those who may read a transfer are told by. */

@@ -8,6 +8,11 @@ export interface Storage {
   metadata: MetadataStore;
   /** A local folder for transfers under way; on the same file system as a file store, adopting is a rename. */
   spoolDirectory: string;
-  /** Default: one that knows this process only. */
+  /**
+   * What lets several processes that share `blobs` and `metadata` bring each blob in once: one of them asks the upstream,
+   * the others read what came from it, and one of those goes on where it dies. With processes of one host that works
+   * where they share `spoolDirectory`. Where the coordinator fails, each process goes on by itself. It is closed by whoever
+   * made it, after the cache. Default: none, as for a single process.
+   */
   coordinator?: Coordinator;
 }

@@ -1,0 +1,89 @@
+import { open, unlink } from 'node:fs/promises';
+import { type Clock, systemClock } from '../runtime/clock.ts';
+import { createStoreDeadline } from '../store/store-deadline.ts';
+import { encodeState, type SpoolFileState, statePathOf } from './spool-state.ts';
+
+/** Tells other processes how far a spool file is: see {@link createBeacon}. */
+export interface Beacon {
+  /** Tells at once what changed. */
+  tell(): void;
+  /** Tells it once more, then ends, and removes its file. Never rejects. */
+  end(): Promise<void>;
+}
+
+/** How often it is told what came, which is how far readers may lag behind. */
+const tickMs = 25;
+
+/** How often it is told that the process runs, when nothing came. */
+const beatMs = 300;
+
+/** A disk that takes longer is not worth waiting for: readers find that it stands still. */
+const withinMs = 1_000;
+
+/**
+ * Writes the state of a spool file into a small file beside it, whenever it changed, and from time to time when not. A disk
+ * that takes no more of it keeps nobody.
+ *
+ * @param spoolFile where the first file of the transfer is, or was
+ * @param diskClock what a call of the disk is timed by
+ */
+export function createBeacon(
+  spoolFile: string,
+  { clock, state, diskClock = systemClock }: { clock: Clock; state(): Omit<SpoolFileState, 'beat'>; diskClock?: Clock },
+): Beacon {
+  const path = statePathOf(spoolFile);
+  const disk = createStoreDeadline(diskClock, withinMs);
+  const opened = open(path, 'w', 0o600);
+  // Nobody can read it then; it costs no pull.
+  opened.catch(() => undefined);
+  let beat = 0;
+  let told = '';
+  let toldAt = Number.NEGATIVE_INFINITY;
+  let writing: Promise<void> | undefined;
+  let isDue = false;
+  let ended = false;
+  let stop = (): void => undefined;
+
+  async function write(): Promise<void> {
+    const handle = await opened;
+    do {
+      isDue = false;
+      const now = state();
+      told = JSON.stringify(now);
+      toldAt = clock.monotonic();
+      await handle.write(encodeState({ ...now, beat: beat++ }), 0, undefined, 0);
+    } while (isDue);
+  }
+
+  function tell(): void {
+    isDue = true;
+    writing ??= write()
+      .catch(() => undefined)
+      .finally(() => {
+        writing = undefined;
+      });
+  }
+
+  function tick(): void {
+    if (clock.monotonic() - toldAt >= beatMs || JSON.stringify(state()) !== told) tell();
+    stop = clock.after(tickMs, tick);
+  }
+
+  async function finish(): Promise<void> {
+    tell();
+    await writing;
+    const handle = await opened;
+    await Promise.all([handle.close(), unlink(path)]);
+  }
+
+  tick();
+  return {
+    tell,
+    async end() {
+      if (ended) return;
+      ended = true;
+      stop();
+      await disk.run({ operation: 'spool state', rests: false }, finish).catch(() => undefined);
+    },
+  };
+}

@@ -1,0 +1,109 @@
+import type { Clock } from '../runtime/clock.ts';
+import type { Slabs } from '../runtime/slabs.ts';
+import type { BlobStore } from '../store/blob-store.ts';
+import type { Coordinator } from '../store/coordinator.ts';
+import type { IngestEvent } from './events.ts';
+import type { IngestRequest } from './ingest.ts';
+import type { Leader, LeaderSource } from './leader.ts';
+import { createNews } from './news.ts';
+import { sharedFetch } from './shared-fetch.ts';
+import { type SharedTransfer, sharedSpool, sharedStore } from './shared-transfer.ts';
+import type { Spool } from './spool.ts';
+import { createTransferLease } from './transfer-lease.ts';
+
+/** What processes that share a storage bring in once for all of them. */
+export interface SharedTransfers {
+  /**
+   * One transfer's part in it; `undefined`: it goes alone, as nobody can tell whom its bytes may be given to.
+   *
+   * @param own.claim called when a client of another process waits for what nobody had asked for yet
+   */
+  begin(request: IngestRequest, own: { spool: Spool; blobs: BlobStore; claim(): void }): SharedTransfer | undefined;
+  /** Resolves when what has ended was told to the others. */
+  close(): Promise<void>;
+}
+
+/** What shared transfers work with. */
+export interface SharedTransfersParts {
+  coordinator: Coordinator;
+  /** Tried one after the other. */
+  sources: readonly LeaderSource[];
+  /** This process, as others are told of it. */
+  self: Pick<Leader, 'owner' | 'peerUrl'>;
+  /** The spool folder. */
+  directory: string;
+  slabs: Slabs;
+  clock: Clock;
+  observe(event: IngestEvent): void;
+}
+
+/** Somebody else may be asked for what a leader does not bring: half of the time that a transfer has itself. */
+const patienceOf = (ms: number) => ms / 2;
+
+/** The lease of a blob's transfer. */
+const keyOf = ({ upstream, digest }: IngestRequest) => `ingest/${upstream}/${digest}`;
+
+/** Makes the transfers of this process known to others, and those of others to this one. */
+export function createSharedTransfers(parts: SharedTransfersParts): SharedTransfers {
+  const { coordinator, self, directory, clock } = parts;
+  const ended = createNews({ coordinator, clock, channel: 'ingest-ended' });
+  const wanted = createNews({ coordinator, clock, channel: 'ingest-wanted' });
+  const ending = new Set<Promise<void>>();
+
+  return {
+    begin(request, { spool, blobs, claim }) {
+      const { permission, spare, firstByteWithinMs, resumeWithinMs } = request;
+      if (!permission) return undefined;
+      const key = keyOf(request);
+      let isSpare = spare !== undefined;
+      let followed: Leader | undefined;
+      const stopListening = spare ? wanted.listen(key, claim) : () => undefined;
+      const news = (signal: AbortSignal) => ended.wait(key, signal);
+      const leader = (): Leader => ({ ...self, place: permission.place, ...(isSpare && { spare: true }) });
+      const lease = createTransferLease(
+        { key, directory, leader, released: () => ended.tell(key) },
+        { coordinator, clock },
+      );
+      const askWanted = () => {
+        if (followed?.spare && !isSpare) wanted.tell(key);
+      };
+      const shared = sharedFetch(
+        {
+          ...request,
+          permission,
+          patience: { firstByteMs: patienceOf(firstByteWithinMs), goOnMs: patienceOf(resumeWithinMs) },
+          lease,
+          holder: () => coordinator.holder(key),
+          news,
+          follows(one) {
+            followed = one;
+            askWanted();
+          },
+        },
+        { ...parts, blobs },
+      );
+      return {
+        fetch: shared.fetch,
+        spool: sharedSpool(spool, lease, shared),
+        blobs: sharedStore(blobs, lease, { news, isDistrustful: shared.isDistrustful }),
+        leads: lease.holds,
+        claimed() {
+          if (!isSpare) return;
+          isSpare = false;
+          askWanted();
+        },
+        async end() {
+          stopListening();
+          const end = lease.end();
+          ending.add(end);
+          await end;
+          ending.delete(end);
+        },
+      };
+    },
+    async close() {
+      await Promise.all(ending);
+      await Promise.all([ended.close(), wanted.close()]);
+    },
+  };
+}
