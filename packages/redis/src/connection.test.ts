@@ -3,19 +3,23 @@ import { expect, test } from 'vitest';
 import { createConnection } from './connection.ts';
 import type { Redis, RedisEvent, RedisLink } from './redis.ts';
 
-type State = { up?: boolean; answers?: boolean };
+type State = { up?: boolean; answers?: boolean; lateBy?: number };
 
 /** A server that is made up: what connecting to it and asking it come to is said by the test. */
 function madeUp(clock: ManualClock, given: State = {}) {
   const links: { link: RedisLink; destroyed: boolean; lose(cause: Error): void }[] = [];
   const opened: number[] = [];
   const events: RedisEvent[] = [];
-  let { up = true, answers = true } = given;
+  let { up = true, answers = true, lateBy = 0 } = given;
 
   function openLink(): RedisLink {
     let lost: ((cause: unknown) => void) | undefined;
     const link: RedisLink = {
-      send: async (args) => (answers ? args.join(' ') : await new Promise(() => undefined)),
+      async send(args) {
+        if (!answers) await new Promise(() => undefined);
+        if (lateBy > 0) await new Promise<void>((resolve) => clock.after(lateBy, resolve));
+        return args.join(' ');
+      },
       subscribe: async () => undefined,
       unsubscribe: async () => undefined,
       onLost: (fn) => {
@@ -49,6 +53,7 @@ function madeUp(clock: ManualClock, given: State = {}) {
     set: (state: State) => {
       up = state.up ?? up;
       answers = state.answers ?? answers;
+      lateBy = state.lateBy ?? lateBy;
     },
   };
 }
@@ -148,4 +153,35 @@ test('leaves no timer behind when it is closed', async () => {
     await clock.advance(1_000);
     expect(clock.pending()).toBe(0);
   }
+});
+
+test('of a server that answers, and too late, each of many questions was waited for in its turn', async () => {
+  const clock = manualClock();
+  const { redis, links, set } = madeUp(clock);
+  set({ lateBy: 800 });
+  const inTime = outcome(ask(redis, 'GET', 'a'));
+  await clock.advance(100);
+  set({ lateBy: 1_500 });
+  const late = outcome(ask(redis, 'GET', 'b'));
+  await clock.advance(1_000);
+  expect(await inTime).toBe('GET a');
+  expect(await late).toContain('did not answer GET within 1000 ms');
+  let isDone = false;
+  const next = outcome(ask(redis, 'GET', 'next')).finally(() => {
+    isDone = true;
+  });
+  await clock.advance(0);
+  expect(isDone).toBe(true);
+  expect(await next).toContain('did not answer');
+  expect(links[0]!.destroyed).toBe(false);
+
+  // Some seconds later it has not caught up; then it has.
+  await clock.advance(5_000);
+  expect(await outcome(ask(redis, 'GET', 'later'))).toContain('did not answer');
+  set({ lateBy: 0 });
+  await clock.advance(5_000);
+  expect(await ask(redis, 'GET', 'again')).toBe('GET again');
+  await redis.close();
+  await clock.advance(2_000);
+  expect(clock.pending()).toBe(0);
 });

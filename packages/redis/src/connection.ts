@@ -21,12 +21,14 @@ const longestPauseMs = 2_000;
 /** How long a connection may be idle before it is looked after: one whose server vanished would cost a call its deadline. */
 const heartbeatMs = 5_000;
 
-type Held = { link: RedisLink; since: number; answeredAt: number };
+/** `slow`: what calls fail with while it answers, and later than anybody waits. */
+type Held = { link: RedisLink; since: number; answeredAt: number; slow?: ProxyCacheError | undefined };
 
 /**
  * One server, connected to from now on and again whenever the connection ends. While there is none, calls fail at once;
  * only the first attempt after a connection was there is waited for. A server that answers nothing within the deadline
- * counts as away: its connection is dropped, so that the next calls do not wait for it too.
+ * counts as away: its connection is dropped, so that the next calls do not wait for it too. One that answers, and too
+ * late, is asked no more but whether it has caught up: whoever has several questions waits for one of them.
  */
 export function createConnection({ server, open, clock, answerWithinMs, tell }: ConnectionOptions): Redis {
   let held: Held | undefined;
@@ -122,13 +124,31 @@ export function createConnection({ server, open, clock, answerWithinMs, tell }: 
     });
   }
 
+  function fallBehind(mine: Held, error: ProxyCacheError): void {
+    if (held !== mine || mine.slow !== undefined) return;
+    mine.slow = error;
+    const catchUp = async (): Promise<void> => {
+      while (held === mine && mine.slow !== undefined) {
+        const asked = ask(['PING'], {}, mine);
+        await asked.then(
+          () => {
+            mine.slow = undefined;
+          },
+          () => undefined,
+        );
+      }
+    };
+    void catchUp();
+  }
+
   async function usable(): Promise<Held> {
     if (held === undefined && attempt !== undefined && worthWaiting) await attempt;
+    if (held?.slow !== undefined) throw held.slow;
     if (held !== undefined) return held;
     throw closed ? closedError() : (away ?? redisAway(server, new Error('not connected yet')));
   }
 
-  function ask(args: readonly string[], { signal, sent }: RedisCall = {}): Promise<unknown> {
+  function ask(args: readonly string[], { signal, sent }: RedisCall = {}, by?: Held): Promise<unknown> {
     const command = args[0] ?? '';
     let used: Held | undefined;
     let sentAt = 0;
@@ -137,12 +157,14 @@ export function createConnection({ server, open, clock, answerWithinMs, tell }: 
         'storage-failed',
         `Redis (${server}) did not answer ${command} within ${answerWithinMs} ms`,
       );
+      if (used === undefined) return error;
       // Where others were answered meanwhile, the server is slow, not away.
-      if (used !== undefined && used.answeredAt <= sentAt) lose(used, { cause: error, hangs: true });
+      if (used.answeredAt <= sentAt) lose(used, { cause: error, hangs: true });
+      else fallBehind(used, error);
       return error;
     };
     return within({ clock, ms: answerWithinMs, signal, late }, async () => {
-      const connection = await usable();
+      const connection = by ?? (await usable());
       signal?.throwIfAborted();
       used = connection;
       sentAt = clock.monotonic();
