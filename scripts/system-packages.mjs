@@ -25,6 +25,7 @@ const forTests = [
   'openssl',
   'redis-server',
   'redis-tools',
+  'postgresql', // metadata in a database by a Keyv
 ];
 const [who, packages] = process.argv[2] === 'bench' ? ['the benchmark', forBench] : ['the tests', forTests];
 const inCi = process.env['CI'] === 'true';
