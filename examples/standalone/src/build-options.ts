@@ -21,13 +21,14 @@ const defaults: { upstreams: readonly UpstreamConfig[]; defaultUpstream: string 
 
 /** A configuration over which the command line was laid: what it says counts more. */
 export function applyFlags({ config, folder }: LoadedConfig, flags: Flags): LoadedConfig {
-  const { host = config.listen.host, port = config.listen.port } = flags;
+  const { host = config.listen.host, port = config.listen.port, workers = config.workers } = flags;
   // From the command line a relative folder means one in the working directory.
   const directory = flags.data === undefined ? config.storage.directory : resolve(flags.data);
   const defaultUpstream = flags.defaultUpstream ?? config.defaultUpstream;
   return {
     config: {
       ...config,
+      workers,
       storage: { ...config.storage, directory },
       listen: { ...config.listen, host, port },
       ...(defaultUpstream !== undefined && { defaultUpstream }),

@@ -1,3 +1,4 @@
+import { availableParallelism } from 'node:os';
 import type { ProxyCacheOptions, UpstreamOptions, UpstreamTls } from '@proxycache/core';
 import { describe, expect, expectTypeOf, test } from 'vitest';
 import type { Config } from './config-schema.ts';
@@ -24,6 +25,7 @@ test('an empty file means all defaults', () => {
   expect(parseConfig(null, {})).toEqual({
     storage: { directory: './proxycache-data' },
     listen: { host: '127.0.0.1', port: 5000 },
+    workers: 1,
     allowAnonymous: false,
     trustedProxies: [],
     limits: { maxConnections: 16_384, shutdownWithin: 8000, shutdownIngests: 'finish' },
@@ -40,6 +42,20 @@ test('the configuration has every option of core that a file can say', () => {
 });
 
 describe('values', () => {
+  test.each([1, '2', 256])('workers %j is that many', (given) => {
+    expect(parseConfig({ workers: given }, {}).workers).toBe(Number(given));
+  });
+
+  test.each([0, 'auto', '0'])('workers %j is one a core', (given) => {
+    expect(parseConfig({ workers: given }, {}).workers).toBe(availableParallelism());
+  });
+
+  test.each([257, -1, 1.5, 'all'])('workers %j is refused', (given) => {
+    expect(problemsOf({ workers: given })).toEqual([
+      expect.stringContaining('workers: expected an integer from 1 to 256, or "auto" for one a core, received'),
+    ]);
+  });
+
   test.each([
     [0, 0],
     ['250', 250],

@@ -12,6 +12,7 @@ import {
   mapping,
   optional,
   origin,
+  processes,
   size,
   text,
 } from './config-values.ts';
@@ -41,6 +42,7 @@ export const configSchema = mapping({
     port: about(integer(0, 65_535), 'Port to listen at; 0 picks a free one').prefault(5000),
     tls: optional(listenTls, ''),
   }).prefault({}),
+  workers: about(processes(), 'Processes that serve; `auto`: one a core. Limits and memory hold for each').prefault(1),
   allowAnonymous: about(flag(), "Let whoever reaches it read with the upstreams' credentials").prefault(false),
   publicUrl: optional(origin(), 'Origin for URLs in answers', 'they are relative'),
   trustedProxies: about(list(addressOrBlock()), 'Proxies whose `X-Forwarded-For` is believed').prefault([]),

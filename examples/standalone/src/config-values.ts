@@ -1,4 +1,5 @@
 import { isIP } from 'node:net';
+import { availableParallelism } from 'node:os';
 import { type Duration, parseDuration } from '@proxycache/core';
 import { z } from 'zod';
 
@@ -51,6 +52,14 @@ export const integer = (least: number, most: number) =>
   value('integer', `an integer from ${least} to ${most}`, (input) => {
     const number = asNumber(input);
     return Number.isInteger(number) && Number(number) >= least && Number(number) <= most ? Number(number) : undefined;
+  });
+
+/** A number of processes; `auto` and 0 stand for one a core. */
+export const processes = () =>
+  value('integer or `auto`', 'an integer from 1 to 256, or "auto" for one a core', (input) => {
+    const number = input === 'auto' ? 0 : asNumber(input);
+    if (number === 0) return availableParallelism();
+    return Number.isInteger(number) && Number(number) > 0 && Number(number) <= 256 ? Number(number) : undefined;
   });
 
 export const share = () =>

@@ -6,7 +6,18 @@ test('no flags mean nothing', () => {
 });
 
 test('every flag is read, in both spellings', () => {
-  const args = ['--config', 'a.yaml', '--host=::1', '--port', '0', '--data', '/d', '--default-upstream=local'];
+  const args = [
+    '--config',
+    'a.yaml',
+    '--host=::1',
+    '--port',
+    '0',
+    '--data',
+    '/d',
+    '--workers',
+    '3',
+    '--default-upstream=local',
+  ];
   expect(parseFlags([...args, '--upstream', 'local=http://127.0.0.1:1', '--upstream=b=https://b.example/x=y'])).toEqual(
     {
       help: false,
@@ -14,6 +25,7 @@ test('every flag is read, in both spellings', () => {
       host: '::1',
       port: 0,
       data: '/d',
+      workers: 3,
       defaultUpstream: 'local',
       upstreams: [
         { key: 'local', url: 'http://127.0.0.1:1' },
@@ -28,7 +40,7 @@ test.each([['--help'], ['-h']])('%s asks for help', (flag) => {
 });
 
 test('the usage names every flag', () => {
-  for (const flag of ['config', 'host', 'port', 'data', 'upstream', 'default-upstream', 'help']) {
+  for (const flag of ['config', 'host', 'port', 'data', 'workers', 'upstream', 'default-upstream', 'help']) {
     expect(usage).toMatch(new RegExp(`^ {2}--${flag} `, 'm'));
   }
 });
@@ -36,6 +48,8 @@ test('the usage names every flag', () => {
 test.each([
   [['--port', 'http'], '--port: expected an integer from 0 to 65535, received "http"'],
   [['--port', '70000'], '--port: expected an integer from 0 to 65535, received "70000"'],
+  [['--workers', '-1'], "Option '--workers' argument is ambiguous"],
+  [['--workers', 'all'], '--workers: expected an integer from 1 to 256, or "auto" for one a core, received "all"'],
   [['--host', ''], '--host: expected text that is not empty, received ""'],
   [['--upstream', 'http://127.0.0.1:1'], '--upstream: expected KEY=URL, received "http://127.0.0.1:1"'],
   [['--upstream', '=http://127.0.0.1:1'], '--upstream: expected KEY=URL, received "=http://127.0.0.1:1"'],

@@ -2,7 +2,7 @@ import { parseArgs } from 'node:util';
 import { ProxyCacheError } from '@proxycache/core';
 import type { z } from 'zod';
 import { describeValue } from './config-problems.ts';
-import { integer, registryUrl, text } from './config-values.ts';
+import { integer, processes, registryUrl, text } from './config-values.ts';
 
 /** What the command line says. It counts more than the configuration file. */
 export interface Flags {
@@ -11,6 +11,7 @@ export interface Flags {
   host?: string;
   port?: number;
   data?: string;
+  workers?: number;
   upstreams: readonly { key: string; url: string }[];
   defaultUpstream?: string;
 }
@@ -21,6 +22,7 @@ export const usage = `Usage: node examples/standalone/dist/main.js [options]
   --host HOST               address to listen at (127.0.0.1)
   --port PORT               port to listen at; 0 picks a free one (5000)
   --data DIR                where content stays (./proxycache-data)
+  --workers N               processes that serve, auto for one a core (1)
   --upstream KEY=URL        one more upstream, found under /v2/KEY/...; may be given several times.
                             Moves the upstream that already has this key, without its credentials
   --default-upstream KEY    upstream for paths that name none
@@ -30,13 +32,23 @@ export const usage = `Usage: node examples/standalone/dist/main.js [options]
 /** @throws ProxyCacheError `invalid-options` naming the flag and the value */
 export function parseFlags(args: readonly string[]): Flags {
   const values = parse(args);
-  const { upstream = [], 'default-upstream': defaultUpstream, help = false, config, host, port, data } = values;
+  const {
+    upstream = [],
+    'default-upstream': defaultUpstream,
+    help = false,
+    config,
+    host,
+    port,
+    data,
+    workers,
+  } = values;
   return {
     help,
     ...(config !== undefined && { config: check('--config', text('file'), config) }),
     ...(host !== undefined && { host: check('--host', text('address'), host) }),
     ...(port !== undefined && { port: check('--port', integer(0, 65_535), port) }),
     ...(data !== undefined && { data: check('--data', text('folder'), data) }),
+    ...(workers !== undefined && { workers: check('--workers', processes(), workers) }),
     ...(defaultUpstream !== undefined && {
       defaultUpstream: check('--default-upstream', text('key'), defaultUpstream),
     }),
@@ -54,6 +66,7 @@ function parse(args: readonly string[]) {
         host: { type: 'string' },
         port: { type: 'string' },
         data: { type: 'string' },
+        workers: { type: 'string' },
         upstream: { type: 'string', multiple: true },
         'default-upstream': { type: 'string' },
       },

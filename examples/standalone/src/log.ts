@@ -7,8 +7,12 @@ export interface Log {
   flush(): void;
 }
 
-/** JSON lines to stderr, so that stdout has nothing but the line that says where the server listens. */
-export function createLog(level: string): Log {
+/**
+ * JSON lines to stderr, so that stdout has nothing but the line that says where the server listens.
+ *
+ * @param fields that each line has
+ */
+export function createLog(level: string, fields: Readonly<Record<string, unknown>> = {}): Log {
   // Written in the background. Lines are dropped when a reader of stderr that stands still is this far behind.
   const stream = destination({ dest: 2, sync: false, maxLength: 16 * 2 ** 20 });
   // A log that nobody reads any more must not end the server.
@@ -16,7 +20,7 @@ export function createLog(level: string): Log {
   const logger = pino(
     {
       level,
-      base: null,
+      base: fields,
       timestamp: () => `,"time":"${new Date().toISOString()}"`,
       formatters: { level: (label) => ({ level: label }) },
     },

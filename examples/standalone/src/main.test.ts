@@ -53,7 +53,11 @@ function run(args: readonly string[], environment: Record<string, string> = {}):
 /** Runs it until it listens. */
 async function start(args: readonly string[], environment: Record<string, string> = {}) {
   const program = run(['--port', '0', ...args], environment);
-  await expect.poll(() => program.stdout() || program.stderr(), { timeout: 10_000 }).toContain('\n');
+  let isOver = false;
+  void program.ended.then(() => {
+    isOver = true;
+  });
+  await expect.poll(() => isOver || program.stdout().includes('\n'), { timeout: 15_000 }).toBe(true);
   const url = /^proxycache listening on (http:\/\/127\.0\.0\.1:\d+)\n$/.exec(program.stdout())?.[1];
   if (url === undefined) throw new Error(`it does not listen: ${program.stdout()}${program.stderr()}`);
   return { ...program, url };
@@ -152,6 +156,106 @@ describe('a running server', () => {
   });
 });
 
+describe('a server of several workers', () => {
+  const listening = (program: Program) => logOf(program).filter(({ msg }) => msg === 'worker listens');
+  /** By a connection of its own, as each goes to the next worker. */
+  const get = (url: string) => fetch(url, { headers: { connection: 'close' }, signal: AbortSignal.timeout(5_000) });
+
+  test('serves by each of them what any of them stored, and replaces one that is killed', async () => {
+    const image = upstream.addImage('team/shared', { tag: '1' });
+    const own = ['--upstream', `my-own=${upstream.url}`, '--default-upstream', 'my-own', '--data', 'workers'];
+    const program = await start([...own, '--workers', '2']);
+    const blob = `${program.url}/v2/team/shared/blobs/${image.layers[0]?.digest}`;
+    expect((await get(`${program.url}/v2/team/shared/manifests/1`)).status).toBe(200);
+    expect(await bytesOf(await get(blob))).toHaveLength(image.layers[0]!.size);
+    // A blob is stored soon after its last byte was sent.
+    const askedFor = async () => {
+      upstream.clear();
+      for (let time = 0; time < 4; time++) expect(await bytesOf(await get(blob))).toHaveLength(image.layers[0]!.size);
+      return upstream.requests;
+    };
+    await expect.poll(askedFor).toEqual([]);
+    const served = () => logOf(program).flatMap(({ msg, worker }) => (msg === 'request' ? [worker] : []));
+    await expect.poll(() => new Set(served())).toEqual(new Set([1, 2]));
+
+    const [doomed] = listening(program);
+    process.kill(Number(doomed?.['pid']), 'SIGKILL');
+    await expect.poll(() => listening(program), { timeout: 15_000 }).toHaveLength(3);
+    expect(logOf(program)).toContainEqual(
+      expect.objectContaining({ level: 'error', worker: doomed?.['worker'], how: 'SIGKILL' }),
+    );
+    for (let time = 0; time < 4; time++) expect((await get(`${program.url}/readyz`)).status).toBe(200);
+    program.child.kill('SIGTERM');
+    expect(await program.ended).toBe(0);
+    expect(program.stdout()).toBe(`proxycache listening on ${program.url}\n`);
+  });
+
+  test('ends on SIGTERM when a pull under way is whole, and takes no new ones meanwhile', async () => {
+    const image = upstream.addImage('team/last', { tag: '1', layerSizes: [3_000_000] });
+    const path = `/v2/team/last/blobs/${image.layers[0]?.digest}`;
+    const held = chunkGate(1_000_000);
+    upstream.on({ method: 'GET', path }, { throttle: held });
+    const own = ['--upstream', `my-own=${upstream.url}`, '--default-upstream', 'my-own', '--data', 'last'];
+    writeFileSync(join(folder, 'patient.yaml'), 'limits: {shutdownWithin: 60s}\n');
+    const { url, child, ended } = await start([...own, '--workers', '2', '--config', 'patient.yaml']);
+    held.allow();
+    const response = await fetch(url + path);
+    child.kill('SIGTERM');
+    // One that Node takes while the last worker closes is never given to any: it ends with the program.
+    await expect.poll(() => get(url).catch(({ cause }) => cause?.code), { timeout: 15_000 }).toBe('ECONNREFUSED');
+    held.open();
+    expect(await bytesOf(response)).toHaveLength(3_000_000);
+    expect(await ended).toBe(0);
+  });
+
+  test('ends with 1 and says why when no worker comes up any more', async () => {
+    const program = await start(['--workers', '2'], dyingWorkers('now'));
+    writeFileSync(join(folder, 'now'), '');
+    for (const { pid } of listening(program)) process.kill(Number(pid), 'SIGKILL');
+    expect(await program.ended).toBe(1);
+    expect(program.stderr()).toContain(
+      'proxycache: no worker comes up any more: a worker ended with code 7 before it listened\n',
+    );
+  });
+
+  test('ends its workers at once when it is told again, and when it is killed', async () => {
+    for (const signal of ['SIGTERM', 'SIGKILL'] as const) {
+      const image = upstream.addImage(`team/${signal.toLowerCase()}-workers`, { tag: '1', layerSizes: [3_000_000] });
+      const path = `/v2/team/${signal.toLowerCase()}-workers/blobs/${image.layers[0]?.digest}`;
+      upstream.on({ method: 'GET', path }, { throttle: chunkGate(1_000_000) });
+      const own = ['--upstream', `my-own=${upstream.url}`, '--default-upstream', 'my-own', '--data', signal];
+      const program = await start([...own, '--workers', '2']);
+      const pids = listening(program).map(({ pid }) => Number(pid));
+      const response = fetch(program.url + path).then((answer) => answer.arrayBuffer());
+      const cutOff = expect(response).rejects.toThrow();
+      const again = setInterval(() => program.child.kill(signal), 200);
+      expect(await program.ended).toBe(signal === 'SIGTERM' ? 1 : 'SIGKILL');
+      clearInterval(again);
+      await cutOff;
+      await expect.poll(() => pids.filter(isAlive), { timeout: 10_000 }).toEqual([]);
+    }
+  });
+});
+
+/** An environment in which workers end as they start, once there is a file of this name. */
+function dyingWorkers(file: string): Record<string, string> {
+  const preload = join(folder, 'die.cjs');
+  const when = JSON.stringify(join(folder, file));
+  writeFileSync(
+    preload,
+    `if (process.argv[1]?.endsWith('worker.js') && require('node:fs').existsSync(${when})) process.exit(7);\n`,
+  );
+  return { NODE_OPTIONS: `--require ${preload}` };
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    return process.kill(pid, 0);
+  } catch {
+    return false;
+  }
+}
+
 describe('a configuration file', () => {
   test('says where content comes from and stays, with what the environment has', async () => {
     const image = upstream.addImage('team/configured', { tag: '1' });
@@ -209,6 +313,23 @@ describe('what cannot work ends with 1 and says why, with nothing on stdout', ()
       /^proxycache: listen\.port: 127\.0\.0\.1 port \d+ is in use; .*\n$/,
     );
     other.close();
+  });
+
+  test('a port in use, for all of several workers', async () => {
+    const other = createServer().listen(0, '127.0.0.1');
+    await once(other, 'listening');
+    const { port } = other.address() as AddressInfo;
+    expect(await failure('--port', `${port}`, '--workers', '3')).toMatch(
+      /^proxycache: listen\.port: 127\.0\.0\.1 port \d+ is in use; .*\n$/,
+    );
+    other.close();
+  });
+
+  test('workers that end as soon as they start', async () => {
+    const program = run(['--workers', '2', '--port', '0'], dyingWorkers('.'));
+    expect(await program.ended).toBe(1);
+    expect(program.stdout()).toBe('');
+    expect(program.stderr()).toBe('proxycache: a worker ended with code 7 before it listened\n');
   });
 
   test('a folder that is a file', async () => {

@@ -15,20 +15,8 @@ const fileName = 'proxycache.json';
  */
 export function checkFormat(directory: string, folders: readonly string[]): void {
   const file = join(directory, fileName);
-  const text = readIfThere(file);
-  if (text === undefined) {
-    // Retention deletes what is in these folders: content that somebody else put there is not ours to delete.
-    const taken = folders.find((name) => holdsSomething(join(directory, name)));
-    if (taken !== undefined) {
-      throw refuse(
-        `${directory} holds "${taken}" but no ${fileName}: it was not made by proxycache; move "${taken}" away`,
-      );
-    }
-    const temp = `${file}.${randomUUID()}`;
-    fs.writeFileSync(temp, `${JSON.stringify({ format: currentFormat })}\n`, { mode: 0o600 });
-    fs.renameSync(temp, file);
-    return;
-  }
+  const text = readIfThere(file) ?? markOrRead(directory, folders);
+  if (text === undefined) return;
   const format = formatOf(text);
   if (format === undefined)
     throw refuse(`${file} is damaged: it names no format; put {"format":1} back if you know the folder is whole`);
@@ -37,6 +25,25 @@ export function checkFormat(directory: string, folders: readonly string[]): void
       `${directory} has format ${format}, this version of proxycache knows formats up to ${currentFormat}: upgrade it`,
     );
   }
+}
+
+/** Marks a folder that has no mark. @returns the mark that another process has put there meanwhile */
+function markOrRead(directory: string, folders: readonly string[]): string | undefined {
+  const file = join(directory, fileName);
+  // Retention deletes what is in these folders: content that somebody else put there is not ours to delete.
+  const taken = folders.find((name) => holdsSomething(join(directory, name)));
+  if (taken !== undefined) {
+    // It may be the content of a process that began meanwhile, which puts its mark before all else.
+    const text = readIfThere(file);
+    if (text !== undefined) return text;
+    throw refuse(
+      `${directory} holds "${taken}" but no ${fileName}: it was not made by proxycache; move "${taken}" away`,
+    );
+  }
+  const temp = `${file}.${randomUUID()}`;
+  fs.writeFileSync(temp, `${JSON.stringify({ format: currentFormat })}\n`, { mode: 0o600 });
+  fs.renameSync(temp, file);
+  return undefined;
 }
 
 const refuse = (what: string) =>

@@ -2,7 +2,7 @@ import fs from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, beforeEach, expect, test } from 'vitest';
+import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { digestHex, digestOf } from '../oci/digest.ts';
 import { fileStorage } from './file-storage.ts';
 
@@ -76,6 +76,15 @@ test.each(['', 'null', '{}', '{"format":0}', '{"format":"1"}', 'not json'])(
 test('refuses a folder that holds blobs of somebody else', () => {
   fs.mkdirSync(join(directory, 'blobs/sha256'), { recursive: true });
   expect(() => fileStorage(directory)).toThrow(/holds "blobs" but no proxycache.json/);
+});
+
+test('a folder that another process began with at the same instant was refused as not made by proxycache', () => {
+  fileStorage(directory);
+  fs.writeFileSync(join(directory, 'blobs', 'sha256', '0'.repeat(64)), 'x');
+  // Looked for before the other one put it there, the mark was missing.
+  const looked = vi.spyOn(fs, 'existsSync').mockReturnValueOnce(false);
+  expect(() => fileStorage(directory)).not.toThrow();
+  looked.mockRestore();
 });
 
 test('names the folder and the cause when it cannot be used', () => {

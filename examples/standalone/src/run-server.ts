@@ -1,0 +1,38 @@
+import { type Coordinator, createProxyCache, isProxyCacheError } from '@proxycache/core';
+import { buildOptions } from './build-options.ts';
+import { createLog, type Log, logEvents } from './log.ts';
+import { type RunningServer, startServer } from './server.ts';
+import type { WorkerTask } from './worker-messages.ts';
+
+/** A log for this process, which also gets what ends the process unexpectedly. */
+export function openLog(level: string, fields?: Readonly<Record<string, unknown>>): Log['logger'] {
+  const { logger, flush } = createLog(level, fields);
+  process.on('exit', flush);
+  process.on('uncaughtException', (err) => {
+    logger.fatal({ err }, 'this should not happen; the server ends');
+    process.exit(1);
+  });
+  return logger;
+}
+
+/**
+ * Makes the cache and serves it.
+ *
+ * @param parts.coordinator of several workers. Default: this process is alone
+ * @throws ProxyCacheError for a configuration that cannot work
+ */
+export async function runServer(
+  { loaded, upstreams }: WorkerTask,
+  { logger, coordinator }: { logger: Log['logger']; coordinator?: Coordinator },
+): Promise<RunningServer> {
+  const options = buildOptions(loaded, upstreams);
+  const storage = { ...options.storage, ...(coordinator && { coordinator }) };
+  const cache = createProxyCache({ ...options, storage, observer: logEvents(logger) });
+  return await startServer({ cache, ...loaded, logger });
+}
+
+/** What a person is told of a failure. A mistake in the set-up has a message for them; its stack would only hide it. */
+export function failureText(error: unknown): string {
+  if (isProxyCacheError(error)) return error.message;
+  return error instanceof Error ? (error.stack ?? error.message) : String(error);
+}
