@@ -35,7 +35,7 @@ export async function* listObjects(
 ): AsyncGenerator<S3Object, void, undefined> {
   for (let after = start; ; ) {
     const page = await calls.run(
-      { operation: 'ListObjectsV2', key: prefix, signal, withinMs: listWithinMs },
+      { operation: 'ListObjectsV2', key: prefix, signal, withinMs: listWithinMs, rests: false },
       ({ abortSignal }) => {
         const command = new ListObjectsV2Command({ Bucket: settings.bucket, Prefix: prefix, StartAfter: after });
         return settings.client.send(command, { abortSignal });

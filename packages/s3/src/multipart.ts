@@ -32,10 +32,13 @@ export async function uploadInParts(parts: UploadParts, upload: Upload): Promise
   if (uploadId === undefined) throw new ProxyCacheError('storage-failed', 'S3 began an upload without an id');
   try {
     const done = await sendParts(parts, { ...upload, uploadId, kind });
-    await calls.run({ operation: 'CompleteMultipartUpload', key, signal, withinMs: completeWithinMs }, (given) => {
-      const command = { ...object, UploadId: uploadId, MultipartUpload: { Parts: done } };
-      return settings.client.send(new CompleteMultipartUploadCommand(command), { abortSignal: given.abortSignal });
-    });
+    await calls.run(
+      { operation: 'CompleteMultipartUpload', key, signal, withinMs: completeWithinMs, rests: false },
+      (given) => {
+        const command = { ...object, UploadId: uploadId, MultipartUpload: { Parts: done } };
+        return settings.client.send(new CompleteMultipartUploadCommand(command), { abortSignal: given.abortSignal });
+      },
+    );
   } catch (error) {
     await giveUp(parts, { digest, key, uploadId });
     throw error;

@@ -43,16 +43,19 @@ export async function sendPart<T>(
     settings.tell({ type: 's3-upload-retried', digest, part: number, ...failure });
   return await attempts({ clock: settings.clock, signal, failed }, () =>
     turns(signal, () =>
-      calls.run({ operation, key, signal, withinMs: settings.idleWithinMs }, async ({ abortSignal, headway }) => {
-        const body = partStream(file, range, headway);
-        // Whoever sends it is told.
-        body.on('error', () => undefined);
-        try {
-          return await send(body, { abortSignal });
-        } finally {
-          body.destroy();
-        }
-      }),
+      calls.run(
+        { operation, key, signal, withinMs: settings.idleWithinMs, rests: false },
+        async ({ abortSignal, headway }) => {
+          const body = partStream(file, range, headway);
+          // Whoever sends it is told.
+          body.on('error', () => undefined);
+          try {
+            return await send(body, { abortSignal });
+          } finally {
+            body.destroy();
+          }
+        },
+      ),
     ),
   );
 }

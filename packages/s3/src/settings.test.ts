@@ -19,7 +19,7 @@ function refusal(options: unknown): string {
 
 test('what is left out has its default', () => {
   expect(checkS3Options({ client, bucket: 'a' })).toMatchObject({
-    ...{ client, isOwnClient: false, bucket: 'a', prefix: 'proxycache/', answerWithinMs: 3_000, idleWithinMs: 15_000 },
+    ...{ client, isOwnClient: false, bucket: 'a', prefix: 'proxycache/', answerWithinMs: 2_000, idleWithinMs: 15_000 },
     ...{ partSize: 16 * 1024 * 1024, parallelParts: 4, upload: {} },
   });
 });

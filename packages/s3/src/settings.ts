@@ -17,7 +17,7 @@ export interface S3BlobsOptions {
   bucket: string;
   /** What every key begins with; ends in `/`, or is empty. Default: `proxycache/`. */
   prefix?: string;
-  /** How long S3 may take to answer, and to accept a connection. Default: 3 s. */
+  /** How long S3 may take to answer, and to accept a connection. Default: 2 s. */
   answerWithin?: Duration;
   /** How long an upload may stand still, and S3 take to say that it has a part. Default: 15 s. */
   idleWithin?: Duration;
@@ -77,7 +77,7 @@ export function checkS3Options(given: S3BlobsOptions): S3Settings {
   const { partSize = 16 * mebibyte, parallelParts = 4 } = given;
   expectWhole('partSize', partSize, { least: 5 * mebibyte, most: 1024 * mebibyte });
   expectWhole('parallelParts', parallelParts, { least: 1, most: 32 });
-  const answerWithinMs = durationOf('answerWithin', given.answerWithin ?? '3s');
+  const answerWithinMs = durationOf('answerWithin', given.answerWithin ?? '2s');
   return {
     client: client ?? makeClient(options ?? {}, answerWithinMs),
     isOwnClient: client === undefined,
@@ -99,6 +99,8 @@ export function checkS3Options(given: S3BlobsOptions): S3Settings {
   };
 }
 
+const silent = (): void => undefined;
+
 function makeClient(options: S3ClientConfig, connectionTimeout: number): S3Client {
   const agent = { keepAlive: true, maxSockets: mostConnections };
   try {
@@ -108,6 +110,8 @@ function makeClient(options: S3ClientConfig, connectionTimeout: number): S3Clien
       responseChecksumValidation: 'WHEN_REQUIRED',
       // It would take a new connection for each part.
       expectContinueHeader: false,
+      // It would tell the console of each part that is sent again.
+      logger: { trace: silent, debug: silent, info: silent, warn: silent, error: silent },
       ...options,
     });
   } catch (error) {
