@@ -42,6 +42,7 @@ test.each<[string, ProxyCacheEvent]>([
       defect: 'TypeError: x',
     },
   ],
+  ['a peer that cannot be read from', { type: 'peer-failed', peer: 'http://10.0.0.7:5000', error: 'refused' }],
 ])('%s is a warning', (_, event) => {
   expect(linesOf(event)).toEqual([expect.objectContaining({ level: 'warn' })]);
 });

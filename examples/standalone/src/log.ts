@@ -62,6 +62,7 @@ function needsAttention(event: ProxyCacheEvent): boolean {
     case 'credentials-rejected':
     case 'store-failed':
     case 'coordinator-failed':
+    case 'peer-failed':
     case 'blob-quarantined':
     case 'passed-through':
     case 'ingest-restarted':

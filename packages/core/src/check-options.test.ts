@@ -4,6 +4,7 @@ import { createProxyCache } from './proxy-cache.ts';
 import { localCoordinator } from './store/local-coordinator.ts';
 import { memoryStorage } from './store/memory-storage.ts';
 
+const secret = 'x'.repeat(32);
 const pem = '-----BEGIN CERTIFICATE-----\nx\n-----END CERTIFICATE-----\n';
 const upstream = { key: 'hub', url: 'https://registry.example' };
 const options = (fields: object) => ({ upstreams: [upstream], storage: memoryStorage(), ...fields });
@@ -16,6 +17,10 @@ describe('options', () => {
     { upstreams: [upstream, { ...upstream, key: 'other' }], defaultUpstream: 'hub', reservedKeys: ['gone'] },
     { memory: { manifests: 0, buffers: 0 }, maxIngests: 1, maxRequests: 1, minFree: 0 },
     { catalog: true, publicContent: false, publicUrl: 'https://mirror.example/', observer: () => undefined },
+    {
+      storage: { ...memoryStorage(), coordinator: localCoordinator() },
+      peers: { url: 'http://10.0.0.7:5000/images/', secret },
+    },
     { memory: undefined, clock: undefined, observer: undefined, publicUrl: undefined },
   ])('may be %j', (fields) => {
     expect(() => check(fields)).not.toThrow();
@@ -45,6 +50,22 @@ describe('options', () => {
     [
       { storage: { ...memoryStorage(), spoolDirectory: '' } },
       'storage.spoolDirectory: expected a local folder, received ""',
+    ],
+    [{ peers: 'http://a' }, 'peers: expected an object, received "http://a"'],
+    [{ peers: { secret } }, 'peers.url: expected an http(s) URL, received undefined'],
+    [
+      { peers: { url: 'a:5000', secret } },
+      'peers.url: expected an http(s) URL, received "a:5000"; did you mean "https://a:5000"?',
+    ],
+    [{ peers: { url: 'http://a', secret, key: 1 } }, 'peers.key: there is no such option'],
+    [{ peers: { url: 'http://a' } }, 'peers.secret: expected a text of at least 32 bytes, received 0 bytes'],
+    [
+      { peers: { url: 'http://a', secret: 'too short' } },
+      'peers.secret: expected a text of at least 32 bytes, received 9 bytes',
+    ],
+    [
+      { peers: { url: 'http://a', secret } },
+      'storage.coordinator: expected a coordinator, as peers is set, received undefined',
     ],
     [{ reservedKeys: 'gone' }, 'reservedKeys: expected a list, each a key such as "docker-hub", received "gone"'],
     [{ reservedKeys: [1] }, 'reservedKeys[0]: expected a key such as "docker-hub", received 1'],

@@ -1,4 +1,5 @@
-import { defaults, type ProxyCacheOptions } from './options.ts';
+import { defaults, type PeersOptions, type ProxyCacheOptions } from './options.ts';
+import { ProxyCacheError } from './runtime/errors.ts';
 import {
   expectBoolean,
   expectEach,
@@ -31,6 +32,7 @@ const known: Readonly<Record<keyof ProxyCacheOptions, true>> = {
   catalog: true,
   publicContent: true,
   publicUrl: true,
+  peers: true,
 };
 
 const storeMethods = {
@@ -76,6 +78,26 @@ export function checkOptions(options: ProxyCacheOptions): void {
   expectBoolean('publicContent', options.publicContent);
   expectUrl('publicUrl', options.publicUrl);
   expectFunction('observer', options.observer);
+  if (options.peers !== undefined) checkPeers(options.peers, options.storage);
+}
+
+// RFC 2104 3: a key shorter than the hash's output is weaker than it.
+const leastSecret = 32;
+
+function checkPeers(peers: PeersOptions, { coordinator }: Storage): void {
+  expectObject('peers', peers);
+  expectKnown('peers', peers, ['url', 'secret']);
+  const { url, secret } = peers;
+  if (url === undefined) throw invalidOption('peers.url', 'an http(s) URL', url);
+  expectUrl('peers.url', url);
+  const bytes = typeof secret === 'string' ? Buffer.byteLength(secret) : 0;
+  if (bytes < leastSecret) {
+    // Not shown: it may be one all the same.
+    const message = `peers.secret: expected a text of at least ${leastSecret} bytes, received ${bytes} bytes`;
+    throw new ProxyCacheError('invalid-options', message);
+  }
+  if (coordinator === undefined)
+    throw invalidOption('storage.coordinator', 'a coordinator, as peers is set', coordinator);
 }
 
 function checkStorage(storage: Storage): void {

@@ -44,12 +44,25 @@ export interface ProxyCacheOptions {
   offload?: 'auto' | 'off' | 'hash' | 'ingest';
   /** How many worker threads there are at most; they start when there is work for them. Default 1. */
   threads?: number;
+  /**
+   * Where caches on other hosts that share the storage and its `coordinator` read what this one is bringing in, so that they
+   * need not ask the upstream too. Default: they cannot.
+   */
+  peers?: PeersOptions;
   /** Whether `/v2/_catalog` lists what is stored. Default false. */
   catalog?: boolean;
   /** Whether answers by digest may be kept by shared HTTP caches in front (`Cache-Control: public`). Default false. */
   publicContent?: boolean;
   /** Origin for URLs in answers (`https://mirror.example`). Default: they are relative. */
   publicUrl?: string;
+}
+
+/** How the caches of several hosts reach one another. */
+export interface PeersOptions {
+  /** This very process, as the others reach it: `http://10.0.0.7:5000`, and the path where it is mounted. */
+  url: string;
+  /** The same text for all of them, at least 32 bytes; requests are signed with it, and it is never sent. */
+  secret: string;
 }
 
 /** {@link ProxyCacheOptions} that have a default. */

@@ -11,6 +11,7 @@ import { bounded } from './http/bounded.ts';
 import { createDispatch } from './http/dispatch.ts';
 import { answerFetch } from './http/fetch.ts';
 import type { Handle } from './http/message.ts';
+import { servePeers } from './http/serve-peers.ts';
 import { createIngests } from './ingest/ingests.ts';
 import { openSpool } from './ingest/spool.ts';
 import type { Descriptor } from './oci/descriptor.ts';
@@ -125,7 +126,13 @@ export function createProxyCache(options: ProxyCacheOptions): ProxyCache {
   const { metadata, ...timely } = timelyStorage(storage, clock);
   const blobs = shareBlobs(timely.blobs, { clock, observe });
   const coordinator = storage.coordinator && timelyCoordinator(storage.coordinator, { clock, observe });
-  const sharing = shareTransfers(coordinator, { directory: storage.spoolDirectory, slabs, clock, observe });
+  const sharing = shareTransfers(coordinator, {
+    directory: storage.spoolDirectory,
+    peers: options.peers,
+    slabs,
+    clock,
+    observe,
+  });
   const maxIngests = options.maxIngests ?? defaults.maxIngests;
   const parts: PullParts = {
     tags: createTagRecords({ metadata, observe, clock }, mostRecords),
@@ -169,29 +176,28 @@ export function createProxyCache(options: ProxyCacheOptions): ProxyCache {
   const scrubs = createScrubs({ blobs, metadata, clock, observe });
   const listsRepositories = options.catalog ?? defaults.catalog;
   let closing: Promise<void> | undefined;
-  const answers = bounded(
-    createDispatch({
-      locate,
-      heldManifests: createHeldManifests(parts),
-      pullTag,
-      pullDigest,
-      pullBlob: createPullBlob(parts, prefetch.started),
-      prefetch,
-      listTags: createListTags(parts),
-      listReferrers: createListReferrers(parts),
-      listRepositories: listsRepositories ? createListRepositories(parts, [...upstreams.keys()]) : undefined,
-      publicContent: options.publicContent ?? defaults.publicContent,
-      publicUrl: options.publicUrl,
-      clock,
-      observe,
-    }),
-    {
-      maxRequests: options.maxRequests ?? defaults.maxRequests,
-      closed: () => closing !== undefined,
-      now: () => clock.now(),
-      observe,
-    },
-  );
+  const dispatch = createDispatch({
+    locate,
+    heldManifests: createHeldManifests(parts),
+    pullTag,
+    pullDigest,
+    pullBlob: createPullBlob(parts, prefetch.started),
+    prefetch,
+    listTags: createListTags(parts),
+    listReferrers: createListReferrers(parts),
+    listRepositories: listsRepositories ? createListRepositories(parts, [...upstreams.keys()]) : undefined,
+    publicContent: options.publicContent ?? defaults.publicContent,
+    publicUrl: options.publicUrl,
+    clock,
+    observe,
+  });
+  const { peers } = options;
+  const answers = bounded(peers ? servePeers(dispatch, { ...parts, ...peers, observe }) : dispatch, {
+    maxRequests: options.maxRequests ?? defaults.maxRequests,
+    closed: () => closing !== undefined,
+    now: () => clock.now(),
+    observe,
+  });
 
   function locateReference(text: string): {
     target: Target;

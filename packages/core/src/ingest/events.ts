@@ -45,6 +45,8 @@ export type IngestEvent =
       role: 'leader' | 'follower' | 'stored' | 'alone';
       from: number;
     }
+  /** Another process that shares the storage could not be read from over HTTP (`peers`): told at the first of several tries. */
+  | { type: 'peer-failed'; peer: string; status?: number; error: string }
   /**
    * So many connections bring pieces of a blob from now on, beside the one that it began with. `error`: why it is one less;
    * none: as they bring more, bring no more, or are done.
