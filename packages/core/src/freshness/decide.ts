@@ -41,11 +41,45 @@ export function decide<T>(record: FreshnessRecord<T> | undefined, rules: Freshne
   return { kind: 'validate', value: here.value };
 }
 
+/** A decision, and the instants at which the same record and rules give the same: `from` and later, before `until`. */
+export interface LastingDecision<T> {
+  decision: Decision<T>;
+  from: number;
+  until: number;
+}
+
+/** {@link decide}, and for how long it goes on holding, so that it need not be asked at each request. */
+export function decideLasting<T>(
+  record: FreshnessRecord<T> | undefined,
+  rules: FreshnessRules,
+  now: number,
+): LastingDecision<T> {
+  let from = Number.NEGATIVE_INFINITY;
+  let until = Number.POSITIVE_INFINITY;
+  for (const turn of turns(record, rules)) {
+    if (turn <= now) from = Math.max(from, turn);
+    else until = Math.min(until, turn);
+  }
+  return { decision: decide(record, rules, now), from, until };
+}
+
+/** The instants at which a decision may become another: the two ends of all that it asks {@link isWithin} of. */
+function turns<T>(record: FreshnessRecord<T> | undefined, rules: FreshnessRules): number[] {
+  const found: number[] = [];
+  const no = lastRefusal(record, rules);
+  if (no) found.push(no.refusal.at, no.refusal.at + no.rememberedForMs);
+  const here = storedValue(record);
+  if (here) {
+    const freshUntil = here.validatedAt + rules.freshForMs;
+    found.push(here.validatedAt, freshUntil, here.validatedAt + (rules.freshForMs + rules.staleWhileRevalidateForMs));
+  }
+  return found;
+}
+
 /**
  * Whether an instant lies less than `ms` back. One in the future is within nothing: a clock that stepped back must not
  * make a record fresh for longer than the rule says.
  */
 function isWithin(instant: number, ms: number, now: number): boolean {
-  const age = now - instant;
-  return age >= 0 && age < ms;
+  return now >= instant && now < instant + ms;
 }

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { decide } from './decide.ts';
+import { decide, decideLasting } from './decide.ts';
 import type { FreshnessRecord, Outcome } from './record.ts';
 import type { FreshnessRules } from './rules.ts';
 import { settle } from './settle.ts';
@@ -63,6 +63,38 @@ describe('time', () => {
         expect(now).toBeLessThan(decision.validatedAt + rules.freshForMs);
       }),
     );
+  });
+
+  it('a decision that is kept is what would be decided anew, for as long as it is said to last', () => {
+    const at = fc.integer({ min: -3_000, max: 6_000 });
+    fc.assert(
+      fc.property(fc.option(anyRecord, { nil: undefined }), anyRules, at, at, (record, rules, now, later) => {
+        const { decision, from, until } = decideLasting(record, rules, now);
+        expect(decision).toEqual(decide(record, rules, now));
+        expect(from <= now && now < until).toBe(true);
+        const ends = [from, from - 1, until - 1, until].filter(Number.isFinite);
+        for (const instant of [later, ...ends]) {
+          if (instant >= from && instant < until) expect(decide(record, rules, instant)).toEqual(decision);
+        }
+      }),
+      { numRuns: 2_000 },
+    );
+  });
+
+  it('a decision lasts until the instant at which the rules give another', () => {
+    const record: Rec = { value: 1, stored: true, validatedAt: 1_000 };
+    const rules = { ...quiet, freshForMs: 100, staleWhileRevalidateForMs: 50 };
+    const spanAt = (now: number) => {
+      const { decision, from, until } = decideLasting(record, rules, now);
+      return [decision.kind, from, until];
+    };
+    const { POSITIVE_INFINITY: ever, NEGATIVE_INFINITY: always } = Number;
+    expect(spanAt(999)).toEqual(['validate', always, 1_000]);
+    expect(spanAt(1_000)).toEqual(['serve', 1_000, 1_100]);
+    expect(spanAt(1_099)).toEqual(['serve', 1_000, 1_100]);
+    expect(spanAt(1_100)).toEqual(['serve', 1_100, 1_150]);
+    expect(spanAt(1_150)).toEqual(['validate', 1_150, ever]);
+    expect(decideLasting(undefined, rules, 5)).toEqual({ decision: { kind: 'fetch' }, from: always, until: ever });
   });
 
   it('serves as fresh only what the upstream said last, however often the clock steps back', () => {

@@ -163,6 +163,15 @@ test('the same answer is the same object, which nobody can change', () => {
   expect(ask(url('app'))).toBe(first);
 });
 
+test('bytes are answered as a view that Node writes as it is, of no memory of its own', () => {
+  const kept = new Uint8Array(Buffer.from('xx{}')).subarray(2);
+  const { ask } = make({ heldManifests: () => () => ({ ...byDigest, bytes: kept }) });
+  const body = ask(url('app'))?.body as Buffer;
+  expect(Buffer.isBuffer(body)).toBe(true);
+  expect(body.toString()).toBe('{}');
+  expect(body.buffer).toBe(kept.buffer);
+});
+
 test('the age of a tag’s answer goes on by itself', () => {
   const answer: ManifestAnswer = { ...byDigest, byTag: true, validatedAt: 1_000_000 };
   const { ask, pass } = make({ heldManifests: () => () => answer });

@@ -75,9 +75,11 @@ export function createFromMemory(parts: FromMemoryParts): NonNullable<Handle['fr
     const age = ageOf(manifest, now);
     const before = answered.get(manifest);
     if (before && before.age === age && before.ns === known.ns) return before.response;
-    const response = respondManifest(manifest, request, options);
-    Object.freeze(response.headers);
-    answered.set(manifest, { age, ns: known.ns, response: Object.freeze(response) });
+    const { status, headers, body } = respondManifest(manifest, request, options);
+    // Of any other array Node makes a Buffer, at each write.
+    const sent = body instanceof Uint8Array ? Buffer.from(body.buffer, body.byteOffset, body.byteLength) : body;
+    const response = Object.freeze({ status, headers: Object.freeze(headers), body: sent });
+    answered.set(manifest, { age, ns: known.ns, response });
     return response;
   }
 

@@ -1,5 +1,6 @@
 import type { Link } from '../catalog/links.ts';
-import { decide } from '../freshness/decide.ts';
+import type { TagRecord } from '../catalog/tag-records.ts';
+import { type Decision, decideLasting, type LastingDecision } from '../freshness/decide.ts';
 import type { Descriptor } from '../oci/descriptor.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { TagOrDigest } from '../oci/name.ts';
@@ -46,17 +47,27 @@ function byDigest({ links, manifests }: Parts, target: Target, digest: Digest): 
 function byTag(parts: Parts, target: Target, tag: string): HeldManifest {
   const findRecord = lookupTag(parts, { target, tag });
   const answers = new WeakMap<Uint8Array | Descriptor, ManifestAnswer>();
+  // A record is never changed, only replaced.
+  let last: (LastingDecision<Descriptor> & { record: TagRecord }) | undefined;
+
+  function decided(record: TagRecord, now: number): Decision<Descriptor> {
+    if (last?.record !== record || !(now >= last.from && now < last.until)) {
+      last = { ...decideLasting(record, target.upstream.rules, now), record };
+    }
+    return last.decision;
+  }
+
   return (want, now) => {
     const record = findRecord();
     if (!record) return undefined;
-    const decision = decide(record, target.upstream.rules, now);
+    const decision = decided(record, now);
     // What is served stale comes with a warning, or is asked about behind the answer.
     if (decision.kind !== 'serve' || decision.stale !== undefined) return undefined;
     const { value, validatedAt } = decision;
     const bytes = want === 'bytes' ? parts.manifests.held(value.digest) : undefined;
     if (want === 'bytes' && !bytes) return undefined;
-    const last = answers.get(bytes ?? value);
-    if (last?.descriptor === value && last.validatedAt === validatedAt) return last;
+    const before = answers.get(bytes ?? value);
+    if (before?.descriptor === value && before.validatedAt === validatedAt) return before;
     const answer = answerByTag({ value, validatedAt, bytes }, { hit: true });
     answers.set(bytes ?? value, answer);
     return answer;
