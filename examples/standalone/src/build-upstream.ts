@@ -50,7 +50,11 @@ function buildAuth(auth: NonNullable<UpstreamConfig['auth']>, { folder }: Place)
   return { usernameFile: resolve(folder, usernameFile), passwordFile: resolve(folder, passwordFile) };
 }
 
-function buildTls(tls: NonNullable<UpstreamConfig['tls']>, place: Place): UpstreamTls {
+/** Certificates and keys as PEM text, of files where the configuration names such. @throws as {@link buildUpstream} */
+export function buildTls(
+  tls: { ca?: string | readonly string[]; cert?: string; key?: string; insecure?: boolean },
+  place: Place,
+): UpstreamTls {
   const { ca, cert, key, insecure } = tls;
   const read = (name: string, value: string) => readPem(value, { ...place, path: `${place.path}.${name}` });
   return {

@@ -1,4 +1,5 @@
 import type { z } from 'zod';
+import { storageSchema } from './config-storage.ts';
 import { upstreamSchema } from './config-upstream.ts';
 import {
   about,
@@ -24,19 +25,7 @@ const listenTls = mapping({
 
 /** The whole configuration file. docs/configuration.md has its table. */
 export const configSchema = mapping({
-  storage: mapping({
-    directory: about(
-      text('folder'),
-      'Where content stays; made when it is missing, for its user alone (0700)',
-    ).prefault('./proxycache-data'),
-    minFree: optional(size(), 'Kept free on its disk; below it pulls pass through', '5 % of the disk, at most 1 GiB'),
-    durable: optional(flag(), 'What was stored survives a loss of power, for a flush per write', 'false'),
-    verifyOnRead: optional(
-      choice('never', 'first'),
-      '`first`: hash a stored blob before its first read after start',
-      'never',
-    ),
-  }).prefault({}),
+  storage: storageSchema,
   listen: mapping({
     host: about(text('address'), 'Address to listen at').prefault('127.0.0.1'),
     port: about(integer(0, 65_535), 'Port to listen at; 0 picks a free one').prefault(5000),

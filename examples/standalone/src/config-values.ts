@@ -128,6 +128,17 @@ export const origin = () =>
     return url !== undefined && `${url.protocol}//${url.host}/` === url.href ? url.origin : undefined;
   });
 
+export const redisUrl = () =>
+  value('URL', 'a URL such as "redis://host:6379/0", or "rediss:" for TLS', (input) =>
+    typeof input === 'string' && /^rediss?:\/\/./.test(input) && URL.canParse(input) ? input : undefined,
+  );
+
+export const hostAndPort = () =>
+  value('host:port', 'host:port, without a scheme and credentials', (input) => {
+    if (typeof input !== 'string' || /[\s/@?#]/.test(input)) return undefined;
+    return URL.canParse(`http://${input}/`) ? input : undefined;
+  });
+
 /** `host` or `host:port`, as a Host header or `?ns=` has it. */
 export const host = () =>
   value('host', 'a host, or host:port, without scheme and path', (input) => {

@@ -1,6 +1,7 @@
 import { type Coordinator, createProxyCache, isProxyCacheError } from '@proxycache/core';
 import { buildOptions } from './build-options.ts';
 import { createLog, type Log, logEvents } from './log.ts';
+import { openStorage } from './open-storage.ts';
 import { type RunningServer, startServer } from './server.ts';
 import type { WorkerTask } from './worker-messages.ts';
 
@@ -26,9 +27,20 @@ export async function runServer(
   { logger, coordinator }: { logger: Log['logger']; coordinator?: Coordinator },
 ): Promise<RunningServer> {
   const options = buildOptions(loaded, upstreams);
-  const storage = { ...options.storage, ...(coordinator && { coordinator }) };
+  const { storage, close } = await openStorage(options.storage, {
+    loaded,
+    logger,
+    ...(coordinator && { coordinator }),
+  });
   const cache = createProxyCache({ ...options, storage, observer: logEvents(logger) });
-  return await startServer({ cache, ...loaded, logger });
+  const server = await startServer({ cache, ...loaded, logger });
+  return {
+    url: server.url,
+    async stop() {
+      await server.stop();
+      await close();
+    },
+  };
 }
 
 /** What a person is told of a failure. A mistake in the set-up has a message for them; its stack would only hide it. */

@@ -1,0 +1,121 @@
+import { mkdirSync } from 'node:fs';
+import { resolve } from 'node:path';
+import { type Coordinator, isProxyCacheError, ProxyCacheError, type Storage } from '@proxycache/core';
+import type { Logger } from 'pino';
+import { buildTls } from './build-upstream.ts';
+import type { Config } from './config-schema.ts';
+import type { LoadedConfig } from './load-config.ts';
+
+/** A storage, and how to let go of what it holds, after the cache was closed. */
+export interface OpenStorage {
+  storage: Storage;
+  close(): Promise<void>;
+}
+
+type RedisConfig = NonNullable<Config['storage']['metadata']>['redis'];
+type S3Config = NonNullable<Config['storage']['blobs']>['s3'];
+
+/**
+ * Puts in the place of parts of a local storage what the configuration has elsewhere. Nothing is asked yet: a Redis or an
+ * S3 that is away must not keep a server from starting. Their clients are loaded only where they are configured.
+ *
+ * @param parts.coordinator of the workers of this machine; with Redis that coordinates, for all machines
+ * @throws ProxyCacheError `invalid-options` naming the path
+ */
+export async function openStorage(
+  local: Storage,
+  { loaded, coordinator, logger }: { loaded: LoadedConfig; coordinator?: Coordinator; logger: Logger },
+): Promise<OpenStorage> {
+  const { config, folder } = loaded;
+  const { spool, metadata, blobs } = config.storage;
+  const spoolDirectory = spool === undefined ? local.spoolDirectory : makeSpool(resolve(folder, spool));
+  const redis = metadata && (await openRedis(metadata.redis, { folder, logger }));
+  const s3 = blobs && (await openS3(blobs.s3, logger));
+  const shared = redis?.coordinator ?? coordinator;
+  return {
+    storage: {
+      ...local,
+      spoolDirectory,
+      ...(redis && { metadata: redis.metadata }),
+      ...(s3 && { blobs: s3 }),
+      ...(shared && { coordinator: shared }),
+    },
+    async close() {
+      await Promise.all([redis?.metadata.close(), redis?.coordinator.close(), s3?.close()]);
+    },
+  };
+}
+
+function makeSpool(folder: string): string {
+  try {
+    mkdirSync(folder, { recursive: true, mode: 0o700 });
+    return folder;
+  } catch (cause) {
+    const reason = cause instanceof Error ? cause.message : String(cause);
+    throw new ProxyCacheError('invalid-options', `storage.spool: cannot be made: ${reason}`, { cause });
+  }
+}
+
+async function openRedis(config: RedisConfig, { folder, logger }: { folder: string; logger: Logger }) {
+  const { redisMetadata, redisCoordinator } = await import('@proxycache/redis');
+  const path = 'storage.metadata.redis';
+  const { tls, ...rest } = config;
+  const { insecure, ca, cert, key } = tls ? buildTls(tls, { path: `${path}.tls`, folder }) : {};
+  const options = {
+    ...rest,
+    ...(tls && {
+      tls: {
+        ...(ca !== undefined && { ca: [ca].flat() }),
+        ...(cert !== undefined && { cert }),
+        ...(key !== undefined && { key }),
+        ...(tls.servername !== undefined && { servername: tls.servername }),
+        ...(insecure && { rejectUnauthorized: false }),
+      },
+    }),
+  };
+  return named(path, 'redis', () => ({
+    metadata: redisMetadata({
+      ...options,
+      observer({ type, ...fields }) {
+        if (type === 'redis-lost') logger.warn(fields, 'Redis is away: pulls go on without it');
+        else logger.info(fields, 'Redis answers');
+      },
+    }),
+    coordinator: redisCoordinator(options),
+  }));
+}
+
+async function openS3(config: S3Config, logger: Logger) {
+  const { s3Blobs } = await import('@proxycache/s3');
+  const { accessKeyId, secretAccessKey, sessionToken, checksums, storageClass, ...rest } = config;
+  const { region, endpoint, forcePathStyle, ...ours } = rest;
+  // The SDK signs for a region, also where there is none.
+  const signedFor = region ?? (endpoint === undefined ? undefined : 'us-east-1');
+  return named('storage.blobs.s3', 's3', () =>
+    s3Blobs({
+      ...ours,
+      options: {
+        ...(signedFor !== undefined && { region: signedFor }),
+        ...(endpoint !== undefined && { endpoint }),
+        ...(forcePathStyle !== undefined && { forcePathStyle }),
+        ...(checksums === 'required' && { requestChecksumCalculation: 'WHEN_REQUIRED' }),
+        ...(accessKeyId !== undefined &&
+          secretAccessKey !== undefined && {
+            credentials: { accessKeyId, secretAccessKey, ...(sessionToken !== undefined && { sessionToken }) },
+          }),
+      },
+      ...(storageClass !== undefined && { upload: { StorageClass: storageClass as never } }),
+      observer: ({ type, ...fields }) => logger.warn(fields, type),
+    }),
+  );
+}
+
+/** What a package says of its options, by the path that they have here. */
+function named<T>(path: string, prefix: string, make: () => T): T {
+  try {
+    return make();
+  } catch (cause) {
+    if (!isProxyCacheError(cause)) throw cause;
+    throw new ProxyCacheError(cause.code, cause.message.replace(new RegExp(`^${prefix}\\w*: `), `${path}.`), { cause });
+  }
+}
