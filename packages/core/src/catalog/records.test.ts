@@ -43,6 +43,29 @@ describe('a change', () => {
     expect(await create().get('a', signal)).toEqual({ count: 1 });
   });
 
+  it('of what memory does not know is written at once, and on top of what the store has where it has something', async () => {
+    const reads = () => storage.calls('metadata.get');
+    await records.update('a', add(1));
+    expect(reads()).toBe(0);
+    const restarted = create();
+    await restarted.update('a', add(10));
+    expect(reads()).toBe(1);
+    expect(await stored('a')).toMatchObject({ count: 11 });
+  });
+
+  it('that comes while what memory does not know is being written follows it', async () => {
+    const held = gate();
+    storage.on('metadata.set', { gate: held, times: 1 });
+    const first = records.update('a', add(1));
+    await held.reached;
+    const second = records.update('a', add(10));
+    expect(await records.get('a', signal)).toEqual({ count: 11 });
+    held.open();
+    await Promise.all([first, second]);
+    expect(await records.get('a', signal)).toEqual({ count: 11 });
+    expect(await stored('a')).toMatchObject({ count: 11 });
+  });
+
   it('is seen at once, before the store has it', async () => {
     await records.update('a', add(1));
     const held = gate();
@@ -170,6 +193,7 @@ describe('a store that fails', () => {
   });
 
   it('to write keeps the changes that came meanwhile', async () => {
+    await create().update('a', add(10));
     const held = gate();
     storage.on('metadata.get', { gate: held, times: 1 });
     const first = records.update('a', add(1));
@@ -178,7 +202,7 @@ describe('a store that fails', () => {
     storage.on('metadata.set', { fail: 'disk full', times: 1 });
     held.open();
     await Promise.all([first, second]);
-    expect(await stored('a')).toMatchObject({ count: 2 });
+    expect(await stored('a')).toMatchObject({ count: 12 });
   });
 
   it('altogether is lived without', async () => {

@@ -3,7 +3,7 @@ import type { Clock } from '../runtime/clock.ts';
 import { type StoreEvent, storeFailed } from '../store/events.ts';
 import type { MetadataStore } from '../store/metadata-store.ts';
 import { applied, type Change, dropFenced, fenceOf, type WaitingChange } from './record-changes.ts';
-import { encodeRecord, isOtherFormat } from './record-codec.ts';
+import { encodeRecord, isDamaged, isOtherFormat } from './record-codec.ts';
 import { readStored, type StoredRecord } from './stored-record.ts';
 import { createUnsavedChanges, type UnsavedChanges } from './unsaved-changes.ts';
 
@@ -85,8 +85,9 @@ export function createRecords<T extends object>(parts: RecordsParts, most: numbe
   async function save(key: string, { changes }: Pending<T>): Promise<void> {
     // Not a request's signal: what was learnt is kept also when whoever asked has left.
     const { signal } = new AbortController();
-    let refused: string | undefined;
-    for (let tries = 0; tries < mostTries; tries++) {
+    let refused: string | undefined = held.peek(key) ? undefined : await saveNew(key, changes, signal);
+    if (refused === 'saved') return;
+    for (let tries = refused === undefined ? 0 : 1; tries < mostTries; tries++) {
       const stored = await read(key, signal);
       const fence = fenceOf(changes);
       // Nobody else wrote meanwhile: it was the fence that forbade it, and what stands there is of a later lease.
@@ -115,6 +116,31 @@ export function createRecords<T extends object>(parts: RecordsParts, most: numbe
       return;
     }
     throw new Error(`given up after ${mostTries} conflicting writes`);
+  }
+
+  /**
+   * What memory does not know is new, as a rule: then the store need not be read first. It refuses where it is not.
+   *
+   * @returns the version that was refused, as a condition of {@link MetadataStore.set}
+   */
+  async function saveNew(
+    key: string,
+    changes: WaitingChange<T>[],
+    signal: AbortSignal,
+  ): Promise<'saved' | 'absent' | undefined> {
+    const record = applied(changes, undefined);
+    if (record === undefined) return undefined;
+    const [taken, value, fence] = [changes.length, encodeRecord(record), fenceOf(changes)];
+    const condition = { ifVersion: 'absent', ...(fence !== undefined && { fence }), signal } as const;
+    try {
+      if (!(await metadata.set(key, value, condition))) return 'absent';
+    } catch (error) {
+      if (isDamaged(error)) return undefined;
+      throw error;
+    }
+    held.set(key, { record: held.peek(key)?.record ?? applied(changes, undefined) ?? record, saved: value });
+    changes.splice(0, taken);
+    return 'saved';
   }
 
   /** The store is away: memory goes on with what it knows. */

@@ -1,4 +1,4 @@
-import { flakyStore, manualClock } from '@proxycache/test-kit';
+import { flakyStore, gate, manualClock } from '@proxycache/test-kit';
 import { expect, it } from 'vitest';
 import { memoryStorage } from '../store/memory-storage.ts';
 import type { Place } from './place.ts';
@@ -25,4 +25,17 @@ it('lists the repositories that were noted, each once, in order of their names',
     );
   }
   await repositories.settled();
+});
+
+it('lists what is still being noted', async () => {
+  const clock = manualClock();
+  const storage = flakyStore(memoryStorage({ clock }));
+  const repositories = createRepositories({ metadata: storage.metadata, observe: () => undefined, clock }, 10);
+  const held = gate();
+  storage.on('metadata.set', { gate: held });
+  void repositories.note(place);
+  await held.reached;
+  const listed = repositories.list('up', signal);
+  held.open();
+  expect(await listed).toEqual([{ upstream: 'up', repository: 'team/app' }]);
 });

@@ -1,3 +1,4 @@
+import { abortable } from '../runtime/collapse.ts';
 import { keyOf, prefixOf } from './keys.ts';
 import type { Place } from './place.ts';
 import { createRecords, type RecordsParts } from './records.ts';
@@ -21,13 +22,19 @@ export interface Repositories {
 /** @param most how many are remembered as noted already */
 export function createRepositories(parts: RecordsParts, most: number): Repositories {
   const records = createRecords<KnownRepository>(parts, most);
+  const noting = new Set<Promise<void>>();
   return {
-    note({ upstream, repository }) {
-      return records.update(keyOf('repository', upstream, repository), (known) =>
+    async note({ upstream, repository }) {
+      const noted = records.update(keyOf('repository', upstream, repository), (known) =>
         known ? undefined : { upstream, repository },
       );
+      noting.add(noted);
+      await noted;
+      noting.delete(noted);
     },
     async list(upstream, signal) {
+      // What was pulled a moment ago is in it.
+      await abortable(Promise.all(noting), signal);
       const found: KnownRepository[] = [];
       for await (const key of listAll(parts.metadata, prefixOf('repository', upstream), signal)) {
         const record = await records.get(key, signal);

@@ -63,11 +63,11 @@ it('gives the same bytes, however they are cut, and all memory back', async () =
   );
 });
 
-it('makes batches of 256 KiB of what has come, and passes what is larger on as it is', async () => {
+it('passes the first chunk on at once, makes batches of 256 KiB of what has come since, and passes what is larger on as it is', async () => {
   const small = Array.from({ length: 10 }, () => new Uint8Array(64 * KiB));
   const body = feed(...small, new Uint8Array(600 * KiB), new Uint8Array(KiB));
   body.end();
-  expect(lengths(await drained(batched(body.bytes)))).toEqual([256, 256, 128, 600, 1]);
+  expect(lengths(await drained(batched(body.bytes)))).toEqual([64, 256, 192, 128, 600, 1]);
 });
 
 it('keeps nobody waiting for more than has come', async () => {
@@ -98,7 +98,7 @@ it('gives memory of the slabs back as soon as it was copied', async () => {
 it('takes no byte beyond the one that is over the limit, and closes the body', async () => {
   const body = feed(new Uint8Array(3), new Uint8Array(2), new Uint8Array(1));
   const got = await drained(batched(body.bytes, { limit: 4 }));
-  expect(got.map(({ byteLength }) => byteLength)).toEqual([5]);
+  expect(got.map(({ byteLength }) => byteLength)).toEqual([3, 2]);
   expect([body.taken, body.closed]).toEqual([2, true]);
 });
 

@@ -36,7 +36,8 @@ export function inBatches(
   let slab: { bytes: Uint8Array; memory: SharedMemory; from: number; to: number } | undefined;
   let received = 0;
   let isAsked = false;
-  let isDue = false;
+  // Somebody waits for the first byte.
+  let isDue = true;
   let end: { failure?: { error: unknown }; closed?: Promise<void> } | undefined;
   let lastAt = Number.NEGATIVE_INFINITY;
   let cancelWait: (() => void) | undefined;

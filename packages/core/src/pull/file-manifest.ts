@@ -17,8 +17,9 @@ export async function fileManifest(
   await Promise.all([
     parts.manifests.store(descriptor.digest, bytes),
     parts.links.prove(target.place, 'manifest', descriptor),
-    parts.repositories.note(target.place),
   ]);
+  // For the catalog alone, which waits for it: no pull has to.
+  void parts.repositories.note(target.place);
 }
 
 /**

@@ -40,15 +40,12 @@ export function createFileBlobs(
     return join(directory, digestAlgorithm(checked), digestHex(checked));
   }
 
-  async function touch(path: string): Promise<void> {
-    const seconds = clock.now() / 1000;
-    await touchFile(path, seconds, seconds);
-  }
+  /** What the time of a file that is stored now is to say. */
+  const nowInSeconds = () => clock.now() / 1000;
 
   /** In the place of what is there, which nobody looked at; a reader of that keeps it. */
   async function moveIn(from: string, digest: Digest): Promise<void> {
     const path = pathOf(digest);
-    await touch(from);
     await renameFile(from, path).catch(async (error) => {
       // What is no file, such as a folder, cannot be replaced; nor is it ours to delete.
       const stats = await statFile(path).catch(unlessMissing);
@@ -79,6 +76,12 @@ export function createFileBlobs(
     return true;
   }
 
+  async function touchAndMoveIn(from: string, digest: Digest): Promise<void> {
+    const now = nowInSeconds();
+    await touchFile(from, now, now);
+    await moveIn(from, digest);
+  }
+
   async function adoptFile(blob: { digest: Digest; file: string; size: number; signal: AbortSignal }): Promise<void> {
     const { digest, file, size, signal } = blob;
     const stats = await statFile(file);
@@ -86,11 +89,11 @@ export function createFileBlobs(
       throw new ProxyCacheError('storage-failed', `${file} has ${stats.size} bytes, not ${size}`);
     if (durable) await syncToDisk(file);
     try {
-      await moveIn(file, digest);
+      await touchAndMoveIn(file, digest);
     } catch (error) {
       if (systemCode(error) !== 'EXDEV') throw error;
       const copy = await copyToTemp(file, { temp, durable, signal });
-      await moveIn(copy, digest).catch(async (failure) => {
+      await touchAndMoveIn(copy, digest).catch(async (failure) => {
         await removeFile(copy).catch(() => undefined);
         throw failure;
       });
@@ -111,7 +114,7 @@ export function createFileBlobs(
     async put({ digest, bytes, signal }) {
       parseDigest(digest);
       const store = async () => {
-        const file = await temp.write(bytes);
+        const file = await temp.write(bytes, nowInSeconds());
         await moveIn(file, digest).catch(async (failure) => {
           await removeFile(file).catch(() => undefined);
           throw failure;

@@ -79,3 +79,16 @@ test('is written beside and renamed: a reader of the old file sees the old value
   expect(fs.readFileSync(fd, 'utf8')).toContain('{"digest"');
   fs.closeSync(fd);
 });
+
+test('what is written only if nothing is there leaves nothing behind where something is', async () => {
+  const files = () => fs.readdirSync(join(directory, 'tmp'));
+  expect(await metadata.set(key, 'new', { ifVersion: 'absent', signal })).toBe(false);
+  expect(files()).toEqual([]);
+  fs.writeFileSync(pathOf(key), 'damaged');
+  await expect(metadata.set(key, 'new', { ifVersion: 'absent', signal })).rejects.toMatchObject({
+    code: 'storage-damaged',
+  });
+  expect(files()).toEqual([]);
+  expect(await metadata.set('tag/other', 'new', { ifVersion: 'absent', signal })).toBe(true);
+  expect(files()).toEqual([]);
+});

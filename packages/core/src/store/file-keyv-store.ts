@@ -14,6 +14,7 @@ import {
   unlessMissing,
 } from './file-system.ts';
 import type { TempFolder } from './file-temp.ts';
+import type { PreparedValue } from './keyv-access.ts';
 import { mapBounded } from './map-bounded.ts';
 
 /** Files read at once: each holds a descriptor, and the process has but so many. */
@@ -32,6 +33,8 @@ export interface FileKeyvStore {
   get(key: string): Promise<string | undefined>;
   getMany(keys: readonly string[]): Promise<(string | undefined)[]>;
   set(key: string, value: string): Promise<void>;
+  /** Makes a value ready to be put in its place. */
+  prepare(key: string, value: string): Promise<PreparedValue>;
   delete(key: string): Promise<boolean>;
   clear(): Promise<void>;
   on(): FileKeyvStore;
@@ -91,20 +94,29 @@ export function createFileKeyvStore(
     },
     getMany: (keys) => mapBounded(keys, readsAtOnce, (key) => store.get(key)),
     async set(key, value) {
+      await (await store.prepare(key, value)).place();
+    },
+    async prepare(key, value) {
       const path = join(directory, keyPath(key));
       const folder = dirname(path);
       // Beside the write, so that the first record of a repository takes no longer. What fails is told by the move.
       const made = seen.has(folder) ? undefined : makeFolder(folder).catch(() => undefined);
       const file = await temp.write(seal(value));
-      try {
-        await made;
-        await moveIn(file, path);
-      } catch (error) {
-        await removeFile(file).catch(() => undefined);
-        throw error;
-      }
-      written(key);
-      if (durable) await syncToDisk(dirname(path));
+      const drop = () => removeFile(file).catch(() => undefined);
+      await made;
+      return {
+        async place() {
+          try {
+            await moveIn(file, path);
+          } catch (error) {
+            await drop();
+            throw error;
+          }
+          written(key);
+          if (durable) await syncToDisk(dirname(path));
+        },
+        drop,
+      };
     },
     async delete(key) {
       const path = join(directory, keyPath(key));

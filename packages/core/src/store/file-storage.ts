@@ -10,7 +10,7 @@ import { createFileKeyvStore } from './file-keyv-store.ts';
 import { createQuarantineFolder } from './file-quarantine.ts';
 import { storageFailure } from './file-system.ts';
 import { createTempFolder, sweepTempFolder } from './file-temp.ts';
-import { keyvMetadata } from './keyv-metadata.ts';
+import { createKeyvMetadata } from './keyv-metadata.ts';
 import { makeFolder } from './make-folder.ts';
 import type { MetadataStore } from './metadata-store.ts';
 import type { Storage } from './storage.ts';
@@ -86,15 +86,16 @@ function fileMetadata(
   options: Omit<Parameters<typeof createFileKeyvStore>[1], 'written'> & { clock: Clock },
 ): MetadataStore {
   const { list, written } = createKeyFileListing(directory, options.clock);
+  const store = createFileKeyvStore(directory, { ...options, written });
   const keyv = new Keyv({
-    store: createFileKeyvStore(directory, { ...options, written }),
+    store,
     throwOnErrors: true,
     useKeyPrefix: false,
     // Records expire by our own rule, so what Keyv would wrap around them says nothing.
     serialize: ({ value }) => String(value),
     deserialize: (value) => ({ value: value as never }),
   });
-  return keyvMetadata(keyv, { list, clock: options.clock });
+  return createKeyvMetadata(keyv, { list, clock: options.clock, prepare: store.prepare });
 }
 
 function checkWritable(folders: readonly string[]): void {

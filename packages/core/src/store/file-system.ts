@@ -15,11 +15,6 @@ export const linkFile: (existing: string, path: string) => Promise<void> = promi
 export const touchFile: (path: string, atime: number, mtime: number) => Promise<void> = promisify(fs.utimes);
 export const makeFolders: (path: string, options: { recursive: true; mode: number }) => Promise<string | undefined> =
   promisify(fs.mkdir);
-export const writeNew: (
-  path: string,
-  data: Uint8Array,
-  options: { flag: 'wx'; mode: number; flush: boolean },
-) => Promise<void> = promisify(fs.writeFile);
 const syncFile: (fd: number) => Promise<void> = promisify(fs.fsync);
 const readFd: (
   fd: number,
@@ -37,6 +32,29 @@ export async function writeAll(fd: number, bytes: Uint8Array): Promise<void> {
   for (let written = 0; written < bytes.byteLength; ) {
     const { bytesWritten } = await writeFd(fd, bytes, written, bytes.byteLength - written);
     written += bytesWritten;
+  }
+}
+
+/**
+ * Makes a new file that holds the bytes.
+ *
+ * @param how.flush whether they are to survive a loss of power
+ * @param how.modifiedAt its time, in s since the epoch. Default: the machine's
+ */
+export async function writeNew(
+  path: string,
+  bytes: Uint8Array,
+  { mode, flush, modifiedAt }: { mode: number; flush: boolean; modifiedAt?: number | undefined },
+): Promise<void> {
+  const fd = await openFile(path, 'wx', mode);
+  let touched: Promise<void> | undefined;
+  try {
+    await writeAll(fd, bytes);
+    if (flush) await syncFile(fd);
+    // Beside the close: whoever waits for a file waits for each step of the disk.
+    touched = modifiedAt === undefined ? undefined : touchFile(path, modifiedAt, modifiedAt);
+  } finally {
+    await Promise.all([closeFile(fd), touched]);
   }
 }
 

@@ -14,8 +14,13 @@ const abandonedAfterMs = 24 * hourMs;
 export interface TempFolder {
   /** A path that no other writer has, in this process or another. */
   path(): string;
-  /** A new file that holds the bytes. @throws what the system says; nothing is left behind then */
-  write(bytes: Uint8Array): Promise<string>;
+  /**
+   * A new file that holds the bytes.
+   *
+   * @param modifiedAt its time, in s since the epoch. Default: the machine's
+   * @throws what the system says; nothing is left behind then
+   */
+  write(bytes: Uint8Array, modifiedAt?: number): Promise<string>;
 }
 
 export function createTempFolder(folder: string, options: { durable: boolean }): TempFolder {
@@ -26,10 +31,10 @@ export function createTempFolder(folder: string, options: { durable: boolean }):
   const path = () => join(folder, `${owner}.${maker}${(made++).toString(36)}`);
   return {
     path,
-    async write(bytes) {
+    async write(bytes, modifiedAt) {
       const file = path();
       try {
-        await writeNew(file, bytes, { flag: 'wx', mode: 0o600, flush: options.durable });
+        await writeNew(file, bytes, { mode: 0o600, flush: options.durable, modifiedAt });
       } catch (error) {
         await removeFile(file).catch(() => undefined);
         throw error;

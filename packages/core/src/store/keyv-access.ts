@@ -10,6 +10,12 @@ export type KeyvLike = Pick<
   'get' | 'getMany' | 'set' | 'delete' | 'namespace' | 'ttl' | 'throwOnErrors' | 'useKeyPrefix' | 'store'
 >;
 
+/** A value that was made ready to be put in its place. Exactly one of both is called. */
+export interface PreparedValue {
+  place(): Promise<void>;
+  drop(): Promise<void>;
+}
+
 const batch = 256;
 const readsAtOnce = 32;
 

@@ -6,7 +6,15 @@ import { fenceForMs } from './fence-life.ts';
 import { orFail } from './file-system.ts';
 import { createKeyIndex } from './key-index.ts';
 import { createKeyedLock } from './keyed-lock.ts';
-import { checkKeyv, checkUse, indexDocuments, type KeyvLike, readMany, writeText } from './keyv-access.ts';
+import {
+  checkKeyv,
+  checkUse,
+  indexDocuments,
+  type KeyvLike,
+  type PreparedValue,
+  readMany,
+  writeText,
+} from './keyv-access.ts';
 import { mapBounded } from './map-bounded.ts';
 import { decodeEnvelope, type Envelope, encodeEnvelope } from './metadata-envelope.ts';
 import { prefixSegments } from './metadata-key.ts';
@@ -42,8 +50,20 @@ const isNothing = (text: unknown) => text === undefined || text === null;
  * @throws ProxyCacheError `invalid-options` for a Keyv with a default ttl or a namespace outside `[A-Za-z0-9_-]`
  */
 export function keyvMetadata(keyv: KeyvLike, options: KeyvMetadataOptions = {}): MetadataStore {
+  return createKeyvMetadata(keyv, options);
+}
+
+/**
+ * The same over a Keyv whose store does more than Keyv asks of it.
+ *
+ * @param options.prepare makes a value ready, which takes most of the time of a write. Default: the store cannot
+ */
+export function createKeyvMetadata(
+  keyv: KeyvLike,
+  options: KeyvMetadataOptions & { prepare?: (key: string, text: string) => Promise<PreparedValue> },
+): MetadataStore {
   checkKeyv(keyv);
-  const { clock = systemClock } = options;
+  const { clock = systemClock, prepare } = options;
   const index = createKeyIndex(indexDocuments(keyv));
   const indexed = options.list === undefined;
   const listKeys = options.list ?? index.list;
@@ -79,6 +99,14 @@ export function keyvMetadata(keyv: KeyvLike, options: KeyvMetadataOptions = {}):
     const grace = fence === undefined ? graceMs : fenceForMs;
     const ttl = expiresAt === undefined ? undefined : Math.ceil(Math.max(expiresAt - clock.now(), 0)) + grace;
     await writeText(keyv, { key, text: encodeEnvelope(envelope), ttl });
+  }
+
+  /** Makes ready what will be written unless something is there: while that is looked for. */
+  function writeAhead(key: string, next: Envelope, { ifVersion }: SetOptions): Promise<PreparedValue> | undefined {
+    const ahead = ifVersion === 'absent' ? prepare?.(key, encodeEnvelope(next)) : undefined;
+    // It is waited for when it is known whether it is to be written.
+    ahead?.catch(() => undefined);
+    return ahead;
   }
 
   async function read(key: string): Promise<Envelope | undefined> {
@@ -164,14 +192,26 @@ export function keyvMetadata(keyv: KeyvLike, options: KeyvMetadataOptions = {}):
       const isConditional = setOptions.ifVersion !== undefined || fence !== undefined;
       knowsFences ||= fence !== undefined;
       return await change(key, signal, async () => {
-        const known = isConditional ? await read(key) : await inspectToKeep(key);
-        if (!allows(known, setOptions)) return false;
-        // Before the value can be read: a crash in between leaves an entry without a value, which a listing removes.
-        if (indexed && !(known && isLive(known))) await index.add(key);
         const version = `${writer}.${(writes++).toString(36)}`;
-        const until = Number.isFinite(expiresAt) ? expiresAt : undefined;
-        await write(key, { value, version, expiresAt: until, fence: fence ?? known?.fence });
-        return true;
+        const next = { value, version, expiresAt: Number.isFinite(expiresAt) ? expiresAt : undefined, fence };
+        let ahead = writeAhead(key, next, setOptions);
+        try {
+          const known = isConditional ? await read(key) : await inspectToKeep(key);
+          if (!allows(known, setOptions)) return false;
+          // Before the value can be read: a crash in between leaves an entry without a value, which a listing removes.
+          if (indexed && !(known && isLive(known))) await index.add(key);
+          if (ahead && known === undefined) {
+            const ready = await ahead;
+            ahead = undefined;
+            await ready.place();
+          } else await write(key, { ...next, fence: fence ?? known?.fence });
+          return true;
+        } finally {
+          await ahead?.then(
+            ({ drop }) => drop(),
+            () => undefined,
+          );
+        }
       });
     },
     async delete(key, { ifVersion, signal }) {

@@ -38,7 +38,10 @@ export interface StoreDeadline {
 /** How long an operation that keeps taking too long is left alone; then one caller finds out whether it is back. */
 const restMs = 10_000;
 
-/** How many calls in a row take too long before that. A single one may have been this host's or the network's doing. */
+/**
+ * How many calls in a row take too long before that, of whatever operation. A single one may have been this host's or the
+ * network's doing.
+ */
 const missesToRest = 3;
 
 /** @param withinMs how long a call may take */
@@ -59,9 +62,10 @@ export function createStoreDeadline(clock: Clock, withinMs: number): StoreDeadli
   }
 
   function missed(operation: string): void {
-    const inARow = (misses.get(operation) ?? 0) + 1;
-    misses.set(operation, inARow);
-    if (inARow >= missesToRest) restsUntil.set(operation, clock.monotonic() + restMs);
+    misses.set(operation, (misses.get(operation) ?? 0) + 1);
+    const inARow = [...misses.values()].reduce((sum, times) => sum + times, 0);
+    if (inARow < missesToRest) return;
+    for (const late of misses.keys()) restsUntil.set(late, clock.monotonic() + restMs);
   }
 
   function succeeded(operation: string): void {

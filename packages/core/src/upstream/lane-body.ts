@@ -33,7 +33,7 @@ export type PieceSize = 'batches' | 'slabs';
 const batch = 256 * 1024;
 // How long a batch waits to become a slab, in ms.
 const slabMs = 5;
-// How long less than a batch waits for more, in ms; the first bytes do not wait. At 26 MB/s it is a batch by then.
+// How long less than a batch waits for more, in ms; the first bytes wait for nothing. At 26 MB/s it is a batch by then.
 const gatherMs = 10;
 // A read into less room than this costs more than the room is worth.
 const leastRoom = 16 * 1024;
@@ -80,6 +80,9 @@ export function createLaneBody(
     return pieces === 'batches' || clock.monotonic() - passedAt >= slabMs;
   }
 
+  /** Somebody waits for the first byte: on a busy host even a turn of the event loop is long. */
+  const isFirst = () => passedAt === Number.NEGATIVE_INFINITY;
+
   /** Passes on what has waited for long enough, as a copy: the socket has its slab to read into. */
   function due(): void {
     cancelWait = undefined;
@@ -118,6 +121,7 @@ export function createLaneBody(
       left -= own;
       const room = (memory?.byteLength ?? 0) - filled;
       if (left === 0 || room < leastRoom || isEnough()) seal();
+      else if (isFirst()) due();
       else cancelWait ??= wait();
     },
     end: seal,

@@ -91,8 +91,8 @@ export function createLaneSocket(origin: URL, connector: (onread: OnReadOpts) =>
         open(callback);
         return;
       }
-      // The server may have closed it, or have said what nobody asked for: one whole turn of the event loop tells.
-      setImmediate(() => setImmediate(() => (kept.destroyed ? open(callback) : callback(null))));
+      // The server may have closed it, or have said what nobody asked for: the rest of this turn of the event loop tells.
+      setImmediate(() => (kept.destroyed ? open(callback) : callback(null)));
     },
     read(next) {
       reader = next;
