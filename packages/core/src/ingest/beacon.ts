@@ -7,22 +7,24 @@ import { encodeState, type SpoolFileState, statePathOf } from './spool-state.ts'
 export interface Beacon {
   /** Tells at once what changed. */
   tell(): void;
+  /** From now on it tells what came as it comes: somebody reads it. */
+  hurry(): void;
   /** Tells it once more, then ends, and removes its file. Never rejects. */
   end(): Promise<void>;
 }
 
-/** How often it is told what came, which is how far readers may lag behind. */
+/** How often readers are told what came, which is how far they may lag behind. */
 const tickMs = 25;
 
-/** How often it is told that the process runs, when nothing came. */
+/** How often it is told that the process runs, and what came where nobody is known to read. */
 const beatMs = 300;
 
 /** A disk that takes longer is not worth waiting for: readers find that it stands still. */
 const withinMs = 1_000;
 
 /**
- * Writes the state of a spool file into a small file beside it, whenever it changed, and from time to time when not. A disk
- * that takes no more of it keeps nobody.
+ * Writes the state of a spool file into a small file beside it, from time to time, and whenever it changed while somebody
+ * reads it. A disk that takes no more of it keeps nobody.
  *
  * @param spoolFile where the first file of the transfer is, or was
  * @param diskClock what a call of the disk is timed by
@@ -41,6 +43,7 @@ export function createBeacon(
   let toldAt = Number.NEGATIVE_INFINITY;
   let writing: Promise<void> | undefined;
   let isDue = false;
+  let isRead = false;
   let ended = false;
   let stop = (): void => undefined;
 
@@ -65,8 +68,9 @@ export function createBeacon(
   }
 
   function tick(): void {
+    stop();
     if (clock.monotonic() - toldAt >= beatMs || JSON.stringify(state()) !== told) tell();
-    stop = clock.after(tickMs, tick);
+    stop = clock.after(isRead ? tickMs : beatMs, tick);
   }
 
   async function finish(): Promise<void> {
@@ -79,6 +83,11 @@ export function createBeacon(
   tick();
   return {
     tell,
+    hurry() {
+      if (isRead || ended) return;
+      isRead = true;
+      tick();
+    },
     async end() {
       if (ended) return;
       ended = true;

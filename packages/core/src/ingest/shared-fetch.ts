@@ -28,7 +28,7 @@ export interface SharedFetchRequest {
   holder(): Promise<string | undefined>;
   /** Resolves after a moment, or when some leader of this blob ended. */
   news(signal: AbortSignal): Promise<void>;
-  /** Told of each leader that is followed. */
+  /** Told of each leader that is about to be followed. */
   follows(leader: Leader): void;
 }
 
@@ -187,12 +187,12 @@ export function sharedFetch(request: SharedFetchRequest, parts: SharedFetchParts
     const isSamePlace = leader.place === permission.place;
     const refused = isSamePlace ? undefined : await refusal(signal);
     if (refused !== undefined) return refused === 'unproven' ? 'alone' : refused;
+    request.follows(leader);
     try {
       const blob = await follow(leader, from, signal, ms);
       if (!blob) return 'alone';
       isPermitted = true;
       as('follower', from);
-      request.follows(leader);
       return { kind: 'found', value: blob };
     } catch {
       signal.throwIfAborted();

@@ -37,8 +37,11 @@ export interface SharedTransfersParts {
   observe(event: IngestEvent): void;
 }
 
-/** Somebody else may be asked for what a leader does not bring: half of the time that a transfer has itself. */
+/** Half of the time that a transfer has itself: in the other half the upstream is asked for what a leader does not bring. */
 const patienceOf = (ms: number) => ms / 2;
+
+/** Between two bytes a leader may be replaced, and ask anew. */
+const leastPatienceMs = 5_000;
 
 /** The lease of a blob's transfer. */
 const keyOf = ({ upstream, digest }: IngestRequest) => `ingest/${upstream}/${digest}`;
@@ -47,6 +50,7 @@ const keyOf = ({ upstream, digest }: IngestRequest) => `ingest/${upstream}/${dig
 export function createSharedTransfers(parts: SharedTransfersParts): SharedTransfers {
   const { coordinator, self, directory, clock } = parts;
   const ended = createNews({ coordinator, clock, channel: 'ingest-ended' });
+  const followed = createNews({ coordinator, clock, channel: 'ingest-followed' });
   const wanted = createNews({ coordinator, clock, channel: 'ingest-wanted' });
   const ending = new Set<Promise<void>>();
 
@@ -56,8 +60,7 @@ export function createSharedTransfers(parts: SharedTransfersParts): SharedTransf
       if (!permission) return undefined;
       const key = keyOf(request);
       let isSpare = spare !== undefined;
-      let followed: Leader | undefined;
-      const stopListening = spare ? wanted.listen(key, claim) : () => undefined;
+      let leaderFollowed: Leader | undefined;
       const news = (signal: AbortSignal) => ended.wait(key, signal);
       const leader = (): Leader => ({ ...self, place: permission.place, ...(isSpare && { spare: true }) });
       const lease = createTransferLease(
@@ -65,18 +68,23 @@ export function createSharedTransfers(parts: SharedTransfersParts): SharedTransf
         { coordinator, clock },
       );
       const askWanted = () => {
-        if (followed?.spare && !isSpare) wanted.tell(key);
+        if (leaderFollowed?.spare && !isSpare) wanted.tell(key);
       };
+      const stops = [followed.listen(key, lease.followed), ...(spare ? [wanted.listen(key, claim)] : [])];
       const shared = sharedFetch(
         {
           ...request,
           permission,
-          patience: { firstByteMs: patienceOf(firstByteWithinMs), goOnMs: patienceOf(resumeWithinMs) },
+          patience: {
+            firstByteMs: patienceOf(firstByteWithinMs),
+            goOnMs: Math.max(patienceOf(resumeWithinMs), leastPatienceMs),
+          },
           lease,
           holder: () => coordinator.holder(key),
           news,
           follows(one) {
-            followed = one;
+            leaderFollowed = one;
+            followed.tell(key);
             askWanted();
           },
         },
@@ -93,7 +101,7 @@ export function createSharedTransfers(parts: SharedTransfersParts): SharedTransf
           askWanted();
         },
         async end() {
-          stopListening();
+          for (const stop of stops) stop();
           const end = lease.end();
           ending.add(end);
           await end;
@@ -103,7 +111,7 @@ export function createSharedTransfers(parts: SharedTransfersParts): SharedTransf
     },
     async close() {
       await Promise.all(ending);
-      await Promise.all([ended.close(), wanted.close()]);
+      await Promise.all([ended, followed, wanted].map((news) => news.close()));
     },
   };
 }

@@ -24,6 +24,8 @@ export interface TransferLease {
   fills(file: SpoolFile): void;
   /** Tells those who follow, if there may be any, what came. */
   tell(course: Course): void;
+  /** Somebody follows. */
+  followed(): void;
   /** Gives the lease back. */
   giveBack(): Promise<void>;
   /** Gives it back, and ends what others read. */
@@ -48,6 +50,7 @@ export function createTransferLease(
   let course: Course = { phase: 'asking' };
   let lease: Lease | undefined;
   let beacon: Beacon | undefined;
+  let isFollowed = false;
   let ended = false;
 
   const holds = () => lease?.lost.aborted === false;
@@ -77,6 +80,7 @@ export function createTransferLease(
       }
       if (ended) await giveBack();
       else beacon ??= createBeacon(path, { clock, state });
+      if (isFollowed) beacon?.hurry();
       return 'taken';
     },
     fills(next) {
@@ -86,6 +90,10 @@ export function createTransferLease(
     tell(next) {
       course = next;
       beacon?.tell();
+    },
+    followed() {
+      isFollowed = true;
+      beacon?.hurry();
     },
     giveBack,
     async end() {
