@@ -77,9 +77,10 @@ function moveUpstream(
 /** The keys that mean to core what they mean here. */
 function coreKeys(
   config: Config,
-): Pick<ProxyCacheOptions, 'publicUrl' | 'reservedKeys' | 'catalog' | 'publicContent' | 'offload'> {
-  const { publicUrl, reservedKeys, catalog, publicContent, offload } = config;
+): Pick<ProxyCacheOptions, 'peers' | 'publicUrl' | 'reservedKeys' | 'catalog' | 'publicContent' | 'offload'> {
+  const { peers, publicUrl, reservedKeys, catalog, publicContent, offload } = config;
   return {
+    ...(peers !== undefined && { peers }),
     ...(publicUrl !== undefined && { publicUrl }),
     ...(reservedKeys !== undefined && { reservedKeys }),
     ...(catalog !== undefined && { catalog }),

@@ -50,6 +50,13 @@ describe('values', () => {
     expect(parseConfig({ workers: given }, {}).workers).toBe(availableParallelism());
   });
 
+  test('peers are for one worker, as each must be reached by itself', () => {
+    const peers = { url: 'http://10.0.0.7:5000', secret: '0'.repeat(32) };
+    expect(parseConfig({ peers }, {}).peers).toEqual(peers);
+    expect(problemsOf({ peers, workers: 2 })).toEqual([expect.stringContaining('peers: expected `workers: 1`')]);
+    expect(problemsOf({ peers: { ...peers, secret: 271_828 } }).join()).not.toContain('271828');
+  });
+
   test.each([257, -1, 1.5, 'all'])('workers %j is refused', (given) => {
     expect(problemsOf({ workers: given })).toEqual([
       expect.stringContaining('workers: expected an integer from 1 to 256, or "auto" for one a core, received'),

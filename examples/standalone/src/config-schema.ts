@@ -14,6 +14,7 @@ import {
   optional,
   origin,
   processes,
+  registryUrl,
   size,
   text,
 } from './config-values.ts';
@@ -21,6 +22,11 @@ import {
 const listenTls = mapping({
   cert: about(text('file'), 'Certificate chain, PEM; read again when it changes'),
   key: about(text('file'), 'Its key, PEM'),
+});
+
+const peers = mapping({
+  url: about(registryUrl(), 'This very server, as the others reach it'),
+  secret: about(text(), 'The same text for all of them, 32 bytes or more; it is never sent'),
 });
 
 /** The whole configuration file. docs/configuration.md has its table. */
@@ -33,6 +39,7 @@ export const configSchema = mapping({
   }).prefault({}),
   workers: about(processes(), 'Processes that serve; `auto`: one a core. Limits and memory hold for each').prefault(1),
   allowAnonymous: about(flag(), "Let whoever reaches it read with the upstreams' credentials").prefault(false),
+  peers: optional(peers, ''),
   publicUrl: optional(origin(), 'Origin for URLs in answers', 'they are relative'),
   trustedProxies: about(list(addressOrBlock()), 'Proxies whose `X-Forwarded-For` is believed').prefault([]),
   upstreams: optional(list(upstreamSchema).meta({ type: 'list' }), ''),
@@ -72,6 +79,9 @@ export const configSchema = mapping({
     ).prefault('info'),
     requests: about(flag(), 'A line for each request, at level `info`').prefault(true),
   }).prefault({}),
+}).refine(({ peers, workers }) => peers === undefined || workers === 1, {
+  path: ['peers'],
+  error: 'expected `workers: 1` beside it, as a port that workers share does not lead to the one that is meant',
 });
 
 export type Config = z.output<typeof configSchema>;
