@@ -8,3 +8,5 @@ export { coordinatorContract } from './coordinator/coordinator-contract.ts';
 export type { MakeCoordinators } from './coordinator/harness.ts';
 export type { MakeMetadataStore } from './metadata-store/harness.ts';
 export { metadataStoreContract } from './metadata-store/metadata-store-contract.ts';
+export type { MakeUpstream, UpstreamUnderTest } from './upstream/harness.ts';
+export { upstreamContract } from './upstream/upstream-contract.ts';

@@ -79,6 +79,42 @@ export const storingCases: Contract<MakeBlobStore> = [
     assert.deepEqual(await readBlob(store, digest), bytes);
   }),
 
+  blobCase('takes many blobs at the same time, and keeps each apart', async ({ store, signal, spool }) => {
+    const samples = Array.from({ length: 24 }, (_, at) => sample(at * 10_000));
+    await Promise.all(
+      samples.map(async ({ digest, bytes }, at) =>
+        at % 2
+          ? store.put({ digest, bytes, signal })
+          : store.adopt({ file: await spool(bytes), digest, size: bytes.byteLength, signal }),
+      ),
+    );
+    const read = await Promise.all(samples.map(({ digest }) => readBlob(store, digest)));
+    assert.deepEqual(
+      read,
+      samples.map(({ bytes }) => bytes),
+    );
+    assert.equal((await listed(store)).length, samples.length);
+  }),
+
+  blobCase('has a blob whole or not at all that is stored and deleted at the same time', async (fixture) => {
+    const { store, signal, spool } = fixture;
+    for (let round = 0; round < 5; round++) {
+      const { digest, bytes } = sample(200_000);
+      const file = await spool(bytes);
+      await Promise.all([
+        store.adopt({ file, digest, size: bytes.byteLength, signal }),
+        store.delete(digest, { signal }),
+        store.put({ digest, bytes, signal }),
+        store.delete(digest, { signal }),
+      ]);
+      assert.equal(isThere(file), false);
+      const read = await readBlob(store, digest);
+      if (read) assert.deepEqual(read, bytes);
+      const isListed = (await listed(store)).some((blob) => blob.digest === digest);
+      assert.equal(isListed, read !== undefined, 'what is listed is there, and nothing else');
+    }
+  }),
+
   blobCase('shows a blob whole or not at all while it is stored', async ({ store, signal, spool }) => {
     const { digest, bytes } = sample(8 * 1024 * 1024);
     const file = await spool(bytes);

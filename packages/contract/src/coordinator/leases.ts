@@ -67,6 +67,41 @@ export const leaseCases: Contract<MakeCoordinators> = [
     for (const lease of leases) await lease?.release();
   }),
 
+  coordinatorCase('keeps many leases at the same time, with what their holders say', async ({ one, other, signal }) => {
+    const keys = Array.from({ length: 60 }, (_, at) => `ingest/hub/sha256:${at}`);
+    const value = JSON.stringify({ v: 1, owner: 'host', spool: '/ü/'.repeat(600) });
+    const leases = await Promise.all(
+      keys.map((key, at) => (at % 2 ? one : other).acquire(key, { for: leaseMs, value: `${key} ${value}`, signal })),
+    );
+    assert.ok(leases.every((lease) => lease !== undefined));
+    for (const key of keys) assert.equal(await one.holder(key), `${key} ${value}`);
+    await Promise.all(leases.map((lease) => lease?.release()));
+    for (const key of keys) assert.equal(await other.holder(key), undefined);
+  }),
+
+  coordinatorCase('passes a lease on from one who wants it to the next', async ({ one, other, signal }) => {
+    let inside = 0;
+    let turns = 0;
+    const work = async (coordinator: typeof one) => {
+      for (let done = 0; done < 5; ) {
+        const lease = await coordinator.acquire('key', { for: leaseMs, signal });
+        if (!lease) {
+          await new Promise((resolve) => setTimeout(resolve, 1));
+          continue;
+        }
+        inside++;
+        assert.equal(inside, 1, 'two hold it');
+        await new Promise(setImmediate);
+        inside--;
+        turns++;
+        done++;
+        await lease.release();
+      }
+    };
+    await Promise.all([work(one), work(other), work(one), work(other)]);
+    assert.equal(turns, 20);
+  }),
+
   coordinatorCase('keeps a lease for longer than it is for, until it is released', async ({ one, other, signal }) => {
     const lease = await one.acquire('key', { for: leaseMs, signal });
     const begun = performance.now();

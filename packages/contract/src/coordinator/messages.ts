@@ -57,6 +57,41 @@ export const messageCases: Contract<MakeCoordinators> = [
     assert.deepEqual(seen, ['x']);
   }),
 
+  coordinatorCase('brings long messages, and many of them in order', async ({ one }) => {
+    const seen: string[] = [];
+    one.subscribe('channel', (message) => seen.push(message));
+    const sent = Array.from({ length: 200 }, (_, at) => `${at} ${'ü'.repeat(at % 20 ? 10 : 50_000)}`);
+    for (const message of sent) await one.publish('channel', message);
+    await until('the last message', () => seen.length >= sent.length);
+    assert.deepEqual(seen, sent);
+  }),
+
+  coordinatorCase('keeps channels of any name apart', async ({ one }) => {
+    const names = ['a', 'a/b', 'a*', '*', '[ab]', 'ä', 'a b', '{a}', 'a\nb'];
+    const seen: string[] = [];
+    for (const name of names) one.subscribe(name, (message) => seen.push(`${name} ${message}`));
+    for (const name of names) await one.publish(name, name);
+    await until('all messages', () => seen.length >= names.length);
+    assert.deepEqual(seen.sort(), names.map((name) => `${name} ${name}`).sort());
+  }),
+
+  coordinatorCase('lets a subscriber end itself, and subscribe anew, while it is told', async ({ one }) => {
+    const seen: string[] = [];
+    const end = one.subscribe('channel', (message) => {
+      seen.push(`first ${message}`);
+      end();
+      one.subscribe('channel', (next) => seen.push(`second ${next}`));
+    });
+    await one.publish('channel', '1');
+    await until('the first message', () => seen.length > 0);
+    await until(
+      'a message to who subscribed anew',
+      () => seen.includes('second 2'),
+      () => one.publish('channel', '2'),
+    );
+    assert.equal(seen.filter((one) => one.startsWith('first')).length, 1);
+  }),
+
   coordinatorCase('has nothing against a message that nobody listens to', async ({ one, other }) => {
     await one.publish('channel', 'x');
     await other.publish('channel', 'y');

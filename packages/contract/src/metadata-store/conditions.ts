@@ -63,6 +63,35 @@ export const conditionCases: Contract<MakeMetadataStore> = [
     assert.equal(await readValue(store, 'key'), winners[0]);
   }),
 
+  metadataCase('loses none of many changes that are made by version at the same time', async ({ store, signal }) => {
+    const add = async () => {
+      for (;;) {
+        const entry = await store.get('count', { signal });
+        const next = String(Number(entry?.value ?? '0') + 1);
+        if (await store.set('count', next, { ifVersion: entry?.version ?? 'absent', signal })) return;
+      }
+    };
+    await Promise.all(
+      Array.from({ length: 6 }, async () => {
+        for (let time = 0; time < 5; time++) await add();
+      }),
+    );
+    assert.equal(await readValue(store, 'count'), '30');
+  }),
+
+  metadataCase('lets one of many win who delete the same version', async ({ store, signal }) => {
+    await store.set('key', '1', { signal });
+    const ifVersion = await versionOf(store, 'key');
+    const deleted = await Promise.all(Array.from({ length: 10 }, () => store.delete('key', { ifVersion, signal })));
+    assert.equal(deleted.filter(Boolean).length, 1);
+  }),
+
+  metadataCase('keeps the write of the highest fence of many at the same time', async ({ store, signal }) => {
+    const fences = Array.from({ length: 20 }, (_, at) => 1_700_000_000_000_000 + ((at * 7) % 20));
+    await Promise.all(fences.map((fence) => store.set('key', String(fence), { fence, signal })));
+    assert.equal(await readValue(store, 'key'), String(Math.max(...fences)));
+  }),
+
   metadataCase('refuses a lower fence than it has seen', async ({ store, signal }) => {
     assert.equal(await store.set('key', '1', { fence: 7, signal }), true);
     assert.equal(await store.set('key', '2', { fence: 6, signal }), false);

@@ -4,6 +4,7 @@ import { listAll, type MakeMetadataStore, metadataCase, readValue } from './harn
 
 const gaveUp = new Error('gave up');
 const hourMs = 3_600_000;
+const longestMs = 15_000;
 
 const legalKeys = [
   'a',
@@ -100,6 +101,18 @@ export const valueCases: Contract<MakeMetadataStore> = [
     assert.equal(await store.delete('expired', { signal }), false);
   }),
 
+  metadataCase('lets a record go when its time comes', async ({ store, signal }) => {
+    await store.set('key', '1', { expiresAt: Date.now() + 300, signal });
+    const begun = performance.now();
+    while ((await store.get('key', { signal })) !== undefined) {
+      assert.ok(performance.now() - begun < longestMs, 'it was there long after its time');
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+    assert.deepEqual(await store.getMany(['key'], { signal }), [undefined]);
+    assert.deepEqual(await listAll(store), []);
+    assert.equal(await store.set('key', '2', { ifVersion: 'absent', signal }), true);
+  }),
+
   metadataCase('forgets an expiry when the key is set without one', async ({ store, signal }) => {
     await store.set('key', '1', { expiresAt: Date.now() - 1, signal });
     await store.set('key', '2', { signal });
@@ -116,5 +129,28 @@ export const valueCases: Contract<MakeMetadataStore> = [
     await assert.rejects(store.delete('key', left), gaveUp);
     await assert.rejects(store.list('', { limit: 1, ...left }), gaveUp);
     assert.equal(await readValue(store, 'key'), '1');
+  }),
+
+  metadataCase('has done a call or not of a caller who gives up meanwhile', async ({ store, signal }) => {
+    await store.set('key', '1', { signal });
+    for (let round = 0; round < 5; round++) {
+      const controller = new AbortController();
+      const left = { signal: controller.signal };
+      const calls = [
+        store.get('key', left),
+        store.getMany(['key', 'other'], left),
+        store.set('key', '2', left),
+        store.delete('other', left),
+        store.list('', { limit: 10, ...left }),
+      ];
+      if (round > 0) await new Promise(setImmediate);
+      controller.abort(gaveUp);
+      for (const outcome of await Promise.allSettled(calls)) {
+        if (outcome.status === 'rejected') assert.equal(outcome.reason, gaveUp);
+      }
+      // What is done for others waits for no caller who has gone.
+      await store.set('key', '3', { signal });
+      assert.equal(await readValue(store, 'key'), '3');
+    }
   }),
 ];
