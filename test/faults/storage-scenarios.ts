@@ -4,13 +4,13 @@ import { type Scenario, type World, whole } from './scenario.ts';
 export const storageScenarios: readonly Scenario[] = [
   // The store
   {
-    what: 'a store that takes no blob',
+    what: 'a store that takes no blob for a while',
     fault: ({ storage }) => storage.on('blobs.adopt', { fail: 'no space' }),
     ask: 'large',
     client: whole,
     asked: { gets: 1, atMost: 1 },
-    disk: 'nothing',
-    events: ['store-failed adopt', 'ingest-ended unstored'],
+    disk: 'stored',
+    events: ['store-failed adopt', 'ingest-ended queued', 'upload-waiting', 'upload-done'],
   },
   {
     what: 'a store that hangs',

@@ -42,7 +42,7 @@ export function createLedger(): Ledger {
     learn(events) {
       for (const event of events) {
         if (event.type !== 'ingest-ended') continue;
-        if (event.outcome === 'stored') keep(event.repository, event.digest);
+        if (event.outcome === 'stored' || event.outcome === 'queued') keep(event.repository, event.digest);
         // What could not be read was to be replaced, and that failed: it says so.
         if (event.outcome === 'unstored') kept.delete(event.digest);
       }

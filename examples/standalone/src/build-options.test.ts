@@ -168,9 +168,9 @@ test('limits and what concerns core alone are handed on', () => {
     ...handed,
     upstreams: [own],
     limits: { ...limits, maxConnections: 9, shutdownWithin: '1s' },
-    storage: { minFree: '1GiB', durable: true, verifyOnRead: 'first' },
+    storage: { minFree: '1GiB', maxWaitingBytes: '2GiB', durable: true, verifyOnRead: 'first' },
   });
-  expect(options).toEqual({ ...handed, ...limits, minFree: 2 ** 30, verifyOnRead: 'first' });
+  expect(options).toEqual({ ...handed, ...limits, minFree: 2 ** 30, maxWaitingBytes: 2 ** 31, verifyOnRead: 'first' });
 });
 
 describe('a server that a network reaches', () => {

@@ -80,6 +80,11 @@ export const storageSchema = mapping({
   ),
   spool: optional(text('folder'), 'Where transfers under way stay', '`spool` in `directory`'),
   minFree: optional(size(), 'Kept free on its disk; below it pulls pass through', '5 % of the disk, at most 1 GiB'),
+  maxWaitingBytes: optional(
+    size(),
+    'Verified blobs that may wait on its disk for a store that does not take them',
+    'half of what is free',
+  ),
   durable: optional(flag(), 'What was stored survives a loss of power, for a flush per write', 'false'),
   verifyOnRead: optional(
     choice('never', 'first'),

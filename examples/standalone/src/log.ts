@@ -53,7 +53,7 @@ export function logEvents(logger: Logger): (event: ProxyCacheEvent) => void {
 }
 
 function isRecovery(event: ProxyCacheEvent): boolean {
-  return event.type === 'breaker-changed' && event.state === 'closed';
+  return (event.type === 'breaker-changed' && event.state === 'closed') || event.type === 'upload-done';
 }
 
 function needsAttention(event: ProxyCacheEvent): boolean {
@@ -64,6 +64,7 @@ function needsAttention(event: ProxyCacheEvent): boolean {
     case 'coordinator-failed':
     case 'peer-failed':
     case 'blob-quarantined':
+    case 'upload-waiting':
     case 'passed-through':
     case 'ingest-restarted':
     case 'endpoint-failed':
@@ -84,6 +85,7 @@ function needsAttention(event: ProxyCacheEvent): boolean {
     case 'ingest-started':
     case 'ingest-resumed':
     case 'ingest-shared':
+    case 'upload-done':
     case 'prefetch-paused':
     // What keeps segments from being used costs no more than their speed.
     case 'segments-changed':

@@ -26,6 +26,7 @@ const known: Readonly<Record<keyof ProxyCacheOptions, true>> = {
   maxIngests: true,
   maxRequests: true,
   minFree: true,
+  maxWaitingBytes: true,
   verifyOnRead: true,
   offload: true,
   threads: true,
@@ -71,6 +72,7 @@ export function checkOptions(options: ProxyCacheOptions): void {
   expectWhole('maxIngests', options.maxIngests, 1);
   expectWhole('maxRequests', options.maxRequests, 1);
   expectWhole('minFree', options.minFree);
+  expectWhole('maxWaitingBytes', options.maxWaitingBytes);
   expectOneOf('verifyOnRead', options.verifyOnRead, ['never', 'first']);
   expectOneOf('offload', options.offload, ['auto', 'off', 'hash', 'ingest']);
   expectWhole('threads', options.threads, 1);

@@ -29,6 +29,7 @@ export interface ClosedParts {
   /** The memory of what runs. */
   memory: readonly { close(): void }[];
   clients: Iterable<{ close(): Promise<void> }>;
+  uploads: { close(graceMs: number): Promise<void> };
   spool: { close(): void };
   threads: { close(): Promise<void> };
 }
@@ -56,6 +57,7 @@ export async function closeCache(
   await within(clock, letGoWithin, answered);
   await Promise.all([scrubbed, prefetched, pulls.checks.close()]);
   await pulls.blobs.close();
+  await parts.uploads.close(Math.max(endsAt - clock.monotonic(), 0));
   await Promise.all([pulls.tags, pulls.links, pulls.referrers, pulls.repositories].map((records) => records.settled()));
   await parts.turns?.settled();
   parts.spool.close();

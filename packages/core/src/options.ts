@@ -29,6 +29,11 @@ export interface ProxyCacheOptions {
   /** Bytes of the disk kept free; below it pulls pass through uncached. Default: 5 % of the disk, at most 1 GiB. */
   minFree?: number;
   /**
+   * Bytes of verified blobs that may wait on the spool's disk for a store that does not take them; what is over it is
+   * served and not kept. Default: as many as there is room for beside them.
+   */
+  maxWaitingBytes?: number;
+  /**
    * `'first'`: a stored blob is hashed before its first read after start, so that one which rotted on the disk is fetched
    * again instead of served; that read waits for it, about 1 s per GB. Default `'never'`: what was verified when it came is
    * not looked at again. Manifests are verified whenever they come from the store.

@@ -38,9 +38,8 @@ import { ProxyCacheError } from './runtime/errors.ts';
 import { expectFunction, expectOneOf, expectWhole } from './runtime/expect-option.ts';
 import { createSlabs } from './runtime/slabs.ts';
 import { shareTransfers } from './share-transfers.ts';
-import { shareBlobs } from './store/shared-blobs.ts';
+import { pullStorage } from './store/pull-storage.ts';
 import { timelyCoordinator } from './store/timely-coordinator.ts';
-import { timelyStorage } from './store/timely-storage.ts';
 import { practise } from './upstream/practise.ts';
 import { createResolver } from './upstream/resolver.ts';
 import type { UpstreamStatus } from './upstream/upstream.ts';
@@ -123,8 +122,9 @@ export function createProxyCache(options: ProxyCacheOptions): ProxyCache {
   const spool = openSpool({ directory: storage.spoolDirectory, minFree: options.minFree, clock });
   const buffers = createBuffers(memory.buffers);
   const slabs = createSlabs(memory.buffers, { shared: isShared });
-  const { metadata, ...timely } = timelyStorage(storage, clock);
-  const blobs = shareBlobs(timely.blobs, { clock, observe });
+  const { maxWaitingBytes } = options;
+  const { metadata, blobs, uploads } = pullStorage(storage, { room: spool.room, maxWaitingBytes, clock, observe });
+  const { isWaiting } = uploads;
   const coordinator = storage.coordinator && timelyCoordinator(storage.coordinator, { clock, observe });
   const sharing = shareTransfers(coordinator, {
     directory: storage.spoolDirectory,
@@ -152,7 +152,18 @@ export function createProxyCache(options: ProxyCacheOptions): ProxyCache {
       { most: mostReferrers, maxBytes: memory.manifests / 4 },
     ),
     repositories: createRepositories({ metadata, observe, clock }, mostRecords),
-    ingests: createIngests({ spool, blobs, buffers, slabs, ...hashing, clock, observe, maxIngests, sharing }),
+    ingests: createIngests({
+      spool,
+      blobs,
+      isWaiting,
+      buffers,
+      slabs,
+      ...hashing,
+      clock,
+      observe,
+      maxIngests,
+      sharing,
+    }),
     blobs,
     buffers,
     slabs,
@@ -240,7 +251,19 @@ export function createProxyCache(options: ProxyCacheOptions): ProxyCache {
       expectOneOf('close: ingests', how.ingests, ['finish', 'drop']);
       const clients = [...upstreams.values()].map(({ client }) => client);
       closing ??= closeCache(
-        { clock, pulls: parts, turns, answers, memory: [buffers, slabs], prefetch, scrubs, clients, spool, threads },
+        {
+          clock,
+          pulls: parts,
+          turns,
+          answers,
+          memory: [buffers, slabs],
+          prefetch,
+          scrubs,
+          clients,
+          uploads,
+          spool,
+          threads,
+        },
         how,
       );
       return closing;

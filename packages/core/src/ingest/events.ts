@@ -13,8 +13,8 @@ export type IngestEvent =
       upstream: string;
       repository: string;
       digest: string;
-      /** `stored`; `unstored`: verified, but the store failed; `refused`: the upstream has or gives no such blob. */
-      outcome: 'stored' | 'unstored' | 'refused' | 'failed';
+      /** `stored`; `queued`: verified, and waits on the local disk for the store; `unstored`: verified, but it can do neither; `refused`: the upstream has or gives no such blob. */
+      outcome: 'stored' | 'queued' | 'unstored' | 'refused' | 'failed';
       bytes: number;
       durationMs: number;
       error?: string;

@@ -69,6 +69,8 @@ export interface Ingest {
 export interface IngestParts extends SteadyParts, Omit<SpoolingParts, 'unclosed' | 'signal'> {
   spool: Spool;
   blobs: BlobStore;
+  /** Whether a blob that was adopted still waits for the store. Default: none does. */
+  isWaiting?: (digest: Digest) => boolean;
   buffers: Buffers;
   observe(event: IngestEvent | StoreEvent): void;
 }
@@ -91,7 +93,7 @@ export function createIngest(request: IngestRequest, parts: IngestParts, signal:
   const ended = run();
 
   async function run(): Promise<void> {
-    let outcome: 'stored' | 'unstored' | 'refused' | 'failed' = 'failed';
+    let outcome: 'stored' | 'queued' | 'unstored' | 'refused' | 'failed' = 'failed';
     let error: unknown;
     try {
       const making = make();
@@ -107,7 +109,7 @@ export function createIngest(request: IngestRequest, parts: IngestParts, signal:
       spooling.verify();
       verified.resolve();
       const proven = request.prove?.(received());
-      outcome = (await adopt(file.path, received())) ? 'stored' : 'unstored';
+      outcome = await adopt(file.path, received());
       await proven?.catch((cause) => observe(storeFailed('metadata-set', digest, cause)));
     } catch (cause) {
       error = cause;
@@ -208,19 +210,19 @@ export function createIngest(request: IngestRequest, parts: IngestParts, signal:
     return await withRoom({ total, body, least }, async (bytes) => file && parts.spool.claim(file, bytes, signal));
   }
 
-  async function adopt(path: string, size: number): Promise<boolean> {
+  async function adopt(path: string, size: number): Promise<'stored' | 'queued' | 'unstored'> {
     try {
       await parts.blobs.adopt({ file: path, digest, size, signal });
-      return true;
+      return parts.isWaiting?.(digest) ? 'queued' : 'stored';
     } catch (cause) {
       observe(storeFailed('adopt', digest, cause));
-      return false;
+      return 'unstored';
     }
   }
 
   async function tidy(outcome: string): Promise<void> {
     if (file) parts.spool.release(file);
-    const removed = outcome === 'stored' ? undefined : remove();
+    const removed = outcome === 'stored' || outcome === 'queued' ? undefined : remove();
     const closed = spooling ? spooling.release() : file?.close();
     await Promise.all([removed, reported(closed)]);
   }

@@ -1,12 +1,13 @@
-import { mkdtempSync, readdirSync, rmdirSync, rmSync, type StatsFs, statfsSync, statSync } from 'node:fs';
+import { mkdtempSync, rmdirSync, rmSync, type StatsFs, statfsSync } from 'node:fs';
 import { mkdir, statfs, utimes } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Clock, systemClock } from '../runtime/clock.ts';
 import { ProxyCacheError } from '../runtime/errors.ts';
-import { isDead, ownerName, parseOwner, thisOwner } from '../runtime/process-owner.ts';
+import { ownerName, thisOwner } from '../runtime/process-owner.ts';
 import { makeFolder } from '../store/make-folder.ts';
 import { createStoreDeadline } from '../store/store-deadline.ts';
 import { createSpoolFile, type SpoolFile } from './spool-file.ts';
+import { sweepSpool } from './sweep-spool.ts';
 
 /** A folder of this process for transfers under way. */
 export interface Spool {
@@ -29,6 +30,8 @@ export interface Spool {
   claim(file: SpoolFile, bytes: number, signal?: AbortSignal): Promise<void>;
   /** Tells that a file grows no more, though somebody may read it for long: what it claimed is there for others. */
   release(file: SpoolFile): void;
+  /** Bytes that may still be written to its disk, as far as is known: less than none where it has too little left. */
+  room(): number;
   /** Removes the folder, where it can. */
   close(): void;
 }
@@ -67,7 +70,7 @@ export function openSpool({ directory, minFree, clock, diskClock = systemClock }
   let folder: string;
   try {
     makeFolder(directory);
-    sweep(directory, clock.now());
+    sweepSpool(directory, clock.now());
     makeFolder(owned);
     // Of its own: another cache of this process may use the same storage.
     folder = mkdtempSync(join(owned, 'cache-'));
@@ -147,6 +150,7 @@ export function openSpool({ directory, minFree, clock, diskClock = systemClock }
 
   return {
     seemsReady: (bytes) => clock.monotonic() >= restsUntil && spare() >= bytes,
+    room: spare,
     async create(signal) {
       if (clock.monotonic() < restsUntil) throw failed('the spool could not be written to lately');
       try {
@@ -194,21 +198,6 @@ function diskOf(folder: string): StatsFs | undefined {
 /** Nobody waits any more for what was opened. */
 function letGo(file: SpoolFile): void {
   void Promise.allSettled([file.remove(), file.close()]);
-}
-
-function sweep(directory: string, now: number): void {
-  const self = ownerName(thisOwner());
-  for (const name of readdirSync(directory)) {
-    const owner = parseOwner(name);
-    if (!owner || name === self) continue;
-    try {
-      const folder = join(directory, name);
-      if (isDead(owner, statSync(folder).mtimeMs, now)) rmSync(folder, { recursive: true, force: true });
-    } catch (error) {
-      // Another process that starts sweeps it too.
-      if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
-    }
-  }
 }
 
 /** @param look keeps what is known of the disk up to date while nothing is pulled */

@@ -20,6 +20,10 @@ export type StoreEvent =
       operation: string;
       error: string;
     }
+  /** A verified blob waits on the local disk for a store that does not take it now; pulls are served from there. */
+  | { type: 'upload-waiting'; digest: Digest; size: number; error?: string }
+  /** The store has a blob that waited for it. */
+  | { type: 'upload-done'; digest: Digest; size: number; waitedMs: number }
   /** A stored blob was taken out of sight; a pull fetches it again. The store may have kept its bytes. */
   | { type: 'blob-quarantined'; digest: Digest; size: number; reason: BlobFlaw }
   /** A scrub has read all that is stored (`finished`), was left or closed (`stopped`), or could not go on (`failed`). */

@@ -3,6 +3,7 @@ import { join, resolve } from 'node:path';
 import { Keyv } from 'keyv';
 import { type Clock, systemClock } from '../runtime/clock.ts';
 import { ProxyCacheError } from '../runtime/errors.ts';
+import { adoptingAtOnce } from './adopts-at-once.ts';
 import { blobAlgorithms, createFileBlobs } from './file-blobs.ts';
 import { checkFormat } from './file-format.ts';
 import { createKeyFileListing } from './file-key-listing.ts';
@@ -70,12 +71,14 @@ export function fileStorage(directory: string, options: FileStorageOptions = {})
   }
   const temp = createTempFolder(folders.tmp, { durable });
   return {
-    blobs: createFileBlobs(folders.blobs, {
-      temp,
-      quarantine: createQuarantineFolder(folders.quarantine, { durable, clock }),
-      durable,
-      clock,
-    }),
+    blobs: adoptingAtOnce(
+      createFileBlobs(folders.blobs, {
+        temp,
+        quarantine: createQuarantineFolder(folders.quarantine, { durable, clock }),
+        durable,
+        clock,
+      }),
+    ),
     metadata: fileMetadata(folders.metadata, { temp, durable, clock }),
     spoolDirectory,
   };

@@ -7,32 +7,40 @@ const adoptBaseMs = 60_000;
 const quarantineBaseMs = 3_000;
 const listWithinMs = 60_000;
 
-/** The same blobs, each call bounded in time. What was opened too late for its caller is closed. */
+/** Opens by `work` within the deadline, and so is what it opens read. What was opened too late for its caller is closed. */
+export async function openInTime(
+  work: (signal: AbortSignal) => Promise<OpenBlob | undefined>,
+  deadline: StoreDeadline,
+  signal: AbortSignal,
+): Promise<OpenBlob | undefined> {
+  const late = (blob: OpenBlob | undefined) => void blob?.close().catch(() => undefined);
+  const blob = await deadline.run({ operation: 'open', signal, late }, (given) => work(given.signal));
+  if (!blob) return undefined;
+  const close = () => deadline.run({ operation: 'close', rests: false }, () => blob.close());
+  if (blob.kind === 'stream') return { ...blob, body: timelyBytes(blob.body, deadline, signal), close };
+  return {
+    kind: 'file',
+    size: blob.size,
+    // One file that hangs says nothing about the others.
+    read: (into, position) => deadline.run({ operation: 'read', rests: false }, () => blob.read(into, position)),
+    close,
+  };
+}
+
+function timelyBytes(body: Bytes, deadline: StoreDeadline, signal: AbortSignal): Bytes {
+  const source = body[Symbol.asyncIterator]();
+  const iterator: AsyncIterator<Uint8Array> = {
+    next: () => deadline.run({ operation: 'read', signal, rests: false }, () => source.next()),
+    async return() {
+      await deadline.run({ operation: 'close', rests: false }, async () => source.return?.());
+      return { done: true, value: undefined };
+    },
+  };
+  return { [Symbol.asyncIterator]: () => iterator };
+}
+
+/** The same blobs, each call bounded in time. */
 export function timelyBlobs(blobs: BlobStore, deadline: StoreDeadline): BlobStore {
-  function timelyBlob(blob: OpenBlob, signal: AbortSignal): OpenBlob {
-    const close = () => deadline.run({ operation: 'close', rests: false }, () => blob.close());
-    if (blob.kind === 'stream') return { ...blob, body: timelyBytes(blob.body, signal), close };
-    return {
-      kind: 'file',
-      size: blob.size,
-      // One file that hangs says nothing about the others.
-      read: (into, position) => deadline.run({ operation: 'read', rests: false }, () => blob.read(into, position)),
-      close,
-    };
-  }
-
-  function timelyBytes(body: Bytes, signal: AbortSignal): Bytes {
-    const source = body[Symbol.asyncIterator]();
-    const iterator: AsyncIterator<Uint8Array> = {
-      next: () => deadline.run({ operation: 'read', signal, rests: false }, () => source.next()),
-      async return() {
-        await deadline.run({ operation: 'close', rests: false }, async () => source.return?.());
-        return { done: true, value: undefined };
-      },
-    };
-    return { [Symbol.asyncIterator]: () => iterator };
-  }
-
   function timelyListing(blobs: AsyncIterable<StoredBlob>, signal: AbortSignal): AsyncIterable<StoredBlob> {
     return {
       [Symbol.asyncIterator]() {
@@ -51,13 +59,8 @@ export function timelyBlobs(blobs: BlobStore, deadline: StoreDeadline): BlobStor
   }
 
   return {
-    async open(digest, { range, signal }) {
-      const late = (blob: OpenBlob | undefined) => void blob?.close().catch(() => undefined);
-      const blob = await deadline.run({ operation: 'open', signal, late }, (given) =>
-        blobs.open(digest, { ...(range && { range }), signal: given.signal }),
-      );
-      return blob && timelyBlob(blob, signal);
-    },
+    open: (digest, { range, signal }) =>
+      openInTime((given) => blobs.open(digest, { ...(range && { range }), signal: given }), deadline, signal),
     adopt: ({ signal, ...blob }) =>
       // Nobody waits for it, and it may be an upload of any size: only one that makes no headway is given up.
       deadline.run(

@@ -1,0 +1,37 @@
+import type { Clock } from '../runtime/clock.ts';
+import { adoptsAtOnce } from './adopts-at-once.ts';
+import type { StoreEvent } from './events.ts';
+import { type SharedBlobs, shareBlobs } from './shared-blobs.ts';
+import type { Storage } from './storage.ts';
+import { timelyStorage } from './timely-storage.ts';
+import { createUploadQueue, type UploadQueue } from './upload-queue.ts';
+
+/** A storage as pulls use it. */
+export interface PullStorage extends Pick<Storage, 'metadata'> {
+  blobs: SharedBlobs;
+  uploads: Pick<UploadQueue, 'close' | 'isWaiting'>;
+}
+
+/** What {@link pullStorage} works with. */
+export interface PullStorageParts {
+  /** Bytes that may still be written to the spool's disk. */
+  room(): number;
+  maxWaitingBytes: number | undefined;
+  clock: Clock;
+  observe(event: StoreEvent): void;
+}
+
+/** Each call bounded in time, what the store does not take kept until it does, and each blob opened once for many. */
+export function pullStorage(storage: Storage, parts: PullStorageParts): PullStorage {
+  const { room, maxWaitingBytes: maxBytes, clock, observe } = parts;
+  const { blobs, metadata } = timelyStorage(storage, clock);
+  const uploads = createUploadQueue(blobs, {
+    directory: storage.spoolDirectory,
+    asksFirst: adoptsAtOnce(storage.blobs),
+    room,
+    maxBytes,
+    clock,
+    observe,
+  });
+  return { metadata, uploads, blobs: shareBlobs(uploads, { clock, observe }) };
+}
