@@ -119,23 +119,19 @@ export function createProxyCache(options: ProxyCacheOptions): ProxyCache {
   };
   const resolver = createResolver(routing);
 
+  const told = { clock, observe };
   const spool = openSpool({ directory: storage.spoolDirectory, minFree: options.minFree, clock });
   const buffers = createBuffers(memory.buffers);
   const slabs = createSlabs(memory.buffers, { shared: isShared });
   const { maxWaitingBytes } = options;
-  const { metadata, blobs, uploads } = pullStorage(storage, { room: spool.room, maxWaitingBytes, clock, observe });
+  const { metadata, blobs, uploads } = pullStorage(storage, { room: spool.room, maxWaitingBytes, ...told });
   const { isWaiting } = uploads;
-  const coordinator = storage.coordinator && timelyCoordinator(storage.coordinator, { clock, observe });
-  const sharing = shareTransfers(coordinator, {
-    directory: storage.spoolDirectory,
-    peers: options.peers,
-    slabs,
-    clock,
-    observe,
-  });
+  const coordinator = storage.coordinator && timelyCoordinator(storage.coordinator, told);
+  const { peers } = options;
+  const sharing = shareTransfers(coordinator, { directory: storage.spoolDirectory, peers, slabs, ...told });
   const maxIngests = options.maxIngests ?? defaults.maxIngests;
   const parts: PullParts = {
-    tags: createTagRecords({ metadata, observe, clock }, mostRecords),
+    tags: createTagRecords({ metadata, ...told }, mostRecords),
     links: createLinks(
       { metadata, observe, clock, validForMs: (key) => upstreams.get(key)?.linkValidForMs ?? 0 },
       mostLinks,
@@ -147,23 +143,9 @@ export function createProxyCache(options: ProxyCacheOptions): ProxyCache {
       clock,
       observe,
     }),
-    referrers: createReferrersRecords(
-      { metadata, observe, clock },
-      { most: mostReferrers, maxBytes: memory.manifests / 4 },
-    ),
-    repositories: createRepositories({ metadata, observe, clock }, mostRecords),
-    ingests: createIngests({
-      spool,
-      blobs,
-      isWaiting,
-      buffers,
-      slabs,
-      ...hashing,
-      clock,
-      observe,
-      maxIngests,
-      sharing,
-    }),
+    referrers: createReferrersRecords({ metadata, ...told }, { most: mostReferrers, maxBytes: memory.manifests / 4 }),
+    repositories: createRepositories({ metadata, ...told }, mostRecords),
+    ingests: createIngests({ ...told, spool, blobs, isWaiting, buffers, slabs, ...hashing, maxIngests, sharing }),
     blobs,
     buffers,
     slabs,
@@ -184,7 +166,7 @@ export function createProxyCache(options: ProxyCacheOptions): ProxyCache {
   const pullTag = createPullTag(parts, turns);
   const pullDigest = createPullDigest(parts, pullTag.recentTagOf);
   const hasImage = createHasImage(parts);
-  const scrubs = createScrubs({ blobs, metadata, clock, observe });
+  const scrubs = createScrubs({ blobs, metadata, ...told });
   const listsRepositories = options.catalog ?? defaults.catalog;
   let closing: Promise<void> | undefined;
   const dispatch = createDispatch({
@@ -250,20 +232,9 @@ export function createProxyCache(options: ProxyCacheOptions): ProxyCache {
       expectWhole('close: graceMs', how.graceMs);
       expectOneOf('close: ingests', how.ingests, ['finish', 'drop']);
       const clients = [...upstreams.values()].map(({ client }) => client);
+      const pools = [buffers, slabs];
       closing ??= closeCache(
-        {
-          clock,
-          pulls: parts,
-          turns,
-          answers,
-          memory: [buffers, slabs],
-          prefetch,
-          scrubs,
-          clients,
-          uploads,
-          spool,
-          threads,
-        },
+        { clock, pulls: parts, turns, answers, memory: pools, prefetch, scrubs, clients, uploads, spool, threads },
         how,
       );
       return closing;
