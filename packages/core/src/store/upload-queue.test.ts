@@ -111,7 +111,9 @@ const onDisk = () =>
 const types = () => events.map(({ type }) => type);
 
 /** What a process that died leaves: its folder, under a name that is not this one's. */
-function abandon(): string {
+async function abandon(): Promise<string> {
+  // Once it has looked whether others left something: that was before it died.
+  await Promise.all(queues.map((queue) => queue.open(content('other').digest, { signal })));
   const spool = join(directory, 'spool');
   const [owner = ''] = readdirSync(spool);
   const dead = owner.replace(/~\d+$/, '~1');
@@ -315,7 +317,7 @@ describe('what waits when it ends', () => {
 
   test('of a process that died is read at once, and stored', async () => {
     await adopt(start());
-    abandon();
+    await abandon();
     events = [];
     const queue = start();
     expect(await read(queue)).toEqual(one.bytes);
@@ -329,7 +331,7 @@ describe('what waits when it ends', () => {
 
   test('is taken over by one of several that start', async () => {
     await adopt(start());
-    abandon();
+    await abandon();
     events = [];
     const started = [start(), start(), start()];
     const copies = await Promise.all(started.map((queue) => read(queue)));
@@ -339,7 +341,7 @@ describe('what waits when it ends', () => {
 
   test.each(['torn', 'altered'])('is removed where it was %s by a loss of power', async (how) => {
     await adopt(start());
-    const dead = abandon();
+    const dead = await abandon();
     const [file = ''] = onDisk();
     expect(file).toContain(dead);
     const bytes = readFileSync(file);
@@ -355,7 +357,9 @@ describe('what waits when it ends', () => {
   });
 
   test('is taken over of a process that dies later', async () => {
-    await adopt(start({ clock: manualClock() }));
+    const dying = start({ clock: manualClock() });
+    await adopt(dying);
+    await read(dying);
     const spool = join(directory, 'spool');
     const [owner = ''] = readdirSync(spool);
     const away = join(directory, 'away');
