@@ -184,7 +184,6 @@ export function createProxyCache(options: ProxyCacheOptions): ProxyCache {
     clock,
     observe,
   });
-  const { peers } = options;
   const answers = bounded(peers ? servePeers(dispatch, { ...parts, ...peers, observe }) : dispatch, {
     maxRequests: options.maxRequests ?? defaults.maxRequests,
     closed: () => closing !== undefined,
