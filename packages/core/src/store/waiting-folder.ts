@@ -102,7 +102,7 @@ export function createWaitingFolder(directory: string, clock: Pick<Clock, 'now'>
     async write(bytes, digest) {
       const path = pathOf(digest, bytes.byteLength);
       try {
-        await inFolder(() => writeNew(path, bytes, { flag: 'wx', mode: 0o600, flush: false }));
+        await inFolder(() => writeNew(path, bytes, { mode: 0o600, flush: false }));
       } catch (error) {
         await removeFile(path).catch(() => undefined);
         throw error;
