@@ -10,6 +10,7 @@ import { scale } from './parts/scale.ts';
 import { slow } from './parts/slow.ts';
 import { warmBlobs } from './parts/warm-blobs.ts';
 import { warmManifests } from './parts/warm-manifests.ts';
+import { workers } from './parts/workers.ts';
 import { distinct, type Sample } from './report/samples.ts';
 import { tableOf } from './report/table.ts';
 import { findTools, originOf } from './tools.ts';
@@ -57,6 +58,7 @@ describe.skipIf(!isPossible)('the benchmark, with next to no content and one rou
     { part: host, only: ['us'], names: ['us', 'apart'] },
     { part: slow, only: ['us'], names: ['us'] },
     { part: scale, only: ['us'], names: ['us'] },
+    { part: workers, only: [], names: ['one', 'us'] },
   ])('measures $part.name', { timeout: 120_000 }, async ({ part, only, names }) => {
     const samples = await run(part, only);
     expect(distinct(samples.map(({ contestant }) => contestant))).toEqual(names);

@@ -161,4 +161,11 @@ export const targets: readonly Target[] = [
       },
     ],
   },
+  {
+    work: 'stored manifest, two workers on two cores',
+    checks: [
+      { what: 'requests/s x one process', atLeast: 1.25, measure: to('one', 'workers', /^/, 'requestsPerSecond') },
+      { what: 'CPU x one process', atMost: 1.1, measure: to('one', 'workers', /^/, 'cpuPerRequest') },
+    ],
+  },
 ];

@@ -7,9 +7,21 @@ import { scale } from './scale.ts';
 import { slow } from './slow.ts';
 import { warmBlobs } from './warm-blobs.ts';
 import { warmManifests } from './warm-manifests.ts';
+import { workers } from './workers.ts';
 
 /** All parts, in the order in which they run and are told. */
-export const parts: readonly Part[] = [warmManifests, warmBlobs, cold, herd, link, segments, host, slow, scale];
+export const parts: readonly Part[] = [
+  warmManifests,
+  warmBlobs,
+  cold,
+  herd,
+  link,
+  segments,
+  host,
+  slow,
+  scale,
+  workers,
+];
 
 const groups: Readonly<Record<string, readonly Part[]>> = { warm: [warmManifests, warmBlobs] };
 

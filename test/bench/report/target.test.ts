@@ -63,9 +63,10 @@ describe('the targets', () => {
       ['slow', 'stored, alone', ['wall']],
       ['scale', '0 records', ['cpuPerRequest', 'memory']],
       ['scale', '100,000 records', ['cpuPerRequest', 'memory', 'startUp']],
+      ['workers', 'GET by digest c16', ['requestsPerSecond', 'cpuPerRequest']],
     ];
     for (const [part, cell, metrics] of cells) {
-      for (const contestant of ['us', 'registry', 'nginx', 'bare', 'direct', 'apart']) {
+      for (const contestant of ['us', 'registry', 'nginx', 'bare', 'direct', 'apart', 'one']) {
         const values = Object.fromEntries(metrics.map((metric) => [metric, 1]));
         everything.push({ part, cell, contestant, values });
       }

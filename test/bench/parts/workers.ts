@@ -1,0 +1,55 @@
+import { type Bench, type Part, sized } from '../bench.ts';
+import { manifestPath } from '../content.ts';
+import { standaloneContestant } from '../contestants/standalone.ts';
+import { runWrk } from '../load/http-load.ts';
+import { measured, usageValues } from '../measure.ts';
+import { fill, type Performer, setStage } from '../stage.ts';
+
+const name = 'workers';
+
+/** Stored manifests from the standalone server: two workers, held against one process. */
+export const workers: Part = {
+  name,
+  title: 'Stored manifests from the standalone server: two workers (`us`) and one process (`one`)',
+  tables: [{ part: name, metrics: ['requestsPerSecond', 'p99', 'cpuPerRequest', 'memory'], against: ['one'] }],
+  run: runWorkers,
+};
+
+async function runWorkers(bench: Bench): Promise<void> {
+  const stage = await setStage(bench, (content) => {
+    content.image('bench/workers', Array(7).fill(1000));
+  });
+  try {
+    const image = stage.content.image('bench/workers', []);
+    const contestants = [
+      standaloneContestant({ name: 'one', workers: 1 }),
+      standaloneContestant({ name: 'us', workers: 2 }),
+    ];
+    const performers: Performer[] = [];
+    for (const contestant of contestants) performers.push(await stage.start(contestant));
+    for (const performer of performers) await fill(bench, stage, performer, image);
+    const seconds = sized(bench, { full: 2, short: 1, tiny: 1 });
+    const load = async (performer: Performer, connections: number) => {
+      const plan = { url: performer.url + manifestPath(image), connections, seconds };
+      const [{ requests, requestsPerSecond, p99Ms: p99 }, usage] = await measured(performer, () =>
+        runWrk(bench.tools.wrk, plan),
+      );
+      return { requestsPerSecond, p99, ...usageValues(usage, { requests }) };
+    };
+    // Each worker has to have it in memory, and its code compiled.
+    if (bench.extent !== 'tiny') for (const performer of performers) await load(performer, 16);
+    for (let round = 0; round < bench.rounds; round++) {
+      bench.tell(`round ${round + 1}`);
+      for (const connections of sized(bench, { full: [16, 64], short: [16, 64], tiny: [16] })) {
+        const cell = `GET by digest c${connections}`;
+        if (!bench.wants(cell)) continue;
+        for (const performer of performers) {
+          const values = await load(performer, connections);
+          bench.record({ part: name, cell, contestant: performer.name, values });
+        }
+      }
+    }
+  } finally {
+    await stage.close();
+  }
+}
