@@ -1,9 +1,10 @@
 import type { Readable } from 'node:stream';
 import { GetObjectCommand } from '@aws-sdk/client-s3';
-import { type ByteRange, type Bytes, type Digest, type OpenBlob, ProxyCacheError } from '@proxycache/core';
+import { type ByteRange, type Digest, type OpenBlob, ProxyCacheError } from '@proxycache/core';
 import type { Calls } from './calls.ts';
-import { countdown } from './deadline.ts';
+import { type ObjectAnswer, objectBody } from './object-body.ts';
 import type { ObjectKeys } from './object-keys.ts';
+import { presigned } from './presigned.ts';
 import { refusalOf } from './s3-failure.ts';
 import type { S3Settings } from './settings.ts';
 
@@ -14,41 +15,72 @@ export interface ReadParts {
   keys: ObjectKeys;
 }
 
-/** A part of an object on its way. */
-interface Answer {
-  /** Of the whole object. */
-  size: number;
-  etag: string | undefined;
-  body: Readable;
-  /** Ends it, and its connection unless all of it has arrived. */
-  leave(): void;
-}
-
 type Asked = { digest: Digest; range?: ByteRange | undefined; ifMatch?: string | undefined; signal: AbortSignal };
+
+/** What of an object is read to learn what it is, and all of a smaller one, to which nobody is sent. */
+const lookSize = 65_536;
 
 /** Opens a blob; `undefined`: it is not stored. Its body goes on where it broke off, as long as it is the same object. */
 export async function openObject(
   parts: ReadParts,
   { digest, range, signal }: { digest: Digest; range: ByteRange | undefined; signal: AbortSignal },
 ): Promise<OpenBlob | undefined> {
-  const first = await ask(parts, { digest, range, signal });
-  if (first === undefined) return undefined;
-  const { size, etag } = first;
-  const { from, to } = range ?? { from: 0, to: size - 1 };
-  const body = resumingBody(parts, first, {
+  const { settings, keys } = parts;
+  const mayRedirect = settings.redirectReads !== undefined && range === undefined;
+  const seen = mayRedirect
+    ? await look(parts, { digest, signal })
+    : seenWhole(await ask(parts, { digest, range, signal }));
+  if (seen === undefined) return undefined;
+  const { size, etag, first } = seen;
+  const body = objectBody(settings, {
     digest,
-    from,
-    to,
-    async goOn(rest, signal) {
-      // Without it nobody knows whether the rest is of the same object.
-      if (etag === undefined) return undefined;
-      return await ask(parts, { digest, range: rest, ifMatch: etag, signal });
-    },
+    ...(range ?? { from: 0, to: size - 1 }),
+    ...(first && { first }),
+    etag,
+    ask: (rest, signal) => ask(parts, { digest, range: rest, ifMatch: etag, signal }),
   });
-  return { kind: 'stream', size, body: body.bytes, close: async () => body.close() };
+  const blob = { kind: 'stream', size, body: body.bytes, close: async () => body.close() } as const;
+  return first ? blob : { ...blob, elsewhere: { url: () => presigned(settings, keys.blob(digest)) } };
 }
 
-async function ask({ settings, calls, keys }: ReadParts, asked: Asked): Promise<Answer | undefined> {
+/** An object, and its body unless nobody may want to have it from here. */
+type Seen = Pick<ObjectAnswer, 'size' | 'etag'> & { first?: ObjectAnswer };
+
+function seenWhole(answer: ObjectAnswer | undefined): Seen | undefined {
+  return answer && { size: answer.size, etag: answer.etag, first: answer };
+}
+
+/** A small object, or what a large one is: an answer to HEAD would not say what it is that is not there. */
+async function look(
+  parts: ReadParts,
+  { digest, signal }: { digest: Digest; signal: AbortSignal },
+): Promise<Seen | undefined> {
+  try {
+    const answer = await ask(parts, { digest, range: { from: 0, to: lookSize - 1 }, signal });
+    if (answer === undefined || answer.size <= lookSize) return seenWhole(answer);
+    await readOff(parts, answer, { key: parts.keys.blob(digest), signal });
+    return { size: answer.size, etag: answer.etag };
+  } catch (error) {
+    // RFC 9110 14.1.2: no range of nothing can be satisfied.
+    const isEmpty = error instanceof ProxyCacheError && refusalOf(error.cause)?.status === 416;
+    if (isEmpty) return seenWhole(await ask(parts, { digest, signal }));
+    throw error;
+  }
+}
+
+/** Leaves a connection that can be used again. */
+async function readOff(
+  { calls }: ReadParts,
+  { body, leave }: ObjectAnswer,
+  { key, signal }: { key: string; signal: AbortSignal },
+): Promise<void> {
+  await calls.run({ operation: 'GetObject', key, signal }, async ({ abortSignal }) => {
+    abortSignal.addEventListener('abort', leave, { once: true });
+    for await (const _ of body);
+  });
+}
+
+async function ask({ settings, calls, keys }: ReadParts, asked: Asked): Promise<ObjectAnswer | undefined> {
   const { digest, range, ifMatch, signal } = asked;
   const key = keys.blob(digest);
   const left = new AbortController();
@@ -81,7 +113,7 @@ async function ask({ settings, calls, keys }: ReadParts, asked: Asked): Promise<
   }
 }
 
-/** RFC 9110 14.4, and a whole object where that is what was asked for. @returns the size of the whole object */
+/** RFC 9110 14.4, 14.1.2: an answer ends with the object. @returns the size of the whole object */
 function sizeOf(answer: {
   range: ByteRange | undefined;
   length: number | undefined;
@@ -91,11 +123,12 @@ function sizeOf(answer: {
   if (length === undefined) throw new ProxyCacheError('storage-failed', 'S3 did not say how long an object is');
   if (told === undefined) {
     // A range may be all there is.
-    if (!range || (range.from === 0 && length === range.to + 1)) return length;
+    if (!range || (range.from === 0 && length <= range.to + 1)) return length;
     throw new ProxyCacheError('storage-failed', 'S3 answered a part with the whole object');
   }
   const [, from, to, size] = /^bytes (\d+)-(\d+)\/(\d+)$/.exec(told) ?? [];
-  const isAsked = Number(from) === range?.from && Number(to) === range?.to && length === Number(to) - Number(from) + 1;
+  const last = Math.min(range?.to ?? Number.POSITIVE_INFINITY, Number(size) - 1);
+  const isAsked = Number(from) === (range?.from ?? 0) && Number(to) === last && length === last - Number(from) + 1;
   if (isAsked) return Number(size);
   throw new ProxyCacheError('storage-failed', `S3 answered another part than it was asked for: ${told}`);
 }
@@ -108,100 +141,4 @@ function leaveBody(body: Readable, left: AbortController): void {
     left.abort();
     body.destroy();
   }
-}
-
-/** Where a body is to begin and end, and who gives the rest of it. */
-interface Reading {
-  digest: Digest;
-  from: number;
-  to: number;
-  /** `undefined`: there is no such rest. */
-  goOn(rest: ByteRange, signal: AbortSignal): Promise<Answer | undefined>;
-}
-
-/** A body that is asked for again from where it broke off or stood still; not twice at the same place. */
-function resumingBody(
-  { settings }: ReadParts,
-  first: Answer,
-  { digest, from, to, goOn }: Reading,
-): { bytes: Bytes; close(): void } {
-  const closing = new AbortController();
-  let answer = first;
-  let source = chunksOf(first);
-  let position = from;
-  let brokeAt = -1;
-
-  function chunksOf({ body }: Answer): AsyncIterator<Uint8Array> {
-    return body[Symbol.asyncIterator]();
-  }
-
-  async function take(): Promise<IteratorResult<Uint8Array, undefined>> {
-    const result = await orStill(source.next());
-    if (!result.done) {
-      position += result.value.byteLength;
-      return result;
-    }
-    if (position <= to) throw new Error(`the body ended ${to + 1 - position} bytes early`);
-    return { done: true, value: undefined };
-  }
-
-  /** A connection that stands still may be the only one that does. */
-  async function orStill<T>(next: Promise<T>): Promise<T> {
-    return await new Promise((resolve, reject) => {
-      const ms = settings.answerWithinMs;
-      const timer = countdown(settings.clock, ms, () => {
-        reject(new Error(`nothing came for ${ms} ms`));
-        answer.leave();
-      });
-      next.finally(timer.stop).then(resolve, reject);
-    });
-  }
-
-  function close(): void {
-    if (closing.signal.aborted) return;
-    closing.abort(new ProxyCacheError('storage-failed', `could not read ${digest}: it was closed`));
-    answer.leave();
-  }
-
-  async function resume(error: Error): Promise<void> {
-    answer.leave();
-    if (brokeAt === position || position > to) throw failed(error);
-    brokeAt = position;
-    settings.tell({ type: 's3-read-resumed', digest, position, error });
-    const next = await goOn({ from: position, to }, closing.signal);
-    if (next === undefined) throw failed(error);
-    if (next.etag !== first.etag) {
-      next.leave();
-      throw failed(new Error('it was stored anew meanwhile'));
-    }
-    answer = next;
-    source = chunksOf(next);
-    if (closing.signal.aborted) next.leave();
-  }
-
-  function failed(cause: Error): ProxyCacheError {
-    const message = `S3 (bucket ${settings.bucket}) gave ${digest} only up to byte ${position}: ${cause.message}`;
-    return new ProxyCacheError('storage-failed', message, { cause });
-  }
-
-  async function next(): Promise<IteratorResult<Uint8Array, undefined>> {
-    for (;;) {
-      closing.signal.throwIfAborted();
-      try {
-        return await take();
-      } catch (error) {
-        closing.signal.throwIfAborted();
-        await resume(error instanceof Error ? error : new Error(String(error)));
-      }
-    }
-  }
-
-  const iterator: AsyncIterator<Uint8Array, undefined> = {
-    next,
-    async return() {
-      close();
-      return { done: true, value: undefined };
-    },
-  };
-  return { bytes: { [Symbol.asyncIterator]: () => iterator }, close };
 }

@@ -57,12 +57,26 @@ test.each([
   [{ bucket: 'a', client, answerWithin: 0 }, 'answerWithin: expected 1 ms to 10 m, received 0'],
   [{ bucket: 'a', client, idleWithin: '1h' }, 'idleWithin: expected'],
   [{ bucket: 'a', client, idleWithin: 'soon' }, 'expected a duration'],
+  [{ bucket: 'a', client, redirectReads: 'yes' }, 'redirectReads: expected true, false or an object, received "yes"'],
+  [{ bucket: 'a', client, redirectReads: { for: 1 } }, 'redirectReads.for: there is no such option'],
+  [{ bucket: 'a', client, redirectReads: { client: {} } }, 'redirectReads.client: expected an S3Client'],
+  [{ bucket: 'a', client, redirectReads: { validFor: '8d' } }, 'redirectReads.validFor: expected 1 s to 7 d'],
 ])('%j: %s', (options, message) => {
   expect(refusal(options)).toContain(message);
 });
 
 test.each(['', 'a/', 'a-b/c_d/'])('the prefix %j is one', (prefix) => {
   expect(checkS3Options({ client, bucket: 'a', prefix }).prefix).toBe(prefix);
+});
+
+test('who is sent to S3 gets URLs of the store, or of a client of its own', () => {
+  const own = new S3Client({ region: 'us-east-1' });
+  const redirectsBy = (redirectReads: S3BlobsOptions['redirectReads']) =>
+    checkS3Options({ client, bucket: 'a', ...(redirectReads !== undefined && { redirectReads }) }).redirectReads;
+  expect(redirectsBy(undefined)).toBeUndefined();
+  expect(redirectsBy(false)).toBeUndefined();
+  expect(redirectsBy(true)).toEqual({ client, validForSeconds: 600 });
+  expect(redirectsBy({ client: own, validFor: '1m' })).toEqual({ client: own, validForSeconds: 60 });
 });
 
 test('no secret of the options is shown when they are refused', () => {

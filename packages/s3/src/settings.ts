@@ -8,6 +8,14 @@ export type S3UploadOptions = Pick<
   'ACL' | 'BucketKeyEnabled' | 'ServerSideEncryption' | 'SSEKMSKeyId' | 'StorageClass' | 'Tagging'
 >;
 
+/** How clients get blobs from S3 themselves. */
+export interface S3RedirectOptions {
+  /** Signs the URLs, by the endpoint that clients reach S3 at. Default: the client of the store. */
+  client?: S3Client;
+  /** How long a URL may be used to begin a download, 1 s to 7 days. Default: 10 m. */
+  validFor?: Duration;
+}
+
 /** Which bucket, and how it is used. At most one of `client` and `options` says how it is reached. */
 export interface S3BlobsOptions {
   /** A client of the host's own. It is never closed, and its settings hold, but for the deadlines. */
@@ -27,6 +35,11 @@ export interface S3BlobsOptions {
   parallelParts?: number;
   /** What is said of each object that is stored, such as its encryption or storage class. Default: nothing. */
   upload?: S3UploadOptions;
+  /**
+   * Whether clients get blobs from S3 themselves, by signed URLs: all of them must be able to reach it. Needs
+   * `@aws-sdk/s3-request-presigner`. Default: false.
+   */
+  redirectReads?: boolean | S3RedirectOptions;
   /** Is told what is tried again. What it throws is dropped. */
   observer?: (event: S3Event) => void;
   /** Default: the machine's clock. */
@@ -44,18 +57,21 @@ export interface S3Settings {
   partSize: number;
   parallelParts: number;
   upload: S3UploadOptions;
+  redirectReads: { client: S3Client; validForSeconds: number } | undefined;
   clock: Clock;
   tell: (event: S3Event) => void;
 }
 
 const mebibyte = 1024 * 1024;
 const longestDeadlineMs = 600_000;
+/** S3 signs no longer ones. */
+const longestUrlSeconds = 7 * 86_400;
 /** Readers keep theirs as long as their clients are slow: the SDK's 50 would let the next ones wait. */
 const mostConnections = 256;
 
 const known = [
   ...['client', 'options', 'bucket', 'prefix', 'answerWithin', 'idleWithin'],
-  ...['partSize', 'parallelParts', 'upload', 'observer', 'clock'],
+  ...['partSize', 'parallelParts', 'upload', 'redirectReads', 'observer', 'clock'],
 ];
 
 /** @throws ProxyCacheError `invalid-options`, without what may be a secret */
@@ -78,8 +94,9 @@ export function checkS3Options(given: S3BlobsOptions): S3Settings {
   expectWhole('partSize', partSize, { least: 5 * mebibyte, most: 1024 * mebibyte });
   expectWhole('parallelParts', parallelParts, { least: 1, most: 32 });
   const answerWithinMs = durationOf('answerWithin', given.answerWithin ?? '2s');
+  const used = client ?? makeClient(options ?? {}, answerWithinMs);
   return {
-    client: client ?? makeClient(options ?? {}, answerWithinMs),
+    client: used,
     isOwnClient: client === undefined,
     bucket,
     prefix,
@@ -88,6 +105,7 @@ export function checkS3Options(given: S3BlobsOptions): S3Settings {
     partSize,
     parallelParts,
     upload,
+    redirectReads: redirectsOf(given.redirectReads ?? false, used),
     clock,
     tell(event) {
       try {
@@ -97,6 +115,23 @@ export function checkS3Options(given: S3BlobsOptions): S3Settings {
       }
     },
   };
+}
+
+function redirectsOf(
+  given: boolean | S3RedirectOptions,
+  used: S3Client,
+): { client: S3Client; validForSeconds: number } | undefined {
+  if (given === false) return undefined;
+  if (given !== true && (typeof given !== 'object' || given === null)) {
+    throw wrong(`redirectReads: expected true, false or an object, received ${shown(given)}`);
+  }
+  const { client = used, validFor = '10m', ...strange } = given === true ? {} : given;
+  const [stranger] = Object.keys(strange);
+  if (stranger !== undefined) throw wrong(`redirectReads.${stranger}: there is no such option`);
+  if (typeof client?.send !== 'function') throw wrong('redirectReads.client: expected an S3Client');
+  const validForSeconds = Math.floor(parseDuration(validFor) / 1_000);
+  if (validForSeconds >= 1 && validForSeconds <= longestUrlSeconds) return { client, validForSeconds };
+  throw wrong(`redirectReads.validFor: expected 1 s to 7 d, received ${shown(validFor)}`);
 }
 
 const silent = (): void => undefined;

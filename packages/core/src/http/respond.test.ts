@@ -1,5 +1,5 @@
 import fc from 'fast-check';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { digestOf } from '../oci/digest.ts';
 import { mediaTypes } from '../oci/media-type.ts';
 import type { BlobAnswer, ManifestAnswer } from '../pull/answer.ts';
@@ -159,6 +159,45 @@ describe('respondBlob', () => {
     expect(told).toEqual({ reads: 1, closes: 0 });
     expect(await bodyOf(response)).toEqual(content);
     expect(told).toEqual({ reads: 1, closes: 1 });
+  });
+
+  it('sends a GET of the whole or of one part elsewhere, and closes the answer', async () => {
+    const { 'content-type': _, ...others } = headers;
+    for (const of of [undefined, [{ from: 5, to: 9 }]]) {
+      const { answer, told } = blob(of);
+      const elsewhere = async () => 'https://elsewhere.example/?signed';
+      expect(await respondBlob({ ...answer, elsewhere }, request(), options)).toEqual({
+        status: 307,
+        headers: {
+          ...others,
+          location: 'https://elsewhere.example/?signed',
+          'cache-control': 'no-store, no-transform',
+          'content-length': '0',
+        },
+        body: null,
+      });
+      expect(told).toEqual({ reads: 0, closes: 1 });
+    }
+  });
+
+  it('sends nobody elsewhere with HEAD, what it has, several parts or none, or where there is no URL', async () => {
+    const elsewhere = vi.fn(async () => undefined);
+    const two = [
+      { from: 5, to: 9 },
+      { from: 20, to: 29 },
+    ];
+    const statusOf = async (of: ByteRange[] | undefined, asked = request()) => {
+      const response = await respondBlob({ ...blob(of).answer, elsewhere }, asked, options);
+      await bodyOf(response);
+      return response.status;
+    };
+    expect(await statusOf(undefined, request({}, 'HEAD'))).toBe(200);
+    expect(await statusOf(undefined, request({ 'if-none-match': headers.etag }))).toBe(304);
+    expect(await statusOf(two)).toBe(206);
+    expect(await statusOf([])).toBe(416);
+    expect(elsewhere).not.toHaveBeenCalled();
+    expect(await statusOf(undefined)).toBe(200);
+    expect(elsewhere).toHaveBeenCalledOnce();
   });
 
   it('closes what the reader never takes once it returns', async () => {

@@ -69,6 +69,8 @@ export async function respondBlob(
     return { status: 200, headers, body: null };
   }
   const { parts } = answer;
+  const elsewhere = parts === undefined || parts.length === 1 ? await answer.elsewhere?.() : undefined;
+  if (elsewhere !== undefined) return sendElsewhere(answer, headers, elsewhere);
   if (parts === undefined) return sendBlob(answer, { status: 200, headers, length: size, open: () => answer.read() });
   const [part, ...others] = parts;
   if (part === undefined) return refuseRange(answer, request, options);
@@ -80,6 +82,18 @@ export async function respondBlob(
   headers['content-range'] = contentRange(part, size);
   const length = part.to - part.from + 1;
   return sendBlob(answer, { status: 206, headers, length, open: () => answer.read(part) });
+}
+
+/** The client asks there for the range that it asked for here (RFC 9110 15.4.8). Who holds the URL may read by it: nobody keeps it. */
+async function sendElsewhere(
+  answer: BlobAnswer,
+  headers: Record<string, string>,
+  location: string,
+): Promise<HttpResponse> {
+  await answer.close();
+  const { 'content-type': _, ...others } = headers;
+  const moved = { ...others, location, 'cache-control': unkeptContent, 'content-length': '0' };
+  return { status: 307, headers: moved, body: null };
 }
 
 /** What fails before the first byte is here is refused with its own status, not with a broken body. */

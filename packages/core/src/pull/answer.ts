@@ -40,6 +40,8 @@ export interface BlobAnswer {
   parts?: readonly ByteRange[];
   /** The bytes of one of `parts`, or of the whole; opens them when they are first asked for. */
   read(part?: ByteRange): Bytes;
+  /** A URL that the client may be sent to instead, for the whole or one of `parts`; a secret. `undefined`: it could not be had. */
+  elsewhere?: () => Promise<string | undefined>;
   /** Lets go of everything, also when nothing was read. May be called again without harm. */
   close(): Promise<void>;
 }

@@ -2,6 +2,7 @@ import type { Digest } from '../oci/digest.ts';
 import { type ByteRange, type RangeSpec, satisfiableRanges } from '../runtime/byte-range.ts';
 import { type Bytes, resumed } from '../runtime/bytes.ts';
 import { readOpenFile } from '../runtime/read-range.ts';
+import type { BlobLocation } from '../store/blob-store.ts';
 import { storeFailed } from '../store/events.ts';
 import type { OpenedBlob } from '../store/shared-blobs.ts';
 import type { BlobAnswer, CacheStatus } from './answer.ts';
@@ -62,6 +63,16 @@ export function createStoredBlobs(parts: PullParts): StoredBlobs {
       return part ? reopened(parts, { digest, part, signal: signal() }) : blob.body;
     }
 
+    /** A client that cannot be sent elsewhere is served from here. */
+    async function located(location: BlobLocation): Promise<string | undefined> {
+      try {
+        return await location.url();
+      } catch (error) {
+        failed('locate', digest, error);
+        return undefined;
+      }
+    }
+
     async function goOn(rest: ByteRange, error: unknown): Promise<Bytes> {
       signal().throwIfAborted();
       failed('read', digest, error);
@@ -72,10 +83,12 @@ export function createStoredBlobs(parts: PullParts): StoredBlobs {
       return replacement.read(rest);
     }
 
+    const location = blob.kind === 'stream' && parts.verifyOnRead !== 'first' ? blob.elsewhere : undefined;
     return {
       digest,
       size: blob.size,
       cacheStatus,
+      ...(location && { elsewhere: () => located(location) }),
       ...(ranges?.length && { parts: satisfiableRanges(ranges, blob.size) }),
       read(part) {
         const { from, to } = part ?? { from: 0, to: blob.size - 1 };

@@ -11,7 +11,8 @@ import type { Bytes } from '../runtime/bytes.ts';
  *   has from `position` on and gives the number of bytes, 0 at the end. The `range` that was asked for is the reader's
  *   own business. Local files take this form: core's pooled reader serves them.
  * - `stream`: `body` gives exactly the `range` that was asked for, or all. Reading it to its end or returning from it
- *   does not replace `close()`.
+ *   does not replace `close()`. Where it was opened whole and has an `elsewhere`, clients may be sent there; what they get is
+ *   not seen by the cache.
  */
 export type OpenBlob =
   | {
@@ -20,7 +21,13 @@ export type OpenBlob =
       read(into: Uint8Array, position: number): Promise<number>;
       close(): Promise<void>;
     }
-  | { kind: 'stream'; size: number; body: Bytes; close(): Promise<void> };
+  | { kind: 'stream'; size: number; body: Bytes; elsewhere?: BlobLocation; close(): Promise<void> };
+
+/** Where clients may get a whole blob, or a range of it, by themselves. */
+export interface BlobLocation {
+  /** An http(s) URL that whoever has it may read for some minutes, and that answers `Range`. It may be a secret. */
+  url(): Promise<string>;
+}
 
 /** A stored blob as {@link BlobStore.digests} lists it; `storedAt` in ms since the epoch. */
 export interface StoredBlob {

@@ -17,7 +17,12 @@ export async function openInTime(
   const blob = await deadline.run({ operation: 'open', signal, late }, (given) => work(given.signal));
   if (!blob) return undefined;
   const close = () => deadline.run({ operation: 'close', rests: false }, () => blob.close());
-  if (blob.kind === 'stream') return { ...blob, body: timelyBytes(blob.body, deadline, signal), close };
+  if (blob.kind === 'stream') {
+    const { elsewhere } = blob;
+    const url = () => deadline.run({ operation: 'locate', signal, rests: false }, async () => elsewhere?.url() ?? '');
+    const body = timelyBytes(blob.body, deadline, signal);
+    return { ...blob, body, ...(elsewhere && { elsewhere: { url } }), close };
+  }
   return {
     kind: 'file',
     size: blob.size,
