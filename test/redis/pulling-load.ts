@@ -44,7 +44,11 @@ export async function startPullingLoad(options: Omit<RedisOptions, 'client'>): P
   const events: ProxyCacheEvent[] = [];
   const cache: ProxyCache = createProxyCache({
     upstreams: [{ key: 'up', url: upstream.url }],
-    storage: { ...fileStorage(folder), metadata: tracing.watch(metadata), coordinator },
+    storage: {
+      ...fileStorage(folder),
+      metadata: tracing.watch(metadata),
+      coordinator: tracing.watchCoordinator(coordinator),
+    },
     minFree: 0,
     observer: (event) => events.push(event),
   });

@@ -1,5 +1,5 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
-import type { MetadataStore } from '@proxycache/core';
+import type { Coordinator, MetadataStore } from '@proxycache/core';
 
 /** How a call of the metadata went. */
 interface TracedCall {
@@ -23,6 +23,7 @@ export interface Tracing {
   readonly tickMs: number;
   readonly requests: readonly TracedRequest[];
   watch(metadata: MetadataStore): MetadataStore;
+  watchCoordinator(coordinator: Coordinator): Coordinator;
   /** Runs the work of one request; `answered` is to be called when it is over. */
   request(url: string, work: (answered: () => void) => void): void;
   close(): void;
@@ -60,6 +61,12 @@ export function traceMetadata(): Tracing {
       set: (...args) => traced('set', () => metadata.set(...args)),
       delete: (...args) => traced('delete', () => metadata.delete(...args)),
       list: (...args) => traced('list', () => metadata.list(...args)),
+    }),
+    watchCoordinator: (coordinator) => ({
+      acquire: (...args) => traced('acquire', () => coordinator.acquire(...args)),
+      holder: (...args) => traced('holder', () => coordinator.holder(...args)),
+      publish: (...args) => traced('publish', () => coordinator.publish(...args)),
+      subscribe: coordinator.subscribe,
     }),
     request(url, work) {
       const request: TracedRequest = { url, calls: [], isAnswered: false };
