@@ -7,8 +7,12 @@ export interface News {
   tell(key: string): void;
   /** Calls `fn` for each message about the key, until the answer is called. */
   listen(key: string, fn: () => void): () => void;
-  /** Resolves at the next message about the key, or when it is time to look without one. Rejects with the signal's reason. */
-  wait(key: string, signal: AbortSignal): Promise<void>;
+  /**
+   * Resolves at the next message about the key, or when it is time to look without one. Rejects with the signal's reason.
+   *
+   * @returns whether there was a message
+   */
+  wait(key: string, signal: AbortSignal): Promise<boolean>;
   /** Resolves when all is told. */
   close(): Promise<void>;
 }
@@ -56,9 +60,8 @@ export function createNews({
           act();
         };
         const leave = () => settle(() => reject(signal.reason));
-        const wake = () => settle(resolve);
-        const cancel = clock.after(lookAgainMs, wake);
-        const stop = listen(key, wake);
+        const cancel = clock.after(lookAgainMs, () => settle(() => resolve(false)));
+        const stop = listen(key, () => settle(() => resolve(true)));
         signal.addEventListener('abort', leave, { once: true });
         if (signal.aborted) leave();
       });

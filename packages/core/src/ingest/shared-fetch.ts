@@ -27,7 +27,7 @@ export interface SharedFetchRequest {
   /** What the lease's holder tells of itself; `undefined`: nobody holds it. */
   holder(): Promise<string | undefined>;
   /** Resolves after a moment, or when some leader of this blob ended. */
-  news(signal: AbortSignal): Promise<void>;
+  news(signal: AbortSignal): Promise<unknown>;
   /** Told of each leader that is about to be followed. */
   follows(leader: Leader): void;
 }

@@ -1,4 +1,5 @@
 import { unlink } from 'node:fs/promises';
+import type { Clock } from '../runtime/clock.ts';
 import type { BlobStore } from '../store/blob-store.ts';
 import type { SharedFetch } from './shared-fetch.ts';
 import type { Spool } from './spool.ts';
@@ -32,15 +33,22 @@ export function sharedSpool(spool: Spool, lease: TransferLease, { distrust }: Sh
   };
 }
 
+/** What decides who stores a blob. */
+interface Storing extends Pick<SharedFetch, 'isDistrustful'> {
+  lease: TransferLease;
+  clock: Clock;
+  /** Resolves after a moment, or when some leader of this blob ended; whether one did. */
+  news(signal: AbortSignal): Promise<boolean>;
+}
+
+/** A leader that has its lease for longer after that, and stored nothing, is not waited for. */
+export const storedWithinMs: number = 10 * 60_000;
+
 /**
  * The same store, that one process adopts into: the others look whether it has the blob by then, and adopt their own
  * copy where the one that leads ended without.
  */
-export function sharedStore(
-  blobs: BlobStore,
-  lease: TransferLease,
-  { news, isDistrustful }: { news(signal: AbortSignal): Promise<void> } & Pick<SharedFetch, 'isDistrustful'>,
-): BlobStore {
+export function sharedStore(blobs: BlobStore, { lease, isDistrustful, clock, news }: Storing): BlobStore {
   async function isStored({ digest, size, signal }: Parameters<BlobStore['adopt']>[0]): Promise<boolean> {
     // What is stored may be what was found wrong.
     if (isDistrustful()) return false;
@@ -49,20 +57,23 @@ export function sharedStore(
     return stored?.size === size;
   }
 
+  /** Until this process may adopt it. @returns whether it is stored already */
+  async function isStoredByOther(blob: Parameters<BlobStore['adopt']>[0]): Promise<boolean> {
+    const until = clock.monotonic() + storedWithinMs;
+    // A store may count what it is asked for: it is asked only when there may be something new.
+    for (let isNew = true; clock.monotonic() < until; isNew = await news(blob.signal)) {
+      if (isNew && (await isStored(blob))) return true;
+      // It may have been stored in between.
+      if ((await lease.take(blob.signal)) !== 'held') return await isStored(blob);
+    }
+    return false;
+  }
+
   return {
     ...blobs,
     async adopt(blob) {
-      const { file, size, signal } = blob;
-      lease.tell({ phase: 'verified', total: size });
-      const led = lease.holds();
-      while (!led) {
-        if (await isStored(blob)) return await unlink(file);
-        const taking = await lease.take(signal);
-        // It may have been stored in between.
-        if (taking === 'taken' && (await isStored(blob))) return await unlink(file);
-        if (taking !== 'held') break;
-        await news(signal);
-      }
+      lease.tell({ phase: 'verified', total: blob.size });
+      if (!lease.holds() && (await isStoredByOther(blob))) return await unlink(blob.file);
       await blobs.adopt(blob);
     },
   };

@@ -1,4 +1,4 @@
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { openFiles, seededBytes } from '@proxycache/test-kit';
@@ -13,7 +13,7 @@ import { fileStorage } from '../store/file-storage.ts';
 import { localCoordinator } from '../store/local-coordinator.ts';
 import type { Storage } from '../store/storage.ts';
 import type { IngestEvent } from './events.ts';
-import type { IngestRequest } from './ingest.ts';
+import type { IngestParts, IngestRequest } from './ingest.ts';
 import { createIngests, type Ingests, type RunningIngest } from './ingests.ts';
 import { leaderText } from './leader.ts';
 import { createSharedTransfers, type SharedTransfers } from './shared-transfers.ts';
@@ -50,7 +50,7 @@ afterEach(async () => {
 });
 
 /** What stands for a process: it shares the folder, the store and the coordinator with the others. */
-function startProcess() {
+function startProcess(own: Partial<Pick<IngestParts, 'blobs' | 'isWaiting'>> = {}) {
   const events: IngestEvent[] = [];
   const observe = (event: IngestEvent | { type: string }) => void events.push(event as IngestEvent);
   const spool = openSpool({ directory: storage.spoolDirectory, minFree: 0, clock });
@@ -74,6 +74,7 @@ function startProcess() {
     observe,
     maxIngests: 10,
     sharing,
+    ...own,
   });
   processes.push({ spool, ingests, sharing });
   return {
@@ -251,6 +252,39 @@ it("is a client's transfer as soon as a client of another process waits for it",
   expect(asked).toEqual([]);
   await Promise.all([ahead.ended, second.ended]);
   expect([...one.outcomes(), ...two.outcomes()]).toEqual(['stored', 'stored']);
+});
+
+it('lets no other process store a blob that waits for the store in the one that leads', async () => {
+  const aside = join(directory, 'aside');
+  let waits = true;
+  const adopted: string[] = [];
+  const adopt = storage.blobs.adopt;
+  const one = startProcess({
+    isWaiting: () => waits,
+    blobs: { ...storage.blobs, adopt: async ({ file }) => renameSync(file, aside) },
+  });
+  const two = startProcess({
+    blobs: {
+      ...storage.blobs,
+      async adopt(blob) {
+        adopted.push(blob.digest);
+        await adopt(blob);
+      },
+    },
+  });
+  const first = one.start({ of: small });
+  const second = two.start({ of: small, permission: { place: 'other', isProven: true, ask: () => Promise.reject() } });
+  await Promise.all([first.ended, second.verified]);
+  // One that comes now finds nobody who has it, and does not wait.
+  const three = startProcess();
+  const third = three.start({ of: small });
+  expect((await read(third)).equals(small)).toBe(true);
+  expect([...two.outcomes(), ...three.outcomes()]).toEqual([]);
+  await adopt({ file: aside, digest: digestOf(small), size: small.byteLength, signal: never });
+  waits = false;
+  await Promise.all([second.ended, third.ended]);
+  expect([...two.outcomes(), ...three.outcomes()]).toEqual(['stored', 'stored']);
+  expect(adopted).toEqual([]);
 });
 
 it('keeps no file, lease or message for what has ended', async () => {

@@ -1,4 +1,6 @@
+import type { Digest } from '../oci/digest.ts';
 import type { Clock } from '../runtime/clock.ts';
+import { pause } from '../runtime/pause.ts';
 import type { Slabs } from '../runtime/slabs.ts';
 import type { BlobStore } from '../store/blob-store.ts';
 import type { Coordinator } from '../store/coordinator.ts';
@@ -7,18 +9,22 @@ import type { IngestRequest } from './ingest.ts';
 import type { Leader, LeaderSource } from './leader.ts';
 import { createNews } from './news.ts';
 import { sharedFetch } from './shared-fetch.ts';
-import { type SharedTransfer, sharedSpool, sharedStore } from './shared-transfer.ts';
+import { type SharedTransfer, sharedSpool, sharedStore, storedWithinMs } from './shared-transfer.ts';
 import type { Spool } from './spool.ts';
-import { createTransferLease } from './transfer-lease.ts';
+import { createTransferLease, type TransferLease } from './transfer-lease.ts';
 
 /** What processes that share a storage bring in once for all of them. */
 export interface SharedTransfers {
   /**
    * One transfer's part in it; `undefined`: it goes alone, as nobody can tell whom its bytes may be given to.
    *
+   * @param own.isWaiting whether a blob that was adopted still waits for the store. Default: none does
    * @param own.claim called when a client of another process waits for what nobody had asked for yet
    */
-  begin(request: IngestRequest, own: { spool: Spool; blobs: BlobStore; claim(): void }): SharedTransfer | undefined;
+  begin(
+    request: IngestRequest,
+    own: { spool: Spool; blobs: BlobStore; isWaiting?: (digest: Digest) => boolean; claim(): void },
+  ): SharedTransfer | undefined;
   /** Resolves when what has ended was told to the others. */
   close(): Promise<void>;
 }
@@ -43,6 +49,9 @@ const patienceOf = (ms: number) => ms / 2;
 /** Between two bytes a leader may be replaced, and ask anew. */
 const leastPatienceMs = 5_000;
 
+/** How often it is looked whether the store has taken what waits for it. */
+const lookMs = 1_000;
+
 /** The lease of a blob's transfer. */
 const keyOf = ({ upstream, digest }: IngestRequest) => `ingest/${upstream}/${digest}`;
 
@@ -53,9 +62,19 @@ export function createSharedTransfers(parts: SharedTransfersParts): SharedTransf
   const followed = createNews({ coordinator, clock, channel: 'ingest-followed' });
   const wanted = createNews({ coordinator, clock, channel: 'ingest-wanted' });
   const ending = new Set<Promise<void>>();
+  const closing = new AbortController();
+
+  /** Resolves when nobody has to be kept from storing a blob again, which this process is about to. Never rejects. */
+  async function stored(digest: Digest, isWaiting: (digest: Digest) => boolean, lease: TransferLease): Promise<void> {
+    const until = clock.monotonic() + storedWithinMs;
+    if (isWaiting(digest)) lease.tell({ phase: 'queued' });
+    while (isWaiting(digest) && lease.holds() && clock.monotonic() < until && !closing.signal.aborted) {
+      await pause(lookMs, clock, closing.signal).catch(() => undefined);
+    }
+  }
 
   return {
-    begin(request, { spool, blobs, claim }) {
+    begin(request, { spool, blobs, isWaiting = () => false, claim }) {
       const { permission, spare, firstByteWithinMs, resumeWithinMs } = request;
       if (!permission) return undefined;
       const key = keyOf(request);
@@ -93,7 +112,7 @@ export function createSharedTransfers(parts: SharedTransfersParts): SharedTransf
       return {
         fetch: shared.fetch,
         spool: sharedSpool(spool, lease, shared),
-        blobs: sharedStore(blobs, lease, { news, isDistrustful: shared.isDistrustful }),
+        blobs: sharedStore(blobs, { ...shared, lease, clock, news }),
         leads: lease.holds,
         claimed() {
           if (!isSpare) return;
@@ -102,7 +121,7 @@ export function createSharedTransfers(parts: SharedTransfersParts): SharedTransf
         },
         async end() {
           for (const stop of stops) stop();
-          const end = lease.end();
+          const end = stored(request.digest, isWaiting, lease).then(lease.end);
           ending.add(end);
           await end;
           ending.delete(end);
@@ -110,6 +129,7 @@ export function createSharedTransfers(parts: SharedTransfersParts): SharedTransf
       };
     },
     async close() {
+      closing.abort();
       await Promise.all(ending);
       await Promise.all([ended, followed, wanted].map((news) => news.close()));
     },

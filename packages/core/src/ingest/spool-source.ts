@@ -34,7 +34,11 @@ export function spoolSource(parts: { directory: string; clock: Clock; diskClock?
       if (!watch) return undefined;
       try {
         while (watch.state().phase === 'asking') await watch.look(wanted.signal);
-        const { file, total } = watch.state();
+        const { file, total, phase } = watch.state();
+        if (phase === 'queued') {
+          await watch.close();
+          return undefined;
+        }
         const handle = await openToRead(join(dirname(path), file), disk);
         // It was adopted, or starts anew.
         if (!handle) throw watch.broke('has moved its file');
@@ -65,7 +69,8 @@ function bodyOf(
       const { written, total, phase, file: current } = state();
       if (current !== file) throw broke('starts anew');
       if (position < written) return await read(written);
-      if (phase === 'verified' || position >= (total ?? Number.POSITIVE_INFINITY)) return undefined;
+      if (phase === 'verified' || phase === 'queued' || position >= (total ?? Number.POSITIVE_INFINITY))
+        return undefined;
       await look(ending);
     }
   }

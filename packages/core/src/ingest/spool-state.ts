@@ -8,8 +8,8 @@ export interface SpoolFileState {
   written: number;
   /** Size of the whole blob, where it is known. */
   total?: number | undefined;
-  /** `asking`: no upstream has answered yet. */
-  phase: 'asking' | 'filling' | 'verified' | 'failed';
+  /** `asking`: no upstream has answered yet. `queued`: verified, and moved to where it waits for the store. */
+  phase: 'asking' | 'filling' | 'verified' | 'queued' | 'failed';
   /** Rises while its process runs, whether anything came or not. */
   beat: number;
 }
@@ -17,7 +17,7 @@ export interface SpoolFileState {
 /** The length of the file that tells a state: it is read and written whole, in one call. */
 export const stateBytes = 512;
 
-const phases: ReadonlySet<unknown> = new Set(['asking', 'filling', 'verified', 'failed']);
+const phases: ReadonlySet<unknown> = new Set(['asking', 'filling', 'verified', 'queued', 'failed']);
 
 /** The file beside a spool file. */
 export const statePathOf = (spoolFile: string): string => `${spoolFile}.state`;

@@ -98,7 +98,7 @@ export function createTransferLease(
     giveBack,
     async end() {
       ended = true;
-      if (course.phase !== 'verified') course = { ...course, phase: 'failed' };
+      if (course.phase === 'asking' || course.phase === 'filling') course = { ...course, phase: 'failed' };
       await beacon?.end();
       await giveBack();
     },
