@@ -30,6 +30,7 @@ interface Replica {
   cache: ProxyCache;
   server: Server;
   events: ProxyCacheEvent[];
+  spoolDirectory: string;
   roles(): [string, number][];
   open(): Promise<Response>;
   pull(): Promise<typeof right>;
@@ -56,23 +57,36 @@ afterEach(async () => {
 });
 
 /** A cache as a host of its own has it: another spool folder, and its HTTP server. */
-async function start(options: { secret?: string; basePath?: string; clockAheadMs?: number; url?: string } = {}) {
-  const { basePath = '', clockAheadMs = 0 } = options;
+async function start(
+  options: {
+    secret?: string;
+    basePath?: string;
+    clockAheadMs?: number;
+    url?: string;
+    /** How many times as fast its timers run. */
+    haste?: number;
+    /** That of another process of its host. */
+    spoolDirectory?: string;
+  } = {},
+) {
+  const { basePath = '', clockAheadMs = 0, haste = 1 } = options;
+  const own = memoryStorage();
+  const { spoolDirectory = own.spoolDirectory } = options;
   const events: ProxyCacheEvent[] = [];
   const server = createServer((req, res) => createNodeHandler(cache, { basePath })(req, res));
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}${basePath}`;
   const cache = createProxyCache({
     upstreams: [{ key: 'up', url: upstream.url }],
-    storage: { ...memoryStorage(), ...shared, coordinator },
+    storage: { ...shared, spoolDirectory, coordinator },
     peers: { url: options.url ?? url, secret: options.secret ?? secret },
     minFree: 0,
     observer: (event) => events.push(event),
     clock: {
       now: () => Date.now() + clockAheadMs,
-      monotonic: () => performance.now(),
+      monotonic: () => performance.now() * haste,
       after(ms, fn) {
-        const timer = setTimeout(fn, ms + 2);
+        const timer = setTimeout(fn, Math.min(ms / haste + 2, 2 ** 31 - 1));
         timer.unref();
         return () => clearTimeout(timer);
       },
@@ -83,6 +97,7 @@ async function start(options: { secret?: string; basePath?: string; clockAheadMs
     cache,
     server,
     events,
+    spoolDirectory,
     roles: () => events.flatMap((event) => (event.type === 'ingest-shared' ? [[event.role, event.from]] : [])),
     open: () => cache.fetch(new Request(`http://cache/v2/up/team/app/blobs/${digest}`)),
     async pull() {
@@ -161,8 +176,38 @@ describe('caches on several hosts', () => {
     expect(await pulled).toEqual(right);
   });
 
+  test('are answered by any process of a host for the one of them that leads', async () => {
+    const port = await start();
+    const leader = await start({ url: port.url, spoolDirectory: port.spoolDirectory });
+    const other = await start();
+    const { gate, pulled } = await leading(leader);
+    const opening = other.open();
+    gate.allow(4);
+    const response = await opening;
+    await expect.poll(other.roles, waiting).toEqual([['follower', 0]]);
+    gate.open();
+    expect(Buffer.from(await response.arrayBuffer()).equals(bytes)).toBe(true);
+    expect(await pulled).toEqual(right);
+    expect(upstream.count(gets)).toBe(1);
+    expect(port.roles()).toEqual([]);
+  });
+
+  test('go on alone where the one that leads brings nothing for long', async () => {
+    const [one, two] = [await start(), await start({ haste: 20 })];
+    const { gate, pulled } = await leading(one);
+    const opening = two.open();
+    gate.allow(4);
+    const response = await opening;
+    expect(Buffer.from(await response.arrayBuffer()).equals(bytes)).toBe(true);
+    expect(two.roles()[0]).toEqual(['follower', 0]);
+    expect(two.roles().at(-1)?.[0]).toBe('alone');
+    expect(two.roles().at(-1)?.[1]).toBeGreaterThan(0);
+    gate.open();
+    expect(await pulled).toEqual(right);
+  });
+
   test('try one that cannot be reached no longer than a lease lasts, and leave it alone then', async () => {
-    const [one, two] = [await start({ url: 'http://127.0.0.1:1' }), await start()];
+    const [one, two] = [await start({ url: 'http://127.0.0.1:1' }), await start({ haste: 10 })];
     const { gate, pulled } = await leading(one);
     expect(await two.pull()).toEqual(right);
     expect(two.roles()).toEqual([['alone', 0]]);

@@ -64,7 +64,7 @@ export interface ProxyCacheOptions {
 
 /** How the caches of several hosts reach one another. */
 export interface PeersOptions {
-  /** This very process, as the others reach it: `http://10.0.0.7:5000`, and the path where it is mounted. */
+  /** This process, or those of its host that share its port and spool folder, as the others reach it: `http://10.0.0.7:5000`, and the path where it is mounted. */
   url: string;
   /** The same text for all of them, at least 32 bytes; requests are signed with it, and it is never sent. */
   secret: string;

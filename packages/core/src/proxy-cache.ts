@@ -94,7 +94,7 @@ const mostReferrers = 1_000;
  */
 export function createProxyCache(options: ProxyCacheOptions): ProxyCache {
   checkOptions(options);
-  const { storage, clock = systemClock } = options;
+  const { storage, peers, clock = systemClock } = options;
   const memory = { ...defaults.memory, ...options.memory };
   const observe = (event: ProxyCacheEvent) => {
     try {
@@ -127,7 +127,6 @@ export function createProxyCache(options: ProxyCacheOptions): ProxyCache {
   const { metadata, blobs, uploads } = pullStorage(storage, { room: spool.room, maxWaitingBytes, ...told });
   const { isWaiting } = uploads;
   const coordinator = storage.coordinator && timelyCoordinator(storage.coordinator, told);
-  const { peers } = options;
   const sharing = shareTransfers(coordinator, { directory: storage.spoolDirectory, peers, slabs, ...told });
   const maxIngests = options.maxIngests ?? defaults.maxIngests;
   const parts: PullParts = {
@@ -184,7 +183,8 @@ export function createProxyCache(options: ProxyCacheOptions): ProxyCache {
     clock,
     observe,
   });
-  const answers = bounded(peers ? servePeers(dispatch, { ...parts, ...peers, observe }) : dispatch, {
+  const served = peers && sharing ? servePeers(dispatch, { ...parts, ...peers, ...sharing, observe }) : dispatch;
+  const answers = bounded(served, {
     maxRequests: options.maxRequests ?? defaults.maxRequests,
     closed: () => closing !== undefined,
     now: () => clock.now(),

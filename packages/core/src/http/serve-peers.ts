@@ -1,6 +1,7 @@
 import type { Ingests } from '../ingest/ingests.ts';
+import type { WantedOfLeader } from '../ingest/leader.ts';
 import { checkPeerSignature, isPeerPath, partsOfPeerPath, peerScheme } from '../ingest/peer-signature.ts';
-import { type Digest, parseDigest } from '../oci/digest.ts';
+import { parseDigest } from '../oci/digest.ts';
 import type { Buffers } from '../runtime/buffers.ts';
 import type { ByteRange } from '../runtime/byte-range.ts';
 import type { Bytes } from '../runtime/bytes.ts';
@@ -9,6 +10,7 @@ import { abortable } from '../runtime/collapse.ts';
 import { isProxyCacheError, ProxyCacheError } from '../runtime/errors.ts';
 import { readRange } from '../runtime/read-range.ts';
 import type { BlobStore } from '../store/blob-store.ts';
+import type { FetchedBlob } from '../upstream/upstream.ts';
 import { isUpstreamError } from '../upstream/upstream-error.ts';
 import { baseHeaders, unkeptContent } from './answer-headers.ts';
 import { errorResponse, writeError } from './error-response.ts';
@@ -21,6 +23,8 @@ export interface ServePeersParts {
   secret: string;
   ingests: Pick<Ingests, 'find'>;
   blobs: Pick<BlobStore, 'open'>;
+  /** Reads what another process of this host is bringing in: behind one port it may be asked for here. */
+  ofThisHost(wanted: WantedOfLeader): Promise<FetchedBlob | undefined>;
   buffers: Buffers;
   clock: Clock;
   observe(event: RequestEvent): void;
@@ -29,7 +33,7 @@ export interface ServePeersParts {
 /** What is there of a blob, from a byte on. */
 interface Rest {
   /** Of the whole blob, where it is known. */
-  total: number | undefined;
+  total?: number | undefined;
   body: Bytes;
 }
 
@@ -38,7 +42,7 @@ interface Rest {
  * just stored; all else is left to `handle`. Any blob of the store can be had with the secret, and nothing else.
  */
 export function servePeers(handle: Handle, parts: ServePeersParts): Handle {
-  const { secret, ingests, blobs, buffers, clock, observe } = parts;
+  const { secret, ingests, blobs, ofThisHost, buffers, clock, observe } = parts;
 
   async function answer(request: HttpRequest, path: string, told: Partial<RequestEvent>): Promise<HttpResponse> {
     const range = request.headers.get('range') ?? '';
@@ -55,18 +59,13 @@ export function servePeers(handle: Handle, parts: ServePeersParts): Handle {
     const { upstream } = asked;
     const digest = parseDigest(asked.digest);
     Object.assign(told, { upstream, reference: digest });
-    const rest =
-      (await running(upstream, digest, from, request.signal)) ?? (await stored(digest, from, request.signal));
+    const wanted = { upstream, digest, from, signal: request.signal };
+    const rest = (await running(wanted)) ?? (await ofThisHost(wanted)) ?? (await stored(wanted));
     if (!rest) throw new ProxyCacheError('blob-unknown', `${digest} does not come in here`);
     return { status: rest.total === undefined ? 200 : 206, headers: headersOf(rest, from), body: rest.body };
   }
 
-  async function running(
-    upstream: string,
-    digest: Digest,
-    from: number,
-    signal: AbortSignal,
-  ): Promise<Rest | undefined> {
+  async function running({ upstream, digest, from, signal }: WantedOfLeader): Promise<Rest | undefined> {
     const ingest = ingests.find(upstream, digest);
     if (!ingest) return undefined;
     const reply = await abortable(ingest.reply, signal);
@@ -83,7 +82,7 @@ export function servePeers(handle: Handle, parts: ServePeersParts): Handle {
     }
   }
 
-  async function stored(digest: Digest, from: number, signal: AbortSignal): Promise<Rest | undefined> {
+  async function stored({ digest, from, signal }: WantedOfLeader): Promise<Rest | undefined> {
     const blob = await blobs.open(digest, { signal });
     const part: ByteRange = { from, to: (blob?.size ?? 0) - 1 };
     if (!blob || from > part.to) {

@@ -23,10 +23,13 @@ export interface PeerSource extends LeaderSource {
   close(): Promise<void>;
 }
 
-/** How long each step may take. A leader's upstream may take its time: whoever follows has a limit of its own. */
+/**
+ * How long each step may take. A leader that stands still, or whose upstream does, cannot be told from here: whoever
+ * follows looks again who leads, comes back while it is the same one, and goes on alone after some times in vain.
+ */
 const connectWithinMs = 2_000;
-const headersWithinMs = 30_000;
-const idleForMs = 15_000;
+const headersWithinMs = 10_000;
+const idleForMs = 5_000;
 
 /** A leader that just died is tried until its lease has ended, so that one of its followers leads then. */
 const triesOfOne = 3;
@@ -71,8 +74,8 @@ export function peerSource({ url: own, secret, clock, observe }: PeerSourceParts
   async function request(peer: string, { upstream, digest, from, signal }: WantedOfLeader) {
     const asked = { method: 'GET', path: peerPath(upstream, digest), range: `bytes=${from}-` } as const;
     const { origin, pathname } = new URL(peer);
-    const late = new AbortController();
-    const cancel = clock.after(headersWithinMs, () => late.abort(new Error('it did not answer in time')));
+    const slow = new AbortController();
+    const cancel = clock.after(headersWithinMs, () => slow.abort(late));
     try {
       return await agent.request({
         origin,
@@ -83,7 +86,7 @@ export function peerSource({ url: own, secret, clock, observe }: PeerSourceParts
           authorization: signPeerRequest(asked, secret, clock.now()),
           'accept-encoding': 'identity',
         },
-        signal: AbortSignal.any([signal, late.signal]),
+        signal: AbortSignal.any([signal, slow.signal]),
       });
     } finally {
       cancel();
@@ -99,6 +102,7 @@ export function peerSource({ url: own, secret, clock, observe }: PeerSourceParts
         answer = await request(peer, wanted);
       } catch (cause) {
         wanted.signal.throwIfAborted();
+        if (cause === late) throw broken(wanted, 'has nothing yet');
         return await unreachable(peer, wanted, cause);
       }
       failures.delete(peer);
@@ -127,6 +131,9 @@ export function peerSource({ url: own, secret, clock, observe }: PeerSourceParts
     close: () => agent.destroy(),
   };
 }
+
+/** Why a request was given up whose answer did not begin. */
+const late = new Error('it did not answer in time');
 
 const protocolOf = (url: string) => (URL.canParse(url) ? new URL(url).protocol : '');
 

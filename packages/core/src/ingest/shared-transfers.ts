@@ -53,7 +53,8 @@ const leastPatienceMs = 5_000;
 const lookMs = 1_000;
 
 /** The lease of a blob's transfer. */
-const keyOf = ({ upstream, digest }: IngestRequest) => `ingest/${upstream}/${digest}`;
+export const transferKey = ({ upstream, digest }: { upstream: string; digest: Digest }): string =>
+  `ingest/${upstream}/${digest}`;
 
 /** Makes the transfers of this process known to others, and those of others to this one. */
 export function createSharedTransfers(parts: SharedTransfersParts): SharedTransfers {
@@ -77,7 +78,7 @@ export function createSharedTransfers(parts: SharedTransfersParts): SharedTransf
     begin(request, { spool, blobs, isWaiting = () => false, claim }) {
       const { permission, spare, firstByteWithinMs, resumeWithinMs } = request;
       if (!permission) return undefined;
-      const key = keyOf(request);
+      const key = transferKey(request);
       let isSpare = spare !== undefined;
       let leaderFollowed: Leader | undefined;
       const news = (signal: AbortSignal) => ended.wait(key, signal);
