@@ -50,11 +50,12 @@ describe('values', () => {
     expect(parseConfig({ workers: given }, {}).workers).toBe(availableParallelism());
   });
 
-  test('peers are for one worker, as each must be reached by itself', () => {
+  test('peers want a Redis, by which they agree; the workers of a host may be many', () => {
     const peers = { url: 'http://10.0.0.7:5000', secret: '0'.repeat(32) };
-    expect(parseConfig({ peers }, {}).peers).toEqual(peers);
-    expect(problemsOf({ peers, workers: 2 })).toEqual([expect.stringContaining('peers: expected `workers: 1`')]);
-    expect(problemsOf({ peers: { ...peers, secret: 271_828 } }).join()).not.toContain('271828');
+    const storage = { metadata: { redis: { url: 'redis://127.0.0.1' } } };
+    expect(parseConfig({ peers, storage, workers: 2 }, {}).peers).toEqual(peers);
+    expect(problemsOf({ peers })).toEqual([expect.stringContaining('peers: expected storage.metadata.redis')]);
+    expect(problemsOf({ storage, peers: { ...peers, secret: 271_828 } }).join()).not.toContain('271828');
   });
 
   test.each([257, -1, 1.5, 'all'])('workers %j is refused', (given) => {

@@ -79,9 +79,9 @@ export const configSchema = mapping({
     ).prefault('info'),
     requests: about(flag(), 'A line for each request, at level `info`').prefault(true),
   }).prefault({}),
-}).refine(({ peers, workers }) => peers === undefined || workers === 1, {
+}).refine(({ peers, storage }) => peers === undefined || storage.metadata !== undefined, {
   path: ['peers'],
-  error: 'expected `workers: 1` beside it, as a port that workers share does not lead to the one that is meant',
+  error: 'expected storage.metadata.redis beside it, by which the servers agree who brings a blob in',
 });
 
 export type Config = z.output<typeof configSchema>;
