@@ -198,6 +198,15 @@ describe.skipIf(!hasGateway)('uploads to S3, by versitygw', () => {
     expect(await unfinished()).toBe(0);
   });
 
+  test('bytes at hand are sent again when another did something to the object at that moment', async () => {
+    const answers = [{ kind: 'answer', status: 409, code: 'OperationAborted' } as const];
+    proxy.faultOf = ({ method }) => (method === 'PUT' ? answers.shift() : undefined);
+    const bytes = Buffer.from('at hand');
+    await store.put({ digest: digestOf(bytes), bytes, signal });
+    expect(await readAll(store, digestOf(bytes))).toEqual(bytes);
+    expect(events).toMatchObject([{ type: 's3-upload-retried', attempt: 1 }]);
+  });
+
   test('what is said of objects is said of each', async () => {
     store = open({ upload: { StorageClass: 'STANDARD_IA' } });
     for (const size of [1_000, 12 * mebibyte]) {

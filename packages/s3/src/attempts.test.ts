@@ -25,7 +25,7 @@ function failing(errors: Error[]) {
 }
 
 test('what may pass is tried again, after longer and longer pauses', async () => {
-  const { outcome, pauses } = failing([refused(503, 'SlowDown'), refused(500), new Error('ECONNRESET'), refused(429)]);
+  const { outcome, pauses } = failing([refused(503, 'SlowDown'), refused(409), new Error('ECONNRESET'), refused(429)]);
   expect(await outcome).toBe('done');
   expect(pauses).toHaveLength(4);
   for (const [at, pause] of pauses.entries()) {

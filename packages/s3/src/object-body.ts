@@ -16,6 +16,8 @@ export interface ObjectAnswer {
 /** Where a body is to begin and end, and who gives it. */
 export interface Reading {
   digest: Digest;
+  /** Of the whole object. */
+  size: number;
   from: number;
   to: number;
   /** What came already. Default: nothing, the body is asked for when it is first read. */
@@ -23,12 +25,13 @@ export interface Reading {
   /** Of the object that it is to be of. Without one a body that breaks off has no rest. */
   etag: string | undefined;
   /** `undefined`: there is no such object any more. */
-  ask(rest: ByteRange, signal: AbortSignal): Promise<ObjectAnswer | undefined>;
+  ask(rest: ByteRange, given: { ifMatch: string | undefined; signal: AbortSignal }): Promise<ObjectAnswer | undefined>;
 }
 
 /** A body that is asked for again from where it broke off or stood still; not twice at the same place. */
 export function objectBody(settings: S3Settings, reading: Reading): { bytes: Bytes; close(): void } {
-  const { digest, from, to, etag } = reading;
+  const { digest, from, to } = reading;
+  let { etag } = reading;
   const closing = new AbortController();
   let answer = reading.first;
   let source = answer && chunksOf(answer);
@@ -76,13 +79,17 @@ export function objectBody(settings: S3Settings, reading: Reading): { bytes: Byt
     return await begin(error);
   }
 
+  /** The object that was opened, or where nothing of that was read, another of its size in its place. */
   async function begin(error: Error): Promise<AsyncIterator<Uint8Array>> {
-    const next = await reading.ask({ from: position, to }, closing.signal);
+    const isFirst = answer === undefined;
+    const range = { from: position, to };
+    const next = await reading.ask(range, { ifMatch: isFirst ? undefined : etag, signal: closing.signal });
     if (next === undefined) throw failed(error);
-    if (next.etag !== etag) {
+    if (isFirst ? next.size !== reading.size : next.etag !== etag) {
       next.leave();
       throw failed(new Error('it was stored anew meanwhile'));
     }
+    etag = next.etag;
     answer = next;
     if (closing.signal.aborted) next.leave();
     return chunksOf(next);

@@ -34,10 +34,11 @@ export async function openObject(
   const { size, etag, first } = seen;
   const body = objectBody(settings, {
     digest,
+    size,
     ...(range ?? { from: 0, to: size - 1 }),
     ...(first && { first }),
     etag,
-    ask: (rest, signal) => ask(parts, { digest, range: rest, ifMatch: etag, signal }),
+    ask: (rest, given) => ask(parts, { digest, range: rest, ...given }),
   });
   const blob = { kind: 'stream', size, body: body.bytes, close: async () => body.close() } as const;
   return first ? blob : { ...blob, elsewhere: { url: () => presigned(settings, keys.blob(digest)) } };

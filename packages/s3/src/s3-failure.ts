@@ -38,7 +38,12 @@ export function mayPass(error: unknown): boolean {
   const refusal = refusalOf(isProxyCacheError(error) ? error.cause : error);
   if (refusal === undefined) return true;
   const { code, status = 0 } = refusal;
-  return status >= 500 || status === 429 || status === 408 || passing.has(code);
+  return status >= 500 || status === 429 || status === 408 || status === 409 || passing.has(code);
+}
+
+/** Whether somebody else did something to the object at that moment. The SDK does not try that again. */
+export function isConflict(error: unknown): boolean {
+  return refusalOf(isProxyCacheError(error) ? error.cause : error)?.status === 409;
 }
 
 /** Where something went wrong. */

@@ -1,7 +1,7 @@
 import type { FileHandle } from 'node:fs/promises';
 import type { Readable } from 'node:stream';
 import type { ByteRange, Digest } from '@proxycache/core';
-import { attempts } from './attempts.ts';
+import { type Attempts, attempts } from './attempts.ts';
 import type { Calls } from './calls.ts';
 import { type ChecksumKind, partStream } from './file-part.ts';
 import type { ObjectKeys } from './object-keys.ts';
@@ -32,6 +32,14 @@ export async function checksumKind({ client }: S3Settings): Promise<ChecksumKind
   return calculation === 'WHEN_REQUIRED' ? 'md5' : 'crc32';
 }
 
+/** Tells of what is sent again. */
+export function retriedPart(
+  { tell }: S3Settings,
+  { digest, number }: { digest: Digest; number: number },
+): Attempts['failed'] {
+  return (failure) => tell({ type: 's3-upload-retried', digest, part: number, ...failure });
+}
+
 /** Sends a part of the file, again from the file where that fails. */
 export async function sendPart<T>(
   { settings, calls, turns }: UploadParts,
@@ -39,8 +47,7 @@ export async function sendPart<T>(
   send: (body: Readable, given: { abortSignal: AbortSignal }) => Promise<T>,
 ): Promise<T> {
   const { operation, key, digest, file, number, range, signal } = part;
-  const failed = (failure: { attempt: number; inMs: number; error: Error }) =>
-    settings.tell({ type: 's3-upload-retried', digest, part: number, ...failure });
+  const failed = retriedPart(settings, { digest, number });
   return await attempts({ clock: settings.clock, signal, failed }, () =>
     turns(signal, () =>
       calls.run(

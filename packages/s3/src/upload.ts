@@ -1,9 +1,11 @@
 import { open, unlink } from 'node:fs/promises';
 import { PutObjectCommand } from '@aws-sdk/client-s3';
 import { type Digest, ProxyCacheError } from '@proxycache/core';
+import { attempts } from './attempts.ts';
 import { bytesChecksum, digestChecksum, partChecksum } from './file-part.ts';
 import { uploadInParts } from './multipart.ts';
-import { checksumKind, sendPart, type Upload, type UploadParts } from './send-part.ts';
+import { isConflict } from './s3-failure.ts';
+import { checksumKind, retriedPart, sendPart, type Upload, type UploadParts } from './send-part.ts';
 
 const slowestBytesPerMs = 1024;
 
@@ -37,10 +39,13 @@ export async function uploadBytes(
   // Of the bytes, not the digest: a store judges nothing.
   const checksum = bytesChecksum(bytes, await checksumKind(settings));
   const withinMs = settings.answerWithinMs + Math.ceil(bytes.byteLength / slowestBytesPerMs);
-  await calls.run({ operation: 'PutObject', key, signal, withinMs }, ({ abortSignal }) => {
-    const object = { Bucket: settings.bucket, Key: key, Body: bytes, ...checksum };
-    return settings.client.send(new PutObjectCommand({ ...settings.upload, ...object }), { abortSignal });
-  });
+  const object = { Bucket: settings.bucket, Key: key, Body: bytes, ...checksum };
+  const failed = retriedPart(settings, { digest, number: 1 });
+  await attempts({ clock: settings.clock, signal, passes: isConflict, failed }, () =>
+    calls.run({ operation: 'PutObject', key, signal, withinMs }, ({ abortSignal }) =>
+      settings.client.send(new PutObjectCommand({ ...settings.upload, ...object }), { abortSignal }),
+    ),
+  );
 }
 
 async function uploadWhole(parts: UploadParts, upload: Upload): Promise<void> {
