@@ -10,7 +10,7 @@ const program = requireProgram('redis-server');
 const waiting = { timeout: 60_000, interval: 10 };
 const MiB = 1024 * 1024;
 const gets = { method: 'GET', path: /\/blobs\// };
-const sizeMiB = Number(process.env['SCALE_OUT_MIB'] ?? 8);
+const sizeMiB = Number(process.env['SCALE_OUT_MIB'] ?? 4);
 const rounds = Number(process.env['TAKEOVER_ROUNDS'] ?? 3);
 
 describe.skipIf(program === undefined)('four processes with one Redis and one folder', () => {

@@ -158,6 +158,33 @@ test('where the leader cannot be read, the other asks by itself, and leaves it t
   expect(upstream.count(gets)).toBe(1);
 });
 
+test('one of them stores it, however slow the store is', async () => {
+  const coordinator = localCoordinator();
+  const slow = gate();
+  const adopted: string[] = [];
+  const { blobs, ...others } = fileStorage(folder);
+  const storage = {
+    ...others,
+    coordinator,
+    blobs: {
+      ...blobs,
+      async adopt(blob: Parameters<typeof blobs.adopt>[0]) {
+        adopted.push(blob.digest);
+        await slow.pass(blob.signal);
+        await blobs.adopt(blob);
+      },
+    },
+  };
+  const all = [1, 2, 3].map(() => start(coordinator, { storage }));
+  expect(await Promise.all(all.map(({ pull }) => pull()))).toEqual([right, right, right]);
+  await slow.reached;
+  expect(all.flatMap(({ outcomes }) => outcomes())).toEqual([]);
+  slow.open();
+  await expect.poll(() => all.flatMap(({ outcomes }) => outcomes()), waiting).toEqual(['stored', 'stored', 'stored']);
+  expect(adopted).toEqual([digest]);
+  expect(upstream.count(gets)).toBe(1);
+});
+
 test('a leader that is closed gives its lease back, and another goes on from where it is', async () => {
   const coordinator = localCoordinator();
   const [one, two] = [start(coordinator), start(coordinator)];

@@ -196,8 +196,10 @@ export function sharedFetch(request: SharedFetchRequest, parts: SharedFetchParts
       return { kind: 'found', value: blob };
     } catch {
       signal.throwIfAborted();
-      await news(signal);
-      return isImpatient ? 'alone' : undefined;
+      if (isImpatient) return 'alone';
+      // One that ended gives its lease back at once.
+      if (tried.times > 1) await news(signal);
+      return undefined;
     }
   }
 

@@ -15,7 +15,7 @@ const lookMs = 20;
 const silentMs = 1_500;
 
 /** A leader has its lease a moment before its file. */
-const appearsWithinMs = 500;
+const appearsWithinMs = 100;
 
 /** What a leader tells of its file. */
 export interface SpoolWatch {
