@@ -13,18 +13,24 @@ type Outcome = number | NodeJS.Signals;
 export interface RunningExample {
   /** Where it says that it listens. */
   url: string;
+  /** All that it has written to its output so far. */
+  said(): string;
   /** Sends it a signal and waits for its end. */
   end(signal: NodeJS.Signals): Promise<Outcome>;
   /** Ends it by force and removes its data. */
   clear(): Promise<void>;
 }
 
-/** Starts a built example on a free port, with its data in a folder of its own. */
-export async function startExample(name: string): Promise<RunningExample> {
+/** Starts a built example on a free port, with its data in a folder of its own and further arguments. */
+export async function startExample(name: string, more: readonly string[] = []): Promise<RunningExample> {
   const main = fileURLToPath(new URL(`../../examples/${name}/dist/main.js`, import.meta.url));
   const folder = await mkdtemp(join(tmpdir(), 'proxycache-example-'));
-  const args = ['--enable-source-maps', main, '--port', '0', '--data', join(folder, 'data')];
+  const args = ['--enable-source-maps', main, '--port', '0', '--data', join(folder, 'data'), ...more];
   const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit'] });
+  let written = '';
+  child.stdout?.on('data', (chunk: Buffer) => {
+    written += chunk.toString();
+  });
   const ended = once(child, 'exit').then(([code, signal]) => (code ?? signal) as Outcome);
   const clear = async () => {
     child.kill('SIGKILL');
@@ -37,7 +43,7 @@ export async function startExample(name: string): Promise<RunningExample> {
       child.kill(signal);
       return ended;
     };
-    return { url, end, clear };
+    return { url, said: () => written, end, clear };
   } catch (error) {
     await clear();
     throw error;
