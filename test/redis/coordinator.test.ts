@@ -2,6 +2,7 @@ import { fileURLToPath } from 'node:url';
 import { casesOf, coordinatorContract } from '@proxycache/contract';
 import type { Lease } from '@proxycache/core';
 import { type RedisCoordinator, redisCoordinator, redisMetadata } from '@proxycache/redis';
+import { manualClock } from '@proxycache/test-kit';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { startDaemon } from '../peers/daemon.ts';
 import { requireProgram } from '../system.ts';
@@ -241,6 +242,26 @@ describe.skipIf(program === undefined)('a coordinator in Redis', () => {
     await one!.publish('channel', 'own');
     await expect.poll(() => heard, waiting).toContain('own');
     expect(heard).toEqual(['ready', 'own']);
+  });
+
+  test('a message waited for the connection that listens and for the one that sends, each for the whole deadline', async () => {
+    const clock = manualClock();
+    const coordinator = redisCoordinator({ url: server.url, prefix: 'frozen-both', answerWithin: '1s', clock });
+    const seen: string[] = [];
+    coordinator.subscribe('channel', (message) => seen.push(message));
+    await coordinator.publish('channel', 'x');
+    await expect.poll(() => seen, waiting).toEqual(['x']);
+    server.freeze();
+    const publishing = coordinator.publish('channel', 'y').catch((error: Error) => error.message);
+    await clock.advance(999);
+    const stillWaiting = new Promise((resolve) => setImmediate(resolve, 'still waiting'));
+    expect(await Promise.race([publishing, stillWaiting])).toBe('still waiting');
+    await clock.advance(1);
+    expect(await publishing).toContain('within 1000 ms');
+    server.thaw();
+    const closing = coordinator.close();
+    await clock.advance(1_000);
+    await closing;
   });
 
   test("refuses the host's client, which cannot listen beside its commands", () => {

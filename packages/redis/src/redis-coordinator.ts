@@ -1,6 +1,7 @@
-import type { Coordinator } from '@proxycache/core';
+import { type Coordinator, ProxyCacheError } from '@proxycache/core';
 import { createCalls } from './calls.ts';
 import { connectRedis, messagesBy } from './connect-redis.ts';
+import { within } from './deadline.ts';
 import { createLeases } from './leases.ts';
 import { createMessages } from './messages.ts';
 import { checkRedisOptions, type RedisOptions } from './settings.ts';
@@ -35,15 +36,23 @@ export function redisCoordinator(options: Omit<RedisOptions, 'client'>): RedisCo
   // Redis keeps the keys of databases apart, not their channels.
   const channelName = (channel: string) => `${prefix}::!channel/${server.database}/${channel}`;
 
+  /** Both connections may hang: whoever publishes waits for half of the deadline for one, and once at most for all. */
+  async function publish(name: string, message: string): Promise<void> {
+    const deadline = (ms: number) => {
+      const late = () => new ProxyCacheError('storage-failed', `Redis did not take a message within ${ms} ms`);
+      return { clock, ms, signal: undefined, late };
+    };
+    await within(deadline(answerWithinMs), async () => {
+      // What this process subscribed to before reaches it.
+      await within(deadline(answerWithinMs / 2), () => messages.settled()).catch(() => undefined);
+      await redis.send(name, ['PUBLISH', name, message], {});
+    });
+  }
+
   return {
     acquire: (key, given) => calls.run(() => leases.acquire(key, given)),
     holder: (key) => calls.run(() => leases.holder(key)),
-    publish: (channel, message) =>
-      calls.run(async () => {
-        // What this process subscribed to before reaches it.
-        await messages.settled();
-        await redis.send(channelName(channel), ['PUBLISH', channelName(channel), message], {});
-      }),
+    publish: (channel, message) => calls.run(() => publish(channelName(channel), message)),
     subscribe: (channel, fn) => messages.subscribe(channelName(channel), fn),
     async close() {
       await calls.end();
