@@ -420,7 +420,14 @@ describe('43: what goes wrong is told, and costs no client anything', () => {
       stores.push(flakyStore(storage));
       return stores[0]!;
     };
-    const { upstream, cache } = await startPair({ ...layers, connections: 4, mount: { wrapStorage } });
+    // Nothing may wait for the store.
+    const cacheOptions = { maxWaitingBytes: 0 };
+    const { upstream, cache } = await startPair({
+      ...layers,
+      connections: 4,
+      cache: cacheOptions,
+      mount: { wrapStorage },
+    });
     const image = upstream.addImage('team/app', { tag: '1' });
     stores[0]!.on('blobs.adopt', { fail: 'EIO' });
     await cache.get(byTag);
