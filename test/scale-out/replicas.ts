@@ -31,9 +31,18 @@ process.once('exit', () => {
   for (const child of running) child.kill('SIGKILL');
 });
 
-/** Starts one on a folder. Rejects when it ends without a word. */
-export async function startReplica(folder: string, upstream: string, redis: string): Promise<Replica> {
-  const child = spawn(process.execPath, [program, folder, upstream, redis], { stdio: ['ignore', 'pipe', 'inherit'] });
+/**
+ * Starts one on a folder; `alone`: as on a host of its own, which reads from the others over HTTP. Rejects when it
+ * ends without a word.
+ */
+export async function startReplica(
+  folder: string,
+  hosts: { upstream: string; redis: string },
+  alone?: { spoolDirectory: string; secret: string },
+): Promise<Replica> {
+  const { upstream, redis } = hosts;
+  const args = [program, folder, upstream, redis, ...(alone ? [alone.spoolDirectory, alone.secret] : [])];
+  const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit'] });
   running.add(child);
   const exited = once(child, 'exit').then(() => running.delete(child));
   const events: Told[] = [];
