@@ -65,7 +65,12 @@ const s3 = mapping({
     'supported',
   ),
   storageClass: optional(text(), 'Of each object', "the bucket's"),
-  answerWithin: optional(duration(), 'How long it may take to answer; then pulls go on without it', '3s'),
+  redirectReads: optional(
+    flag(),
+    'Send clients there for large blobs, by signed URLs: all of them must reach it',
+    'false',
+  ),
+  answerWithin: optional(duration(), 'How long it may take to answer; then pulls go on without it', '2s'),
   idleWithin: optional(duration(), 'How long an upload may stand still', '15s'),
   partSize: optional(size(5 * 2 ** 20), 'Larger blobs go up in parts of this size', '16MiB'),
   parallelParts: optional(integer(1, 32), 'Parts of one blob at a time', '4'),

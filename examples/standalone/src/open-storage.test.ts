@@ -95,6 +95,7 @@ describe('S3', () => {
       answerWithin: '50ms',
       checksums: 'required',
       storageClass: 'STANDARD',
+      redirectReads: true,
     };
     const { storage, close } = await open({ blobs: { s3 } }, { ID: 'a', SECRET: 'b' });
     expect(storage.metadata).toBe(local.metadata);
