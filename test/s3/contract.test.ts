@@ -8,6 +8,10 @@ const skipped: Readonly<Record<S3Program | 'redirectReads', readonly SkippedCase
   versitygw: [],
   s3rver: [
     {
+      case: 'has a blob whole or not at all that is stored and deleted at the same time',
+      reason: 's3rver ends now and then when an object goes away that it is about to read',
+    },
+    {
       case: 'shows a blob whole or not at all while it is stored',
       reason: 's3rver gives what it has of an object while that is still being written',
     },
