@@ -162,6 +162,22 @@ describe('a store that fails never costs a pull', () => {
     expect(reads).toBeGreaterThan(0);
   });
 
+  test('at the only read of a short blob, it is asked for by nobody again and comes whole from the upstream', async () => {
+    const { cache, upstream, storage, image } = await startFlaky();
+    const short = image.layers[1]!;
+    expect(short.size).toBeLessThanOrEqual(MiB);
+    await cache.get(pathOf(short.digest));
+    await expect.poll(() => cache.seen('ingest-ended')).toHaveLength(1);
+    upstream.clear();
+    const before = storage().calls('blobs.read');
+    storage().on('blobs.read', { fail: 'a bad sector' });
+    const got = await cache.get(pathOf(short.digest));
+    expect([got.status, got.failure, digestOfBody(got.body)]).toEqual([200, undefined, short.digest]);
+    expect([storage().calls('blobs.read') - before, upstream.count(gets)]).toEqual([1, 1]);
+    expect(cache.seen('store-failed')).toMatchObject([{ operation: 'read', subject: short.digest }]);
+    await expect.poll(() => cache.clock.advance(1_000).then(() => storage().openBlobs())).toBe(0);
+  });
+
   test('with nothing left to serve, the upstream down too is a refusal, not a hang', async () => {
     const { cache, upstream, storage, image } = await startFlaky();
     const layer = image.layers[0]!;

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import type { Bytes } from '../runtime/bytes.ts';
-import { createBody } from './body.ts';
+import { bodyOf, createBody } from './body.ts';
 
 /** A source that tells what was done to it. */
 function source(chunks: readonly (string | Error)[], length?: number) {
@@ -87,5 +87,43 @@ describe('createBody', () => {
     }
     const close = () => Promise.reject(new Error('cannot close'));
     expect(await text(createBody({ open: read, length: 3, close }))).toBe('abc');
+  });
+});
+
+describe('bodyOf', () => {
+  function piece(close: () => Promise<void> = async () => undefined) {
+    const told: string[] = [];
+    const body = bodyOf(Buffer.from('abc'), async () => {
+      told.push('close');
+      await close();
+    });
+    return { told, body };
+  }
+
+  it('gives its one chunk, and closes when the next is asked for, not before', async () => {
+    const { told, body } = piece();
+    const iterator = body[Symbol.asyncIterator]();
+    expect(await iterator.next()).toEqual({ done: false, value: Buffer.from('abc') });
+    expect(told).toEqual([]);
+    expect(await iterator.next()).toEqual({ done: true, value: undefined });
+    expect(await iterator.next()).toEqual({ done: true, value: undefined });
+    await iterator.return?.();
+    expect(told).toEqual(['close']);
+  });
+
+  it('closes when the reader returns, before its chunk or after, and gives nothing from then on', async () => {
+    for (const isTaken of [false, true]) {
+      const { told, body } = piece();
+      const iterator = body[Symbol.asyncIterator]();
+      if (isTaken) await iterator.next();
+      await iterator.return?.();
+      expect(await iterator.next()).toEqual({ done: true, value: undefined });
+      expect(told).toEqual(['close']);
+    }
+  });
+
+  it('ends in good order where it cannot be closed', async () => {
+    const { body } = piece(() => Promise.reject(new Error('will not close')));
+    expect(await text(body)).toBe('abc');
   });
 });

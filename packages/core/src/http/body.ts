@@ -67,3 +67,26 @@ export function createBody({ open, length, close }: BodySource): Bytes {
     }),
   };
 }
+
+/** A body of one chunk that is here. `close`: as of {@link createBody}. */
+export function bodyOf(chunk: Uint8Array, close: () => Promise<void>): Bytes {
+  let isTaken = false;
+  let closing: Promise<void> | undefined;
+
+  async function end(): Promise<{ done: true; value: undefined }> {
+    isTaken = true;
+    closing ??= close().catch(() => undefined);
+    await closing;
+    return { done: true, value: undefined };
+  }
+
+  const iterator: AsyncIterator<Uint8Array, undefined> = {
+    next() {
+      if (isTaken) return end();
+      isTaken = true;
+      return Promise.resolve({ done: false, value: chunk });
+    },
+    return: end,
+  };
+  return { [Symbol.asyncIterator]: () => iterator };
+}

@@ -121,6 +121,8 @@ function isPlain(url: string, ns: string | undefined): boolean {
 }
 
 function manifestRoute(request: HttpRequest): Extract<Route, { kind: 'manifest' }> | undefined {
+  // Spares the parsing of what is none; one that hides in percent-encoding is told by whoever handles it.
+  if (!request.url.includes('/manifests/')) return undefined;
   try {
     const route = parseRoute(request);
     return route?.kind === 'manifest' ? route : undefined;

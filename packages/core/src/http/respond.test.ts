@@ -236,6 +236,26 @@ describe('respondBlob', () => {
     expect((await respondBlob(answer, request({}, 'HEAD'), options)).headers).not.toHaveProperty('content-length');
   });
 
+  it('gives a whole that is at hand in one piece as one chunk, without reading it in parts', async () => {
+    const { answer, told } = blob();
+    const response = await respondBlob({ ...answer, piece: async () => content }, request(), options);
+    expect(response).toMatchObject({ status: 200, headers: { ...headers, 'content-length': '2048' } });
+    const chunks: Uint8Array[] = [];
+    for await (const chunk of response.body as Bytes) chunks.push(chunk);
+    expect(chunks).toEqual([content]);
+    expect(told).toEqual({ reads: 0, closes: 1 });
+  });
+
+  it('reads the blob where there is no such piece, and where only a part is wanted', async () => {
+    const { answer, told } = blob();
+    const response = await respondBlob({ ...answer, piece: async () => undefined }, request(), options);
+    expect(await bodyOf(response)).toEqual(content);
+    const part = blob([{ from: 1, to: 2 }]);
+    const wanted = { ...part.answer, piece: () => Promise.reject(new Error('all of it was read')) };
+    expect(await bodyOf(await respondBlob(wanted, request(), options))).toEqual(content.subarray(1, 3));
+    expect(told).toEqual({ reads: 1, closes: 1 });
+  });
+
   it('closes the answer on HEAD and gives the headers of the whole', async () => {
     const { answer, told } = blob([{ from: 0, to: 1 }]);
     const response = await respondBlob(answer, request({}, 'HEAD'), options);

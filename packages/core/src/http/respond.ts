@@ -13,7 +13,7 @@ import {
   unkeptContent,
   warningHeader,
 } from './answer-headers.ts';
-import { createBody } from './body.ts';
+import { bodyOf, createBody } from './body.ts';
 import { writeError } from './error-response.ts';
 import type { HttpRequest, HttpResponse } from './message.ts';
 import { contentRange, createMultipart } from './multipart.ts';
@@ -71,7 +71,12 @@ export async function respondBlob(
   const { parts } = answer;
   const elsewhere = parts === undefined || parts.length === 1 ? await answer.elsewhere?.() : undefined;
   if (elsewhere !== undefined) return sendElsewhere(answer, headers, elsewhere);
-  if (parts === undefined) return sendBlob(answer, { status: 200, headers, length: size, open: () => answer.read() });
+  if (parts === undefined) {
+    const piece = await answer.piece?.();
+    if (!piece) return sendBlob(answer, { status: 200, headers, length: size, open: () => answer.read() });
+    headers['content-length'] = String(piece.byteLength);
+    return { status: 200, headers, body: bodyOf(piece, () => answer.close()) };
+  }
   const [part, ...others] = parts;
   if (part === undefined) return refuseRange(answer, request, options);
   if (others.length > 0) {

@@ -42,6 +42,11 @@ export interface BlobAnswer {
   read(part?: ByteRange): Bytes;
   /** A URL that the client may be sent to instead, for the whole or one of `parts`; a secret. `undefined`: it could not be had. */
   elsewhere?: () => Promise<string | undefined>;
+  /**
+   * The whole of a short blob, where it is at hand in one piece: until {@link close}, and asked for before anything is
+   * read. `undefined`: it is to be read.
+   */
+  piece?(): Promise<Uint8Array | undefined>;
   /** Lets go of everything, also when nothing was read. May be called again without harm. */
   close(): Promise<void>;
 }

@@ -1,6 +1,7 @@
 import type { Digest } from '../oci/digest.ts';
 import { type ByteRange, type RangeSpec, satisfiableRanges } from '../runtime/byte-range.ts';
 import { type Bytes, resumed } from '../runtime/bytes.ts';
+import { type Piece, readPiece } from '../runtime/read-piece.ts';
 import { readOpenFile } from '../runtime/read-range.ts';
 import type { BlobLocation } from '../store/blob-store.ts';
 import { storeFailed } from '../store/events.ts';
@@ -56,9 +57,12 @@ export function createStoredBlobs(parts: PullParts): StoredBlobs {
     const { digest, blob } = stored;
     const { ranges, cacheStatus, signal, refetch } = pull;
     const replacements: BlobAnswer[] = [];
+    let piece: Piece | undefined;
+    let failure: { error: unknown } | undefined;
     let closed = false;
 
     function readPart(part: ByteRange | undefined): Bytes {
+      if (failure) return failing(failure.error);
       if (blob.kind === 'file') return readOpenFile(blob, part ?? { from: 0, to: blob.size - 1 }, parts.buffers);
       return part ? reopened(parts, { digest, part, signal: signal() }) : blob.body;
     }
@@ -94,9 +98,21 @@ export function createStoredBlobs(parts: PullParts): StoredBlobs {
         const { from, to } = part ?? { from: 0, to: blob.size - 1 };
         return resumed(readPart(part), to - from + 1, (done, error) => goOn({ from: from + done, to }, error));
       },
+      async piece() {
+        if (blob.kind !== 'file' || closed) return undefined;
+        try {
+          piece = await readPiece(blob, blob.size, parts.buffers);
+        } catch (error) {
+          // Told, and made up for, where it is read.
+          failure = { error };
+        }
+        if (closed) piece?.letGo();
+        return closed ? undefined : piece?.bytes;
+      },
       async close() {
         if (closed) return;
         closed = true;
+        piece?.letGo();
         await Promise.all([blob, ...replacements].map((opened) => opened.close()));
       },
     };
@@ -118,6 +134,10 @@ export function createStoredBlobs(parts: PullParts): StoredBlobs {
     check,
     answer,
   };
+}
+
+function failing(error: unknown): Bytes {
+  return { [Symbol.asyncIterator]: () => ({ next: () => Promise.reject(error) }) };
 }
 
 /** A part of a blob that is no local file: opened anew for it. */
