@@ -20,12 +20,14 @@ export type { BlobFlaw } from './store/events.ts';
 export { type FileStorageOptions, fileStorage } from './store/file-storage.ts';
 export type { KeyvLike } from './store/keyv-access.ts';
 export { type KeyvMetadataOptions, keyvMetadata } from './store/keyv-metadata.ts';
+export { type FileBlobs, type FileBlobsOptions, fileBlobs } from './store/local-blobs.ts';
 export { localCoordinator } from './store/local-coordinator.ts';
 export { memoryStorage } from './store/memory-storage.ts';
 export { checkMetadataKey, keyOrder, prefixSegments } from './store/metadata-key.ts';
 export type { MetadataEntry, MetadataStore, SetOptions } from './store/metadata-store.ts';
 export type { BlobsReport, WrongBlob } from './store/scrub-blobs.ts';
 export type { Storage } from './store/storage.ts';
+export { type Tiers, tiered } from './store/tiered.ts';
 export type { BreakerState } from './upstream/breaker.ts';
 export type { Credential, CredentialProvider, CredentialQuery, UpstreamAuth } from './upstream/credentials.ts';
 export {

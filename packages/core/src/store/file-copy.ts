@@ -6,7 +6,7 @@ const chunkBytes = 1024 * 1024;
 /** Copies a file of any size into the temp folder, for moves between file systems. @returns the copy's path */
 export async function copyToTemp(
   from: string,
-  options: { temp: TempFolder; durable: boolean; signal: AbortSignal },
+  options: { temp: Pick<TempFolder, 'path'>; durable: boolean; signal: AbortSignal },
 ): Promise<string> {
   const to = options.temp.path();
   const source = await openFile(from, 'r');

@@ -1,18 +1,11 @@
-import fs from 'node:fs';
 import { join, resolve } from 'node:path';
 import { Keyv } from 'keyv';
 import { type Clock, systemClock } from '../runtime/clock.ts';
 import { ProxyCacheError } from '../runtime/errors.ts';
-import { adoptingAtOnce } from './adopts-at-once.ts';
-import { blobAlgorithms, createFileBlobs } from './file-blobs.ts';
-import { checkFormat } from './file-format.ts';
 import { createKeyFileListing } from './file-key-listing.ts';
 import { createFileKeyvStore } from './file-keyv-store.ts';
-import { createQuarantineFolder } from './file-quarantine.ts';
-import { storageFailure } from './file-system.ts';
-import { createTempFolder, sweepTempFolder } from './file-temp.ts';
+import { openFileRoot } from './file-root.ts';
 import { createKeyvMetadata } from './keyv-metadata.ts';
-import { makeFolder } from './make-folder.ts';
 import type { MetadataStore } from './metadata-store.ts';
 import type { Storage } from './storage.ts';
 
@@ -50,38 +43,9 @@ export function fileStorage(directory: string, options: FileStorageOptions = {})
     );
   }
   const root = resolve(directory);
-  const folders = {
-    blobs: join(root, 'blobs'),
-    quarantine: join(root, 'quarantine'),
-    metadata: join(root, 'metadata'),
-    tmp: join(root, 'tmp'),
-  };
-  const spoolDirectory = join(root, 'spool');
-  try {
-    makeFolder(root);
-    checkFormat(root, ['blobs', 'metadata', 'quarantine', 'spool', 'tmp']);
-    const blobFolders = blobAlgorithms.map((algorithm) => join(folders.blobs, algorithm));
-    const quarantineFolders = blobAlgorithms.map((algorithm) => join(folders.quarantine, algorithm));
-    const all = [...blobFolders, ...quarantineFolders, folders.metadata, folders.tmp, spoolDirectory];
-    for (const folder of all) makeFolder(folder);
-    checkWritable(all);
-    sweepTempFolder(folders.tmp);
-  } catch (error) {
-    throw storageFailure(`use ${root} as storage`, error);
-  }
-  const temp = createTempFolder(folders.tmp, { durable });
-  return {
-    blobs: adoptingAtOnce(
-      createFileBlobs(folders.blobs, {
-        temp,
-        quarantine: createQuarantineFolder(folders.quarantine, { durable, clock }),
-        durable,
-        clock,
-      }),
-    ),
-    metadata: fileMetadata(folders.metadata, { temp, durable, clock }),
-    spoolDirectory,
-  };
+  const [metadata, spoolDirectory] = [join(root, 'metadata'), join(root, 'spool')];
+  const { blobs, temp } = openFileRoot(root, { beside: [metadata, spoolDirectory], durable, clock });
+  return { blobs, metadata: fileMetadata(metadata, { temp, durable, clock }), spoolDirectory };
 }
 
 function fileMetadata(
@@ -99,8 +63,4 @@ function fileMetadata(
     deserialize: (value) => ({ value: value as never }),
   });
   return createKeyvMetadata(keyv, { list, clock: options.clock, prepare: store.prepare });
-}
-
-function checkWritable(folders: readonly string[]): void {
-  for (const folder of folders) fs.accessSync(folder, fs.constants.W_OK | fs.constants.X_OK);
 }

@@ -1,0 +1,85 @@
+import type { ByteRange } from '../runtime/byte-range.ts';
+import type { OpenBlob } from './blob-store.ts';
+
+/** Reads a blob of a distant store at any position. */
+export interface FarReader {
+  /** Fills `part`. @throws what the store throws, also where it has less */
+  read(part: Uint8Array, position: number): Promise<void>;
+  /** Never rejects. */
+  close(): Promise<void>;
+}
+
+/** A part that is being read from its beginning. */
+interface Stream {
+  position: number;
+  rest: Uint8Array;
+  chunks: AsyncIterator<Uint8Array> | undefined;
+  blob: OpenBlob;
+  end: number;
+}
+
+/** Asked for at a time: enough to make little of the way there, and not so much that those who leave early cost a lot. */
+const windowBytes = 8 * 1024 * 1024;
+
+/** Of several readers that read on from where they are, each has a part of its own. */
+const mostIdle = 4;
+
+/** @param open opens a part */
+export function createFarReader(open: (part: ByteRange) => Promise<OpenBlob>, size: number): FarReader {
+  let idle: Stream[] = [];
+  let isClosed = false;
+
+  async function begin(position: number): Promise<Stream> {
+    const end = Math.min(position + windowBytes, size);
+    const blob = await open({ from: position, to: end - 1 });
+    const chunks = blob.kind === 'stream' ? blob.body[Symbol.asyncIterator]() : undefined;
+    return { position, rest: new Uint8Array(), chunks, blob, end };
+  }
+
+  async function some(stream: Stream, into: Uint8Array): Promise<number> {
+    if (stream.blob.kind === 'file') return await stream.blob.read(into, stream.position);
+    while (stream.rest.byteLength === 0) {
+      const next = await stream.chunks?.next();
+      if (!next || next.done) return 0;
+      stream.rest = next.value;
+    }
+    const length = Math.min(stream.rest.byteLength, into.byteLength);
+    into.set(stream.rest.subarray(0, length));
+    stream.rest = stream.rest.subarray(length);
+    return length;
+  }
+
+  async function leave({ blob }: Stream): Promise<void> {
+    await blob.close().catch(() => undefined);
+  }
+
+  return {
+    async read(part, position) {
+      let stream = idle.find((one) => one.position === position);
+      if (stream) idle = idle.filter((one) => one !== stream);
+      try {
+        for (let filled = 0; filled < part.byteLength; ) {
+          stream ??= await begin(position + filled);
+          const length = await some(stream, part.subarray(filled, filled + stream.end - stream.position));
+          if (length === 0) throw new Error(`the store has fewer than ${size} bytes of it`);
+          filled += length;
+          stream.position += length;
+          if (stream.position < stream.end) continue;
+          await leave(stream);
+          stream = undefined;
+        }
+      } catch (error) {
+        if (stream) await leave(stream);
+        throw error;
+      }
+      if (stream) idle.push(stream);
+      while (idle.length > (isClosed ? 0 : mostIdle)) await leave(idle.shift() as Stream);
+    },
+    async close() {
+      isClosed = true;
+      const left = idle;
+      idle = [];
+      await Promise.all(left.map(leave));
+    },
+  };
+}

@@ -1,0 +1,51 @@
+import fs from 'node:fs';
+import { join } from 'node:path';
+import type { Clock } from '../runtime/clock.ts';
+import { adoptingAtOnce } from './adopts-at-once.ts';
+import type { BlobStore } from './blob-store.ts';
+import { blobAlgorithms, createFileBlobs } from './file-blobs.ts';
+import { checkFormat } from './file-format.ts';
+import { createQuarantineFolder } from './file-quarantine.ts';
+import { storageFailure } from './file-system.ts';
+import { createTempFolder, sweepTempFolder, type TempFolder } from './file-temp.ts';
+import { makeFolder } from './make-folder.ts';
+
+/** The blobs of a folder, and where files are made that become some of it. */
+export interface FileRoot {
+  blobs: BlobStore;
+  temp: TempFolder;
+  /** Has a folder for each digest algorithm. */
+  blobFolder: string;
+}
+
+/**
+ * Makes a folder that keeps blobs, or opens it.
+ *
+ * @param options.beside further folders of ours in it, which are made
+ * @throws ProxyCacheError as `fileStorage`
+ */
+export function openFileRoot(
+  root: string,
+  { beside = [], durable, clock }: { beside?: readonly string[]; durable: boolean; clock: Clock },
+): FileRoot {
+  const [blobFolder, quarantine, tmp] = [join(root, 'blobs'), join(root, 'quarantine'), join(root, 'tmp')];
+  try {
+    makeFolder(root);
+    checkFormat(root, ['blobs', 'metadata', 'quarantine', 'spool', 'tmp']);
+    const folders = [blobFolder, quarantine].flatMap((folder) => blobAlgorithms.map((name) => join(folder, name)));
+    const all = [...folders, ...beside, tmp];
+    for (const folder of all) makeFolder(folder);
+    for (const folder of all) fs.accessSync(folder, fs.constants.W_OK | fs.constants.X_OK);
+    sweepTempFolder(tmp);
+  } catch (error) {
+    throw storageFailure(`use ${root} as storage`, error);
+  }
+  const temp = createTempFolder(tmp, { durable });
+  const blobs = createFileBlobs(blobFolder, {
+    temp,
+    quarantine: createQuarantineFolder(quarantine, { durable, clock }),
+    durable,
+    clock,
+  });
+  return { blobs: adoptingAtOnce(blobs), temp, blobFolder };
+}

@@ -1,0 +1,316 @@
+import { setMaxListeners } from 'node:events';
+import { existsSync, mkdtempSync, readdirSync, rmSync, truncateSync, utimesSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { blobStoreContract, casesOf } from '@proxycache/contract';
+import { type FlakyStorage, flakyStore, manualClock, openFiles } from '@proxycache/test-kit';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { type Digest, digestHex, digestOf } from '../oci/digest.ts';
+import type { BlobStore, OpenBlob } from './blob-store.ts';
+import { fileStorage } from './file-storage.ts';
+import { fileBlobs } from './local-blobs.ts';
+import { memoryStorage } from './memory-storage.ts';
+import { tiered } from './tiered.ts';
+
+const MiB = 1024 * 1024;
+const { signal } = new AbortController();
+// Many calls use it at a time.
+setMaxListeners(0, signal);
+let directory: string;
+
+beforeEach(() => {
+  directory = mkdtempSync(join(tmpdir(), 'tiered-'));
+});
+afterEach(() => rmSync(directory, { recursive: true }));
+
+const newFolder = () => mkdtempSync(join(directory, 'folder-'));
+
+/** As a store over a network gives them. */
+function streaming(blobs: BlobStore): BlobStore {
+  return {
+    ...blobs,
+    async open(digest, options) {
+      const blob = await blobs.open(digest, options);
+      if (blob?.kind !== 'file') return blob;
+      const { from, to } = options.range ?? { from: 0, to: blob.size - 1 };
+      async function* body() {
+        for (let at = from; at <= to; at += 64 * 1024) {
+          const chunk = Buffer.alloc(Math.min(64 * 1024, to + 1 - at));
+          await (blob as Extract<OpenBlob, { kind: 'file' }>).read(chunk, at);
+          yield chunk;
+        }
+      }
+      return { kind: 'stream', size: blob.size, body: body(), close: () => blob.close() };
+    },
+  };
+}
+
+describe.each<[string, () => BlobStore]>([
+  ['fileBlobs', () => fileBlobs(newFolder())],
+  ['fileBlobs with a bound', () => fileBlobs(newFolder(), { maxBytes: 1e9 })],
+  ['tiered: files over memory', () => tiered({ local: fileBlobs(newFolder()), remote: memoryStorage().blobs })],
+  [
+    'tiered: files over a stream',
+    () => tiered({ local: fileBlobs(newFolder(), { maxBytes: 1e9 }), remote: streaming(memoryStorage().blobs) }),
+  ],
+  ['tiered: files over files', () => tiered({ local: fileBlobs(newFolder()), remote: fileStorage(newFolder()).blobs })],
+  [
+    'tiered: too few bytes over a stream',
+    () => tiered({ local: fileBlobs(newFolder(), { maxBytes: 2_000 }), remote: streaming(memoryStorage().blobs) }),
+  ],
+])('%s', (_, makeStore) => {
+  const make = async () => ({ store: makeStore(), close: async () => undefined });
+  for (const { name, run } of casesOf(blobStoreContract)) test(name, () => run(make));
+});
+
+function content(seed: number, size: number) {
+  const bytes = Buffer.alloc(size);
+  for (let at = 0; at + 4 <= size; at += 4) bytes.writeUInt32LE((at * 2_654_435_761 + seed) % 2 ** 32, at);
+  return { bytes, digest: digestOf(bytes), size };
+}
+
+async function read(blobs: BlobStore, digest: Digest): Promise<Buffer | undefined> {
+  const blob = await blobs.open(digest, { signal });
+  if (!blob) return undefined;
+  try {
+    if (blob.kind === 'stream') {
+      const chunks = [];
+      for await (const chunk of blob.body) chunks.push(Buffer.from(chunk));
+      return Buffer.concat(chunks);
+    }
+    const bytes = Buffer.alloc(blob.size);
+    for (let at = 0; at < blob.size; at += 256 * 1024) await blob.read(bytes.subarray(at, at + 256 * 1024), at);
+    return bytes;
+  } finally {
+    await blob.close();
+  }
+}
+
+const put = (blobs: BlobStore, { digest, bytes }: ReturnType<typeof content>) => blobs.put({ digest, bytes, signal });
+const isIn = (folder: string, digest: Digest) => existsSync(join(folder, 'blobs/sha256', digestHex(digest)));
+const temporary = (folder: string) => readdirSync(join(folder, 'tmp'));
+
+describe('fileBlobs with a bound', () => {
+  const clock = manualClock();
+  const blobs = Array.from({ length: 12 }, (_, seed) => content(seed, 1_000));
+
+  test('drops what was not used for the longest, until a tenth is free', async () => {
+    const folder = newFolder();
+    const store = fileBlobs(folder, { maxBytes: 10_000, clock });
+    for (const blob of blobs.slice(0, 10)) await put(store, blob);
+    // Used again: the second is the oldest now.
+    await read(store, blobs[0]!.digest);
+    await put(store, blobs[10]!);
+    await expect.poll(() => blobs.filter(({ digest }) => isIn(folder, digest)).length).toBe(9);
+    expect(blobs.map(({ digest }) => isIn(folder, digest))).toEqual([
+      true,
+      false,
+      false,
+      ...Array.from({ length: 8 }, () => true),
+      false,
+    ]);
+  });
+
+  test('drops nothing that is open', async () => {
+    const folder = newFolder();
+    const store = fileBlobs(folder, { maxBytes: 3_000, clock });
+    for (const blob of blobs.slice(0, 3)) await put(store, blob);
+    const opened = await store.open(blobs[0]!.digest, { signal });
+    for (const blob of blobs.slice(3, 8)) await put(store, blob);
+    await expect.poll(() => blobs.filter(({ digest }) => isIn(folder, digest)).length).toBe(2);
+    expect(isIn(folder, blobs[0]!.digest)).toBe(true);
+    await opened?.close();
+  });
+
+  test('counts what is there at the start, and knows its last use', async () => {
+    const folder = newFolder();
+    const before = fileBlobs(folder, { clock });
+    for (const blob of blobs.slice(0, 8)) await put(before, blob);
+    const hour = 3_600;
+    for (const [index, { digest }] of blobs.slice(0, 8).entries()) {
+      const path = join(folder, 'blobs/sha256', digestHex(digest));
+      // The first ones were used last.
+      utimesSync(path, 1_000_000_000 - index * hour, 1_000_000_000);
+    }
+    fileBlobs(folder, { maxBytes: 5_000, clock });
+    await expect.poll(() => blobs.filter(({ digest }) => isIn(folder, digest)).length).toBe(4);
+    expect(blobs.slice(0, 4).every(({ digest }) => isIn(folder, digest))).toBe(true);
+  });
+
+  test('refuses a bound that is none, and no folder', () => {
+    expect(() => fileBlobs(newFolder(), { maxBytes: 0 })).toThrow('fileBlobs: maxBytes');
+    expect(() => fileBlobs('')).toThrow('expected a folder');
+  });
+});
+
+describe('tiered', () => {
+  let folder: string;
+  let remote: FlakyStorage;
+  let store: BlobStore;
+  const large = content(99, 20 * MiB);
+  const small = content(98, 100_000);
+
+  beforeEach(() => {
+    folder = newFolder();
+    remote = flakyStore(memoryStorage());
+    store = tiered({ local: fileBlobs(folder, { maxBytes: 30 * MiB }), remote: streaming(remote.blobs) });
+  });
+  afterEach(() => rmSync(remote.spoolDirectory, { recursive: true }));
+
+  test('has what it stored local at once, and reads it while the remote store is away', async () => {
+    const file = join(directory, 'spooled');
+    writeFileSync(file, large.bytes);
+    await store.adopt({ ...large, file, signal });
+    await put(store, small);
+    expect([large, small].map(({ digest }) => isIn(folder, digest))).toEqual([true, true]);
+    remote.on('blobs.open', { fail: 'away' });
+    expect((await read(store, large.digest))?.equals(large.bytes)).toBe(true);
+    expect(await read(store, small.digest)).toEqual(small.bytes);
+    expect(remote.calls('blobs.open')).toBe(0);
+    await expect(read(store, content(1, 10).digest)).rejects.toThrow('away');
+    expect(temporary(folder)).toEqual([]);
+  });
+
+  test('stores nothing that the remote store refuses', async () => {
+    const file = join(directory, 'spooled');
+    writeFileSync(file, small.bytes);
+    remote.on('blobs.adopt', { fail: 'away' });
+    await expect(store.adopt({ ...small, file, signal })).rejects.toThrow('away');
+    expect(existsSync(file)).toBe(true);
+    expect(isIn(folder, small.digest)).toBe(false);
+    expect(temporary(folder)).toEqual([]);
+  });
+
+  test('fills in what is read, once for all who read it', async () => {
+    await put(remote.blobs, large);
+    const copies = await Promise.all(Array.from({ length: 8 }, () => read(store, large.digest)));
+    for (const copy of copies) expect(copy?.equals(large.bytes)).toBe(true);
+    await expect.poll(() => isIn(folder, large.digest)).toBe(true);
+    // Each of them opened it; one read it. What some could not wait for is little.
+    expect(remote.bytesRead()).toBeLessThan(2 * large.size);
+    const asked = remote.calls('blobs.open');
+    expect((await read(store, large.digest))?.equals(large.bytes)).toBe(true);
+    expect(remote.calls('blobs.open')).toBe(asked);
+    expect(temporary(folder)).toEqual([]);
+    await expect.poll(() => [remote.openBlobs(), openFiles(folder)]).toEqual([0, []]);
+  });
+
+  test('gives the first bytes before the last have come', async () => {
+    await put(remote.blobs, large);
+    const blob = await store.open(large.digest, { signal });
+    if (blob?.kind !== 'file') throw new Error('not readable at any position');
+    const first = Buffer.alloc(1_000);
+    await blob.read(first, 0);
+    expect(first.equals(large.bytes.subarray(0, 1_000))).toBe(true);
+    expect(isIn(folder, large.digest)).toBe(false);
+    // Far ahead of what has come.
+    const last = Buffer.alloc(2_000);
+    expect(await blob.read(last, large.size - 1_000)).toBe(1_000);
+    expect(last.subarray(0, 1_000).equals(large.bytes.subarray(-1_000))).toBe(true);
+    await blob.close();
+    await expect.poll(() => isIn(folder, large.digest)).toBe(true);
+  });
+
+  test('fills in nothing for a HEAD, or for a part in the middle', async () => {
+    await put(remote.blobs, large);
+    const blob = await store.open(large.digest, { signal });
+    expect(blob?.size).toBe(large.size);
+    await blob?.close();
+    const other = await store.open(large.digest, { signal });
+    if (other?.kind !== 'file') throw new Error('not readable at any position');
+    const part = Buffer.alloc(100_000);
+    for (const at of [5 * MiB, 5 * MiB + 100_000, 15 * MiB]) {
+      await other.read(part, at);
+      expect(part.equals(large.bytes.subarray(at, at + 100_000))).toBe(true);
+    }
+    await other.close();
+    // Those that go on where the one before ended are one question.
+    expect(remote.calls('blobs.open')).toBe(4);
+    expect(remote.openBlobs()).toBe(0);
+    expect([isIn(folder, large.digest), temporary(folder)]).toEqual([false, []]);
+  });
+
+  test('keeps nothing of a fill that breaks off, and its reader has all', async () => {
+    await put(remote.blobs, large);
+    const blob = await store.open(large.digest, { signal });
+    if (blob?.kind !== 'file') throw new Error('not readable at any position');
+    await blob.read(Buffer.alloc(1_000), 0);
+    remote.on('blobs.read', { fail: 'cut off', times: 1 });
+    const bytes = Buffer.alloc(large.size);
+    for (let at = 0; at < large.size; at += MiB) {
+      const part = bytes.subarray(at, at + MiB);
+      // Who asks while the remote store fails may be told so.
+      await blob.read(part, at).catch(() => blob.read(part, at));
+    }
+    expect(bytes.equals(large.bytes)).toBe(true);
+    await blob.close();
+    await expect.poll(() => temporary(folder)).toEqual([]);
+    expect(isIn(folder, large.digest)).toBe(false);
+    await expect.poll(() => [remote.openBlobs(), openFiles(folder)]).toEqual([0, []]);
+  });
+
+  test('never makes wrong bytes of the remote store local', async () => {
+    await remote.blobs.put({ digest: small.digest, bytes: Buffer.from(small.bytes).fill(1, 0, 10), signal });
+    await read(store, small.digest);
+    await expect.poll(() => [temporary(folder), remote.openBlobs()]).toEqual([[], 0]);
+    expect(isIn(folder, small.digest)).toBe(false);
+  });
+
+  test('reads on from the remote store where the local file is short', async () => {
+    await put(store, small);
+    truncateSync(join(folder, 'blobs/sha256', digestHex(small.digest)), 50_000);
+    const blob = await store.open(small.digest, { signal });
+    // What it has of it counts; a whole one is filled in by the next who reads.
+    await blob?.close();
+    const local = fileBlobs(newFolder());
+    const failing = { ...local, open: async () => brokenBlob(small.size) };
+    const other = tiered({ local: failing, remote: streaming(remote.blobs) });
+    expect(await read(other, small.digest)).toEqual(small.bytes);
+  });
+
+  test('goes on without a local disk that takes nothing, or does not answer', async () => {
+    const local = fileBlobs(newFolder());
+    const fail = async () => {
+      throw new Error('no space');
+    };
+    const full = tiered({ local: { ...local, adopt: fail, put: fail, open: fail }, remote: streaming(remote.blobs) });
+    const file = join(directory, 'spooled');
+    writeFileSync(file, small.bytes);
+    await full.adopt({ ...small, file, signal });
+    await put(full, content(5, 10));
+    expect(await read(full, small.digest)).toEqual(small.bytes);
+    const clock = manualClock();
+    const hanging = { ...local, open: () => new Promise<undefined>(() => undefined) };
+    const slow = tiered({ local: hanging, remote: streaming(remote.blobs), clock });
+    const reading = read(slow, small.digest);
+    await expect.poll(() => clock.advance(100).then(() => Promise.race([reading, undefined]))).toBeDefined();
+    expect(await reading).toEqual(small.bytes);
+  });
+
+  test('keeps out of the local store what does not fit', async () => {
+    const other = newFolder();
+    const narrow = tiered({ local: fileBlobs(other, { maxBytes: 50_000 }), remote: streaming(remote.blobs) });
+    await put(narrow, small);
+    expect(await read(narrow, small.digest)).toEqual(small.bytes);
+    expect([isIn(other, small.digest), temporary(other)]).toEqual([false, []]);
+  });
+
+  test('does not bring back by a fill what was deleted meanwhile', async () => {
+    await put(remote.blobs, large);
+    const blob = await store.open(large.digest, { signal });
+    if (blob?.kind !== 'file') throw new Error('not readable at any position');
+    await blob.read(Buffer.alloc(1_000), 0);
+    expect(await store.delete(large.digest, { signal })).toBe(true);
+    await blob.close();
+    await expect.poll(() => temporary(folder)).toEqual([]);
+    expect(isIn(folder, large.digest)).toBe(false);
+    expect(await read(store, large.digest)).toBeUndefined();
+  });
+});
+
+function brokenBlob(size: number): OpenBlob {
+  const read = async () => {
+    throw new Error('EIO');
+  };
+  return { kind: 'file', size, read, close: async () => undefined };
+}
