@@ -47,7 +47,7 @@ export function buildOptions({ config, folder }: LoadedConfig, moved: Flags['ups
   const configured = listed.map((one, index) => buildUpstream(one, { path: `upstreams[${index}]`, folder }));
   const upstreams = moved.reduce(moveUpstream, configured);
   checkExposure(config, upstreams);
-  const { directory, durable = false, spool, metadata, blobs, ...room } = config.storage;
+  const { directory, durable = false, spool, metadata, blobs, local, ...room } = config.storage;
   const { maxConnections, shutdownWithin, stalledFor, shutdownIngests, ...bounds } = config.limits;
   const defaultUpstream = config.defaultUpstream ?? (config.upstreams ? undefined : defaults.defaultUpstream);
   return {

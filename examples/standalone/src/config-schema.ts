@@ -79,9 +79,14 @@ export const configSchema = mapping({
     ).prefault('info'),
     requests: about(flag(), 'A line for each request, at level `info`').prefault(true),
   }).prefault({}),
-}).refine(({ peers, storage }) => peers === undefined || storage.metadata !== undefined, {
-  path: ['peers'],
-  error: 'expected storage.metadata.redis beside it, by which the servers agree who brings a blob in',
-});
+})
+  .refine(({ peers, storage }) => peers === undefined || storage.metadata !== undefined, {
+    path: ['peers'],
+    error: 'expected storage.metadata.redis beside it, by which the servers agree who brings a blob in',
+  })
+  .refine(({ storage, workers }) => storage.local === undefined || workers === 1, {
+    path: ['storage', 'local'],
+    error: 'expected `workers: 1` beside it, as its folder is for one process',
+  });
 
 export type Config = z.output<typeof configSchema>;

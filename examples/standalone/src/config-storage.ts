@@ -78,6 +78,14 @@ const s3 = mapping({
   error: 'expected both accessKeyId and secretAccessKey, or neither',
 });
 
+const local = mapping({
+  directory: about(
+    text('folder'),
+    'Where blobs that are used stay on this machine, too, so that they are not read from S3 again',
+  ),
+  maxBytes: optional(size(1), 'Over it those go whose last use is the longest ago', 'unlimited'),
+});
+
 /** The key `storage`: a folder, and what is kept elsewhere. */
 export const storageSchema = mapping({
   directory: about(text('folder'), 'Where content stays; made when it is missing, for its user alone (0700)').prefault(
@@ -98,4 +106,10 @@ export const storageSchema = mapping({
   ),
   metadata: optional(mapping({ redis }), ''),
   blobs: optional(mapping({ s3 }), ''),
-}).prefault({});
+  local: optional(local, ''),
+})
+  .refine(({ blobs, local }) => local === undefined || blobs !== undefined, {
+    path: ['local'],
+    error: 'expected `blobs` elsewhere, which it is in front of',
+  })
+  .prefault({});

@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { localCoordinator, memoryStorage } from '@proxycache/core';
@@ -113,6 +113,19 @@ describe('S3', () => {
     [{ bucket: 'b', partSize: '1MiB' }, 'storage.blobs.s3.partSize: expected a size such as'],
   ])('%j is refused', (s3, message) => {
     expect(problemOf({ blobs: { s3 } })).toContain(message);
+  });
+
+  test('has blobs on a local disk before it, of this process alone', async () => {
+    const s3 = { bucket: 'b', endpoint: `http://${nowhere}`, forcePathStyle: true, answerWithin: '50ms' };
+    const near = { directory: 'near', maxBytes: '1GiB' };
+    const { storage, close } = await open({ blobs: { s3 }, local: near });
+    expect(existsSync(join(folder, 'near', 'blobs'))).toBe(true);
+    expect(storage.blobs).not.toHaveProperty('close');
+    await close();
+    expect(problemOf({ local: near })).toContain('storage.local: expected `blobs` elsewhere');
+    expect(() => parseConfig({ storage: { blobs: { s3 }, local: near }, workers: 2 }, {})).toThrow(
+      'storage.local: expected `workers: 1` beside it',
+    );
   });
 
   test('a secret is never shown', async () => {

@@ -1,6 +1,14 @@
 import { mkdirSync } from 'node:fs';
 import { resolve } from 'node:path';
-import { type Coordinator, isProxyCacheError, ProxyCacheError, type Storage } from '@proxycache/core';
+import {
+  type Coordinator,
+  type FileBlobs,
+  fileBlobs,
+  isProxyCacheError,
+  ProxyCacheError,
+  type Storage,
+  tiered,
+} from '@proxycache/core';
 import type { Logger } from 'pino';
 import { buildTls } from './build-upstream.ts';
 import type { Config } from './config-schema.ts';
@@ -27,7 +35,7 @@ export async function openStorage(
   { loaded, coordinator, logger }: { loaded: LoadedConfig; coordinator?: Coordinator; logger: Logger },
 ): Promise<OpenStorage> {
   const { config, folder } = loaded;
-  const { spool, metadata, blobs } = config.storage;
+  const { spool, metadata, blobs, local: near } = config.storage;
   const spoolDirectory = spool === undefined ? local.spoolDirectory : makeSpool(resolve(folder, spool));
   const redis = metadata && (await openRedis(metadata.redis, { folder, logger }));
   const s3 = blobs && (await openS3(blobs.s3, logger));
@@ -37,7 +45,7 @@ export async function openStorage(
       ...local,
       spoolDirectory,
       ...(redis && { metadata: redis.metadata }),
-      ...(s3 && { blobs: s3 }),
+      ...(s3 && { blobs: near ? tiered({ local: openNear(near, folder), remote: s3 }) : s3 }),
       ...(shared && { coordinator: shared }),
     },
     async close() {
@@ -54,6 +62,10 @@ function makeSpool(folder: string): string {
     const reason = cause instanceof Error ? cause.message : String(cause);
     throw new ProxyCacheError('invalid-options', `storage.spool: cannot be made: ${reason}`, { cause });
   }
+}
+
+function openNear({ directory, ...bounds }: NonNullable<Config['storage']['local']>, folder: string): FileBlobs {
+  return fileBlobs(resolve(folder, directory), bounds);
 }
 
 async function openRedis(config: RedisConfig, { folder, logger }: { folder: string; logger: Logger }) {
