@@ -264,6 +264,54 @@ describe.skipIf(program === undefined)('a coordinator in Redis', () => {
     await closing;
   });
 
+  describe('of metadata, over the same connection', () => {
+    const make = async () => {
+      const prefix = `contract-${prefixes++}`;
+      const stores = [1, 2].map(() => redisMetadata({ url: server.url, prefix, answerWithin: '10s' }));
+      const [one, other] = stores.map((store) => store.coordinator());
+      const close = async () => {
+        await Promise.all([one!.close(), other!.close()]);
+        await Promise.all(stores.map((store) => store.close()));
+      };
+      return { one: one!, other: other!, close };
+    };
+    for (const { name, run } of casesOf(coordinatorContract)) test(name, () => run(make));
+
+    test('whoever had waited for a record in vain waited for a lease as well', async () => {
+      const clock = manualClock();
+      const metadata = redisMetadata({ url: server.url, prefix: 'beside', answerWithin: '1s', clock });
+      const coordinator = metadata.coordinator();
+      await metadata.set('key', 'x', { signal });
+      server.freeze();
+      const reading = metadata.get('key', { signal }).catch((error: Error) => error.message);
+      await clock.advance(1_000);
+      expect(await reading).toContain('did not answer GET within 1000 ms');
+      await expect(coordinator.acquire('job', { for: 1_000, signal })).rejects.toThrow('is away');
+      server.thaw();
+      const closing = coordinator.close();
+      await clock.advance(1_000);
+      await closing;
+      await metadata.close();
+    });
+
+    test('leaves the metadata as they are when it is closed, and is closed with them', async () => {
+      const metadata = redisMetadata({ url: server.url, prefix: 'stays', answerWithin: '10s' });
+      const coordinator = metadata.coordinator();
+      const lease = await coordinator.acquire('job', { for: 60_000, signal });
+      await coordinator.close();
+      expect(lease?.lost.aborted).toBe(true);
+      expect(await metadata.set('key', 'x', { signal })).toBe(true);
+      const other = metadata.coordinator();
+      const next = await other.acquire('job', { for: 60_000, signal });
+      await Promise.all([metadata.close(), other.close()]);
+      expect(next?.lost.aborted).toBe(true);
+      expect(await coordinatorIn('stays').holder('job')).toBeUndefined();
+      expect(() => redisMetadata({ client: { sendCommand: async () => undefined } as never }).coordinator()).toThrow(
+        /client: a coordinator makes its own connections/,
+      );
+    });
+  });
+
   test("refuses the host's client, which cannot listen beside its commands", () => {
     const client = { sendCommand: async () => undefined };
     expect(() => redisCoordinator({ client } as never)).toThrow(/client: a coordinator makes its own connections/);

@@ -9,7 +9,7 @@ import {
   type ProxyCacheEvent,
 } from '@proxycache/core';
 import { createNodeHandler } from '@proxycache/node-http';
-import { type RedisOptions, redisCoordinator, redisMetadata } from '@proxycache/redis';
+import { type RedisOptions, redisMetadata } from '@proxycache/redis';
 import { type AddedImage, type FakeUpstream, startFakeUpstream } from '@proxycache/test-kit';
 import { makeTemporaryFolder, removeFolder } from '../peers/temporary-folder.ts';
 import { type Tracing, traceMetadata } from './traced-metadata.ts';
@@ -40,10 +40,10 @@ export async function startPullingLoad(options: Omit<RedisOptions, 'client'>): P
   const folder = makeTemporaryFolder('load');
   const tracing = traceMetadata();
   const metadata = redisMetadata(options);
-  const coordinator = redisCoordinator(options);
+  const coordinator = metadata.coordinator();
   const events: ProxyCacheEvent[] = [];
   const cache: ProxyCache = createProxyCache({
-    upstreams: [{ key: 'up', url: upstream.url }],
+    upstreams: [{ key: 'up', url: upstream.url, freshFor: '1h' }],
     storage: {
       ...fileStorage(folder),
       metadata: tracing.watch(metadata),
@@ -121,7 +121,8 @@ export async function startPullingLoad(options: Omit<RedisOptions, 'client'>): P
       server.closeAllConnections();
       server.close();
       await cache.close();
-      await Promise.all([metadata.close(), coordinator.close()]);
+      await coordinator.close();
+      await metadata.close();
       tracing.close();
       await upstream.stop();
       removeFolder(folder);

@@ -69,7 +69,7 @@ function openNear({ directory, ...bounds }: NonNullable<Config['storage']['local
 }
 
 async function openRedis(config: RedisConfig, { folder, logger }: { folder: string; logger: Logger }) {
-  const { redisMetadata, redisCoordinator } = await import('@proxycache/redis');
+  const { redisMetadata } = await import('@proxycache/redis');
   const path = 'storage.metadata.redis';
   const { tls, ...rest } = config;
   const { insecure, ca, cert, key } = tls ? buildTls(tls, { path: `${path}.tls`, folder }) : {};
@@ -85,16 +85,16 @@ async function openRedis(config: RedisConfig, { folder, logger }: { folder: stri
       },
     }),
   };
-  return named(path, 'redis', () => ({
-    metadata: redisMetadata({
+  return named(path, 'redis', () => {
+    const metadata = redisMetadata({
       ...options,
       observer({ type, ...fields }) {
         if (type === 'redis-lost') logger.warn(fields, 'Redis is away: pulls go on without it');
         else logger.info(fields, 'Redis answers');
       },
-    }),
-    coordinator: redisCoordinator(options),
-  }));
+    });
+    return { metadata, coordinator: metadata.coordinator() };
+  });
 }
 
 async function openS3(config: S3Config, logger: Logger) {

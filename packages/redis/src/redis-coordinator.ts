@@ -4,7 +4,8 @@ import { connectRedis, messagesBy } from './connect-redis.ts';
 import { within } from './deadline.ts';
 import { createLeases } from './leases.ts';
 import { createMessages } from './messages.ts';
-import { checkRedisOptions, type RedisOptions } from './settings.ts';
+import type { Redis } from './redis.ts';
+import { checkRedisOptions, type RedisOptions, type RedisSettings } from './settings.ts';
 
 /** A coordinator of the processes that share a Redis. */
 export interface RedisCoordinator extends Coordinator {
@@ -27,10 +28,19 @@ export interface RedisCoordinator extends Coordinator {
  */
 export function redisCoordinator(options: Omit<RedisOptions, 'client'>): RedisCoordinator {
   const settings = checkRedisOptions(options);
+  const by = messagesBy(settings);
+  const redis = connectRedis(settings);
+  return coordinatorOver(redis, { settings, by, end: () => redis.close() });
+}
+
+/** A coordinator that sends its commands by a connection that is there. `by`: how it listens; `end`: what else ends with it. */
+export function coordinatorOver(
+  redis: Redis,
+  { settings, by, end }: { settings: RedisSettings; by: ReturnType<typeof messagesBy>; end(): Promise<void> },
+): RedisCoordinator {
   const { prefix, clock, server, tell } = settings;
   const { answerWithinMs } = server;
-  const messages = createMessages({ ...messagesBy(settings), clock, answerWithinMs, tell });
-  const redis = connectRedis(settings);
+  const messages = createMessages({ ...by, clock, answerWithinMs, tell });
   const calls = createCalls(clock, answerWithinMs);
   const leases = createLeases({ redis, clock, prefix });
   // Redis keeps the keys of databases apart, not their channels.
@@ -49,15 +59,21 @@ export function redisCoordinator(options: Omit<RedisOptions, 'client'>): RedisCo
     });
   }
 
+  async function giveUpAll(): Promise<void> {
+    await calls.end();
+    await leases.close();
+    await Promise.all([messages.close(), end()]);
+  }
+  let closing: Promise<void> | undefined;
+
   return {
     acquire: (key, given) => calls.run(() => leases.acquire(key, given)),
     holder: (key) => calls.run(() => leases.holder(key)),
     publish: (channel, message) => calls.run(() => publish(channelName(channel), message)),
     subscribe: (channel, fn) => messages.subscribe(channelName(channel), fn),
-    async close() {
-      await calls.end();
-      await leases.close();
-      await Promise.all([messages.close(), redis.close()]);
+    close() {
+      closing ??= giveUpAll();
+      return closing;
     },
   };
 }

@@ -1,17 +1,25 @@
 import { randomBytes } from 'node:crypto';
 import { checkMetadataKey, type MetadataEntry, type MetadataStore, prefixSegments } from '@proxycache/core';
 import { createCalls } from './calls.ts';
-import { connectRedis } from './connect-redis.ts';
+import { connectRedis, messagesBy } from './connect-redis.ts';
 import { withManyWaiting } from './deadline.ts';
 import { keyLayout, shardOf, toMember } from './key-layout.ts';
 import { listKeys } from './list-keys.ts';
 import { parseRecordText } from './record-text.ts';
 import type { RedisCall } from './redis.ts';
+import { coordinatorOver, type RedisCoordinator } from './redis-coordinator.ts';
 import { deleteScript, runScript, setScript } from './scripts.ts';
 import { checkRedisOptions, type RedisOptions } from './settings.ts';
 
 /** Metadata in Redis. */
 export interface RedisMetadata extends MetadataStore {
+  /**
+   * A coordinator like those of {@link redisCoordinator}, over the same connection: whoever waited in vain for a record does
+   * not wait for a lease as well. Only listening takes another one. It is closed with the metadata, or before.
+   *
+   * @throws ProxyCacheError `invalid-options` where the metadata are in a `client` of the host's
+   */
+  coordinator(): RedisCoordinator;
   /** Ends the connections that were made for it, after what is under way. A client of the host's own stays open. */
   close(): Promise<void>;
 }
@@ -40,6 +48,7 @@ export function redisMetadata(options: RedisOptions): RedisMetadata {
   const layout = keyLayout(prefix);
   const calls = createCalls(clock, settings.server.answerWithinMs);
   const writer = randomBytes(6).toString('base64url');
+  const coordinators: RedisCoordinator[] = [];
   let writes = 0;
 
   function entryOf(key: string, text: unknown): MetadataEntry | undefined {
@@ -123,8 +132,14 @@ export function redisMetadata(options: RedisOptions): RedisMetadata {
     set: (...args) => calls.run(() => store.set(...args)),
     delete: (...args) => calls.run(() => store.delete(...args)),
     list: (...args) => calls.run(() => store.list(...args)),
+    coordinator() {
+      const made = coordinatorOver(redis, { settings, by: messagesBy(settings), end: async () => undefined });
+      coordinators.push(made);
+      return made;
+    },
     async close() {
       await calls.end();
+      await Promise.all(coordinators.map((coordinator) => coordinator.close()));
       await redis.close();
     },
   };
