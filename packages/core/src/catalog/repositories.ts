@@ -1,4 +1,5 @@
 import { abortable } from '../runtime/collapse.ts';
+import { turn } from '../runtime/turn.ts';
 import { keyOf, prefixOf } from './keys.ts';
 import type { Place } from './place.ts';
 import { createRecords, type RecordsParts } from './records.ts';
@@ -25,8 +26,11 @@ export function createRepositories(parts: RecordsParts, most: number): Repositor
   const noting = new Set<Promise<void>>();
   return {
     async note({ upstream, repository }) {
-      const noted = records.update(keyOf('repository', upstream, repository), (known) =>
-        known ? undefined : { upstream, repository },
+      // Whoever waits for what it holds comes first.
+      const noted = turn().then(() =>
+        records.update(keyOf('repository', upstream, repository), (known) =>
+          known ? undefined : { upstream, repository },
+        ),
       );
       noting.add(noted);
       await noted;
@@ -42,6 +46,9 @@ export function createRepositories(parts: RecordsParts, most: number): Repositor
       }
       return found.sort((a, b) => (a.repository < b.repository ? -1 : 1));
     },
-    settled: records.settled,
+    async settled() {
+      await Promise.all(noting);
+      await records.settled();
+    },
   };
 }

@@ -63,7 +63,7 @@ async function finish(): Promise<void> {
   await send(bytes.byteLength);
   upstream.end();
   await filling;
-  spooling.verify();
+  void spooling.verify();
 }
 
 const followed = (part?: ByteRange) => follow(spooling.view, buffers, { part })[Symbol.asyncIterator]();
@@ -129,7 +129,7 @@ it('holds the end back until all is verified', async () => {
   expect(position).toBe(bytes.byteLength - 64 * KiB);
   const end = reader.next();
   expect(await Promise.race([end, soon()])).toBe('waits');
-  spooling.verify();
+  void spooling.verify();
   position += (await end).value!.byteLength;
   for (let next = await reader.next(); !next.done; next = await reader.next()) position += next.value.byteLength;
   expect(position).toBe(bytes.byteLength);
@@ -313,7 +313,7 @@ describe('where the transfer starts anew', () => {
     await sendAnew(bytes.byteLength);
     upstream.end();
     await filling;
-    spooling.verify();
+    void spooling.verify();
     expect((await all).map((got) => got.equals(bytes))).toEqual([true, true, true]);
   });
 

@@ -29,6 +29,8 @@ export interface IngestRequest {
   digest: Digest;
   /** How many bytes it has at least, where more is known than the upstream says. */
   leastSize?: number;
+  /** How many bytes it is told to have, be it true or not. */
+  told?: number | undefined;
   fetch: FetchFrom;
   /** Default: one connection brings it. */
   segments?: SegmentRules | undefined;
@@ -106,8 +108,9 @@ export function createIngest(request: IngestRequest, parts: IngestParts, signal:
       }
       spooling = createSpooling(file, digest, { ...parts, signal, unclosed: untidied });
       await receive(spooling, answer.value);
-      spooling.verify();
+      const told = spooling.verify();
       verified.resolve();
+      await told;
       const proven = request.prove?.(received());
       outcome = await adopt(file.path, received());
       await proven?.catch((cause) => observe(storeFailed('metadata-set', digest, cause)));
@@ -195,7 +198,7 @@ export function createIngest(request: IngestRequest, parts: IngestParts, signal:
   /** A file in the place of the one that got wrong bytes, which is open for a while but nowhere to be found. */
   async function another(): Promise<SpoolFile> {
     if (file) parts.spool.release(file);
-    await remove();
+    await reported(file?.remove());
     file = await parts.spool.create(signal);
     return file;
   }
@@ -222,13 +225,9 @@ export function createIngest(request: IngestRequest, parts: IngestParts, signal:
 
   async function tidy(outcome: string): Promise<void> {
     if (file) parts.spool.release(file);
-    const removed = outcome === 'stored' || outcome === 'queued' ? undefined : remove();
+    const removed = outcome === 'stored' || outcome === 'queued' ? undefined : reported(file?.remove());
     const closed = spooling ? spooling.release() : file?.close();
     await Promise.all([removed, reported(closed)]);
-  }
-
-  function remove(): Promise<void> {
-    return reported(file?.remove());
   }
 
   async function reported(tidying: Promise<void> | undefined): Promise<void> {

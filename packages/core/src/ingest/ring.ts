@@ -1,5 +1,18 @@
 import type { SharedBytes } from './shared-bytes.ts';
 
+/**
+ * Enough for readers in step with the transfer; those further behind read the file. Many take turns, each of which lasts
+ * for as long as all of them together, and the transfer has its own among theirs: who misses a few is still in step then.
+ */
+const leastRing = 2 * 1024 * 1024;
+const mostRing = 4 * 1024 * 1024;
+const ringOfReader = 256 * 1024;
+
+/** How many bytes a transfer with so many readers keeps for them. */
+export function ringBytesFor(readers: number): number {
+  return Math.min(Math.max(readers * ringOfReader, leastRing), mostRing);
+}
+
 /** The latest bytes of a transfer, at hand for readers in step with it: held, not copied. */
 export interface Ring {
   /** Appends a piece at the position where the last one ended. */

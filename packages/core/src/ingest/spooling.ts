@@ -1,6 +1,7 @@
 import type { Digest } from '../oci/digest.ts';
 import { ProxyCacheError } from '../runtime/errors.ts';
 import type { Slabs } from '../runtime/slabs.ts';
+import { turn } from '../runtime/turn.ts';
 import type { FetchedBlob } from '../upstream/upstream.ts';
 import { appendedBytes } from './appended-bytes.ts';
 import { inBatches } from './batches.ts';
@@ -10,26 +11,18 @@ import { type HashesLeft, hashesAt } from './hashes-left.ts';
 import { releasable } from './hold-back.ts';
 import { keepStep } from './keeping-step.ts';
 import { createProgress } from './progress.ts';
-import { createRing } from './ring.ts';
+import { createRing, ringBytesFor } from './ring.ts';
 import { createRunningHash, type RunningHash } from './running-hash.ts';
 import { type SharedMemory, shareMemory } from './shared-bytes.ts';
 import type { SpoolFile } from './spool-file.ts';
 import type { SpoolView } from './spool-view.ts';
 import { createTurns, type Turns } from './turns.ts';
 
-/**
- * Enough for readers in step with the transfer; those further behind read the file. Many take turns, each of which lasts
- * for as long as all of them together, and the transfer has its own among theirs: who misses a few is still in step then.
- */
-const leastRing = 2 * 1024 * 1024;
-const mostRing = 4 * 1024 * 1024;
-const ringOfReader = 256 * 1024;
-
 /** Enough for the ring, what waits to be written, and readers in step: with more in use, readers get it from the file. */
 const mostShared = 16 * 1024 * 1024;
 
 /** A smaller blob is hashed here sooner than it is told to anybody else. */
-const leastElsewhere = 1024 * 1024;
+export const leastElsewhere: number = 1024 * 1024;
 
 /** What a body came to. */
 export interface Received {
@@ -57,7 +50,8 @@ export interface Spooling {
    * @param cause why, for those whom the new try cannot help
    */
   restart(create: () => Promise<SpoolFile>, cause: unknown): Promise<void>;
-  verify(): void;
+  /** Resolves when those who waited for that have had their turn: what is left to be done is for nobody who waits. */
+  verify(): Promise<void>;
   fail(error: unknown): void;
   /** It can be kept no longer: readers may go on from where they are, by themselves. Frees the memory it took. */
   abandon(error: unknown): void;
@@ -125,7 +119,7 @@ export function createSpooling(
   }
 
   /** How much of what came last is kept for readers in step. */
-  const ringBytes = () => Math.min(Math.max(positions.size * ringOfReader, leastRing), mostRing);
+  const ringBytes = () => ringBytesFor(positions.size);
 
   /** What is in the file, and may leave, need not be hashed again. */
   function settle(): void {
@@ -223,7 +217,10 @@ export function createSpooling(
       file = await create();
       before = createComparison(wrong, length);
     },
-    verify: () => enter({ phase: 'verified' }),
+    verify() {
+      enter({ phase: 'verified' });
+      return turn();
+    },
     fail(error) {
       failure = error ?? new Error('the transfer failed');
       hash.free();

@@ -67,7 +67,7 @@ it('stays readable in part when what was begun went on alone, and the transfer e
   vi.spyOn(file, 'read').mockRejectedValueOnce(new Error('EIO'));
   const got = await answer();
   expect(rests).toHaveLength(1);
-  spooling.verify();
+  void spooling.verify();
   await spooling.release();
   // Another file takes the number of the one that would be closed by now.
   const other = await createSpoolFile(join(directory, 'other'));
@@ -108,7 +108,7 @@ it.each([
   body.push(bytes.subarray(5.5 * MiB));
   body.end();
   await filling;
-  spooling.verify();
+  void spooling.verify();
   expect(got.size).toBe(bytes.byteLength);
   expect(Buffer.from((await collect(got.read(got.parts?.[0]), 1e9))!).equals(expected)).toBe(true);
   await Promise.all([got.close(), spooling.release()]);

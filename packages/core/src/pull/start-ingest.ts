@@ -37,6 +37,7 @@ export function startIngest(parts: PullParts, start: IngestStart): RunningIngest
       upstream,
       repository,
       digest,
+      told: parts.manifests.sizeOf(digest)?.size,
       fetch: (from, ...how) => (from === 0 ? fromStart : fromMiddle)(from, ...how),
       permission: permissionOf(parts, start),
       // Nobody waits for what is fetched ahead, and nobody's connections are for it.

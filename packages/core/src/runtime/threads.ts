@@ -12,6 +12,8 @@ export interface Threads {
    * it keeps the process alive until `unref()`. `undefined`: there is no thread
    */
   open(kind: string, init: unknown): MessagePort | undefined;
+  /** Starts one where there is none: that takes this thread some milliseconds, which are best spent while nobody waits. */
+  prepare(): void;
   /** Ends all sessions and threads; none begins any more. */
   close(): Promise<void>;
 }
@@ -115,6 +117,9 @@ export function createThreads({ entry, count, failed, clock = systemClock }: Thr
       port.on('close', () => thread.ports.delete(port));
       thread.worker.postMessage({ kind, port: port2, init } satisfies Session, [port2]);
       return port;
+    },
+    prepare() {
+      if (threads.size === 0 && left > 0) start();
     },
     async close() {
       left = 0;

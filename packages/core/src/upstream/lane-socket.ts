@@ -27,6 +27,9 @@ export interface LaneSocket {
   destroy(): void;
 }
 
+/** Runs it when all that had come by now was read, and once more what comes. */
+const afterTurn = (fn: () => void) => void setImmediate(() => setImmediate(fn));
+
 // As much as Node and undici read of an answer's head.
 const longestHead = 16 * 1024;
 
@@ -37,6 +40,9 @@ export function createLaneSocket(origin: URL, connector: (onread: OnReadOpts) =>
   let socket: Socket | undefined;
   let connecting: Connector | undefined;
   let isGone = false;
+  // Whether a turn of the event loop has passed since its last answer, and brought nothing that nobody asked for.
+  let isQuiet = false;
+  let answers = 0;
 
   const onread: OnReadOpts = {
     buffer: () => reader?.room() ?? head,
@@ -91,14 +97,22 @@ export function createLaneSocket(origin: URL, connector: (onread: OnReadOpts) =>
         open(callback);
         return;
       }
-      // The server may have closed it, or have said what nobody asked for: the rest of this turn of the event loop tells.
-      setImmediate(() => (kept.destroyed ? open(callback) : callback(null)));
+      if (isQuiet) return callback(null);
+      // The server may be about to close it, or to say what nobody asked for.
+      afterTurn(() => (kept.destroyed ? open(callback) : callback(null)));
     },
     read(next) {
       reader = next;
+      isQuiet = false;
       // Nobody waits for an idle one, least of all the process.
       if (next) socket?.ref();
-      else socket?.unref();
+      else {
+        socket?.unref();
+        const nth = ++answers;
+        afterTurn(() => {
+          isQuiet = !reader && nth === answers;
+        });
+      }
     },
     write: (text) => void socket?.write(text, 'latin1'),
     resume: () => void socket?.resume(),

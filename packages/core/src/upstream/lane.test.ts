@@ -138,6 +138,36 @@ function countSlabs(isShared: boolean): Slabs & { out(): number } {
   };
 }
 
+it('a lane asks at once over a connection that has been quiet since its last answer', async () => {
+  const server = await serve((socket) => socket.write(`${head(2)}ok`));
+  const lane = near(server.origin);
+  onTestFinished(() => lane.destroy());
+  const { request, host } = planTo(server.origin);
+  const start = () =>
+    new Promise<void>((resolve, reject) => {
+      let isAsked = false;
+      lane.dispatch(
+        { ...request, method: 'GET', body: null, host },
+        {
+          onRequestStart() {
+            isAsked = true;
+          },
+          onResponseEnd: () => resolve(),
+          onResponseError: (_, error) => reject(error),
+        },
+      );
+      askedAtOnce.push(isAsked);
+    });
+  const askedAtOnce: boolean[] = [];
+  await start();
+  await start();
+  for (let turns = 0; turns < 3; turns++) await new Promise((resolve) => setImmediate(resolve));
+  await start();
+  // Over a new one, over one that was just answered on, over a quiet one.
+  expect(askedAtOnce).toEqual([false, false, true]);
+  expect(server.connections()).toBe(1);
+});
+
 describe.each([
   ['of this thread', near, false],
   ['of another thread', far, true],
