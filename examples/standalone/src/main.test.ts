@@ -162,12 +162,16 @@ describe('a server of several workers', () => {
   const get = (url: string) => fetch(url, { headers: { connection: 'close' }, signal: AbortSignal.timeout(5_000) });
 
   test('serves by each of them what any of them stored, and replaces one that is killed', async () => {
-    const image = upstream.addImage('team/shared', { tag: '1' });
+    const image = upstream.addImage('team/shared', { tag: '1', layerSizes: [3_000_000] });
     const own = ['--upstream', `my-own=${upstream.url}`, '--default-upstream', 'my-own', '--data', 'workers'];
     const program = await start([...own, '--workers', '2']);
     const blob = `${program.url}/v2/team/shared/blobs/${image.layers[0]?.digest}`;
     expect((await get(`${program.url}/v2/team/shared/manifests/1`)).status).toBe(200);
-    expect(await bytesOf(await get(blob))).toHaveLength(image.layers[0]!.size);
+    // Each worker gets some of them.
+    const pulled = await Promise.all(Array.from({ length: 6 }, async () => bytesOf(await get(blob))));
+    for (const bytes of pulled) expect(bytes).toHaveLength(image.layers[0]!.size);
+    const asked = upstream.requests.filter(({ method, path }) => method === 'GET' && path.includes('/blobs/'));
+    expect(asked).toHaveLength(1);
     // A blob is stored soon after its last byte was sent.
     const askedFor = async () => {
       upstream.clear();
