@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import type { UpstreamOptions } from '@proxycache/core';
+import type { S3BlobsOptions } from '@proxycache/s3';
 
 const program = fileURLToPath(new URL('./server-process.mjs', import.meta.url));
 
@@ -24,7 +25,7 @@ export interface SpawnedServer {
 export async function spawnServer(
   folder: string,
   upstream: string,
-  options: Partial<UpstreamOptions> = {},
+  options: Partial<UpstreamOptions> & { s3?: S3BlobsOptions } = {},
 ): Promise<SpawnedServer> {
   const args = [program, folder, upstream, JSON.stringify(options)];
   const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit'] });

@@ -143,7 +143,9 @@ export function tiered({ local, remote, clock = systemClock }: Tiers): BlobStore
     // A copy may be younger than what it is a copy of.
     const here = await near[how](digest, there ? { signal } : options);
     if (failure && !(here && how === 'quarantine')) throw failure.error;
-    return there || here;
+    // By its own instants the remote store may have spared it: a copy that went is no blob that did.
+    const mayBeSpared = failure === undefined && options.unlessStoredAfter !== undefined;
+    return there || (here && !mayBeSpared);
   }
 
   return {
