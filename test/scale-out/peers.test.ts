@@ -5,6 +5,7 @@ import {
   type Coordinator,
   createProxyCache,
   digestOf,
+  type Lease,
   localCoordinator,
   memoryStorage,
   type ProxyCache,
@@ -77,7 +78,7 @@ async function start(
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}${basePath}`;
   const cache = createProxyCache({
-    upstreams: [{ key: 'up', url: upstream.url }],
+    upstreams: [{ key: 'up', url: upstream.url, connections: 100 }],
     storage: { ...shared, spoolDirectory, coordinator },
     peers: { url: options.url ?? url, secret: options.secret ?? secret },
     minFree: 0,
@@ -214,6 +215,58 @@ describe('caches on several hosts', () => {
     expect(two.events.filter(({ type }) => type === 'peer-failed')).toHaveLength(1);
     gate.open();
     expect(await pulled).toEqual(right);
+  });
+});
+
+describe('many blobs at once', () => {
+  const blobs = Array.from({ length: 40 }, (_, i) => seededBytes(`many ${i}`, MiB + 200_000));
+
+  async function pullOf(replica: Replica, of: Uint8Array) {
+    const answer = await replica.cache.fetch(new Request(`http://cache/v2/up/team/app/blobs/${digestOf(of)}`));
+    return { status: answer.status, isRight: Buffer.from(await answer.arrayBuffer()).equals(of) };
+  }
+
+  test('are all followed, though the one that leads brings none of them to its end', async () => {
+    const [one, two] = [await start(), await start()];
+    const gates = blobs.map((blob) => {
+      const gate = chunkGate(MiB);
+      upstream.putBlob('team/app', blob);
+      upstream.on({ method: 'GET', path: new RegExp(digestOf(blob)) }, { throttle: gate });
+      gate.allow(1);
+      return gate;
+    });
+    const first = blobs.map((blob) => pullOf(one, blob));
+    await expect.poll(() => one.roles().length, waiting).toBe(blobs.length);
+    const second = blobs.map((blob) => pullOf(two, blob));
+    await expect.poll(() => two.roles().length, waiting).toBe(blobs.length);
+    expect(new Set(two.roles().map(([role]) => role))).toEqual(new Set(['follower']));
+    for (const gate of gates) gate.open();
+    expect(new Set((await Promise.all([...first, ...second])).map(({ isRight }) => isRight))).toEqual(new Set([true]));
+    expect(upstream.count(gets)).toBe(blobs.length);
+  });
+
+  test('of one that just died are taken over once its leases have ended, not asked for before, however many', async () => {
+    const some = blobs.slice(0, 5);
+    const value = JSON.stringify({ v: 1, owner: 'dead', place: 'another', peerUrl: 'http://127.0.0.1:1' });
+    const leases: Lease[] = [];
+    for (const blob of some) {
+      upstream.putBlob('team/app', blob);
+      const signal = AbortSignal.timeout(20_000);
+      leases.push((await coordinator.acquire(`ingest/up/${digestOf(blob)}`, { for: 60_000, value, signal }))!);
+    }
+    let looks = 0;
+    const { acquire } = coordinator;
+    coordinator.acquire = (key, how) => {
+      if (key.startsWith('ingest/')) looks++;
+      return acquire(key, how);
+    };
+    const two = await start({ haste: 0.5 });
+    const pulls = some.map((blob) => pullOf(two, blob));
+    await expect.poll(() => looks, waiting).toBe(2 * some.length);
+    expect(two.roles()).toEqual([]);
+    await Promise.all(leases.map((lease) => lease.release()));
+    expect(await Promise.all(pulls)).toEqual(some.map(() => right));
+    expect(two.roles()).toEqual(some.map(() => ['leader', 0]));
   });
 });
 

@@ -18,7 +18,7 @@ import type { SpareTransfer } from './precedence.ts';
 import { type SegmentRules, segmentedBody } from './segmented-body.ts';
 import type { Spool } from './spool.ts';
 import type { SpoolFile } from './spool-file.ts';
-import { createSpooling, type Received, type Spooling, type SpoolingParts } from './spooling.ts';
+import { createSpooling, type Spooling, type SpoolingParts } from './spooling.ts';
 import { type FetchFrom, type SteadyParts, steadyBody } from './steady-body.ts';
 
 /** What to bring in, and how to ask for it. */
@@ -44,6 +44,8 @@ export interface IngestRequest {
   isDown?: () => boolean;
   /** Given where nobody asked for it yet. */
   spare?: SpareTransfer;
+  /** The store has it, and cannot give it right: it counts as not there. Default false. */
+  storeFailed?: boolean;
   /** Default: none, so that what another process fetches is not taken. */
   permission?: Permission;
 }
@@ -187,7 +189,8 @@ export function createIngest(request: IngestRequest, parts: IngestParts, signal:
   async function wrongIn(into: Spooling, body: Bytes, next: string): Promise<UpstreamError | undefined> {
     try {
       const came = await into.fill(body);
-      return isRight(into, came) ? undefined : mismatch(request, { ...came, total: into.view.total }, next);
+      const isRight = came.digest === digest && came.size === into.view.state().contiguous;
+      return isRight ? undefined : mismatch(request, { ...came, total: into.view.total }, next);
     } catch (error) {
       // That an upstream tells of another number of bytes than it began to send is a wrong digest before its end.
       if (isUpstreamError(error) && error.code === 'digest-mismatch') return error;
@@ -201,10 +204,6 @@ export function createIngest(request: IngestRequest, parts: IngestParts, signal:
     await reported(file?.remove());
     file = await parts.spool.create(signal);
     return file;
-  }
-
-  function isRight(into: Spooling, { digest: actual, size }: Received): boolean {
-    return actual === digest && size === into.view.state().contiguous;
   }
 
   /** Makes ready for all of a body, from byte 0 on; where it cannot be taken in, it is closed. */

@@ -31,14 +31,18 @@ const connectWithinMs = 2_000;
 const headersWithinMs = 10_000;
 const idleForMs = 5_000;
 
-/** A leader that just died is tried until its lease has ended, so that one of its followers leads then. */
-const triesOfOne = 3;
+/**
+ * A leader that just died is tried until its lease has ended, so that one of its followers leads then. Time counts, not
+ * tries: all that it was bringing in breaks off at once.
+ */
 const betweenTriesMs = 1_200;
+const triedForMs = 2 * betweenTriesMs;
 
 /** For so long one that cannot be reached is not tried again: it may be behind a wall. */
 const restMs = 30_000;
+const forgottenAfterMs = 2 * restMs;
 
-const mostConnections = 32;
+const mostRemembered = 100;
 
 /**
  * Reads what a leader on another host brings in, over HTTP. What comes is not believed: whoever follows hashes it. No
@@ -46,14 +50,16 @@ const mostConnections = 32;
  */
 export function peerSource({ url: own, secret, clock, observe }: PeerSourceParts): PeerSource {
   const agent = new Agent({
-    connections: mostConnections,
+    // One for each blob that is followed, however many: one that had to wait for another to be through would look as if
+    // its leader brought nothing.
+    connections: null,
     pipelining: 1,
     connect: { timeout: connectWithinMs },
     // Undici's timers are coarse, and blind to readers.
     headersTimeout: 0,
     bodyTimeout: 0,
   });
-  const failures = new Map<string, { times: number; restsUntil: number }>();
+  const failures = new Map<string, { since: number; at: number; restsUntil: number }>();
 
   function told(peer: string, error: string, status?: number): void {
     observe({ type: 'peer-failed', peer, error, ...(status !== undefined && { status }) });
@@ -61,12 +67,15 @@ export function peerSource({ url: own, secret, clock, observe }: PeerSourceParts
 
   /** @throws UpstreamError, so that whoever follows looks again who leads */
   async function unreachable(peer: string, wanted: WantedOfLeader, cause: unknown): Promise<never> {
-    const times = (failures.get(peer)?.times ?? 0) + 1;
-    const rests = times >= triesOfOne;
+    const now = clock.monotonic();
+    const before = failures.get(peer);
+    const known = before && now - before.at < forgottenAfterMs ? before : undefined;
+    const since = known?.since ?? now;
+    const restsUntil = now - since >= triedForMs ? now + restMs : Number.NEGATIVE_INFINITY;
     failures.delete(peer);
-    failures.set(peer, { times, restsUntil: rests ? clock.monotonic() + restMs : Number.NEGATIVE_INFINITY });
-    if (failures.size > mostConnections) failures.delete(failures.keys().next().value as string);
-    if (times === 1) told(peer, cause instanceof Error ? cause.message : String(cause));
+    failures.set(peer, { since, at: now, restsUntil });
+    if (failures.size > mostRemembered) failures.delete(failures.keys().next().value as string);
+    if (!known) told(peer, cause instanceof Error ? cause.message : String(cause));
     await pause(betweenTriesMs, clock, wanted.signal);
     throw broken(wanted, 'cannot be reached', cause);
   }

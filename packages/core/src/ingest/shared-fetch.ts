@@ -9,6 +9,7 @@ import { UpstreamError } from '../upstream/upstream-error.ts';
 import type { IngestEvent } from './events.ts';
 import { type Leader, type LeaderSource, type Permission, parseLeader } from './leader.ts';
 import { patientBody } from './patience.ts';
+import { placeProof } from './place-proof.ts';
 import type { FetchFrom } from './steady-body.ts';
 import { storedBody } from './stored-body.ts';
 import type { TransferLease } from './transfer-lease.ts';
@@ -24,6 +25,8 @@ export interface SharedFetchRequest {
   /** For so long a leader may bring nothing: before its first byte, and after. */
   patience: { firstByteMs: number; goOnMs: number };
   lease: TransferLease;
+  /** The store has it, and cannot give it right. */
+  storeFailed?: boolean;
   /** What the lease's holder tells of itself; `undefined`: nobody holds it. */
   holder(): Promise<string | undefined>;
   /** Resolves after a moment, or when some leader of this blob ended. */
@@ -63,10 +66,10 @@ const mostLooks = 50;
 export function sharedFetch(request: SharedFetchRequest, parts: SharedFetchParts): SharedFetch {
   const { upstream, repository, digest, permission, patience, lease, holder, news } = request;
   const { blobs, slabs, clock, sources, observe } = parts;
-  let isPermitted = permission.isProven;
+  const proof = placeProof(permission);
   let isDistrustful = false;
   let isImpatient = false;
-  let storeFailed = false;
+  let { storeFailed = false } = request;
   let total: number | undefined;
   let tried = { text: '', from: -1, times: 0 };
 
@@ -77,20 +80,11 @@ export function sharedFetch(request: SharedFetchRequest, parts: SharedFetchParts
   async function ask(from: number, signal: AbortSignal, ifMatch?: string): Promise<Reply<FetchedBlob>> {
     const reply = await request.fetch(from, signal, ifMatch);
     if (reply.kind === 'found') {
-      isPermitted = true;
+      proof.grant();
       total = from === 0 ? reply.value.total : (total ?? reply.value.total);
       lease.tell({ phase: 'filling', total });
     }
     return reply;
-  }
-
-  /** `undefined`: the repository may be given what others fetched. */
-  async function refusal(signal: AbortSignal): Promise<Reply<never> | 'unproven' | undefined> {
-    if (isPermitted) return undefined;
-    const said = await permission.ask(signal);
-    if (said.kind !== 'found') return said;
-    isPermitted = said.value.proves;
-    return isPermitted ? undefined : 'unproven';
   }
 
   /** What another process stored while this one was about to ask. */
@@ -110,19 +104,32 @@ export function sharedFetch(request: SharedFetchRequest, parts: SharedFetchParts
 
   /** Leads, or reads what is stored by now. */
   async function lead(from: number, signal: AbortSignal, ifMatch?: string): Promise<Reply<FetchedBlob>> {
-    const blob = await stored(from, signal);
-    const refused = blob && (await refusal(signal));
-    if (blob && refused === undefined) {
-      as('stored', from);
-      total = blob.total;
-      await lease.giveBack();
-      return { kind: 'found', value: blob };
-    }
-    if (blob) await discard(blob.body);
-    if (refused !== undefined && refused !== 'unproven') return refused;
+    const answer = await fromStore(from, signal);
+    if (answer) return answer;
     as('leader', from);
     lease.tell({ phase: from > 0 ? 'filling' : 'asking', total });
     return await ask(from, signal, ifMatch);
+  }
+
+  /** `undefined`: the upstream has to be asked. */
+  async function fromStore(from: number, signal: AbortSignal): Promise<Reply<FetchedBlob> | undefined> {
+    const blob = await stored(from, signal);
+    if (!blob) return undefined;
+    let refused: Awaited<ReturnType<typeof proof.refusal>>;
+    try {
+      refused = await proof.refusal(signal);
+    } catch (error) {
+      await discard(blob.body);
+      throw error;
+    }
+    if (refused !== undefined) {
+      await discard(blob.body);
+      return refused === 'unproven' ? undefined : refused;
+    }
+    as('stored', from);
+    total = blob.total;
+    await lease.giveBack();
+    return { kind: 'found', value: blob };
   }
 
   /** Whether a leader that brought nothing new, each time it was read, may be read again. */
@@ -182,16 +189,17 @@ export function sharedFetch(request: SharedFetchRequest, parts: SharedFetchParts
     }
     if (text === undefined) return undefined;
     const leader = parseLeader(text);
-    if (!leader || !mayFollow(text, from)) return 'alone';
+    // Its own: it was lost here, and the coordinator keeps it still. Nothing would ever come from there.
+    if (!leader || lease.hasText(text) || !mayFollow(text, from)) return 'alone';
     // SEMANTICS 20: a process that was answered for the same repository and credential proves as much as one of ours.
     const isSamePlace = leader.place === permission.place;
-    const refused = isSamePlace ? undefined : await refusal(signal);
+    const refused = isSamePlace ? undefined : await proof.refusal(signal);
     if (refused !== undefined) return refused === 'unproven' ? 'alone' : refused;
     request.follows(leader);
     try {
       const blob = await follow(leader, from, signal, ms);
       if (!blob) return 'alone';
-      isPermitted = true;
+      proof.grant();
       as('follower', from);
       return { kind: 'found', value: blob };
     } catch {

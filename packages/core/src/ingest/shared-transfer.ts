@@ -35,6 +35,8 @@ export function sharedSpool(spool: Spool, lease: TransferLease, { distrust }: Sh
 
 /** What decides who stores a blob. */
 interface Storing extends Pick<SharedFetch, 'isDistrustful'> {
+  /** The store has it, and cannot give it right. Default false. */
+  storeFailed?: boolean | undefined;
   lease: TransferLease;
   clock: Clock;
   /** Resolves after a moment, or when some leader of this blob ended; whether one did. */
@@ -48,10 +50,13 @@ export const storedWithinMs: number = 10 * 60_000;
  * The same store, that one process adopts into: the others look whether it has the blob by then, and adopt their own
  * copy where the one that leads ended without.
  */
-export function sharedStore(blobs: BlobStore, { lease, isDistrustful, clock, news }: Storing): BlobStore {
+export function sharedStore(
+  blobs: BlobStore,
+  { lease, isDistrustful, storeFailed = false, clock, news }: Storing,
+): BlobStore {
   async function isStored({ digest, size, signal }: Parameters<BlobStore['adopt']>[0]): Promise<boolean> {
     // What is stored may be what was found wrong.
-    if (isDistrustful()) return false;
+    if (storeFailed || isDistrustful()) return false;
     const stored = await blobs.open(digest, { signal });
     await stored?.close();
     return stored?.size === size;

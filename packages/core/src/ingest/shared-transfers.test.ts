@@ -12,6 +12,7 @@ import type { Coordinator, Lease } from '../store/coordinator.ts';
 import { fileStorage } from '../store/file-storage.ts';
 import { localCoordinator } from '../store/local-coordinator.ts';
 import type { Storage } from '../store/storage.ts';
+import { UpstreamError } from '../upstream/upstream-error.ts';
 import type { IngestEvent } from './events.ts';
 import type { IngestParts, IngestRequest } from './ingest.ts';
 import { createIngests, type Ingests, type RunningIngest } from './ingests.ts';
@@ -285,6 +286,120 @@ it('lets no other process store a blob that waits for the store in the one that 
   await Promise.all([second.ended, third.ended]);
   expect([...two.outcomes(), ...three.outcomes()]).toEqual(['stored', 'stored']);
   expect(adopted).toEqual([]);
+});
+
+it('asks the upstream at once where its own lease, which it lost, is all that the coordinator tells of', async () => {
+  const lost = new AbortController();
+  const { acquire } = coordinator;
+  coordinator.acquire = async (...asked) => {
+    const lease = await acquire(...asked);
+    return lease && { ...lease, lost: lost.signal };
+  };
+  const one = startProcess();
+  const asked: number[] = [];
+  const running = one.start({
+    of: large,
+    asked,
+    async fetch(from) {
+      asked.push(from);
+      async function* body() {
+        yield Uint8Array.from(large.subarray(from, from + MiB));
+        lost.abort(new Error('lost'));
+        if (from === 0) throw new UpstreamError('unreachable', 'up broke off', { upstream: 'up' });
+        yield Uint8Array.from(large.subarray(from + MiB));
+      }
+      return { kind: 'found', value: { start: from, total: large.byteLength, body: body() } };
+    },
+  });
+  expect((await read(running)).equals(large)).toBe(true);
+  expect(asked).toEqual([0, MiB]);
+  expect(one.roles()).toEqual([
+    ['leader', 0],
+    ['alone', MiB],
+  ]);
+});
+
+const cannotSay = () =>
+  Promise.reject(new UpstreamError('server-error', 'up answers HEAD with 500', { upstream: 'up' }));
+
+it('asks the upstream for the blob where it cannot say whether another repository holds what a leader brings', async () => {
+  const lease = await leads(small, small, { phase: 'verified' });
+  const one = startProcess();
+  const running = one.start({ of: small, permission: { place: 'other', isProven: false, ask: cannotSay } });
+  expect((await read(running)).equals(small)).toBe(true);
+  expect(one.roles()).toEqual([['alone', 0]]);
+  await lease.release();
+  await running.ended;
+});
+
+/** What another process stored just now; the file it was in is open to nobody. */
+async function store(of: Uint8Array, as = of): Promise<void> {
+  await storage.blobs.put({ digest: digestOf(as), bytes: of, signal: never });
+}
+
+it('asks the upstream for the blob where it cannot say whether another repository holds what is stored', async () => {
+  const one = startProcess();
+  await store(small);
+  const running = one.start({ of: small, permission: { place: 'other', isProven: false, ask: cannotSay } });
+  expect((await read(running)).equals(small)).toBe(true);
+  expect(one.roles()).toEqual([['leader', 0]]);
+});
+
+it('keeps nothing of the store open where its clients left before a repository had proved to hold the blob', async () => {
+  const one = startProcess();
+  await store(small);
+  let isAsked = false;
+  const ask = (signal: AbortSignal) =>
+    new Promise<never>((_resolve, reject) => {
+      isAsked = true;
+      signal.addEventListener('abort', () => reject(signal.reason));
+    });
+  const running = one.start({ of: small, permission: { place: 'other', isProven: false, ask } });
+  await expect.poll(() => isAsked, waiting).toBe(true);
+  await Promise.all([
+    expect(running.reply).rejects.toThrow(),
+    expect(running.verified).rejects.toThrow(),
+    ...processes.map(({ ingests }) => ingests.close(0)),
+  ]);
+  expect(openFiles(directory)).toEqual([]);
+});
+
+it('reads nothing from a store that has the blob and cannot give it right, and stores it there anew', async () => {
+  const one = startProcess();
+  await store(
+    Uint8Array.from(large, (byte) => byte ^ 1),
+    large,
+  );
+  const asked: number[] = [];
+  const running = one.start({ of: large, asked, storeFailed: true });
+  expect((await read(running)).equals(large)).toBe(true);
+  await running.ended;
+  expect(asked).toEqual([0]);
+  expect(one.roles()).toEqual([['leader', 0]]);
+  const stored = (await storage.blobs.open(digestOf(large), { signal: never }))!;
+  expect(stored.kind).toBe('file');
+  const first = new Uint8Array(10);
+  if (stored.kind === 'file') await stored.read(first, 0);
+  await stored.close();
+  expect(first).toEqual(Uint8Array.from(large.subarray(0, 10)));
+});
+
+it('stores its own copy where the store has the blob and cannot give it right, though another process leads', async () => {
+  await store(
+    Uint8Array.from(small, (byte) => byte ^ 1),
+    small,
+  );
+  const lease = await leads(small, small, { phase: 'verified' });
+  const one = startProcess();
+  const running = one.start({ of: small, storeFailed: true });
+  expect((await read(running)).equals(small)).toBe(true);
+  await lease.release();
+  await running.ended;
+  const stored = (await storage.blobs.open(digestOf(small), { signal: never }))!;
+  const first = new Uint8Array(10);
+  if (stored.kind === 'file') await stored.read(first, 0);
+  await stored.close();
+  expect(first).toEqual(Uint8Array.from(small.subarray(0, 10)));
 });
 
 it('keeps no file, lease or message for what has ended', async () => {

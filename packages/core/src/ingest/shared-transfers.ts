@@ -76,7 +76,7 @@ export function createSharedTransfers(parts: SharedTransfersParts): SharedTransf
 
   return {
     begin(request, { spool, blobs, isWaiting = () => false, claim }) {
-      const { permission, spare, firstByteWithinMs, resumeWithinMs } = request;
+      const { permission, spare, storeFailed, firstByteWithinMs, resumeWithinMs } = request;
       if (!permission) return undefined;
       const key = transferKey(request);
       let isSpare = spare !== undefined;
@@ -113,7 +113,7 @@ export function createSharedTransfers(parts: SharedTransfersParts): SharedTransf
       return {
         fetch: shared.fetch,
         spool: sharedSpool(spool, lease, shared),
-        blobs: sharedStore(blobs, { ...shared, lease, clock, news }),
+        blobs: sharedStore(blobs, { ...shared, lease, storeFailed, clock, news }),
         leads: lease.holds,
         claimed() {
           if (!isSpare) return;

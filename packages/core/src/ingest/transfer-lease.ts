@@ -18,6 +18,8 @@ export type Course = Pick<SpoolFileState, 'phase' | 'total'>;
 export interface TransferLease {
   /** Whether this process leads. */
   holds(): boolean;
+  /** Whether it is what this transfer's lease tells, or told. */
+  hasText(text: string): boolean;
   /** Leads, where nobody else does; others can read its spool file then. Rejects with the signal's reason alone. */
   take(signal: AbortSignal): Promise<Taking>;
   /** Names the file that the transfer fills from now on; it is not asked for the lease before. */
@@ -49,6 +51,7 @@ export function createTransferLease(
   let file: SpoolFile | undefined;
   let course: Course = { phase: 'asking' };
   let lease: Lease | undefined;
+  let value: string | undefined;
   let beacon: Beacon | undefined;
   let isFollowed = false;
   let ended = false;
@@ -66,10 +69,11 @@ export function createTransferLease(
 
   return {
     holds,
+    hasText: (text) => text === value,
     async take(signal) {
       if (holds()) return 'taken';
       const { path } = await abortable(first.promise, signal);
-      const value = leaderText({ ...leader(), spool: relative(directory, path).replaceAll('\\', '/') });
+      value = leaderText({ ...leader(), spool: relative(directory, path).replaceAll('\\', '/') });
       try {
         const taken = await coordinator.acquire(key, { for: leaseForMs, value, signal });
         if (!taken) return 'held';

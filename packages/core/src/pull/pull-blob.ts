@@ -38,6 +38,8 @@ type Asking = BlobPull & { since: number };
 interface KnownBefore {
   /** Whether the repository proved to hold it. */
   proven: boolean;
+  /** Whether the store has it, and cannot give it right. Default false. */
+  storeFailed?: boolean;
   /** Its {@link Ingests.endings} before the store was asked. None: the store had its turn. */
   seen?: number;
 }
@@ -102,12 +104,13 @@ export function createPullBlob(parts: PullParts, started: (blob: BlobPull) => vo
       // What is here is not this repository's, as far as it told: its own bytes are the proof then.
       if (opened) await opened.blob.close();
       // To find that it is wrong may have taken long, and none of that was the upstream's.
-      if (opened && proof?.proves) request = { ...request, since: clock.monotonic() };
+      const storeFailed = opened !== undefined && proof?.proves === true;
+      if (storeFailed) request = { ...request, since: clock.monotonic() };
       const size = proof?.size ?? (await totalUnderWay(request));
       const cold = coldParts(request, { size, running: runningFor(request) });
       return cold
         ? await passedParts(parts, request, cold)
-        : await ingested(request, { proven: proof?.proves === true, seen });
+        : await ingested(request, { proven: proof?.proves === true, storeFailed, seen });
     } catch (error) {
       await opened?.blob.close();
       throw error;
@@ -129,7 +132,8 @@ export function createPullBlob(parts: PullParts, started: (blob: BlobPull) => vo
     const { ranges } = request;
     const signal = () => request.signal;
     // What is answered here was proven; the store had its turn.
-    const refetch = () => ingested({ ...request, ranges: undefined, since: clock.monotonic() }, { proven: true });
+    const refetch = () =>
+      ingested({ ...request, ranges: undefined, since: clock.monotonic() }, { proven: true, storeFailed: true });
     return storedBlobs.answer(stored, { ranges, cacheStatus, signal, refetch });
   }
 
@@ -145,7 +149,7 @@ export function createPullBlob(parts: PullParts, started: (blob: BlobPull) => vo
   async function ingested(asking: Asking, known: KnownBefore): Promise<BlobAnswer> {
     const { target, digest, signal } = asking;
     let request = asking;
-    let { proven, seen } = known;
+    let { proven, seen, storeFailed = false } = known;
     for (let tries = 1; tries <= mostTries; tries++) {
       const running = runningFor(request);
       const isNew = running
@@ -164,9 +168,10 @@ export function createPullBlob(parts: PullParts, started: (blob: BlobPull) => vo
         if (stored) return storedAnswer(request, stored, { hit: true });
         // To find that it is wrong may have taken long.
         if (opened) request = { ...request, since: clock.monotonic() };
+        storeFailed ||= opened !== undefined;
         continue;
       }
-      const ingest = running ?? startIngest(parts, { ...request, proven });
+      const ingest = running ?? startIngest(parts, { ...request, proven, storeFailed });
       if (!running) started(request);
       if (proven) ingest.provenFor.add(placeKey(target));
       try {

@@ -16,6 +16,8 @@ export interface IngestStart {
   since: number;
   /** Whether the repository proved to hold it already. Default false. */
   proven?: boolean;
+  /** Whether the store has it, and cannot give it right. Default false. */
+  storeFailed?: boolean;
   /** Given where nobody asks yet. */
   spare?: SpareTransfer;
 }
@@ -26,7 +28,7 @@ export interface IngestStart {
  * @throws ProxyCacheError `too-many-ingests`, `closed`
  */
 export function startIngest(parts: PullParts, start: IngestStart): RunningIngest {
-  const { target, digest, since, spare } = start;
+  const { target, digest, since, storeFailed = false, spare } = start;
   const { upstream, repository } = target.place;
   const waitedMs = parts.clock.monotonic() - since;
   const fromStart = blobFetch(parts, { target, digest, since, slabs: parts.slabs });
@@ -40,6 +42,7 @@ export function startIngest(parts: PullParts, start: IngestStart): RunningIngest
       told: parts.manifests.sizeOf(digest)?.size,
       fetch: (from, ...how) => (from === 0 ? fromStart : fromMiddle)(from, ...how),
       permission: permissionOf(parts, start),
+      storeFailed,
       // Nobody waits for what is fetched ahead, and nobody's connections are for it.
       segments: spare ? undefined : segmentRules(parts, { target, digest }),
       // SEMANTICS 19: a 2xx with other bytes proves nothing.
