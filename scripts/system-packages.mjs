@@ -40,7 +40,8 @@ function isInstalled(name) {
 /** Runs apt-get, waiting for another apt that runs. Its output goes to stderr, out of the tests' way. */
 function aptGet(...args) {
   const command = ['-q', '-o', 'DPkg::Lock::Timeout=300', ...args];
-  const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' };
+  // As in single-user mode: no package starts a server of its own, where invoke-rc.d decides.
+  const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive', RUNLEVEL: '1' };
   return spawnSync('apt-get', command, { stdio: ['ignore', 2, 2], env }).status === 0;
 }
 

@@ -9,9 +9,10 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { join } from 'node:path';
-import { type Digest, memoryStorage, type Storage } from '@proxycache/core';
+import { type Digest, fileBlobs, memoryStorage, type Storage, tiered } from '@proxycache/core';
 import { type FlakyStorage, flakyStore, manualClock, openFiles, seededBytes } from '@proxycache/test-kit';
-import { describe, expect, test } from 'vitest';
+import { describe, expect, onTestFinished, test } from 'vitest';
+import { makeTemporaryFolder, removeFolder } from '../peers/temporary-folder.ts';
 import { type CacheUnderTest, digestOfBody, startPair } from '../semantics/cache-under-test.ts';
 import { flipByte, keepingTime } from './rot.ts';
 
@@ -311,4 +312,21 @@ describe('verifyOnRead: first', () => {
     expect(cache.seen('blob-quarantined')).toMatchObject([{ digest, size, reason: 'wrong-bytes' }]);
     await noLongerShared(cache, storage);
   });
+});
+
+test('a copy that rotted on the local disk of a tiered store failed a pull while its upstream was down', async () => {
+  const [clock, folder] = [manualClock(), makeTemporaryFolder('tiers')];
+  const memory = memoryStorage({ clock });
+  onTestFinished(() => removeFolder(folder));
+  const storage = { ...memory, blobs: tiered({ local: fileBlobs(folder, { clock }), remote: memory.blobs, clock }) };
+  const { upstream, cache } = await startPair({ cache: { storage, verifyOnRead: 'first' } });
+  const bytes = Buffer.from(seededBytes('tiers', size));
+  const digest = upstream.putBlob('team/app', bytes) as Digest;
+  await pullInto(cache, digest);
+  flipByte(join(folder, 'blobs', digest.replace(':', '/')));
+  await cache.restart();
+  await upstream.stop();
+  const { status, body } = await cache.get(blobPath(digest));
+  expect([status, body.equals(bytes)]).toEqual([200, true]);
+  expect(cache.seen('blob-quarantined')).toMatchObject([{ digest, reason: 'wrong-bytes' }]);
 });

@@ -31,6 +31,9 @@ export interface CheckStored {
   isSettled(stored: OpenedBlob, request: StoredRequest): boolean;
 }
 
+/** The first look at a blob, the second at one that was wrong, and one at what is there once that was put aside. */
+type Looks = 'first' | 'again' | 'elsewhere';
+
 const mostVerdicts = 50_000;
 const putAsideWithinMs = 3_000;
 
@@ -47,7 +50,7 @@ export function createCheckStored(parts: PullParts, open: OpenStored): CheckStor
    *
    * @returns the number of the opening that was found right; `undefined`: none was
    */
-  async function verify(digest: Digest, signal: AbortSignal, isSecond = false): Promise<number | undefined> {
+  async function verify(digest: Digest, signal: AbortSignal, looks: Looks = 'first'): Promise<number | undefined> {
     const stored = await open(digest, signal, true);
     if (!stored) return undefined;
     try {
@@ -56,11 +59,14 @@ export function createCheckStored(parts: PullParts, open: OpenStored): CheckStor
         return stored.opening;
       }
       // A single read may be at fault itself.
-      if (!isSecond) return await verify(digest, signal, true);
+      if (looks === 'first') return await verify(digest, signal, 'again');
       const { blob, openedAt } = stored;
       const flawed = { digest, size: blob.size, reason: 'wrong-bytes', storedUntil: openedAt } as const;
       // Those who wait for the right bytes need not wait for a copy of the wrong ones.
-      await orLate(putAside(parts, flawed, signal), { clock: parts.clock, ms: putAsideWithinMs, late: () => false });
+      const how = { clock: parts.clock, ms: putAsideWithinMs, late: () => false };
+      const isTaken = await orLate(putAside(parts, flawed, signal), how);
+      // A store of several tiers may have another copy, which is right.
+      if (isTaken && looks === 'again') return await verify(digest, signal, 'elsewhere');
     } catch (error) {
       signal.throwIfAborted();
       parts.observe(storeFailed('read', digest, error));

@@ -60,7 +60,7 @@ export interface BlobStore {
   /**
    * Takes a blob out of sight whose bytes are wrong: from then on it is not stored, as after `delete`, and may be stored
    * anew. Where it can, the store keeps those bytes for a person to look at, a bounded number of them; one that cannot
-   * deletes them. Readers that have it open go on or fail.
+   * deletes them. Readers that have it open go on or fail. It may look for itself, and leave a copy that is right.
    *
    * @param options.unlessStoredAfter an instant in ms since the epoch: what was stored later stays
    * @param options.size how many bytes it has, where that is known: one that has to be copied may take its time

@@ -314,3 +314,41 @@ function brokenBlob(size: number): OpenBlob {
   };
   return { kind: 'file', size, read, close: async () => undefined };
 }
+
+describe('a copy that rotted on the local disk took the right one of the remote store with it', () => {
+  const wrong = Buffer.alloc(1_000, 'x');
+
+  test('what the remote store has stays where it is right', async () => {
+    const [local, remote] = [fileBlobs(newFolder()), memoryStorage().blobs];
+    const blobs = tiered({ local, remote });
+    const blob = content(1, 1_000);
+    await put(blobs, blob);
+    await local.put({ digest: blob.digest, bytes: wrong, signal });
+    expect(await read(blobs, blob.digest)).toEqual(wrong);
+    // Two readers find it wrong at the same time.
+    const taken = await Promise.all([1, 2].map(() => blobs.quarantine(blob.digest, { signal })));
+    expect(taken).toEqual([true, false]);
+    expect(await read(blobs, blob.digest)).toEqual(blob.bytes);
+  });
+
+  test('what is wrong in both is taken out of both', async () => {
+    const [local, remote] = [fileBlobs(newFolder()), memoryStorage().blobs];
+    const blobs = tiered({ local, remote });
+    const { digest } = content(1, 1_000);
+    await blobs.put({ digest, bytes: wrong, signal });
+    expect(await blobs.quarantine(digest, { signal })).toBe(true);
+    expect(await Promise.all([local, remote].map((tier) => read(tier, digest)))).toEqual([undefined, undefined]);
+  });
+
+  test('a remote store that fails leaves what it has, and the local copy goes', async () => {
+    const local = fileBlobs(newFolder());
+    const flaky = flakyStore(memoryStorage());
+    const blobs = tiered({ local, remote: flaky.blobs });
+    const { digest } = content(1, 1_000);
+    await blobs.put({ digest, bytes: wrong, signal });
+    flaky.on('blobs.open', { fail: 'away' });
+    expect(await blobs.quarantine(digest, { signal })).toBe(true);
+    expect(await read(local, digest)).toBeUndefined();
+    await expect(blobs.quarantine(digest, { signal })).rejects.toThrow('away');
+  });
+});

@@ -9,6 +9,7 @@ import { createFills } from './fills.ts';
 import { createKeyedLock } from './keyed-lock.ts';
 import type { FileBlobs } from './local-blobs.ts';
 import { createLocalCopies } from './local-copies.ts';
+import { quarantineTiers } from './quarantine-tiers.ts';
 import { createStoreDeadline } from './store-deadline.ts';
 import { timelyBlobs } from './timely-blobs.ts';
 
@@ -131,20 +132,20 @@ export function tiered({ local, remote, clock = systemClock }: Tiers): BlobStore
     await copy.keep();
   }
 
-  async function ended(digest: Digest, how: 'delete' | 'quarantine', options: Ending): Promise<boolean> {
+  async function deleted(digest: Digest, options: Ending): Promise<boolean> {
     const { signal } = options;
     let failure: { error: unknown } | undefined;
-    const there = await remote[how](digest, options).catch((error) => {
+    const there = await remote.delete(digest, options).catch((error) => {
       failure = { error };
       return false;
     });
     signal.throwIfAborted();
     if (there) fills.get(digest)?.cancel();
     // A copy may be younger than what it is a copy of.
-    const here = await near[how](digest, there ? { signal } : options);
-    if (failure && !(here && how === 'quarantine')) throw failure.error;
+    const here = await near.delete(digest, there ? { signal } : options);
+    if (failure) throw failure.error;
     // By its own instants the remote store may have spared it: a copy that went is no blob that did.
-    const mayBeSpared = failure === undefined && options.unlessStoredAfter !== undefined;
+    const mayBeSpared = options.unlessStoredAfter !== undefined;
     return there || (here && !mayBeSpared);
   }
 
@@ -170,8 +171,11 @@ export function tiered({ local, remote, clock = systemClock }: Tiers): BlobStore
         await remote.put(blob);
         await copies.put(blob);
       }),
-    delete: (digest, options) => lock(digest, options.signal, () => ended(digest, 'delete', options)),
-    quarantine: (digest, options) => lock(digest, options.signal, () => ended(digest, 'quarantine', options)),
+    delete: (digest, options) => lock(digest, options.signal, () => deleted(digest, options)),
+    quarantine(digest, options) {
+      const both = { local: near, remote, ended: () => fills.get(digest)?.cancel() };
+      return lock(digest, options.signal, () => quarantineTiers(both, digest, options));
+    },
     digests: (options) => remote.digests(options),
   };
 }
