@@ -8,6 +8,8 @@ export type S3Fault =
   | { kind: 'answer'; status: number; code: string }
   /** Its connection is reset before S3 is asked. */
   | { kind: 'reset' }
+  /** S3 is asked, and its answer comes later by so much. */
+  | { kind: 'late'; ms: number }
   /** Nothing answers. */
   | { kind: 'silence' }
   /** S3 gets one other byte. */
@@ -77,6 +79,10 @@ function play(fault: S3Fault | undefined, { request, response, port }: Exchange)
     if (fault?.kind === 'lost-answer') {
       answer.resume();
       answer.once('end', () => response.destroy());
+      return;
+    }
+    if (fault?.kind === 'late') {
+      setTimeout(() => answer.pipe(response.writeHead(answer.statusCode ?? 500, answer.rawHeaders)), fault.ms);
       return;
     }
     response.writeHead(answer.statusCode ?? 500, answer.rawHeaders);

@@ -133,6 +133,13 @@ describe('reads from S3', () => {
     await Promise.all(blobs.map((blob) => blob?.close()));
   });
 
+  test('many slow readers keep nobody from S3, and it is not taken for silent', async () => {
+    store = open({ answerWithin: '60s' });
+    const blobs = await Promise.all(Array.from({ length: 300 }, () => store.open(digest, { signal })));
+    expect((await readAll(store, digest))?.equals(bytes)).toBe(true);
+    await Promise.all(blobs.map((blob) => blob?.close()));
+  });
+
   test('who leaves while S3 says nothing leaves at once', async () => {
     const controller = new AbortController();
     const left = new Error('left');

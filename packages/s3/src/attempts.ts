@@ -20,11 +20,11 @@ export interface Attempts {
 /** The outcome of the first attempt that succeeds. Attempts go further and further apart, by chance, so that not all come at once. */
 export async function attempts<T>(
   { clock, signal, passes = mayPass, failed }: Attempts,
-  work: () => Promise<T>,
+  work: (attempt: number) => Promise<T>,
 ): Promise<T> {
   for (let attempt = 1; ; attempt++) {
     try {
-      return await work();
+      return await work(attempt);
     } catch (error) {
       signal.throwIfAborted();
       if (attempt === mostAttempts || !passes(error)) throw error;

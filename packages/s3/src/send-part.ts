@@ -48,21 +48,20 @@ export async function sendPart<T>(
 ): Promise<T> {
   const { operation, key, digest, file, number, range, signal } = part;
   const failed = retriedPart(settings, { digest, number });
-  return await attempts({ clock: settings.clock, signal, failed }, () =>
-    turns(signal, () =>
-      calls.run(
-        { operation, key, signal, withinMs: settings.idleWithinMs, rests: false },
-        async ({ abortSignal, headway }) => {
-          const body = partStream(file, range, headway);
-          // Whoever sends it is told.
-          body.on('error', () => undefined);
-          try {
-            return await send(body, { abortSignal });
-          } finally {
-            body.destroy();
-          }
-        },
-      ),
-    ),
-  );
+  return await attempts({ clock: settings.clock, signal, failed }, (attempt) => {
+    // What was read of the file may wait in the buffers of a slow network for longer than anybody can see here.
+    const withinMs = settings.idleWithinMs * 2 ** (attempt - 1);
+    return turns(signal, () =>
+      calls.run({ operation, key, signal, withinMs, rests: false }, async ({ abortSignal, headway }) => {
+        const body = partStream(file, range, headway);
+        // Whoever sends it is told.
+        body.on('error', () => undefined);
+        try {
+          return await send(body, { abortSignal });
+        } finally {
+          body.destroy();
+        }
+      }),
+    );
+  });
 }

@@ -27,7 +27,7 @@ export interface S3BlobsOptions {
   prefix?: string;
   /** How long S3 may take to answer, and to accept a connection. Default: 2 s. */
   answerWithin?: Duration;
-  /** How long an upload may stand still, and S3 take to say that it has a part. Default: 15 s. */
+  /** How long an upload may stand still, and S3 take to say that it has a part; twice as long with each attempt. Default: 15 s. */
   idleWithin?: Duration;
   /** In bytes: larger blobs go up in parts of this size. 5 MiB to 1 GiB. Default: 16 MiB. */
   partSize?: number;
@@ -66,9 +66,6 @@ const mebibyte = 1024 * 1024;
 const longestDeadlineMs = 600_000;
 /** S3 signs no longer ones. */
 const longestUrlSeconds = 7 * 86_400;
-/** Readers keep theirs as long as their clients are slow: the SDK's 50 would let the next ones wait. */
-const mostConnections = 256;
-
 const known = [
   ...['client', 'options', 'bucket', 'prefix', 'answerWithin', 'idleWithin'],
   ...['partSize', 'parallelParts', 'upload', 'redirectReads', 'observer', 'clock'],
@@ -137,7 +134,9 @@ function redirectsOf(
 const silent = (): void => undefined;
 
 function makeClient(options: S3ClientConfig, connectionTimeout: number): S3Client {
-  const agent = { keepAlive: true, maxSockets: mostConnections };
+  // Readers keep theirs as long as their clients are slow, and of those the cache bounds the number: with any other bound the
+  // next one would wait, and S3 be taken for silent.
+  const agent = { keepAlive: true, maxSockets: Number.POSITIVE_INFINITY };
   try {
     return new S3Client({
       requestHandler: { connectionTimeout, httpAgent: agent, httpsAgent: agent },

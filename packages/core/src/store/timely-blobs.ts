@@ -4,6 +4,8 @@ import type { StoreDeadline } from './store-deadline.ts';
 
 const slowestBytesPerMs = 1024;
 const adoptBaseMs = 60_000;
+/** One that is given up begins anew, and would never end where the way to the store is slower than that. */
+const slowestUploadBytesPerMs = 32;
 const quarantineBaseMs = 3_000;
 const listWithinMs = 60_000;
 
@@ -69,7 +71,7 @@ export function timelyBlobs(blobs: BlobStore, deadline: StoreDeadline): BlobStor
     adopt: ({ signal, ...blob }) =>
       // Nobody waits for it, and it may be an upload of any size: only one that makes no headway is given up.
       deadline.run(
-        { operation: 'adopt', signal, withinMs: adoptBaseMs + blob.size / slowestBytesPerMs, rests: false },
+        { operation: 'adopt', signal, withinMs: adoptBaseMs + blob.size / slowestUploadBytesPerMs, rests: false },
         (given) => blobs.adopt({ ...blob, signal: given.signal }),
       ),
     put: ({ signal, ...blob }) =>

@@ -197,6 +197,48 @@ describe('a blob that the store does not take', () => {
     expect(await read(queue)).toEqual(one.bytes);
   });
 
+  test('does not wait for its turn behind many that the store refuses each time', async () => {
+    const refused = Array.from({ length: 10 }, (_, at) => content(`refused ${at}`));
+    const others = new Set(refused.map(({ digest }) => digest));
+    const tried = new Set<string>();
+    let refusals = 0;
+    const refuses: BlobStore = {
+      ...storage.blobs,
+      adopt: async (blob) => {
+        tried.add(blob.digest);
+        if (others.has(blob.digest)) throw new Error(`too large: ${++refusals}`);
+        await storage.blobs.adopt(blob);
+      },
+    };
+    const queue = start({}, refuses);
+    for (const blob of refused) await adopt(queue, blob);
+    await expect.poll(() => clock.advance(60_000).then(() => tried.size)).toBe(10);
+    await adopt(queue);
+    refusals = 0;
+    await expect.poll(() => clock.advance(60_000).then(() => queue.isWaiting(one.digest))).toBe(false);
+    // One may be under way.
+    expect(refusals).toBeLessThan(3);
+    expect(await read(storage.blobs)).toEqual(one.bytes);
+  });
+
+  test('and whose file somebody removed keeps no other from the store, and counts as no failure', async () => {
+    storage.on('blobs.adopt', { fail: 'away' });
+    const queue = start();
+    const gone = Array.from({ length: 40 }, (_, at) => content(`gone ${at}`));
+    for (const blob of gone) await adopt(queue, blob);
+    for (const file of onDisk()) rmSync(file);
+    await adopt(queue);
+    storage.heal();
+    events = [];
+    const waiting = () => [one, ...gone].filter(({ digest }) => queue.isWaiting(digest)).length;
+    await clock.advance(1_000);
+    // All in one go: the clock stands still.
+    await expect.poll(waiting).toBe(0);
+    expect(types()).toEqual(['upload-done']);
+    expect(await read(queue, gone[0])).toBeUndefined();
+    expect(await read(storage.blobs)).toEqual(one.bytes);
+  });
+
   test('is uploaded by two at a time when the store is back', async () => {
     storage.on('blobs.adopt', { fail: 'away' });
     const queue = start();

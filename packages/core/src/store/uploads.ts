@@ -59,6 +59,9 @@ export function createUploads(
   async function store(blob: WaitingBlob): Promise<void> {
     const { path: file, digest, size, waitsSince } = blob;
     const { signal } = blob.stop;
+    // That somebody removed its file is no failure of the store.
+    if (waitsSince !== undefined && (await isGone(file).catch(() => false))) return waiting.leave(blob);
+    blob.wasTried = true;
     try {
       await turns.storing(() => blobs.adopt({ file, digest, size, signal }), signal);
     } catch (error) {

@@ -16,6 +16,8 @@ export interface WaitingBlob extends WaitingFile {
   /** What stores it, while that runs. */
   upload: Promise<void> | undefined;
   isStored: boolean;
+  /** Whether the store was asked to take it already. */
+  wasTried: boolean;
   /** Whether it is none of these any more: stored, deleted, or another took its place. */
   hasLeft: boolean;
   /** Ends its upload. */
@@ -34,9 +36,12 @@ export interface WaitingBlobs {
   fits(size: number): boolean;
   /** Lets it wait from now on. @param why what the store said, if it did */
   wait(blob: WaitingBlob, why?: unknown): void;
-  /** It waits for another turn, after all others. */
+  /** It waits for another turn. */
   queue(blob: WaitingBlob): void;
-  /** The one whose turn it is, which has no turn any more. */
+  /**
+   * The one whose turn it is, which has no turn any more: one that the store was never asked to take, else the one that was
+   * tried the longest ago. Some may be refused each time, and the others must not wait behind them.
+   */
   next(): WaitingBlob | undefined;
   /** It is none any more; its file stays. */
   leave(blob: WaitingBlob): void;
@@ -62,14 +67,14 @@ const mostWaiting = 100_000;
 
 export function createWaitingBlobs({ clock, observe, room, maxBytes }: WaitingBlobsParts): WaitingBlobs {
   const blobs = new Map<Digest, WaitingBlob>();
-  const line = new Set<WaitingBlob>();
+  const [untried, tried] = [new Set<WaitingBlob>(), new Set<WaitingBlob>()];
   let bytes = 0;
   let waiting = 0;
 
   function leave(blob: WaitingBlob): void {
     if (blob.hasLeft) return;
     blob.hasLeft = true;
-    line.delete(blob);
+    for (const line of [untried, tried]) line.delete(blob);
     if (blobs.get(blob.digest) === blob) blobs.delete(blob.digest);
     if (blob.waitsSince === undefined) return;
     bytes -= blob.size;
@@ -77,7 +82,8 @@ export function createWaitingBlobs({ clock, observe, room, maxBytes }: WaitingBl
   }
 
   function queue(blob: WaitingBlob): void {
-    if (!blob.hasLeft && !blob.upload && blob.waitsSince !== undefined) line.add(blob);
+    if (blob.hasLeft || blob.upload || blob.waitsSince === undefined) return;
+    (blob.wasTried ? tried : untried).add(blob);
   }
 
   async function discard(blob: WaitingBlob): Promise<boolean> {
@@ -101,6 +107,7 @@ export function createWaitingBlobs({ clock, observe, room, maxBytes }: WaitingBl
         isRight,
         upload: undefined,
         isStored: false,
+        wasTried: false,
         hasLeft: false,
         stop: new AbortController(),
       };
@@ -125,11 +132,9 @@ export function createWaitingBlobs({ clock, observe, room, maxBytes }: WaitingBl
     },
     queue,
     next() {
-      for (const blob of line) {
-        line.delete(blob);
-        return blob;
-      }
-      return undefined;
+      const [blob] = untried.size > 0 ? untried : tried;
+      if (blob) for (const line of [untried, tried]) line.delete(blob);
+      return blob;
     },
     leave,
     discard,
