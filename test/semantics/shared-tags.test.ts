@@ -277,6 +277,58 @@ describe('processes that share their records and a coordinator', () => {
   });
 });
 
+describe('processes that share their records, and whose upstream of one key has another URL, or another identity', () => {
+  test('do not take for an answer what was said to the other', async () => {
+    const other = await startUpstream();
+    const [image, otherImage] = [upstream, other].map((one, at) =>
+      one.addImage('team/app', { tag: '1', seed: `${at}` }),
+    );
+    const held = gate();
+    upstream.on(heads, { gate: held });
+    const [one, two] = [replica(), replica({ url: other.url })];
+    const first = ask(one, 'HEAD');
+    await held.reached;
+    const second = ask(two, 'HEAD');
+    await clock.untilPending(1);
+    held.open();
+    expect((await first).digest).toBe(image?.root.digest);
+    await clock.advance(100);
+    expect((await second).digest).toBe(otherImage?.root.digest);
+    // Nor is it fresh for the one because it is for the other.
+    for (const cache of [two, one, two, one]) {
+      expect((await ask(cache)).digest).toBe((cache === one ? image : otherImage)?.root.digest);
+    }
+  });
+
+  test('ask for themselves where the other was denied, or told that there is none', async () => {
+    const image = upstream.addImage('team/app', { tag: '1' });
+    const [one, other] = [replica(), replica({ auth: { token: 'another' }, absentFor: '1h' })] as const;
+    await ask(one);
+    await ask(other);
+    await clock.advance(60_000);
+    upstream.on({}, { status: 403 });
+    expect((await ask(other)).status).toBe(403);
+    upstream.heal();
+    expect((await ask(one)).digest).toBe(image.root.digest);
+    await clock.advance(60_000);
+    upstream.removeTag('team/app', '1');
+    expect((await ask(other)).status).toBe(404);
+    upstream.addImage('team/app', { tag: '1' });
+    expect((await ask(one)).digest).toBe(image.root.digest);
+  });
+
+  test('serve what the other was told last while the upstream fails', async () => {
+    const image = upstream.addImage('team/app', { tag: '1' });
+    const [one, other] = [replica(), replica({ auth: { token: 'another' } })] as const;
+    await ask(one);
+    await ask(other);
+    await clock.advance(60_000);
+    await ask(one);
+    upstream.on({}, { status: 503 });
+    expect(await ask(other)).toMatchObject({ digest: image.root.digest, warning: expect.stringMatching(/^299/) });
+  });
+});
+
 describe('whoever finds that another process asks', () => {
   const key = 'validate/up/-/team%2Fapp/1';
   const take = async () => (await coordinator.acquire(key, { for: 1, signal: new AbortController().signal })) as Lease;

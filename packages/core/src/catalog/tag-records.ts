@@ -8,7 +8,10 @@ import type { Change } from './record-changes.ts';
 import { createRecords, type Records, type RecordsParts } from './records.ts';
 
 /** What is known of a tag. */
-export type TagRecord = FreshnessRecord<Descriptor>;
+export interface TagRecord extends FreshnessRecord<Descriptor> {
+  /** The {@link Place.generation} that the upstream said its last word to. Of records of before: nobody knows. */
+  saidTo?: string;
+}
 
 /** The records of all tags. */
 export interface TagRecords {

@@ -65,7 +65,8 @@ export function createSettleTag(
     if (record?.value) await filed;
     const saved = tags.update({ place: target.place, tag, fence }, (current) => {
       const next = settle(current, outcome, context).record;
-      return next && lastComplete ? { ...next, lastComplete } : next;
+      const { generation: saidTo } = target.place;
+      return next && { ...next, saidTo, ...(lastComplete && { lastComplete }) };
     });
     // A mere "still right" is in memory already; the answer need not wait for the disk.
     if (outcome.kind !== 'found' || outcome.value.digest !== record?.value?.digest) await saved;

@@ -23,11 +23,29 @@ export function lookupTag(
   let proof: { digest: Digest; find: () => Link | undefined } | undefined;
   return () => {
     const record = find();
-    if (!record?.value || !record.stored) return undefined;
+    if (!record?.value || !record.stored || !isSaidTo(target, record)) return undefined;
     const { digest } = record.value;
     if (proof?.digest !== digest) proof = { digest, find: links.lookup(target.place, 'manifest', digest) };
     return proof.find() && record;
   };
+}
+
+/** Whether a record tells what was said to this target: under its URL, to its identity. */
+export function isSaidTo({ place }: Target, { saidTo = place.generation }: TagRecord): boolean {
+  return saidTo === place.generation;
+}
+
+/**
+ * Processes that share records may have other URLs or credentials. What was said to one of those is what would be served
+ * while the upstream fails; it is not fresh here, and no "no".
+ */
+function ownRecord(record: TagRecord | undefined, target: Target): TagRecord | undefined {
+  if (!record || isSaidTo(target, record)) return record;
+  const { absent: _absent, denied: _denied, validatedAt, ...known } = record;
+  const { freshForMs, staleWhileRevalidateForMs } = target.upstream.rules;
+  const staleSince =
+    validatedAt === undefined ? {} : { validatedAt: validatedAt - freshForMs - staleWhileRevalidateForMs };
+  return { ...known, ...staleSince };
 }
 
 /**
@@ -39,7 +57,7 @@ export async function tagRecordOf(
   { tags, links, manifests }: PullParts,
   { target, tag, signal }: TagQuery,
 ): Promise<TagRecord | undefined> {
-  const record = await tags.get(target.place, tag, signal);
+  const record = ownRecord(await tags.get(target.place, tag, signal), target);
   if (!record?.value) return record;
   const { digest } = record.value;
   const proven = await links.find(target.place, 'manifest', digest, signal);
@@ -48,7 +66,7 @@ export async function tagRecordOf(
   await tags.update({ place: target.place, tag }, (latest) =>
     latest?.value?.digest === digest ? { ...latest, stored: true } : undefined,
   );
-  return tags.get(target.place, tag, signal);
+  return ownRecord(await tags.get(target.place, tag, signal), target);
 }
 
 /** The same of the record as the store has it now: another process may have written it. */

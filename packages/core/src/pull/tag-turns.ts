@@ -8,7 +8,7 @@ import type { Clock } from '../runtime/clock.ts';
 import { orLate } from '../runtime/or-late.ts';
 import type { Coordinator, Lease } from '../store/coordinator.ts';
 import type { PullParts } from './pull-parts.ts';
-import { latestTagRecordOf, type TagQuery } from './stored-tag.ts';
+import { isSaidTo, latestTagRecordOf, type TagQuery } from './stored-tag.ts';
 
 /** A tag that an upstream is to be asked about. */
 export interface TagQuestion extends TagQuery {
@@ -82,6 +82,8 @@ export function createTagTurns(parts: PullParts, coordinator: Coordinator): TagT
     record: TagRecord | undefined,
     since?: { startedAt: number; known: TagRecord | undefined },
   ): Verdict<Descriptor> | undefined {
+    // What another URL, or another identity, was told is no answer here.
+    if (record && !isSaidTo(target, record)) return undefined;
     const { rules } = target.upstream;
     const verdict = lastWord(record, rules);
     if (!verdict || (needsStored && verdict.kind === 'serve' && !verdict.stored)) return undefined;
