@@ -44,11 +44,12 @@ describe.skipIf(program === undefined)('three processes with a spool folder each
     for (const replica of alive) replica.events.length = 0;
     const missing = Array.from({ length: 3 - alive.length }, () => {
       const spoolDirectory = join(folder, `spool-${started++}`);
-      return startReplica(
-        join(folder, 'shared'),
-        { upstream: upstream.url, redis: redis.url },
-        { spoolDirectory, secret },
-      );
+      return startReplica({
+        folder: join(folder, 'shared'),
+        upstream: upstream.url,
+        redis: redis.url,
+        alone: { spoolDirectory, secret },
+      });
     });
     replicas.push(...alive, ...(await Promise.all(missing)));
   }

@@ -44,7 +44,7 @@ describe.skipIf(program === undefined)('four processes with one Redis and one fo
     const alive = replicas.splice(0).filter((replica) => replica.isAlive());
     for (const replica of alive) replica.events.length = 0;
     const missing = Array.from({ length: 4 - alive.length }, () =>
-      startReplica(folder, { upstream: upstream.url, redis: redis.url }),
+      startReplica({ folder, upstream: upstream.url, redis: redis.url }),
     );
     replicas.push(...alive, ...(await Promise.all(missing)));
   }

@@ -4,6 +4,7 @@ import { request } from 'node:http';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import type { ProxyCacheEvent } from '@proxycache/core';
+import type { S3BlobsOptions } from '@proxycache/s3';
 
 const program = fileURLToPath(new URL('./replica.mjs', import.meta.url));
 
@@ -31,17 +32,22 @@ process.once('exit', () => {
   for (const child of running) child.kill('SIGKILL');
 });
 
-/**
- * Starts one on a folder; `alone`: as on a host of its own, which reads from the others over HTTP. Rejects when it
- * ends without a word.
- */
-export async function startReplica(
-  folder: string,
-  hosts: { upstream: string; redis: string },
-  alone?: { spoolDirectory: string; secret: string },
-): Promise<Replica> {
-  const { upstream, redis } = hosts;
-  const args = [program, folder, upstream, redis, ...(alone ? [alone.spoolDirectory, alone.secret] : [])];
+/** What a replica works with. */
+export interface ReplicaPlan {
+  /** URLs. */
+  upstream: string;
+  redis: string;
+  /** Where its blobs are, and its spool if it has none of its own. */
+  folder?: string;
+  /** Where its blobs are in place of that. */
+  s3?: S3BlobsOptions;
+  /** As on a host of its own, which reads from the others over HTTP. */
+  alone?: { spoolDirectory: string; secret: string };
+}
+
+/** Starts one. Rejects when it ends without a word. */
+export async function startReplica({ alone, ...plan }: ReplicaPlan): Promise<Replica> {
+  const args = [program, JSON.stringify({ ...plan, ...alone })];
   const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit'] });
   running.add(child);
   const exited = once(child, 'exit').then(() => running.delete(child));

@@ -249,3 +249,18 @@ describe('a coordinator that fails costs no pull', () => {
       .toEqual(['stored', 'stored']);
   });
 });
+
+test('a verified blob waits where neither its store nor the coordinator answers, and is read from there', async () => {
+  const away = async () => {
+    throw new Error('away');
+  };
+  const { blobs, ...rest } = fileStorage(folder);
+  const coordinator = { ...localCoordinator(), acquire: away, holder: away, publish: away };
+  const lonely = start(coordinator, {
+    storage: { ...rest, blobs: { ...blobs, open: away, adopt: away }, coordinator },
+  });
+  expect(await lonely.pull()).toEqual(right);
+  await expect.poll(lonely.outcomes, waiting).toEqual(['queued']);
+  expect(await lonely.pull()).toEqual(right);
+  expect(upstream.count(gets)).toBe(1);
+});

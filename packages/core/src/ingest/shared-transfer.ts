@@ -62,14 +62,27 @@ export function sharedStore(
     return stored?.size === size;
   }
 
-  /** Until this process may adopt it. @returns whether it is stored already */
+  /**
+   * Until this process may adopt it. A store that cannot say is no reason for it to drop its copy, where nobody else has
+   * one to bring in.
+   *
+   * @returns whether it is stored already @throws what the store throws, where another process leads
+   */
   async function isStoredByOther(blob: Parameters<BlobStore['adopt']>[0]): Promise<boolean> {
     const until = clock.monotonic() + storedWithinMs;
+    const seemsStored = () =>
+      isStored(blob).catch(() => {
+        blob.signal.throwIfAborted();
+        return false;
+      });
     // A store may count what it is asked for: it is asked only when there may be something new.
     for (let isNew = true; clock.monotonic() < until; isNew = await news(blob.signal)) {
-      if (isNew && (await isStored(blob))) return true;
+      const asked = isNew ? isStored(blob) : Promise.resolve(false);
+      const stored = await asked.catch(() => undefined);
+      if (stored) return true;
       // It may have been stored in between.
-      if ((await lease.take(blob.signal)) !== 'held') return await isStored(blob);
+      if ((await lease.take(blob.signal)) !== 'held') return await seemsStored();
+      if (stored === undefined) await asked;
     }
     return false;
   }
