@@ -350,8 +350,8 @@ describe('what peers are asked for', () => {
     expect(upstream.requests).toEqual([]);
   });
 
-  const signed = (range: string, { at = path, date = Date.now() } = {}) => {
-    const mac = createHmac('sha256', secret).update(`1\nGET\n${at}\n${range}\n${date}`).digest('hex');
+  const signed = (range: string, { at = path, date = Date.now(), peer = replicas[0]?.url } = {}) => {
+    const mac = createHmac('sha256', secret).update(`1\n${peer}\nGET\n${at}\n${range}\n${date}`).digest('hex');
     return { range, authorization: `Proxycache-HMAC-SHA256 ${date} ${mac}` };
   };
 
@@ -391,6 +391,13 @@ describe('what peers are asked for', () => {
     expect([late.status, late.errorCode]).toEqual([401, 'UNAUTHORIZED']);
     expect(late.body.toString()).toContain('clocks');
     expect((await ask(one, { ...signed('bytes=0-'), range: 'bytes=5-' })).status).toBe(401);
+  });
+
+  test('is refused when it was signed for another peer, who may be somebody that a lease was made to name', async () => {
+    const one = await start();
+    expect(await one.pull()).toEqual(right);
+    expect((await ask(one, signed('bytes=0-'))).status).toBe(206);
+    expect((await ask(one, signed('bytes=0-', { peer: 'http://10.0.0.8:5000' }))).status).toBe(401);
   });
 
   test('is not there where peers is not set', async () => {

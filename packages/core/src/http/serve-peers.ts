@@ -20,6 +20,8 @@ import { parseRange } from './range.ts';
 
 /** What other processes of the same storage are answered with. */
 export interface ServePeersParts {
+  /** Where this process is reached, as it tells the others. */
+  url: string;
   secret: string;
   ingests: Pick<Ingests, 'find'>;
   blobs: Pick<BlobStore, 'open'>;
@@ -42,12 +44,13 @@ interface Rest {
  * just stored; all else is left to `handle`. Any blob of the store can be had with the secret, and nothing else.
  */
 export function servePeers(handle: Handle, parts: ServePeersParts): Handle {
-  const { secret, ingests, blobs, ofThisHost, buffers, clock, observe } = parts;
+  const { url: peer, secret, ingests, blobs, ofThisHost, buffers, clock, observe } = parts;
 
   async function answer(request: HttpRequest, path: string, told: Partial<RequestEvent>): Promise<HttpResponse> {
     const range = request.headers.get('range') ?? '';
     const authorization = request.headers.get('authorization');
-    const said = checkPeerSignature({ method: request.method, path, range, authorization }, secret, clock.now());
+    const signed = { peer, method: request.method, path, range, authorization };
+    const said = checkPeerSignature(signed, secret, clock.now());
     if (said !== 'right') {
       told.error = 'peer-unauthorized';
       return unauthorized(request, said);

@@ -11,7 +11,7 @@ import {
 
 const secret = 'x'.repeat(32);
 const digest: Digest = `sha256:${'a'.repeat(64)}`;
-const request = { method: 'GET', path: peerPath('up', digest), range: 'bytes=5-' };
+const request = { peer: 'http://10.0.0.7:5000', method: 'GET', path: peerPath('up', digest), range: 'bytes=5-' };
 const now = 1_700_000_000_000;
 const check = (changes: Partial<typeof request & { authorization: string | null }> = {}, at = now, by = secret) =>
   checkPeerSignature({ ...request, authorization: signPeerRequest(request, secret, now), ...changes }, by, at);
@@ -26,6 +26,7 @@ describe('a signature', () => {
   });
 
   it.each([
+    ['peer', { peer: 'http://10.0.0.8:5000' }],
     ['method', { method: 'PUT' }],
     ['path', { path: peerPath('up2', digest) }],
     ['range', { range: 'bytes=6-' }],

@@ -3,6 +3,8 @@ import type { Digest } from '../oci/digest.ts';
 
 /** A request between processes that share a secret. */
 export interface PeerRequest {
+  /** Whom it is for, as that process tells others to reach it: nobody whom it was sent to can pass it on to another. */
+  peer: string;
   method: string;
   /** From `/v2/` on: what stands before it is the business of whoever passes the request on. */
   path: string;
@@ -52,6 +54,6 @@ export function checkPeerSignature(
   return Math.abs(now - at) <= peerSkewMs ? 'right' : 'late';
 }
 
-function macOf({ method, path, range }: PeerRequest, secret: string, at: number): Buffer {
-  return createHmac('sha256', secret).update(`1\n${method}\n${path}\n${range}\n${at}`).digest();
+function macOf({ peer, method, path, range }: PeerRequest, secret: string, at: number): Buffer {
+  return createHmac('sha256', secret).update(`1\n${peer}\n${method}\n${path}\n${range}\n${at}`).digest();
 }

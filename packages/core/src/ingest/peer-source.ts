@@ -81,7 +81,7 @@ export function peerSource({ url: own, secret, clock, observe }: PeerSourceParts
   }
 
   async function request(peer: string, { upstream, digest, from, signal }: WantedOfLeader) {
-    const asked = { method: 'GET', path: peerPath(upstream, digest), range: `bytes=${from}-` } as const;
+    const asked = { peer, method: 'GET', path: peerPath(upstream, digest), range: `bytes=${from}-` } as const;
     const { origin, pathname } = new URL(peer);
     const slow = new AbortController();
     const cancel = clock.after(headersWithinMs, () => slow.abort(late));
@@ -125,7 +125,9 @@ export function peerSource({ url: own, secret, clock, observe }: PeerSourceParts
         if (status === 404) return undefined;
         told(
           peer,
-          status === 401 ? 'it refused the signature: compare peers.secret, and the clocks' : 'it answered otherwise',
+          status === 401
+            ? 'it refused the signature: compare peers.secret, its peers.url, and the clocks'
+            : 'it answered otherwise',
           status,
         );
         if (status >= 500) throw broken(wanted, `answered ${status}`);
