@@ -277,6 +277,31 @@ describe('processes that share their records and a coordinator', () => {
   });
 });
 
+test('processes ask once per freshFor also by a coordinator whose tokens are lower than those of the one before', async () => {
+  upstream.addImage('team/app', { tag: '1' });
+  await ask(replica());
+  await clock.advance(60_000);
+  upstream.clear();
+  let token = 0;
+  const real = localCoordinator();
+  coordinator = {
+    ...real,
+    async acquire(...args) {
+      const lease = await real.acquire(...args);
+      return lease && { ...lease, token: ++token };
+    },
+  };
+  const [one, other] = replicas(2) as [ProxyCache, ProxyCache];
+  for (let rounds = 1; rounds <= 2; rounds++) {
+    await ask(one);
+    await expect.poll(() => real.holder('validate/up/-/team%2Fapp/1'), waiting).toBeUndefined();
+    await ask(other);
+    expect(upstream.count(heads)).toBe(rounds);
+    await clock.advance(60_000);
+  }
+  expect(failures()).toEqual([]);
+});
+
 describe('processes that share their records, and whose upstream of one key has another URL, or another identity', () => {
   test('do not take for an answer what was said to the other', async () => {
     const other = await startUpstream();

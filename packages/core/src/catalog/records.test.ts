@@ -457,24 +457,52 @@ describe('a record that another process wrote', () => {
 });
 
 describe('a change made under a lease', () => {
+  const lease = (token: number, isHeld = false) => ({ token, isHeld: () => isHeld });
+
+  it('is written where tokens have gone back: under a lease that is held, on what stands there', async () => {
+    await create().update('a', add(10), lease(1_000));
+    expect(await records.refresh('a', signal)).toEqual({ count: 10 });
+    for (const token of [1, 2]) await records.update('a', add(1), lease(token, true));
+    expect(await stored('a')).toMatchObject({ count: 12 });
+    expect(await records.get('a', signal)).toEqual({ count: 12 });
+    expect(events).toEqual([]);
+  });
+
+  it('is written where tokens have gone back and the record is gone', async () => {
+    await create().update('a', add(10), lease(1_000));
+    await storage.metadata.delete('a', { signal });
+    await records.update('a', add(1), lease(1, true));
+    expect(await stored('a')).toMatchObject({ count: 1 });
+    expect(events).toEqual([]);
+  });
+
+  it('leaves what was written meanwhile under a later one, also where it seems to be held', async () => {
+    await create().update('a', add(10), lease(5));
+    expect(await records.refresh('a', signal)).toEqual({ count: 10 });
+    await create().update('a', add(10), lease(6));
+    await records.update('a', add(100), lease(5, true));
+    expect(await stored('a')).toMatchObject({ count: 20 });
+    expect(await records.get('a', signal)).toEqual({ count: 20 });
+  });
+
   it('is written with its token, also on top of another without one', async () => {
-    await records.update('a', add(1), 7);
+    await records.update('a', add(1), lease(7));
     await records.update('a', add(1));
     expect(await storage.metadata.set('a', 'x', { fence: 6, signal })).toBe(false);
   });
 
   it('leaves what was written under a later one, and memory has that too', async () => {
-    await records.update('a', add(1), 5);
-    await create().update('a', add(10), 6);
-    await records.update('a', add(100), 5);
+    await records.update('a', add(1), lease(5));
+    await create().update('a', add(10), lease(6));
+    await records.update('a', add(100), lease(5));
     expect(await stored('a')).toMatchObject({ count: 11 });
     expect(await records.get('a', signal)).toEqual({ count: 11 });
     expect(events).toMatchObject([{ type: 'store-failed', operation: 'metadata-set', subject: 'a' }]);
   });
 
   it('goes without those that came beside it under none', async () => {
-    await create().update('a', add(10), 6);
-    const saving = [records.update('a', add(100), 5), records.update('a', add(1))];
+    await create().update('a', add(10), lease(6));
+    const saving = [records.update('a', add(100), lease(5)), records.update('a', add(1))];
     await Promise.all(saving);
     expect(await stored('a')).toMatchObject({ count: 11 });
     expect(await records.get('a', signal)).toEqual({ count: 11 });

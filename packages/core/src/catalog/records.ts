@@ -2,7 +2,7 @@ import { LRUCache } from 'lru-cache';
 import type { Clock } from '../runtime/clock.ts';
 import { type StoreEvent, storeFailed } from '../store/events.ts';
 import type { MetadataStore } from '../store/metadata-store.ts';
-import { applied, type Change, dropFenced, fenceOf, type WaitingChange } from './record-changes.ts';
+import { applied, type Change, dropRefused, type Fence, fenceOf, type WaitingChange } from './record-changes.ts';
 import { encodeRecord, isDamaged, isOtherFormat } from './record-codec.ts';
 import { readStored, type StoredRecord } from './stored-record.ts';
 import { createUnsavedChanges, type UnsavedChanges } from './unsaved-changes.ts';
@@ -27,10 +27,10 @@ export interface Records<T> {
    * again on what another process wrote. `get` knows of it at once; the store has it when the promise resolves, or has
    * failed and is tried again after a while. The promise never rejects.
    *
-   * @param fence the token of the lease that the change was learnt under: a store that has seen a later one keeps what
-   * it has, and so does memory then
+   * @param fence the lease that the change was learnt under: a store that has seen a later one keeps what it has, and so
+   * does memory then
    */
-  update(key: string, change: Change<T>, fence?: number): Promise<void>;
+  update(key: string, change: Change<T>, fence?: Fence): Promise<void>;
   /**
    * Resolves when every change is in the store, or given up: those that a failing store has not taken are tried once
    * more, and never again.
@@ -92,9 +92,10 @@ export function createRecords<T extends object>(parts: RecordsParts, most: numbe
       const fence = fenceOf(changes);
       // Nobody else wrote meanwhile: it was the fence that forbade it, and what stands there is of a later lease.
       if (fence !== undefined && refused !== undefined && refused === stored.condition.ifVersion) {
-        failed('metadata-set', key, 'left as it is: it was written under a later lease');
-        dropFenced(changes);
-        held.delete(key);
+        if (dropRefused(changes, stored.text)) {
+          failed('metadata-set', key, 'left as it is: it was written under a later lease');
+          held.delete(key);
+        }
         continue;
       }
       const known = held.peek(key);
@@ -232,7 +233,7 @@ export function createRecords<T extends object>(parts: RecordsParts, most: numbe
         if (record === undefined) return lastSave(key) ?? Promise.resolve();
         held.set(key, { record, saved: known.saved });
       }
-      return schedule(key, { change, fence });
+      return schedule(key, { change, fence, base: known?.saved });
     },
     async settled() {
       while (pending.size > 0) await Promise.all([...pending.keys()].map(lastSave));

@@ -4,7 +4,7 @@ import type { MetadataStore } from '../store/metadata-store.ts';
 import { keyOf, prefixOf, textOf } from './keys.ts';
 import type { Place } from './place.ts';
 import { provisional } from './provisional-records.ts';
-import type { Change } from './record-changes.ts';
+import type { Change, Fence } from './record-changes.ts';
 import { createRecords, type Records, type RecordsParts } from './records.ts';
 
 /** What is known of a tag. */
@@ -21,7 +21,7 @@ export interface TagRecords {
   /** The record as the store has it now: another process may have written it. See {@link Records.refresh}. */
   refresh(place: Place, tag: string, signal: AbortSignal): Promise<TagRecord | undefined>;
   /** See {@link Records.update}. */
-  update(tag: { place: Place; tag: string; fence?: number | undefined }, change: Change<TagRecord>): Promise<void>;
+  update(tag: { place: Place; tag: string; fence?: Fence | undefined }, change: Change<TagRecord>): Promise<void>;
   /** The tags of a repository that there are records of, in order, after `after` where it is given. Not on a pull's path. */
   list(place: Place, options: { after?: string | undefined; signal: AbortSignal }): AsyncIterable<string>;
   settled(): Promise<void>;

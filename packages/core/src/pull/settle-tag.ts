@@ -1,3 +1,4 @@
+import type { Fence } from '../catalog/record-changes.ts';
 import type { TagRecord } from '../catalog/tag-records.ts';
 import { storedValue } from '../freshness/record.ts';
 import { settle, type Verdict } from '../freshness/settle.ts';
@@ -42,7 +43,7 @@ export function createSettleTag(
   const ask: AskTag = createAskTag(parts);
 
   /** `saved`: the store has it. */
-  async function settled(asking: TagAsking, fence?: number): Promise<{ asked: AskedTag; saved: Promise<void> }> {
+  async function settled(asking: TagAsking, fence?: Fence): Promise<{ asked: AskedTag; saved: Promise<void> }> {
     const { target, tag, mode, stored, signal, isUnknown } = asking;
     const startedAt = clock.now();
     const outcome =

@@ -1,4 +1,5 @@
 import { keyOf } from '../catalog/keys.ts';
+import type { Fence } from '../catalog/record-changes.ts';
 import type { TagRecord } from '../catalog/tag-records.ts';
 import { decide } from '../freshness/decide.ts';
 import { latestInstant } from '../freshness/record.ts';
@@ -28,8 +29,8 @@ export type Turn =
   | {
       kind: 'ask';
       known: TagRecord | undefined;
-      /** The token of the lease under which it is done, where there is one. */
-      fence?: number;
+      /** The lease under which it is done, where there is one. */
+      fence?: Fence;
       waitedMs: number;
       /** Lets the others go on, as soon as the store has what was learnt. `isShared`: they find it there. */
       end(isShared: boolean, written?: Promise<void>): void;
@@ -123,15 +124,22 @@ export function createTagTurns(parts: PullParts, coordinator: Coordinator): TagT
 
       let latest = known;
       let ears: Ears | undefined;
-      const asking = (held?: Lease): Turn => ({
-        kind: 'ask',
-        known: latest,
-        ...(held && { fence: held.token }),
-        waitedMs: clock.monotonic() - since,
-        end(isShared, written = Promise.resolve()) {
-          if (held) track(written.then(() => tell(channel, isShared)).then(() => held.release()));
-        },
-      });
+      const asking = (held?: Lease): Turn => {
+        let isOver = false;
+        const letGo = () => {
+          isOver = true;
+          return held?.release();
+        };
+        return {
+          kind: 'ask',
+          known: latest,
+          ...(held && { fence: { token: held.token, isHeld: () => !isOver && !held.lost.aborted } }),
+          waitedMs: clock.monotonic() - since,
+          end(isShared, written = Promise.resolve()) {
+            if (held) track(written.then(() => tell(channel, isShared)).then(letGo));
+          },
+        };
+      };
       try {
         for (;;) {
           const held = await lease(key, Math.max(waitUntil - clock.monotonic(), 0), signal);
