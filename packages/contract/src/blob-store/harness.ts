@@ -117,7 +117,12 @@ export async function readOpen(blob: OpenBlob, range?: ByteRange): Promise<Buffe
   }
   const { from, to } = range ?? { from: 0, to: blob.size - 1 };
   const into = Buffer.alloc(to - from + 1);
-  const length = await blob.read(into, from);
+  let length = 0;
+  while (length < into.byteLength) {
+    const more = await blob.read(into.subarray(length), from + length);
+    if (more === 0) break;
+    length += more;
+  }
   return into.subarray(0, length);
 }
 

@@ -8,8 +8,8 @@ import type { Bytes } from '../runtime/bytes.ts';
  *
  * - `file`: read at any position, any number of times, concurrently, by several readers: a cache opens it once for all who
  *   want it within a second, and closes it after that, when the last of them has. `read` fills as much of `into` as the blob still
- *   has from `position` on and gives the number of bytes, 0 at the end. The `range` that was asked for is the reader's
- *   own business. Local files take this form: core's pooled reader serves them.
+ *   has from `position` on, or less where the rest is slow to come, and gives the number of bytes, 0 only at the end. The
+ *   `range` that was asked for is the reader's own business. Local files take this form: core's pooled reader serves them.
  * - `stream`: `body` gives exactly the `range` that was asked for, or all. Reading it to its end or returning from it
  *   does not replace `close()`. Where it was opened whole and has an `elsewhere`, clients may be sent there; what they get is
  *   not seen by the cache.

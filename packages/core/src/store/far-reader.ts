@@ -1,10 +1,15 @@
 import type { ByteRange } from '../runtime/byte-range.ts';
+import type { Clock } from '../runtime/clock.ts';
 import type { OpenBlob } from './blob-store.ts';
 
 /** Reads a blob of a distant store at any position. */
 export interface FarReader {
-  /** Fills `part`. @throws what the store throws, also where it has less */
-  read(part: Uint8Array, position: number): Promise<void>;
+  /**
+   * Fills `part`, or as much of it as comes soon. @returns how many bytes, at least one
+   *
+   * @throws what the store throws, also where it has less
+   */
+  read(part: Uint8Array, position: number): Promise<number>;
   /** Never rejects. */
   close(): Promise<void>;
 }
@@ -24,8 +29,14 @@ const windowBytes = 8 * 1024 * 1024;
 /** Of several readers that read on from where they are, each has a part of its own. */
 const mostIdle = 4;
 
+/** Who waited for so long gets what has come: a slow store is no reason to run into the deadline of a read. */
+export const longestReadMs = 1_000;
+
 /** @param open opens a part */
-export function createFarReader(open: (part: ByteRange) => Promise<OpenBlob>, size: number): FarReader {
+export function createFarReader(
+  open: (part: ByteRange) => Promise<OpenBlob>,
+  { size, clock }: { size: number; clock: Pick<Clock, 'monotonic'> },
+): FarReader {
   let idle: Stream[] = [];
   let isClosed = false;
 
@@ -57,8 +68,10 @@ export function createFarReader(open: (part: ByteRange) => Promise<OpenBlob>, si
     async read(part, position) {
       let stream = idle.find((one) => one.position === position);
       if (stream) idle = idle.filter((one) => one !== stream);
+      const until = clock.monotonic() + longestReadMs;
+      let filled = 0;
       try {
-        for (let filled = 0; filled < part.byteLength; ) {
+        while (filled < part.byteLength && (filled === 0 || clock.monotonic() < until)) {
           stream ??= await begin(position + filled);
           const length = await some(stream, part.subarray(filled, filled + stream.end - stream.position));
           if (length === 0) throw new Error(`the store has fewer than ${size} bytes of it`);
@@ -74,6 +87,7 @@ export function createFarReader(open: (part: ByteRange) => Promise<OpenBlob>, si
       }
       if (stream) idle.push(stream);
       while (idle.length > (isClosed ? 0 : mostIdle)) await leave(idle.shift() as Stream);
+      return filled;
     },
     async close() {
       isClosed = true;

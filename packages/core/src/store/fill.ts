@@ -1,11 +1,13 @@
 import { createDigestHash, type Digest, digestAlgorithm, finishDigest } from '../oci/digest.ts';
 import type { Bytes } from '../runtime/bytes.ts';
+import type { Clock } from '../runtime/clock.ts';
+import { longestReadMs } from './far-reader.ts';
 import { closeFile, openFile, readAt, removeFile, writeAll } from './file-system.ts';
 
 /** A blob on its way into a local store, read while it comes. */
 export interface Fill {
   readonly size: number;
-  /** Fills `into` from there on; `undefined`: it cannot be had from here, now or soon. */
+  /** Fills `into` from there on, or as much of it as comes soon; `undefined`: it cannot be had from here, now or soon. */
   read(into: Uint8Array, position: number): Promise<number | undefined>;
   /** One more reads it, until the function is called. */
   hold(): () => Promise<void>;
@@ -26,13 +28,14 @@ export interface FillParts {
   file: string;
   /** Takes the verified file. */
   adopt(): Promise<void>;
+  clock: Pick<Clock, 'monotonic'>;
 }
 
 /** Who is this far ahead of what has come waits; who is further gets it in another way sooner. */
 const mostAhead = 8 * 1024 * 1024;
 
 /** Writes a body down, hands out what is written, and has it stored when its digest was found right. A fill that breaks off leaves nothing. */
-export function createFill({ digest, size, body, file, adopt }: FillParts): Fill {
+export function createFill({ digest, size, body, file, adopt, clock }: FillParts): Fill {
   let fd: number | undefined;
   let written = 0;
   let isOver = false;
@@ -85,15 +88,17 @@ export function createFill({ digest, size, body, file, adopt }: FillParts): Fill
     async read(into, position) {
       const end = Math.min(position + into.byteLength, size);
       if (end > written + mostAhead) return undefined;
-      while (written < end && !isOver) {
+      const until = clock.monotonic() + longestReadMs;
+      while (written < end && !isOver && clock.monotonic() < until) {
         await new Promise<void>((resolve) => {
           waiters.push(resolve);
         });
       }
-      if (written < end || fd === undefined || isClosed) return undefined;
+      const length = Math.min(written, end) - position;
+      if (length <= 0 || (written < end && isOver) || fd === undefined || isClosed) return undefined;
       holders++;
       try {
-        return await readAt(fd, into.subarray(0, end - position), position).catch(() => undefined);
+        return await readAt(fd, into.subarray(0, length), position).catch(() => undefined);
       } finally {
         await letGo();
       }

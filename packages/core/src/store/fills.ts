@@ -60,7 +60,7 @@ export function createFills(local: Pick<FileBlobs, 'adopt' | 'newPath' | 'takes'
       const file = local.newPath();
       const body = opened.kind === 'stream' ? opened.body : readOpenFile(opened, { from: 0, to: size - 1 }, buffers);
       const adopt = () => local.adopt({ file, digest, size, signal: new AbortController().signal });
-      const fill = createFill({ digest, size, body: moving(body), file, adopt });
+      const fill = createFill({ digest, size, body: moving(body), file, adopt, clock });
       fills.set(digest, fill);
       void fill.ended.then(() => {
         if (fills.get(digest) === fill) fills.delete(digest);

@@ -23,7 +23,8 @@ export async function quarantineTiers(
     if (!(await isWrong(remote, digest, options.signal))) return here;
     const there = await remote.quarantine(digest, options);
     if (there) ended();
-    return here || there;
+    // By its own instants the remote store may have spared it: what is still to be seen was not taken.
+    return there;
   } catch (error) {
     options.signal.throwIfAborted();
     if (here) return true;

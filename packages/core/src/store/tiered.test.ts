@@ -3,7 +3,7 @@ import { existsSync, mkdtempSync, readdirSync, rmSync, truncateSync, utimesSync,
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { blobStoreContract, casesOf } from '@proxycache/contract';
-import { type FlakyStorage, flakyStore, manualClock, openFiles } from '@proxycache/test-kit';
+import { type FlakyStorage, flakyStore, gate, manualClock, openFiles } from '@proxycache/test-kit';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { type Digest, digestHex, digestOf } from '../oci/digest.ts';
 import type { BlobStore, OpenBlob } from './blob-store.ts';
@@ -79,7 +79,11 @@ async function read(blobs: BlobStore, digest: Digest): Promise<Buffer | undefine
       return Buffer.concat(chunks);
     }
     const bytes = Buffer.alloc(blob.size);
-    for (let at = 0; at < blob.size; at += 256 * 1024) await blob.read(bytes.subarray(at, at + 256 * 1024), at);
+    for (let at = 0; at < blob.size; ) {
+      const length = await blob.read(bytes.subarray(at, at + 256 * 1024), at);
+      if (length === 0) throw new Error(`it ends at ${at}`);
+      at += length;
+    }
     return bytes;
   } finally {
     await blob.close();
@@ -230,6 +234,34 @@ describe('tiered', () => {
     expect([isIn(folder, large.digest), temporary(folder)]).toEqual([false, []]);
   });
 
+  test.each([
+    ['from its beginning', 0],
+    ['in the middle', 9 * MiB],
+  ])('gives what has come of a slow remote store, read %s, before its reader gives it up', async (_, position) => {
+    const clock = manualClock();
+    const asked = gate();
+    const slow: BlobStore = {
+      ...remote.blobs,
+      async open(_digest, { range }) {
+        const { from } = range ?? { from: 0 };
+        async function* body() {
+          yield large.bytes.subarray(from, from + 1_000);
+          await clock.advance(1_000);
+          yield large.bytes.subarray(from + 1_000, from + 2_000);
+          await asked.pass();
+        }
+        return { kind: 'stream', size: large.size, body: body(), close: async () => asked.open() };
+      },
+    };
+    const blob = await tiered({ local: fileBlobs(folder), remote: slow, clock }).open(large.digest, { signal });
+    if (blob?.kind !== 'file') throw new Error('not readable at any position');
+    const into = Buffer.alloc(256 * 1024);
+    expect(await blob.read(into, position)).toBe(2_000);
+    expect(into.subarray(0, 2_000).equals(large.bytes.subarray(position, position + 2_000))).toBe(true);
+    asked.open();
+    await blob.close();
+  });
+
   test('keeps nothing of a fill that breaks off, and its reader has all', async () => {
     await put(remote.blobs, large);
     const blob = await store.open(large.digest, { signal });
@@ -338,6 +370,21 @@ describe('a copy that rotted on the local disk took the right one of the remote 
     await blobs.put({ digest, bytes: wrong, signal });
     expect(await blobs.quarantine(digest, { signal })).toBe(true);
     expect(await Promise.all([local, remote].map((tier) => read(tier, digest)))).toEqual([undefined, undefined]);
+  });
+
+  test('what the remote store spares, whose instants are coarser, was not taken', async () => {
+    const [local, remote] = [fileBlobs(newFolder()), memoryStorage().blobs];
+    const sparing: BlobStore = {
+      ...remote,
+      quarantine: async (digest, options) =>
+        options.unlessStoredAfter === undefined && (await remote.quarantine(digest, options)),
+    };
+    const blobs = tiered({ local, remote: sparing });
+    const { digest } = content(1, 1_000);
+    await blobs.put({ digest, bytes: wrong, signal });
+    expect(await blobs.quarantine(digest, { unlessStoredAfter: Date.now() + 60_000, signal })).toBe(false);
+    expect(await blobs.quarantine(digest, { signal })).toBe(true);
+    expect(await read(blobs, digest)).toBeUndefined();
   });
 
   test('a remote store that fails leaves what it has, and the local copy goes', async () => {

@@ -64,7 +64,7 @@ export function tiered({ local, remote, clock = systemClock }: Tiers): BlobStore
 
   /** Read where it is here, else from the remote store, at each position anew. */
   function readable(digest: Digest, size: number, here: Here): OpenBlob {
-    const far = createFarReader((range) => openFar(digest, range), size);
+    const far = createFarReader((range) => openFar(digest, range), { size, clock });
     let closing: Promise<void> | undefined;
     return {
       kind: 'file',
@@ -74,8 +74,7 @@ export function tiered({ local, remote, clock = systemClock }: Tiers): BlobStore
           throw new ProxyCacheError('storage-failed', `could not read ${digest}: it was closed`);
         const part = into.subarray(0, Math.max(Math.min(into.byteLength, size - position), 0));
         if (part.byteLength === 0) return 0;
-        if ((await here.read(part, position)) !== part.byteLength) await far.read(part, position);
-        return part.byteLength;
+        return (await here.read(part, position)) || (await far.read(part, position));
       },
       close() {
         closing ??= Promise.all([here.close(), far.close()]).then(() => undefined);
@@ -93,7 +92,7 @@ export function tiered({ local, remote, clock = systemClock }: Tiers): BlobStore
         isSound = length === part.byteLength;
         // It is filled anew by the next who reads it.
         if (!isSound) void near.delete(digest, { signal: new AbortController().signal }).catch(() => undefined);
-        return length;
+        return isSound ? length : undefined;
       },
       close: () => opened.close(),
     });
@@ -182,7 +181,7 @@ export function tiered({ local, remote, clock = systemClock }: Tiers): BlobStore
 
 /** What of a blob is here. */
 interface Here {
-  /** Fills the part, all of it; anything less, or `undefined`: it cannot be read here now. */
+  /** Fills the part, or some of it; 0 or `undefined`: it cannot be read here now. */
   read(part: Uint8Array, position: number): Promise<number | undefined>;
   close(): Promise<void>;
 }
