@@ -13,7 +13,7 @@ import {
   type Storage,
 } from '@proxycache/core';
 import { createNodeHandler } from '@proxycache/node-http';
-import { chunkGate, type FakeUpstream, seededBytes, startFakeUpstream } from '@proxycache/test-kit';
+import { chunkGate, type FakeUpstream, gate as httpGate, seededBytes, startFakeUpstream } from '@proxycache/test-kit';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { request } from '../semantics/request.ts';
 
@@ -391,6 +391,24 @@ describe('what peers are asked for', () => {
     expect([late.status, late.errorCode]).toEqual([401, 'UNAUTHORIZED']);
     expect(late.body.toString()).toContain('clocks');
     expect((await ask(one, { ...signed('bytes=0-'), range: 'bytes=5-' })).status).toBe(401);
+  });
+
+  test('is told as left by who asked, where nothing has come in yet, and not as a failure of the storage', async () => {
+    const one = await start();
+    const unanswered = httpGate();
+    upstream.script(gets, [{ gate: unanswered }]);
+    const pulled = one.pull();
+    await unanswered.reached;
+    const left = new AbortController();
+    const asking = one.cache.fetch(
+      new Request(`http://cache${path}`, { headers: signed('bytes=0-'), signal: left.signal }),
+    );
+    left.abort();
+    await asking.catch(() => undefined);
+    const errors = () => one.events.flatMap((event) => (event.type === 'request' ? [event.error] : []));
+    await expect.poll(errors, waiting).toEqual(['aborted']);
+    unanswered.open();
+    expect(await pulled).toEqual(right);
   });
 
   test('is refused when it was signed for another peer, who may be somebody that a lease was made to name', async () => {

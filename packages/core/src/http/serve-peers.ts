@@ -11,7 +11,7 @@ import { isProxyCacheError, ProxyCacheError } from '../runtime/errors.ts';
 import { readRange } from '../runtime/read-range.ts';
 import type { BlobStore } from '../store/blob-store.ts';
 import type { FetchedBlob } from '../upstream/upstream.ts';
-import { isUpstreamError } from '../upstream/upstream-error.ts';
+import { isUpstreamError, type UpstreamError } from '../upstream/upstream-error.ts';
 import { baseHeaders, unkeptContent } from './answer-headers.ts';
 import { errorResponse, writeError } from './error-response.ts';
 import type { RequestEvent } from './events.ts';
@@ -110,9 +110,9 @@ export function servePeers(handle: Handle, parts: ServePeersParts): Handle {
     try {
       response = await answer(request, path, told);
     } catch (cause) {
-      // What befell the transfer is its upstream's doing, and whoever asks looks elsewhere.
-      const isTold = isProxyCacheError(cause) || isUpstreamError(cause);
-      const error = isTold ? cause : new ProxyCacheError('storage-failed', 'it cannot be read', { cause });
+      const error = request.signal.aborted
+        ? new ProxyCacheError('aborted', 'the peer left', { cause })
+        : causeOf(cause);
       told.error = error.code;
       response = errorResponse(error, request, { now: clock.now() });
     }
@@ -128,6 +128,12 @@ export function servePeers(handle: Handle, parts: ServePeersParts): Handle {
   }
 
   return handle.fromMemory ? Object.assign(handleAll, { fromMemory: handle.fromMemory }) : handleAll;
+}
+
+/** What befell the transfer is its upstream's doing, and whoever asks looks elsewhere. */
+function causeOf(cause: unknown): ProxyCacheError | UpstreamError {
+  const isTold = isProxyCacheError(cause) || isUpstreamError(cause);
+  return isTold ? cause : new ProxyCacheError('storage-failed', 'it cannot be read', { cause });
 }
 
 /** `bytes=N-`, and nothing else. */
