@@ -7,6 +7,9 @@ export interface Log {
   flush(): void;
 }
 
+// JSON keeps nothing of an error's message. A defect (`err`) has a stack as well.
+const serializers = { error: (error: unknown) => (error instanceof Error ? error.message : error) };
+
 /**
  * JSON lines to stderr, so that stdout has nothing but the line that says where the server listens.
  *
@@ -23,6 +26,7 @@ export function createLog(level: string, fields: Readonly<Record<string, unknown
       base: fields,
       timestamp: () => `,"time":"${new Date().toISOString()}"`,
       formatters: { level: (label) => ({ level: label }) },
+      serializers,
     },
     stream,
   );

@@ -170,7 +170,7 @@ describe('a server of several workers', () => {
     // Each worker gets some of them.
     const pulled = await Promise.all(Array.from({ length: 6 }, async () => bytesOf(await get(blob))));
     for (const bytes of pulled) expect(bytes).toHaveLength(image.layers[0]!.size);
-    const asked = upstream.requests.filter(({ method, path }) => method === 'GET' && path.includes('/blobs/'));
+    const asked = upstream.requests.filter(({ method, path }) => method === 'GET' && path.includes('/shared/blobs/'));
     expect(asked).toHaveLength(1);
     // A blob is stored soon after its last byte was sent.
     const askedFor = async () => {
@@ -212,7 +212,7 @@ describe('a server of several workers', () => {
     expect(await ended).toBe(0);
   });
 
-  test('ends with 1 and says why when no worker comes up any more', async () => {
+  test('ends with 1 and says why when no worker comes up any more', { timeout: 60_000 }, async () => {
     const program = await start(['--workers', '2'], dyingWorkers('now'));
     writeFileSync(join(folder, 'now'), '');
     for (const { pid } of listening(program)) process.kill(Number(pid), 'SIGKILL');
@@ -220,6 +220,25 @@ describe('a server of several workers', () => {
     expect(program.stderr()).toContain(
       'proxycache: no worker comes up any more: a worker ended with code 7 before it listened\n',
     );
+  });
+
+  test('goes on by the workers that it has while no other can be started', { timeout: 60_000 }, async () => {
+    const preload = join(folder, 'no-more.cjs');
+    writeFileSync(
+      preload,
+      `const { execPath } = process;
+       process.on('SIGUSR2', () => { process.execPath = process.execPath === execPath ? '/nowhere/node' : execPath; });\n`,
+    );
+    const program = await start(['--workers', '2'], { NODE_OPTIONS: `--require ${preload}` });
+    program.child.kill('SIGUSR2');
+    process.kill(Number(listening(program)[0]?.['pid']), 'SIGKILL');
+    const refused = expect.objectContaining({ level: 'error', how: 'spawn /nowhere/node ENOENT' });
+    await expect.poll(() => logOf(program), { timeout: 15_000 }).toContainEqual(refused);
+    expect((await get(`${program.url}/readyz`)).status).toBe(200);
+    program.child.kill('SIGUSR2');
+    await expect.poll(() => listening(program), { timeout: 30_000 }).toHaveLength(3);
+    program.child.kill('SIGTERM');
+    expect(await program.ended).toBe(0);
   });
 
   test('ends its workers at once when it is told again, and when it is killed', async () => {
@@ -261,6 +280,14 @@ function isAlive(pid: number): boolean {
 }
 
 describe('a configuration file', () => {
+  test('with a Redis that is away keeps nothing from starting, and the log says why it is away', async () => {
+    writeFileSync(join(folder, 'redis.yaml'), 'storage: {metadata: {redis: {url: "redis://127.0.0.1:1"}}}\n');
+    const program = await start(['--config', 'redis.yaml']);
+    const error = expect.stringContaining('connect ECONNREFUSED 127.0.0.1:1');
+    const away = { level: 'warn', msg: 'Redis is away: pulls go on without it', error };
+    await expect.poll(() => logOf(program)).toContainEqual(expect.objectContaining(away));
+  });
+
   test('says where content comes from and stays, with what the environment has', async () => {
     const image = upstream.addImage('team/configured', { tag: '1' });
     writeFileSync(
@@ -345,6 +372,10 @@ describe('what cannot work ends with 1 and says why, with nothing on stdout', ()
   test('a folder that cannot be made', async () => {
     expect(await failure('--data', '/proc/x', '--port', '0')).toMatch(
       /^proxycache: could not use \/proc\/x as storage: .*\n$/,
+    );
+    writeFileSync(join(folder, 'spool.yaml'), 'storage: {directory: with-spool, spool: /proc/x}\n');
+    expect(await failure('--config', 'spool.yaml', '--port', '0')).toMatch(
+      /^proxycache: cannot use the spool folder \/proc\/x, .*\n$/,
     );
   });
 

@@ -1,4 +1,3 @@
-import { mkdirSync } from 'node:fs';
 import { resolve } from 'node:path';
 import {
   type Coordinator,
@@ -36,7 +35,7 @@ export async function openStorage(
 ): Promise<OpenStorage> {
   const { config, folder } = loaded;
   const { spool, metadata, blobs, local: near } = config.storage;
-  const spoolDirectory = spool === undefined ? local.spoolDirectory : makeSpool(resolve(folder, spool));
+  const spoolDirectory = spool === undefined ? local.spoolDirectory : resolve(folder, spool);
   const redis = metadata && (await openRedis(metadata.redis, { folder, logger }));
   const s3 = blobs && (await openS3(blobs.s3, logger));
   const shared = redis?.coordinator ?? coordinator;
@@ -52,16 +51,6 @@ export async function openStorage(
       await Promise.all([redis?.metadata.close(), redis?.coordinator.close(), s3?.close()]);
     },
   };
-}
-
-function makeSpool(folder: string): string {
-  try {
-    mkdirSync(folder, { recursive: true, mode: 0o700 });
-    return folder;
-  } catch (cause) {
-    const reason = cause instanceof Error ? cause.message : String(cause);
-    throw new ProxyCacheError('invalid-options', `storage.spool: cannot be made: ${reason}`, { cause });
-  }
 }
 
 function openNear({ directory, ...bounds }: NonNullable<Config['storage']['local']>, folder: string): FileBlobs {

@@ -216,6 +216,19 @@ describe('stopping', () => {
     expect(closes).toEqual([{ graceMs: 20_000, ingests: 'finish' }]);
   });
 
+  test('cuts nothing off at once where it may go on for longer than a timer of Node counts', async () => {
+    const rest = gate();
+    const { server, port } = await start(async ({ signal }) => halfABody(rest, signal), {
+      limits: { shutdownWithin: '40d' },
+    });
+    const text = textOf(await client(port)('/v2/a/blobs/1'));
+    const stopped = server.stop();
+    await expect(once(connect(port, '127.0.0.1'), 'connect')).rejects.toThrow('ECONNREFUSED');
+    rest.open();
+    expect(await text).toBe('one two');
+    await stopped;
+  });
+
   test('cuts off what still runs when the time is up', async () => {
     const rest = gate();
     const { server, port } = await start(async ({ signal }) => halfABody(rest, signal), {

@@ -1,5 +1,5 @@
 import type { IncomingMessage, Server, ServerOptions, ServerResponse } from 'node:http';
-import type { CloseOptions, ProxyCache } from '@proxycache/core';
+import { type CloseOptions, type ProxyCache, systemClock } from '@proxycache/core';
 import { createNodeHandler } from '@proxycache/node-http';
 import type { Logger } from 'pino';
 import { answerBadRequest } from './bad-request.ts';
@@ -79,9 +79,10 @@ async function drain(server: Server, cache: ServerParts['cache'], how: Required<
   const closed = new Promise<void>((done) => server.close(() => done()));
   // A connection that becomes idle from now on is not kept.
   const sweep = setInterval(() => server.closeIdleConnections(), 100);
-  let cut: NodeJS.Timeout | undefined;
+  let cancel = (): void => undefined;
   const timeIsUp = new Promise<void>((done) => {
-    cut = setTimeout(done, how.graceMs);
+    // Node's own setTimeout fires at once for what is longer than 24 days.
+    cancel = systemClock.after(how.graceMs, done);
   });
   try {
     const cacheClosed = cache.close(how);
@@ -90,6 +91,6 @@ async function drain(server: Server, cache: ServerParts['cache'], how: Required<
     await Promise.all([closed, cacheClosed]);
   } finally {
     clearInterval(sweep);
-    clearTimeout(cut);
+    cancel();
   }
 }

@@ -1,7 +1,7 @@
 import cluster, { type Worker } from 'node:cluster';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
-import { ProxyCacheError } from '@proxycache/core';
+import { ProxyCacheError, systemClock } from '@proxycache/core';
 import { serveClusterCoordinator } from '@proxycache/core/cluster';
 import type { Logger } from 'pino';
 import { createRestarts } from './restarts.ts';
@@ -59,6 +59,8 @@ export function superviseWorkers({ count, task, logger, announce }: WorkerPlan):
     all.add(worker);
     worker.on('message', (message: unknown) => onMessage(worker, message));
     worker.once('exit', (code, signal) => void onExit(worker, signal || `code ${code}`));
+    // It could not be started: it has no process, and its end is not told.
+    worker.on('error', (error) => worker.process.pid === undefined && void onExit(worker, error.message));
   }
 
   function tell(worker: Worker, message: ToWorker): void {
@@ -121,7 +123,7 @@ export function superviseWorkers({ count, task, logger, announce }: WorkerPlan):
       stopping = signal;
       if (all.size === 0) end();
       for (const worker of all) tell(worker, { proxycache: 'stop', signal });
-      setTimeout(killAll, task.loaded.config.limits.shutdownWithin + killAfterMs);
+      systemClock.after(task.loaded.config.limits.shutdownWithin + killAfterMs, killAll);
     },
   };
 }
