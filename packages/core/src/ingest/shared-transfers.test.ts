@@ -345,6 +345,25 @@ it('asks the upstream for the blob where it cannot say whether another repositor
   expect(one.roles()).toEqual([['leader', 0]]);
 });
 
+it('reads what is stored without waiting for a coordinator that takes its time to take a lease back', async () => {
+  let takeBack = () => {};
+  const taken = new Promise<void>((resolve) => {
+    takeBack = resolve;
+  });
+  const { acquire } = coordinator;
+  coordinator.acquire = async (...asked) => {
+    const lease = await acquire(...asked);
+    return lease && { ...lease, release: () => taken.then(lease.release) };
+  };
+  const one = startProcess();
+  await store(small);
+  const running = one.start({ of: small, permission: { place, isProven: true, ask: cannotSay } });
+  expect((await read(running)).equals(small)).toBe(true);
+  expect(one.roles()).toEqual([['stored', 0]]);
+  takeBack();
+  await expect.poll(() => coordinator.holder(`ingest/up/${digestOf(small)}`), waiting).toBeUndefined();
+});
+
 it('keeps nothing of the store open where its clients left before a repository had proved to hold the blob', async () => {
   const one = startProcess();
   await store(small);

@@ -28,7 +28,7 @@ export interface TransferLease {
   tell(course: Course): void;
   /** Somebody follows. */
   followed(): void;
-  /** Gives the lease back. */
+  /** Gives the lease back. Never rejects. */
   giveBack(): Promise<void>;
   /** Gives it back, and ends what others read. */
   end(): Promise<void>;
@@ -54,17 +54,17 @@ export function createTransferLease(
   let value: string | undefined;
   let beacon: Beacon | undefined;
   let isFollowed = false;
+  let giving = Promise.resolve();
   let ended = false;
 
   const holds = () => lease?.lost.aborted === false;
   const state = () => ({ ...course, file: basename(file?.path ?? ''), written: file?.written ?? 0 });
 
-  async function giveBack(): Promise<void> {
+  function giveBack(): Promise<void> {
     const given = lease;
     lease = undefined;
-    if (!given) return;
-    await given.release();
-    released();
+    if (given) giving = given.release().then(released);
+    return giving;
   }
 
   return {
