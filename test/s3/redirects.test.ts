@@ -116,6 +116,16 @@ describe('reads that are sent to S3', () => {
     expect(Buffer.from(await part.arrayBuffer()).equals(whole.subarray(10, 100))).toBe(true);
   });
 
+  test('no URL is given to a repository that does not hold the blob', async () => {
+    const cache = await startFilled();
+    upstream.addImage('team/other', { tag: '1', layerSizes: [2_000] });
+    const url = `http://cache/v2/up/team/other/blobs/${largest()}`;
+    for (const headers of [{}, { range: 'bytes=0-9' }]) {
+      const response = await cache.fetch(new Request(url, { headers, redirect: 'manual' }));
+      expect([response.status, response.headers.get('location')]).toEqual([404, null]);
+    }
+  });
+
   test('HEAD, what the client has, several ranges and none, and small blobs are answered by the cache', async () => {
     const cache = await startFilled();
     const digest = largest();

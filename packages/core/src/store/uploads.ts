@@ -34,6 +34,8 @@ export interface Uploads {
 /** A store that is slower than this with a blob is not waited for. */
 const slowAfterMs = 10_000;
 const slowBytesPerMs = 20 * 1024;
+/** Uploads that are so late: while there are as many, what comes waits for its turn. A store that hangs would get all of it at once. */
+const mostSlow = 2;
 
 export function createUploads(
   blobs: BlobStore,
@@ -47,9 +49,12 @@ export function createUploads(
     },
   });
 
+  const slow = new Set<WaitingBlob>();
+
   function upload(blob: WaitingBlob): Promise<void> {
     const running = store(blob).finally(() => {
       blob.upload = undefined;
+      slow.delete(blob);
       waiting.queue(blob);
     });
     blob.upload = running;
@@ -94,9 +99,13 @@ export function createUploads(
 
   async function takeIn(blob: WaitingBlob, { file, signal, refusal }: TakenFrom): Promise<void> {
     if (refusal) return await refused(blob, { file, why: refusal.why });
-    if (turns.isResting() && waiting.fits(blob.size)) return letWait(blob);
+    const hasToWait = turns.isResting() || slow.size >= mostSlow;
+    if (hasToWait && waiting.fits(blob.size)) return letWait(blob);
     const tried = upload(blob).catch((why) => refused(blob, { file, why }));
-    const late = () => (waiting.fits(blob.size) ? letWait(blob) : tried);
+    const late = () => {
+      if (blob.upload !== undefined) slow.add(blob);
+      return waiting.fits(blob.size) ? letWait(blob) : tried;
+    };
     const ms = slowAfterMs + blob.size / slowBytesPerMs;
     try {
       await abortable(orLate(tried, { clock, ms, late }), signal);
