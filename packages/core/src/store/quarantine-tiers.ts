@@ -22,7 +22,11 @@ export async function quarantineTiers(
   try {
     if (!(await isWrong(remote, digest, options.signal))) return here;
     const there = await remote.quarantine(digest, options);
-    if (there) ended();
+    if (there) {
+      ended();
+      // A copy may be younger than what it is a copy of.
+      if (!here) await local.quarantine(digest, { signal: options.signal });
+    }
     // By its own instants the remote store may have spared it: what is still to be seen was not taken.
     return there;
   } catch (error) {

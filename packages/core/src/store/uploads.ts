@@ -128,7 +128,7 @@ export function createUploads(
     async close(graceMs) {
       turns.close();
       const running = Promise.allSettled(waiting.all().map(({ upload }) => upload)).then(() => undefined);
-      await orLate(running, { clock, ms: graceMs, late: () => undefined });
+      if (graceMs > 0) await orLate(running, { clock, ms: graceMs, late: () => undefined });
       for (const { stop } of waiting.all()) stop.abort(new Error('the cache is closed'));
       await running;
     },
