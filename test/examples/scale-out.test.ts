@@ -56,7 +56,9 @@ describe.skipIf(!isPossible)('examples/scale-out', () => {
     expect(sha256(manifest!)).toBe(image.root.digest);
     await pull('team/app:1');
     const blobs = [image.config, ...image.layers].map(({ digest }) => [`GET /v2/team/app/blobs/${digest}`, 1]);
-    expect(asked(/\/blobs\//)).toEqual(Object.fromEntries(blobs));
+    // A server may ask whether the upstream has a blob that the other has just brought in; that moves no byte of it.
+    const moved = Object.entries(asked(/\/blobs\//)).filter(([request]) => request.startsWith('GET '));
+    expect(Object.fromEntries(moved)).toEqual(Object.fromEntries(blobs));
     expect(Object.values(asked(/\/manifests\/1$/))).toEqual([1]);
   });
 

@@ -88,10 +88,14 @@ export function failedWaits({ requests, tickMs }: Pick<Tracing, 'requests' | 'ti
     .map(({ began, ended }) => (ended - began) * tickMs);
 }
 
-/** The calls that failed after more than `ms`, of requests that had to wait so for one after the other. */
+/**
+ * The calls that failed after more than `ms`, of requests that had to wait so for one after the other. Nobody waits for a
+ * message to be sent.
+ */
 export function waitedAgain({ requests, tickMs }: Pick<Tracing, 'requests' | 'tickMs'>, ms: number): TracedCall[][] {
   return requests.flatMap(({ calls }) => {
-    const waits = calls.filter(({ failure, began, ended }) => failure !== undefined && (ended - began) * tickMs > ms);
+    const failed = calls.filter(({ operation, failure }) => operation !== 'publish' && failure !== undefined);
+    const waits = failed.filter(({ began, ended }) => (ended - began) * tickMs > ms);
     const first = Math.min(...waits.map(({ ended }) => ended));
     return waits.some(({ began }) => began > first) ? [waits] : [];
   });
