@@ -1,4 +1,4 @@
-import { rmSync } from 'node:fs';
+import { readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { blobStoreContract, casesOf } from '@proxycache/contract';
 import { digestOf, fileBlobs, tiered } from '@proxycache/core';
@@ -25,6 +25,8 @@ beforeEach(() => {
   folder = makeTemporaryFolder('s3-tiers');
 });
 afterEach(() => removeFolder(folder));
+
+const names = (of: string) => readdirSync(of, { recursive: true }).map(String);
 
 let prefixes = 0;
 const optionsOf = (): S3BlobsOptions => ({
@@ -114,5 +116,28 @@ describe('S3 that is stopped', () => {
     const third = await start();
     await pull(third, meanwhile, '2');
     await pull(third, before, '1');
+  });
+
+  test('in the middle of uploads costs no pull, and has them when it is back, though the process was killed, too', {
+    timeout: 120_000,
+  }, async () => {
+    const image = upstream.addImage('team/app', { tag: '1', layerSizes: [9_000_000, 3_000] });
+    const first = await start();
+    server.freeze();
+    await pull(first, image, '1');
+    // Moved out of the spool, and on its way to an S3 that stands still.
+    const onItsWay = () => names(folder).filter((name) => /verified-.*sha256-/.test(name)).length;
+    await expect.poll(onItsWay, waiting).toBeGreaterThanOrEqual(image.blobs.length);
+    await server.kill();
+    await upstream.stop();
+    await pull(first, image, '1');
+    await first.kill();
+
+    const second = await start();
+    await pull(second, image, '1');
+    await server.restart();
+    await expect.poll(() => told(second, 'upload-done').length, waiting).toBeGreaterThanOrEqual(image.blobs.length);
+    await expect.poll(onItsWay, waiting).toBe(0);
+    await expectInS3([image]);
   });
 });
