@@ -68,7 +68,7 @@ describe('an S3 that is away', () => {
         const message = expect.stringMatching(/S3 \(bucket blobs\) could not be asked for .*(ECONN|socket hang up)/);
         expect(error).toMatchObject({ code: 'storage-failed', message });
       }
-      await server.restart();
+      await server.start();
       await expect.poll(() => readAll(store, digest).catch(() => undefined), waiting).toEqual(bytes);
       await store.adopt({ file, digest, size: bytes.byteLength, signal });
       expect(await readAll(store, digest)).toEqual(bytes);

@@ -5,6 +5,7 @@ import { fileURLToPath } from 'node:url';
 import { CreateBucketCommand, S3Client, type S3ClientConfig } from '@aws-sdk/client-s3';
 import { type Daemon, startDaemon } from '../peers/daemon.ts';
 import { onFreePort } from '../peers/free-port.ts';
+import { type Restartable, restartable } from '../peers/restartable.ts';
 import { makeTemporaryFolder, removeFolder } from '../peers/temporary-folder.ts';
 import { lacking } from '../system.ts';
 
@@ -14,8 +15,8 @@ import { lacking } from '../system.ts';
  */
 export type S3Program = 'versitygw' | 's3rver';
 
-/** An S3 server on a free port of 127.0.0.1, with a folder of its own. It keeps its port and its data over `restart`. */
-export interface S3Server {
+/** An S3 server on a free port of 127.0.0.1, with a folder of its own. It keeps its port and its data over `start`. */
+export interface S3Server extends Restartable {
   readonly program: S3Program;
   /** Its base URL. */
   readonly endpoint: string;
@@ -26,17 +27,6 @@ export interface S3Server {
   readonly config: S3ClientConfig;
   /** A bucket that is there from the start. */
   readonly bucket: string;
-  /** Process id while it runs. */
-  pid(): number;
-  /** SIGTERM. Refuses connections until `restart`. */
-  stop(): Promise<void>;
-  /** SIGKILL. */
-  kill(): Promise<void>;
-  /** Starts it again after `stop` or `kill`. */
-  restart(): Promise<void>;
-  /** Stands still by SIGSTOP: its connections stay, and nothing answers. */
-  freeze(): void;
-  thaw(): void;
   /** Ends it and removes what it had. */
   close(): Promise<void>;
 }
@@ -67,30 +57,17 @@ export async function startS3Server(
   const endpoint = `http://127.0.0.1:${port}`;
   const config = configOf(program, endpoint);
   await makeBucket(config);
-  let daemon: Daemon | undefined = first.started;
+  const server = restartable(first.started, () => start(port));
   return {
+    ...server,
     program,
     endpoint,
     port,
     ...credentials[program],
     config,
     bucket,
-    pid: () => daemon?.pid ?? -1,
-    async stop() {
-      await daemon?.stop();
-      daemon = undefined;
-    },
-    async kill() {
-      await daemon?.kill();
-      daemon = undefined;
-    },
-    async restart() {
-      daemon = await start(port);
-    },
-    freeze: () => void daemon?.signal('SIGSTOP'),
-    thaw: () => void daemon?.signal('SIGCONT'),
     async close() {
-      await daemon?.kill();
+      await server.kill();
       removeFolder(folder);
     },
   };

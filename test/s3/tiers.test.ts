@@ -106,7 +106,7 @@ describe('S3 that is stopped', () => {
     const second = await start();
     await pull(second, meanwhile, '2');
     await pull(second, before, '1');
-    await server.restart();
+    await server.start();
     await expect.poll(() => told(second, 'upload-done').length, waiting).toBe(meanwhile.blobs.length + 1);
     await expectInS3([before, meanwhile]);
     await second.kill();
@@ -135,7 +135,7 @@ describe('S3 that is stopped', () => {
 
     const second = await start();
     await pull(second, image, '1');
-    await server.restart();
+    await server.start();
     await expect.poll(() => told(second, 'upload-done').length, waiting).toBeGreaterThanOrEqual(image.blobs.length);
     await expect.poll(onItsWay, waiting).toBe(0);
     await expectInS3([image]);

@@ -5,7 +5,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { makeTemporaryFolder, removeFolder } from '../peers/temporary-folder.ts';
 import { type RedisServer, startRedisServer } from '../redis/redis-server.ts';
 import { requireProgram } from '../system.ts';
-import { pullBlob, type Replica, startReplica } from './replicas.ts';
+import { fillUp, pullBlob, type Replica, startReplica } from './replicas.ts';
 
 const program = requireProgram('redis-server');
 const waiting = { timeout: 60_000, interval: 10 };
@@ -38,11 +38,8 @@ describe.skipIf(program === undefined)('three processes with a spool folder each
     removeFolder(folder);
   });
 
-  /** Starts as many as are missing. */
-  async function fill(): Promise<void> {
-    const alive = replicas.splice(0).filter((replica) => replica.isAlive());
-    for (const replica of alive) replica.events.length = 0;
-    const missing = Array.from({ length: 3 - alive.length }, () => {
+  const fill = () =>
+    fillUp(replicas, 3, () => {
       const spoolDirectory = join(folder, `spool-${started++}`);
       return startReplica({
         folder: join(folder, 'shared'),
@@ -51,8 +48,6 @@ describe.skipIf(program === undefined)('three processes with a spool folder each
         alone: { spoolDirectory, secret },
       });
     });
-    replicas.push(...alive, ...(await Promise.all(missing)));
-  }
 
   /** Has all of them pull a blob that nobody has, and gives the one that leads when some of it has come. */
   async function pullSlowly(seed: string) {

@@ -4,7 +4,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { makeTemporaryFolder, removeFolder } from '../peers/temporary-folder.ts';
 import { type RedisServer, startRedisServer } from '../redis/redis-server.ts';
 import { requireProgram } from '../system.ts';
-import { pullBlob, type Replica, startReplica } from './replicas.ts';
+import { fillUp, pullBlob, type Replica, startReplica } from './replicas.ts';
 
 const program = requireProgram('redis-server');
 const waiting = { timeout: 60_000, interval: 10 };
@@ -39,15 +39,7 @@ describe.skipIf(program === undefined)('four processes with one Redis and one fo
     removeFolder(folder);
   });
 
-  /** Starts as many as are missing. */
-  async function fill(): Promise<void> {
-    const alive = replicas.splice(0).filter((replica) => replica.isAlive());
-    for (const replica of alive) replica.events.length = 0;
-    const missing = Array.from({ length: 4 - alive.length }, () =>
-      startReplica({ folder, upstream: upstream.url, redis: redis.url }),
-    );
-    replicas.push(...alive, ...(await Promise.all(missing)));
-  }
+  const fill = () => fillUp(replicas, 4, () => startReplica({ folder, upstream: upstream.url, redis: redis.url }));
 
   /** A blob that nobody has. */
   function coldBlob(size: number): { bytes: Uint8Array; path: string; got: () => (string | undefined)[] } {

@@ -79,6 +79,13 @@ export async function startReplica({ alone, ...plan }: ReplicaPlan): Promise<Rep
   };
 }
 
+/** Starts as many replicas as are missing; what the others told is forgotten. */
+export async function fillUp(replicas: Replica[], count: number, start: () => Promise<Replica>): Promise<void> {
+  const alive = replicas.splice(0).filter((replica) => replica.isAlive());
+  for (const replica of alive) replica.events.length = 0;
+  replicas.push(...alive, ...(await Promise.all(Array.from({ length: count - alive.length }, start))));
+}
+
 /** How one client's pull went. */
 export interface Pulled {
   isRight: boolean;

@@ -1,5 +1,4 @@
-import type { Clock } from '@proxycache/core';
-import { pause } from './deadline.ts';
+import { type Clock, pause } from '@proxycache/core';
 import { mayPass } from './s3-failure.ts';
 
 /** How often one part is sent, with the first. */

@@ -1,5 +1,4 @@
-import { ProxyCacheError } from '@proxycache/core';
-import { countdown } from './deadline.ts';
+import { afterRunning, ProxyCacheError } from '@proxycache/core';
 import { s3Failure } from './s3-failure.ts';
 import type { S3Settings } from './settings.ts';
 
@@ -77,19 +76,27 @@ export function createCalls({ bucket, clock, answerWithinMs }: S3Settings): Call
           // Also what answers too late has nobody left.
           controller.abort(reason);
         };
-        const timer = countdown(clock, withinMs, () => {
+        const late = () => {
           const what = key === undefined ? operation : `${operation} of ${key}`;
           const message = `S3 (bucket ${bucket}) did not answer ${what} within ${withinMs} ms`;
           if (rests) missed();
           giveUp(new ProxyCacheError('storage-failed', message));
-        });
+        };
+        let isOver = false;
+        let cancel = afterRunning(clock, withinMs, late);
+        const headway = () => {
+          if (isOver) return;
+          cancel();
+          cancel = afterRunning(clock, withinMs, late);
+        };
         const leave = () => giveUp(signal.reason);
         const finish = () => {
-          timer.stop();
+          isOver = true;
+          cancel();
           signal.removeEventListener('abort', leave);
         };
         signal.addEventListener('abort', leave, { once: true });
-        work({ abortSignal: controller.signal, headway: timer.again })
+        work({ abortSignal: controller.signal, headway })
           .finally(() => {
             // A refusal is an answer, too.
             if (!controller.signal.aborted) misses = 0;

@@ -1,6 +1,5 @@
 import type { Readable } from 'node:stream';
-import { type ByteRange, type Bytes, type Digest, ProxyCacheError } from '@proxycache/core';
-import { countdown } from './deadline.ts';
+import { afterRunning, type ByteRange, type Bytes, type Digest, ProxyCacheError } from '@proxycache/core';
 import type { S3Settings } from './settings.ts';
 
 /** A part of an object on its way. */
@@ -56,11 +55,11 @@ export function objectBody(settings: S3Settings, reading: Reading): { bytes: Byt
   async function orStill<T>(next: Promise<T>): Promise<T> {
     return await new Promise((resolve, reject) => {
       const ms = settings.answerWithinMs;
-      const timer = countdown(settings.clock, ms, () => {
+      const cancel = afterRunning(settings.clock, ms, () => {
         reject(new Error(`nothing came for ${ms} ms`));
         answer?.leave();
       });
-      next.finally(timer.stop).then(resolve, reject);
+      next.finally(cancel).then(resolve, reject);
     });
   }
 

@@ -1,6 +1,7 @@
 import type { Bytes } from '../runtime/bytes.ts';
 import { ProxyCacheError } from '../runtime/errors.ts';
 import type { Slabs } from '../runtime/slabs.ts';
+import { takenBytes } from '../runtime/taken-bytes.ts';
 import type { FetchedBlob } from '../upstream/upstream.ts';
 import { UpstreamError } from '../upstream/upstream-error.ts';
 import type { FetchPart } from './segment.ts';
@@ -155,31 +156,13 @@ export function segmentedBody(first: FetchedBlob, request: SegmentedRequest, par
     return into.subarray(0, count);
   }
 
-  async function finish(): Promise<IteratorReturnResult<undefined>> {
-    if (!left.signal.aborted) {
-      left.abort();
+  return takenBytes(take, {
+    left,
+    async close() {
       await Promise.all([closeLine(), segments.close()]);
       place.leave();
-    }
-    return { done: true, value: undefined };
-  }
-
-  const iterator: AsyncIterator<Uint8Array, undefined> = {
-    async next() {
-      if (left.signal.aborted) return { done: true, value: undefined };
-      try {
-        const value = await take();
-        return value ? { done: false, value } : await finish();
-      } catch (error) {
-        const wasLeft = left.signal.aborted;
-        await finish();
-        if (wasLeft) return { done: true, value: undefined };
-        throw error;
-      }
     },
-    return: finish,
-  };
-  return { [Symbol.asyncIterator]: () => iterator };
+  });
 }
 
 function failed(error: Error): Bytes {

@@ -3,6 +3,7 @@ import { dirname, join } from 'node:path';
 import type { Bytes } from '../runtime/bytes.ts';
 import { type Clock, systemClock } from '../runtime/clock.ts';
 import type { Slabs } from '../runtime/slabs.ts';
+import { takenBytes } from '../runtime/taken-bytes.ts';
 import { createStoreDeadline, type StoreDeadline } from '../store/store-deadline.ts';
 import { UpstreamError } from '../upstream/upstream-error.ts';
 import type { LeaderSource } from './leader.ts';
@@ -88,29 +89,18 @@ function bodyOf(
     return memory.subarray(0, bytesRead);
   }
 
-  async function finish(): Promise<IteratorReturnResult<undefined>> {
-    if (!left.signal.aborted) {
-      left.abort();
-      await Promise.all([close(), handle.close().catch(() => undefined)]);
+  /** @throws UpstreamError, so that whoever reads goes on elsewhere; the signal's reason */
+  async function takeOrBreak(): Promise<Uint8Array | undefined> {
+    try {
+      return await take();
+    } catch (error) {
+      signal.throwIfAborted();
+      throw error instanceof UpstreamError ? error : broke(`cannot be read: ${(error as Error).message}`);
     }
-    return { done: true, value: undefined };
   }
 
-  const iterator: AsyncIterator<Uint8Array, undefined> = {
-    async next() {
-      if (left.signal.aborted) return { done: true, value: undefined };
-      try {
-        const value = await take();
-        return value ? { done: false, value } : await finish();
-      } catch (error) {
-        const wasLeft = left.signal.aborted;
-        await finish();
-        if (wasLeft) return { done: true, value: undefined };
-        signal.throwIfAborted();
-        throw error instanceof UpstreamError ? error : broke(`cannot be read: ${(error as Error).message}`);
-      }
-    },
-    return: finish,
-  };
-  return { [Symbol.asyncIterator]: () => iterator };
+  return takenBytes(takeOrBreak, {
+    left,
+    close: () => Promise.all([close(), handle.close().catch(() => undefined)]),
+  });
 }
