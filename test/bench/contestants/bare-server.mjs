@@ -1,10 +1,12 @@
 // What Node can do at most: manifests are a Buffer and a header array out of a Map, blobs are read with fs.read into
-// pooled buffers of 1 MiB, two in flight for each client. Nothing is checked. Arguments: the folder of the content.
+// pooled buffers of 1 MiB, two in flight for each client. Nothing is checked. Arguments: the folder of the content, and
+// how many workers of node:cluster there are (1: no cluster).
+import cluster from 'node:cluster';
 import fs from 'node:fs';
 import { createServer } from 'node:http';
 import { join } from 'node:path';
 
-const [, , folder] = process.argv;
+const [, , folder, workers = '1'] = process.argv;
 const bufferBytes = 1024 * 1024;
 const free = [];
 const manifests = new Map();
@@ -100,5 +102,13 @@ const server = createServer((req, res) => {
   } else if (path.endsWith('/blobs', slash)) sendBlob(reference, res);
   else res.end();
 });
-server.listen(0, '127.0.0.1', 4096, () => console.log(`listening on http://127.0.0.1:${server.address().port}`));
+const say = (port) => console.log(`listening on http://127.0.0.1:${port}`);
+if (workers !== '1' && cluster.isPrimary) {
+  let listening = 0;
+  cluster.on('listening', (_worker, { port }) => {
+    listening++;
+    if (listening === Number(workers)) say(port);
+  });
+  for (let worker = 0; worker < Number(workers); worker++) cluster.fork();
+} else server.listen(0, '127.0.0.1', 4096, () => cluster.isPrimary && say(server.address().port));
 process.once('SIGTERM', () => process.exit());

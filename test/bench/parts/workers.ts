@@ -1,5 +1,6 @@
 import { type Bench, type Part, sized } from '../bench.ts';
 import { manifestPath } from '../content.ts';
+import { bareOf } from '../contestants/bare.ts';
 import { standaloneContestant } from '../contestants/standalone.ts';
 import { runWrk } from '../load/http-load.ts';
 import { measured, usageValues } from '../measure.ts';
@@ -7,10 +8,10 @@ import { fill, type Performer, setStage } from '../stage.ts';
 
 const name = 'workers';
 
-/** Stored manifests from the standalone server: two workers, held against one process. */
+/** Stored manifests from the standalone server: two workers, held against one process, and bare Node at the same. */
 export const workers: Part = {
   name,
-  title: 'Stored manifests from the standalone server: two workers (`us`) and one process (`one`)',
+  title: 'Stored manifests from the standalone server: two workers (`us`) and one process (`one`); `bare` and `bare2`: bare Node alone and with two workers',
   tables: [{ part: name, metrics: ['requestsPerSecond', 'p99', 'cpuPerRequest', 'memory'], against: ['one'] }],
   run: runWorkers,
 };
@@ -24,10 +25,12 @@ async function runWorkers(bench: Bench): Promise<void> {
     const contestants = [
       standaloneContestant({ name: 'one', workers: 1 }),
       standaloneContestant({ name: 'us', workers: 2 }),
+      bareOf('bare', 1),
+      bareOf('bare2', 2),
     ];
     const performers: Performer[] = [];
     for (const contestant of contestants) performers.push(await stage.start(contestant));
-    for (const performer of performers) await fill(bench, stage, performer, image);
+    for (const performer of performers) if (performer.isCache) await fill(bench, stage, performer, image);
     const seconds = sized(bench, { full: 2, short: 1, tiny: 1 });
     const load = async (performer: Performer, connections: number) => {
       const plan = { url: performer.url + manifestPath(image), connections, seconds };
