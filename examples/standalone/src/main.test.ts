@@ -241,6 +241,21 @@ describe('a server of several workers', () => {
     expect(await program.ended).toBe(0);
   });
 
+  test('tries again when the system refuses a process in the place of a worker that died', {
+    timeout: 60_000,
+  }, async () => {
+    const program = await start(['--workers', '2'], refusedWorkers([3, 4]));
+    process.kill(Number(listening(program)[0]?.['pid']), 'SIGKILL');
+    await expect.poll(() => listening(program), { timeout: 30_000 }).toHaveLength(3);
+    const refused = logOf(program).filter(({ how }) => how === 'spawn ENOMEM');
+    expect(refused).toEqual([
+      expect.objectContaining({ level: 'error', msg: 'no worker can be started; it is tried again', againInMs: 200 }),
+      expect.objectContaining({ level: 'error', againInMs: 400 }),
+    ]);
+    program.child.kill('SIGTERM');
+    expect(await program.ended).toBe(0);
+  });
+
   test('ends its workers at once when it is told again, and when it is killed', async () => {
     for (const signal of ['SIGTERM', 'SIGKILL'] as const) {
       const image = upstream.addImage(`team/${signal.toLowerCase()}-workers`, { tag: '1', layerSizes: [3_000_000] });
@@ -259,6 +274,23 @@ describe('a server of several workers', () => {
     }
   });
 });
+
+/** An environment in which these attempts to start a worker are refused, counted from 1. */
+function refusedWorkers(refused: readonly number[]): Record<string, string> {
+  const preload = join(folder, `refused-${refused.join('-')}.mjs`);
+  writeFileSync(
+    preload,
+    `import cluster from 'node:cluster';
+     const { fork } = cluster;
+     let times = 0;
+     cluster.fork = () => {
+       times++;
+       if (${JSON.stringify(refused)}.includes(times)) throw new Error('spawn ENOMEM');
+       return fork();
+     };\n`,
+  );
+  return { NODE_OPTIONS: `--import ${preload}` };
+}
 
 /** An environment in which workers end as they start, once there is a file of this name. */
 function dyingWorkers(file: string): Record<string, string> {
@@ -344,6 +376,15 @@ describe('what cannot work ends with 1 and says why, with nothing on stdout', ()
       /^proxycache: listen\.port: 127\.0\.0\.1 port \d+ is in use; .*\n$/,
     );
     other.close();
+  });
+
+  test('workers that the system refuses', async () => {
+    for (const refused of [[1], [2]]) {
+      const program = run(['--workers', '3', '--port', '0'], refusedWorkers(refused));
+      expect(await program.ended).toBe(1);
+      expect(program.stdout()).toBe('');
+      expect(program.stderr()).toContain('proxycache: no worker can start: spawn ENOMEM\n');
+    }
   });
 
   test('a port in use, for all of several workers', async () => {

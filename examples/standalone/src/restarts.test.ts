@@ -33,6 +33,8 @@ test('says when five in a row did not come up', () => {
   for (let id = 0; id < 4; id++) expect(restarts.ended(id)).toBe(100 * 2 ** id);
   restarts.served(4);
   restarts.ended(4);
-  for (let id = 5; id < 9; id++) expect(restarts.ended(id)).toBeTypeOf('number');
+  for (let id = 5; id < 8; id++) expect(restarts.ended(id)).toBeTypeOf('number');
+  // One that could not even be started.
+  expect(restarts.ended(undefined)).toBeTypeOf('number');
   expect(restarts.ended(9)).toBeUndefined();
 });

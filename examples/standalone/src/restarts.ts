@@ -3,8 +3,11 @@ export interface Restarts {
   readonly longestWaitMs: number;
   /** A worker came up. */
   served(id: number): void;
-  /** @returns how long to wait before its successor starts; `undefined` when too many in a row never came up */
-  ended(id: number): number | undefined;
+  /**
+   * @param id none: it could not even be started
+   * @returns how long to wait before its successor starts; `undefined` when too many in a row never came up
+   */
+  ended(id: number | undefined): number | undefined;
 }
 
 /** Doubled with each that ended soon. */
@@ -28,8 +31,8 @@ export function createRestarts(now: () => number = () => performance.now()): Res
       unborn = 0;
     },
     ended(id) {
-      const since = servedSince.get(id);
-      servedSince.delete(id);
+      const since = id === undefined ? undefined : servedSince.get(id);
+      if (id !== undefined) servedSince.delete(id);
       if (since === undefined) unborn++;
       const isSound = since !== undefined && now() - since >= soundAfterMs;
       early = isSound ? 0 : early + 1;

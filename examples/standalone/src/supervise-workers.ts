@@ -55,7 +55,15 @@ export function superviseWorkers({ count, task, logger, announce }: WorkerPlan):
   }
 
   function start(): void {
-    const worker = cluster.fork();
+    if (stopping || failed) return;
+    let worker: Worker;
+    try {
+      worker = cluster.fork();
+    } catch (error) {
+      // The system refuses a process at once, without a worker that could tell of it.
+      replace(undefined, { how: error instanceof Error ? error.message : String(error) });
+      return;
+    }
     all.add(worker);
     worker.on('message', (message: unknown) => onMessage(worker, message));
     worker.once('exit', (code, signal) => void onExit(worker, signal || `code ${code}`));
@@ -96,14 +104,25 @@ export function superviseWorkers({ count, task, logger, announce }: WorkerPlan):
       if (all.size === 0) end();
       return;
     }
-    const why = failure ?? `a worker ended with ${how} before it listened`;
-    if (!isAnnounced) return giveUp(why);
-    const waitMs = restarts.ended(worker.id);
-    if (waitMs === undefined && listening.size === 0) return giveUp(`no worker comes up any more: ${why}`);
-    logger.error({ worker: worker.id, pid: worker.process.pid, how, failure }, 'worker ended; another takes its place');
-    setTimeout(() => {
-      if (!stopping && !failed) start();
-    }, waitMs ?? restarts.longestWaitMs);
+    replace(worker, { how, failure });
+  }
+
+  /** @param worker none: it could not even be started */
+  function replace(worker: Worker | undefined, { how, failure }: { how: string; failure?: string | undefined }): void {
+    const why = failure ?? (worker ? `a worker ended with ${how} before it listened` : `no worker can start: ${how}`);
+    const waitMs = isAnnounced ? restarts.ended(worker?.id) : undefined;
+    if (!isAnnounced || (waitMs === undefined && listening.size === 0)) {
+      giveUp(isAnnounced ? `no worker comes up any more: ${why}` : why);
+      return;
+    }
+    const againInMs = waitMs ?? restarts.longestWaitMs;
+    if (worker) {
+      const { id, process } = worker;
+      logger.error({ worker: id, pid: process.pid, how, failure }, 'worker ended; another takes its place');
+    } else {
+      logger.error({ how, againInMs }, 'no worker can be started; it is tried again');
+    }
+    setTimeout(start, againInMs);
   }
 
   serveClusterCoordinator();
