@@ -49,7 +49,7 @@ describe('a file of core imports only from its own folder and the folders below 
   });
 });
 
-describe('core imports only Node, undici, lru-cache and keyv', () => {
+describe('core imports only Node, undici, lru-cache, keyv and picomatch', () => {
   test('it does', () => {
     expect(foreignImports(core)).toEqual([]);
   });

@@ -28,7 +28,7 @@ export const layers: readonly string[] = [
 ];
 
 const coreRoot = 'packages/core/src/';
-const corePackages = ['undici', 'lru-cache', 'keyv'];
+const corePackages = ['undici', 'lru-cache', 'keyv', 'picomatch'];
 
 /** One import or re-export, of values or of types, static or dynamic. */
 interface ImportFact {

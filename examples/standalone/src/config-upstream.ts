@@ -101,6 +101,15 @@ const segmentKeys = mapping({
   minSize: optional(size(1024 * 1024), 'Bytes that a blob has at least to be asked for in parts', '128MiB'),
 });
 
+const pattern = () => text('pattern');
+
+/** @param are what those that match a pattern are */
+const names = (are: string) =>
+  mapping({
+    repositories: optional(list(pattern()), `Repositories that are ${are}: \`library/*\`, \`team/**\``),
+    tags: optional(list(pattern()), `Tags that are ${are}`),
+  });
+
 /** One of `upstreams[]`. Its keys are those of core's `UpstreamOptions`, and `source`. */
 export const upstreamSchema = mapping({
   key: optional(text(), 'Its name in paths; needed without `source`', "the source's"),
@@ -112,6 +121,8 @@ export const upstreamSchema = mapping({
   ),
   hosts: optional(list(host()), 'Source hosts it answers for: `?ns=`, the Host header', "the source's"),
   library: optional(flag(), 'One-component names mean `library/NAME`', "the source's, false"),
+  include: optional(names('served; nothing else is'), ''),
+  exclude: optional(names('not served, whatever `include` says'), ''),
   auth: optional(auth(), 'How we authenticate there', 'anonymous'),
   tokenHosts: optional(list(host()), 'Token services on other hosts that may get its credential', "the source's"),
   allowPrivate: optional(privatePlaces(), 'Private places redirects and realms may lead to'),

@@ -51,6 +51,22 @@ describe('options', () => {
       { storage: { ...memoryStorage(), spoolDirectory: '' } },
       'storage.spoolDirectory: expected a local folder, received ""',
     ],
+    [
+      { upstreams: [{ ...upstream, include: ['library/*'] }] },
+      'upstreams[0].include: expected an object, received a list',
+    ],
+    [
+      { upstreams: [{ ...upstream, exclude: { tag: ['latest'] } }] },
+      'upstreams[0].exclude.tag: there is no such option; did you mean tags?',
+    ],
+    [
+      { upstreams: [{ ...upstream, exclude: { tags: ['1', '!2'] } }] },
+      'upstreams[0].exclude.tags[1]: expected a pattern such as "library/*", without "!", received "!2"',
+    ],
+    [
+      { upstreams: [{ ...upstream, include: { repositories: ['team/[ab'] } }] },
+      'upstreams[0].include.repositories[0]: expected a pattern such as "library/*", without "!", received "team/[ab"',
+    ],
     [{ peers: 'http://a' }, 'peers: expected an object, received "http://a"'],
     [{ peers: { secret } }, 'peers.url: expected an http(s) URL, received undefined'],
     [

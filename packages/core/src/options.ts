@@ -98,6 +98,8 @@ export const defaults: Defaults = {
     endpoints: [],
     hosts: [],
     library: false,
+    include: {},
+    exclude: {},
     auth: 'anonymous',
     tokenHosts: [],
     allowPrivate: [],

@@ -177,7 +177,7 @@ export function createProxyCache(options: ProxyCacheOptions): ProxyCache {
     prefetch,
     listTags: createListTags(parts),
     listReferrers: createListReferrers(parts),
-    listRepositories: listsRepositories ? createListRepositories(parts, [...upstreams.keys()]) : undefined,
+    listRepositories: listsRepositories ? createListRepositories(parts, [...upstreams.values()]) : undefined,
     publicContent: options.publicContent ?? defaults.publicContent,
     publicUrl: options.publicUrl,
     clock,

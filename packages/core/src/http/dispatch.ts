@@ -1,3 +1,4 @@
+import type { TagOrDigest } from '../oci/name.ts';
 import type { ListReferrers } from '../pull/list-referrers.ts';
 import type { ListRepositories } from '../pull/list-repositories.ts';
 import type { ListTags } from '../pull/list-tags.ts';
@@ -111,13 +112,17 @@ export function createDispatch(parts: DispatchParts): Handle {
     return response;
   }
 
-  function locate(route: Parameters<DispatchParts['locate']>[0], told: Told): { target: Target; clientName: string } {
+  function locate(
+    route: Parameters<DispatchParts['locate']>[0] & { reference?: TagOrDigest },
+    told: Told,
+  ): { target: Target; clientName: string } {
     const located = parts.locate(route);
     if (!located) {
       throw new ProxyCacheError('name-unknown', `${route.name} names no upstream of this cache; expected <key>/<name>`);
     }
     told.upstream = located.target.place.upstream;
     told.repository = located.target.place.repository;
+    located.target.upstream.names?.check(told.repository, route.reference);
     return located;
   }
 

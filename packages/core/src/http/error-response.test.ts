@@ -26,6 +26,7 @@ const own: Record<ErrorCode, Expected> = {
   'manifest-unsupported': [415, 'MANIFEST_INVALID'],
   'blob-unknown': [404, 'BLOB_UNKNOWN'],
   denied: [403, 'DENIED'],
+  'not-admitted': [403, 'DENIED'],
   'read-only': [403, 'DENIED'],
   unsupported: [404, 'UNSUPPORTED'],
   'body-too-large': [413, 'SIZE_INVALID'],

@@ -35,6 +35,7 @@ const own: Readonly<Record<ErrorCode, Row>> = {
   'manifest-unsupported': { status: 415, code: 'MANIFEST_INVALID' },
   'blob-unknown': { status: 404, code: 'BLOB_UNKNOWN' },
   denied: { status: 403, code: 'DENIED' },
+  'not-admitted': { status: 403, code: 'DENIED' },
   'read-only': { status: 403, code: 'DENIED' },
   unsupported: { status: 404, code: 'UNSUPPORTED' },
   'body-too-large': { status: 413, code: 'SIZE_INVALID' },

@@ -22,8 +22,14 @@ export type HeldManifest = (want: 'bytes' | 'descriptor', now: number) => Manife
 export type HeldManifests = (target: Target, reference: TagOrDigest) => HeldManifest;
 
 export function createHeldManifests(parts: Pick<PullParts, 'tags' | 'links' | 'manifests'>): HeldManifests {
-  return (target, reference) =>
-    reference.kind === 'digest' ? byDigest(parts, target, reference.digest) : byTag(parts, target, reference.tag);
+  return (target, reference) => {
+    const tag = reference.kind === 'tag' ? reference.tag : undefined;
+    // Told by whoever handles it.
+    if (target.upstream.names?.reasonAgainst(target.place.repository, tag) !== undefined) return () => undefined;
+    return reference.kind === 'digest'
+      ? byDigest(parts, target, reference.digest)
+      : byTag(parts, target, reference.tag);
+  };
 }
 
 type Parts = Parameters<typeof createHeldManifests>[0];

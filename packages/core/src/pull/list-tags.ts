@@ -41,7 +41,7 @@ export function createListTags(parts: PullParts): ListTags {
     return { collapsed, reply: flights.join(key, work, signal) };
   }
 
-  return async (request) => {
+  async function list(request: TagsPull): Promise<TagsAnswer> {
     const { target, signal } = request;
     const page = pageOf(request.page);
     if (page.n === 0) return { tags: [], cacheStatus: { hit: true } };
@@ -63,6 +63,14 @@ export function createListTags(parts: PullParts): ListTags {
       if (!stored) throw error;
       return stored;
     }
+  }
+
+  return async (request) => {
+    const { place, upstream } = request.target;
+    const answer = await list(request);
+    // A page may be shorter than was asked for (OCI distribution-spec, listing tags); the next one goes on behind it.
+    const tags = upstream.names && answer.tags.filter((tag) => !upstream.names?.reasonAgainst(place.repository, tag));
+    return tags ? { ...answer, tags } : answer;
   };
 
   /**

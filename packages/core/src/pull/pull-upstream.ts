@@ -1,3 +1,4 @@
+import { createNameRules } from '../admission/name-rules.ts';
 import { createSegmentLink } from '../ingest/segment-link.ts';
 import { parseDuration } from '../runtime/duration.ts';
 import type { UpstreamParts } from '../upstream/client.ts';
@@ -26,6 +27,7 @@ export function createPullUpstream(settings: UpstreamSettings, parts: UpstreamPa
       onDenied: settings.onDenied,
       deniedMayMeanAbsent: settings.deniedMayMeanAbsent,
     },
+    names: createNameRules(settings),
     generation: generationOf(settings),
     manifestWithinMs: parseDuration(settings.manifestWithin),
     blobWithinMs: parseDuration(settings.blobWithin),

@@ -1,3 +1,4 @@
+import type { NameRules } from '../admission/name-rules.ts';
 import type { Place } from '../catalog/place.ts';
 import type { FreshnessRules } from '../freshness/rules.ts';
 import type { SegmentLink } from '../ingest/segment-link.ts';
@@ -8,6 +9,8 @@ export interface PullUpstream {
   key: string;
   client: Upstream;
   rules: FreshnessRules;
+  /** `undefined`: nothing is refused by its name. */
+  names: NameRules | undefined;
   /** See {@link Place.generation}. */
   generation: string;
   manifestWithinMs: number;

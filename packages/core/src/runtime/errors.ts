@@ -11,6 +11,7 @@ export type ErrorCode =
   | 'manifest-unsupported'
   | 'blob-unknown'
   | 'denied'
+  | 'not-admitted'
   | 'read-only'
   | 'unsupported'
   | 'body-too-large'

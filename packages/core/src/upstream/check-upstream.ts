@@ -10,9 +10,10 @@ import {
   expectWhole,
   invalidOption,
 } from '../runtime/expect-option.ts';
+import { expectPatterns } from '../runtime/name-patterns.ts';
 import { checkEndpoint, checkEndpoints, hostText } from './check-endpoint.ts';
 import { checkUpstreamKey } from './upstream-key.ts';
-import type { UpstreamOptions, UpstreamSettings } from './upstream-options.ts';
+import type { NamePatterns, UpstreamOptions, UpstreamSettings } from './upstream-options.ts';
 
 // A record, so that a new option cannot be forgotten here.
 const known: Readonly<Record<keyof UpstreamOptions, true>> = {
@@ -21,6 +22,8 @@ const known: Readonly<Record<keyof UpstreamOptions, true>> = {
   endpoints: true,
   hosts: true,
   library: true,
+  include: true,
+  exclude: true,
   auth: true,
   tokenHosts: true,
   allowPrivate: true,
@@ -76,6 +79,7 @@ export function checkUpstream(
   expectEach(`${path}.ownVoice`, upstream.ownVoice, { is: 'a text', test: (text) => text !== '' });
   expectBoolean(`${path}.library`, upstream.library);
   expectBoolean(`${path}.deniedMayMeanAbsent`, upstream.deniedMayMeanAbsent);
+  for (const name of ['include', 'exclude'] as const) expectNames(`${path}.${name}`, upstream[name]);
   expectTimes(path, upstream);
   expectOneOf(`${path}.onAbsent`, upstream.onAbsent, ['refuse', 'serve-stale']);
   expectOneOf(`${path}.onDenied`, upstream.onDenied, ['refuse', 'serve-stale']);
@@ -91,6 +95,14 @@ export function checkUpstream(
     expectShare(`${path}.rateLimit.reserve`, upstream.rateLimit.reserve);
   }
   expectRetry(`${path}.retry`, upstream.retry, defaults.retry);
+}
+
+function expectNames(path: string, names: NamePatterns | undefined): void {
+  if (names === undefined) return;
+  expectObject(path, names);
+  expectKnown(path, names, ['repositories', 'tags']);
+  expectPatterns(`${path}.repositories`, names.repositories);
+  expectPatterns(`${path}.tags`, names.tags);
 }
 
 function expectSegments(path: string, segments: UpstreamOptions['segments']): void {

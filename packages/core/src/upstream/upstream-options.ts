@@ -28,6 +28,13 @@ export interface UpstreamEndpoint {
   proxy?: string;
 }
 
+/** Names by patterns: `*` is anything but a slash, `**` anything, `{a,b}` either of two. */
+export interface NamePatterns {
+  /** As the upstream calls them: `library/alpine`. */
+  repositories?: readonly string[];
+  tags?: readonly string[];
+}
+
 /** A registry that content comes from. Presets such as `dockerHub()` make these. */
 export interface UpstreamOptions {
   /** Its name in paths: starts with a lowercase letter and is a legal path component of a repository name. */
@@ -43,6 +50,10 @@ export interface UpstreamOptions {
   hosts?: readonly string[];
   /** Whether one-component names mean `library/<name>`, as at Docker Hub. Default false. */
   library?: boolean;
+  /** What alone is served of it; anything else is refused before it is looked for. Default: all of it. */
+  include?: NamePatterns;
+  /** What is not served of it, whatever `include` says. By digest the repository alone counts. Default: nothing. */
+  exclude?: NamePatterns;
   /** Default `'anonymous'`. */
   auth?: UpstreamAuth;
   /** Hosts (`host` or `host:port`) beside its own that its credential may be sent to as token services. Default none. */
