@@ -11,7 +11,8 @@ const name = 'workers';
 /** Stored manifests from the standalone server: two workers, held against one process, and bare Node at the same. */
 export const workers: Part = {
   name,
-  title: 'Stored manifests by two workers and one process: the standalone server (`us`, `one`) and bare Node (`bare2`, `bare`)',
+  title:
+    'Stored manifests by two workers and one process: the standalone server (`us`, `one`) and bare Node (`bare2`, `bare`)',
   tables: [{ part: name, metrics: ['requestsPerSecond', 'p99', 'cpuPerRequest', 'memory'], against: ['one', 'bare'] }],
   run: runWorkers,
 };
