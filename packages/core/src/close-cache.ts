@@ -58,7 +58,8 @@ export async function closeCache(
   await Promise.all([scrubbed, prefetched, pulls.checks.close()]);
   await pulls.blobs.close();
   await parts.uploads.close(Math.max(endsAt - clock.monotonic(), 0));
-  await Promise.all([pulls.tags, pulls.links, pulls.referrers, pulls.repositories].map((records) => records.settled()));
+  const { tags, links, referrers, repositories, usage } = pulls;
+  await Promise.all([tags, links, referrers, repositories, usage].map((records) => records.settled()));
   await parts.turns?.settled();
   parts.spool.close();
   await parts.threads.close();

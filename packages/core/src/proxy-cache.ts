@@ -20,18 +20,16 @@ import { createOffload } from './offload.ts';
 import { defaults, type ProxyCacheOptions, upstreamSettings } from './options.ts';
 import { createChecks } from './pull/checks.ts';
 import { createHasImage } from './pull/has-image.ts';
-import { createHeldManifests } from './pull/held-manifests.ts';
 import { createListReferrers } from './pull/list-referrers.ts';
 import { createListRepositories } from './pull/list-repositories.ts';
 import { createListTags } from './pull/list-tags.ts';
 import { createPrefetch } from './pull/prefetch.ts';
-import { createPullBlob } from './pull/pull-blob.ts';
-import { createPullDigest } from './pull/pull-digest.ts';
 import type { PullParts } from './pull/pull-parts.ts';
-import { createPullTag } from './pull/pull-tag.ts';
 import { createPullUpstream } from './pull/pull-upstream.ts';
+import { createPulls } from './pull/pulls.ts';
 import { createTagTurns } from './pull/tag-turns.ts';
 import { type Target, targetOf } from './pull/target.ts';
+import { createUsage } from './retention/usage.ts';
 import { createBuffers } from './runtime/buffers.ts';
 import { systemClock } from './runtime/clock.ts';
 import { ProxyCacheError } from './runtime/errors.ts';
@@ -144,6 +142,7 @@ export function createProxyCache(options: ProxyCacheOptions): ProxyCache {
     }),
     referrers: createReferrersRecords({ metadata, ...told }, { most: mostReferrers, maxBytes: memory.manifests / 4 }),
     repositories: createRepositories({ metadata, ...told }, mostRecords),
+    usage: createUsage({ metadata, ...told }),
     ingests: createIngests({ ...told, spool, blobs, isWaiting, buffers, slabs, ...hashing, maxIngests, sharing }),
     blobs,
     buffers,
@@ -162,18 +161,14 @@ export function createProxyCache(options: ProxyCacheOptions): ProxyCache {
 
   const prefetch = createPrefetch(parts);
   const turns = coordinator && createTagTurns(parts, coordinator);
-  const pullTag = createPullTag(parts, turns);
-  const pullDigest = createPullDigest(parts, pullTag.recentTagOf);
+  const pulls = createPulls(parts, { turns, started: prefetch.started });
   const hasImage = createHasImage(parts);
   const scrubs = createScrubs({ blobs, metadata, ...told });
   const listsRepositories = options.catalog ?? defaults.catalog;
   let closing: Promise<void> | undefined;
   const dispatch = createDispatch({
     locate,
-    heldManifests: createHeldManifests(parts),
-    pullTag,
-    pullDigest,
-    pullBlob: createPullBlob(parts, prefetch.started),
+    ...pulls,
     prefetch,
     listTags: createListTags(parts),
     listReferrers: createListReferrers(parts),
@@ -217,8 +212,8 @@ export function createProxyCache(options: ProxyCacheOptions): ProxyCache {
       const pull = { target, want: 'descriptor', signal: new AbortController().signal } as const;
       const answer =
         reference.kind === 'digest'
-          ? await pullDigest({ ...pull, digest: reference.digest })
-          : await pullTag.pull({ ...pull, tag: reference.tag });
+          ? await pulls.pullDigest({ ...pull, digest: reference.digest })
+          : await pulls.pullTag.pull({ ...pull, tag: reference.tag });
       return answer.descriptor;
     },
     upstreams: { status: () => [...upstreams.values()].map(({ client }) => client.status()) },

@@ -5,6 +5,7 @@ import type { Repositories } from '../catalog/repositories.ts';
 import type { TagRecords } from '../catalog/tag-records.ts';
 import type { IngestEvent } from '../ingest/events.ts';
 import type { Ingests } from '../ingest/ingests.ts';
+import type { Usage } from '../retention/usage.ts';
 import type { Buffers } from '../runtime/buffers.ts';
 import type { Clock } from '../runtime/clock.ts';
 import type { Slabs } from '../runtime/slabs.ts';
@@ -20,6 +21,7 @@ export interface PullParts {
   manifests: Manifests;
   referrers: ReferrersRecords;
   repositories: Repositories;
+  usage: Usage;
   ingests: Ingests;
   blobs: SharedBlobs;
   buffers: Buffers;
