@@ -43,12 +43,12 @@ export function createLog(level: string, fields: Readonly<Record<string, unknown
 }
 
 /**
- * An observer that writes a line for each event: what needs somebody's attention as a warning, that a host is back as
- * information, the rest for debugging.
+ * An observer that writes a line for each event: what needs somebody's attention as a warning, that a host is back and who
+ * pulled what as information, the rest for debugging.
  */
 export function logEvents(logger: Logger): (event: ProxyCacheEvent) => void {
   return (event) => {
-    const level = needsAttention(event) ? 'warn' : isRecovery(event) ? 'info' : 'debug';
+    const level = needsAttention(event) ? 'warn' : isTold(event) ? 'info' : 'debug';
     if (!logger.isLevelEnabled(level)) return;
     if (event.type === 'warning') return logger.warn(event.message);
     const { type, ...fields } = event;
@@ -56,8 +56,10 @@ export function logEvents(logger: Logger): (event: ProxyCacheEvent) => void {
   };
 }
 
-function isRecovery(event: ProxyCacheEvent): boolean {
-  return (event.type === 'breaker-changed' && event.state === 'closed') || event.type === 'upload-done';
+function isTold(event: ProxyCacheEvent): boolean {
+  const isRecovery = (event.type === 'breaker-changed' && event.state === 'closed') || event.type === 'upload-done';
+  // An audit is there because it was asked for.
+  return isRecovery || event.type === 'pull';
 }
 
 function needsAttention(event: ProxyCacheEvent): boolean {
@@ -71,6 +73,7 @@ function needsAttention(event: ProxyCacheEvent): boolean {
     case 'upload-waiting':
     case 'passed-through':
     case 'ingest-restarted':
+    case 'access-failed':
     case 'endpoint-failed':
       return true;
     case 'upstream-request':
@@ -90,6 +93,7 @@ function needsAttention(event: ProxyCacheEvent): boolean {
     case 'ingest-resumed':
     case 'ingest-shared':
     case 'upload-done':
+    case 'pull':
     case 'prefetch-paused':
     // What keeps segments from being used costs no more than their speed.
     case 'segments-changed':

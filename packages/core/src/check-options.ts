@@ -1,3 +1,4 @@
+import { checkAccess } from './access/check-access.ts';
 import { defaults, type PeersOptions, type ProxyCacheOptions } from './options.ts';
 import { ProxyCacheError } from './runtime/errors.ts';
 import {
@@ -30,6 +31,7 @@ const known: Readonly<Record<keyof ProxyCacheOptions, true>> = {
   verifyOnRead: true,
   offload: true,
   threads: true,
+  access: true,
   catalog: true,
   publicContent: true,
   publicUrl: true,
@@ -80,6 +82,7 @@ export function checkOptions(options: ProxyCacheOptions): void {
   expectBoolean('publicContent', options.publicContent);
   expectUrl('publicUrl', options.publicUrl);
   expectFunction('observer', options.observer);
+  if (options.access !== undefined) checkAccess(options.access, options);
   if (options.peers !== undefined) checkPeers(options.peers, options.storage);
 }
 

@@ -1,3 +1,4 @@
+import type { AccessEvent } from './access/events.ts';
 import type { RequestEvent } from './http/events.ts';
 import type { IngestEvent } from './ingest/events.ts';
 import type { PrefetchEvent } from './pull/events.ts';
@@ -11,4 +12,11 @@ export interface WarningEvent {
 }
 
 /** Everything an observer is told, by `type`. No URL, credential or token is ever in one. */
-export type ProxyCacheEvent = RequestEvent | UpstreamEvent | IngestEvent | PrefetchEvent | StoreEvent | WarningEvent;
+export type ProxyCacheEvent =
+  | RequestEvent
+  | AccessEvent
+  | UpstreamEvent
+  | IngestEvent
+  | PrefetchEvent
+  | StoreEvent
+  | WarningEvent;

@@ -1,3 +1,5 @@
+export type { AccessEvent } from './access/events.ts';
+export type * from './access/hooks.ts';
 export type { ScrubOptions, ScrubReport } from './catalog/scrub.ts';
 export type { RecordsReport } from './catalog/scrub-records.ts';
 export type { CloseOptions } from './close-cache.ts';
@@ -6,7 +8,7 @@ export type { Handle, HttpRequest, HttpResponse } from './http/message.ts';
 export type { Descriptor } from './oci/descriptor.ts';
 export { type Digest, digestOf, isDigest, parseDigest } from './oci/digest.ts';
 export type { TagOrDigest } from './oci/name.ts';
-export type { ProxyCacheOptions } from './options.ts';
+export type { AccessOptions, ProxyCacheOptions } from './options.ts';
 export { createProxyCache, type ProxyCache } from './proxy-cache.ts';
 export { afterRunning } from './runtime/after-running.ts';
 export type { ByteRange } from './runtime/byte-range.ts';

@@ -1,4 +1,6 @@
+import type { AccessHooks, AccessSettings } from './access/hooks.ts';
 import type { ProxyCacheEvent } from './events.ts';
+import type { Handle } from './http/message.ts';
 import type { Clock } from './runtime/clock.ts';
 import type { Storage } from './store/storage.ts';
 import type { SegmentSettings, UpstreamOptions, UpstreamSettings } from './upstream/upstream-options.ts';
@@ -54,12 +56,26 @@ export interface ProxyCacheOptions {
    * need not ask the upstream too. Default: they cannot.
    */
   peers?: PeersOptions;
+  /** Who may pull what, and who did. Default: whoever reaches the cache pulls everything, and nobody is told. */
+  access?: AccessOptions;
   /** Whether `/v2/_catalog` lists what is stored. Default false. */
   catalog?: boolean;
-  /** Whether answers by digest may be kept by shared HTTP caches in front (`Cache-Control: public`). Default false. */
+  /**
+   * Whether answers by digest may be kept by shared HTTP caches in front (`Cache-Control: public`): not beside hooks of
+   * `access`, which such a cache does not ask. Default false.
+   */
   publicContent?: boolean;
   /** Origin for URLs in answers (`https://mirror.example`). Default: they are relative. */
   publicUrl?: string;
+}
+
+/** Who may pull what: hooks of yours, or ready-made ones. */
+export interface AccessOptions extends AccessHooks {
+  /**
+   * Answers paths of its own beside `/v2/`, such as a token service's `/token`; `undefined`: the host goes on. Counted by
+   * `maxRequests` and bound by `within`, as the rest.
+   */
+  handle?: Handle;
 }
 
 /** How the caches of several hosts reach one another. */
@@ -78,6 +94,7 @@ type Defaults = Required<
   >
 > & {
   memory: Required<NonNullable<ProxyCacheOptions['memory']>>;
+  access: AccessSettings;
   upstream: Omit<UpstreamSettings, 'key' | 'url'>;
   /** Of an upstream that has them. */
   segments: SegmentSettings;
@@ -87,6 +104,7 @@ type Defaults = Required<
 export const defaults: Defaults = {
   reservedKeys: [],
   memory: { manifests: 64 * 1024 * 1024, buffers: 64 * 1024 * 1024 },
+  access: { anonymous: true, within: '5s', audit: true },
   maxIngests: 256,
   maxRequests: 10_000,
   verifyOnRead: 'never',
@@ -129,6 +147,12 @@ export const defaults: Defaults = {
   },
   segments: { connections: 8, minSize: 128 * 1024 * 1024 },
 };
+
+/** The hooks with every default filled in. */
+export function accessSettings(access: AccessOptions): AccessSettings & Pick<AccessOptions, 'handle'> {
+  const given = Object.entries(access).filter(([, value]) => value !== undefined);
+  return { ...defaults.access, ...Object.fromEntries(given) };
+}
 
 /** An upstream's options with every default filled in. */
 export function upstreamSettings(options: UpstreamOptions): UpstreamSettings {

@@ -7,9 +7,11 @@ import { createTagRecords } from './catalog/tag-records.ts';
 import { checkOptions } from './check-options.ts';
 import { type CloseOptions, closeCache } from './close-cache.ts';
 import type { ProxyCacheEvent } from './events.ts';
+import { createBeside } from './http/beside.ts';
 import { bounded } from './http/bounded.ts';
 import { createDispatch } from './http/dispatch.ts';
 import { answerFetch } from './http/fetch.ts';
+import { createGate } from './http/gate.ts';
 import type { Handle } from './http/message.ts';
 import { servePeers } from './http/serve-peers.ts';
 import { createIngests } from './ingest/ingests.ts';
@@ -17,7 +19,7 @@ import { openSpool } from './ingest/spool.ts';
 import type { Descriptor } from './oci/descriptor.ts';
 import { parseReference } from './oci/reference.ts';
 import { createOffload } from './offload.ts';
-import { defaults, type ProxyCacheOptions, upstreamSettings } from './options.ts';
+import { accessSettings, defaults, type ProxyCacheOptions, upstreamSettings } from './options.ts';
 import { createChecks } from './pull/checks.ts';
 import { createHasImage } from './pull/has-image.ts';
 import { createListReferrers } from './pull/list-referrers.ts';
@@ -50,8 +52,8 @@ export interface ProxyCache {
    * memory its `fromMemory` answers without a promise.
    */
   handle: Handle;
-  /** The same for web requests: Hono, Next, Bun, tests. 404 for what is not ours. */
-  fetch(request: Request): Promise<Response>;
+  /** The same for web requests: Hono, Next, Bun, tests. 404 for what is not ours. @param host.context for the hooks of `access` */
+  fetch(request: Request, host?: { context?: unknown }): Promise<Response>;
   /**
    * Whether an image such as `docker-hub/library/alpine:3` would be pulled whole from here if its upstream failed now; of
    * an index, any one of its platforms. @throws ProxyCacheError for a reference that is none, `name-unknown`, `closed`
@@ -164,6 +166,7 @@ export function createProxyCache(options: ProxyCacheOptions): ProxyCache {
   const pulls = createPulls(parts, { turns, started: prefetch.started });
   const hasImage = createHasImage(parts);
   const scrubs = createScrubs({ blobs, metadata, ...told });
+  const access = options.access && accessSettings(options.access);
   const listsRepositories = options.catalog ?? defaults.catalog;
   let closing: Promise<void> | undefined;
   const dispatch = createDispatch({
@@ -175,13 +178,14 @@ export function createProxyCache(options: ProxyCacheOptions): ProxyCache {
     listRepositories: listsRepositories ? createListRepositories(parts, [...upstreams.values()]) : undefined,
     publicContent: options.publicContent ?? defaults.publicContent,
     publicUrl: options.publicUrl,
-    clock,
-    observe,
+    gate: access && createGate(access, { locate, ...told }),
+    ...told,
   });
   const served = peers && sharing ? servePeers(dispatch, { ...parts, ...peers, ...sharing, observe }) : dispatch;
   const answers = bounded(served, {
     maxRequests: options.maxRequests ?? defaults.maxRequests,
     closed: () => closing !== undefined,
+    beside: access && createBeside(access, told),
     now: () => clock.now(),
     observe,
   });
@@ -202,7 +206,7 @@ export function createProxyCache(options: ProxyCacheOptions): ProxyCache {
   for (const message of shadowWarnings(routing)) observe({ type: 'warning', message });
   return {
     handle: answers.handle,
-    fetch: (request) => answerFetch(request, answers.handle),
+    fetch: (request, host) => answerFetch(request, answers.handle, host?.context),
     async has(text) {
       const { target, reference } = locateReference(text);
       return hasImage({ target, reference, signal: new AbortController().signal });

@@ -1,5 +1,11 @@
 import type { Bytes } from '../runtime/bytes.ts';
 import { ProxyCacheError } from '../runtime/errors.ts';
+import type { HttpResponse } from './message.ts';
+
+/** Whether a body is yet to be read. */
+export function isStream(body: HttpResponse['body'] | undefined): body is Bytes {
+  return body !== null && body !== undefined && !(body instanceof Uint8Array);
+}
 
 /** What a body is made of. */
 export interface BodySource {

@@ -1,5 +1,6 @@
 import { type Bytes, discard } from '../runtime/bytes.ts';
 import { ProxyCacheError } from '../runtime/errors.ts';
+import { isStream } from './body.ts';
 import { errorResponse } from './error-response.ts';
 import type { RequestEvent } from './events.ts';
 import type { Handle, HttpRequest, HttpResponse } from './message.ts';
@@ -11,6 +12,8 @@ export interface Bounds {
   maxRequests: number;
   /** Whether the cache was closed. */
   closed(): boolean;
+  /** What is answered beside `/v2/`. Over the limit it is not asked: the host's own paths are no business of ours. */
+  beside?: Handle | undefined;
   /** Wall time in ms since the epoch. */
   now(): number;
   /** Told of what is refused here, before anybody else has seen it. */
@@ -35,7 +38,7 @@ interface RunningBody {
 }
 
 /** Answers with 503 what is more than the host wants to bear (SEMANTICS 38), and everything once the cache is closed. */
-export function bounded(handle: Handle, { maxRequests, closed, now, observe }: Bounds): Bounded {
+export function bounded(handle: Handle, { maxRequests, closed, beside, now, observe }: Bounds): Bounded {
   const bodies = new Set<RunningBody>();
   let isCut = false;
   let running = 0;
@@ -59,16 +62,18 @@ export function bounded(handle: Handle, { maxRequests, closed, now, observe }: B
   }
 
   async function handleBounded(request: HttpRequest): Promise<HttpResponse | undefined> {
-    if (!isBelowV2(request.url)) return undefined;
+    const isOurs = isBelowV2(request.url);
+    const isFull = running >= maxRequests;
+    if (!isOurs && (!beside || isFull || closed())) return undefined;
     if (closed()) return refuse(request, closedError());
-    if (running >= maxRequests) {
+    if (isFull) {
       const message = `${running} requests run already; try again shortly`;
       return refuse(request, new ProxyCacheError('too-many-requests', message));
     }
     running++;
     let response: HttpResponse | undefined;
     try {
-      response = await handle(request);
+      response = await (isOurs ? handle(request) : beside?.(request));
     } finally {
       if (!isStream(response?.body)) done();
     }
@@ -101,10 +106,6 @@ export function bounded(handle: Handle, { maxRequests, closed, now, observe }: B
 }
 
 const closedError = () => new ProxyCacheError('closed', 'the cache is closed');
-
-function isStream(body: HttpResponse['body'] | undefined): body is Bytes {
-  return body !== null && body !== undefined && !(body instanceof Uint8Array);
-}
 
 /**
  * The same body, which can be cut off.

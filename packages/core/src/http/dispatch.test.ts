@@ -13,7 +13,10 @@ import type { HttpRequest } from './message.ts';
 
 const digest = `sha256:${'a1'.repeat(32)}` as const;
 const descriptor: Descriptor = { mediaType: 'application/vnd.oci.image.manifest.v1+json', digest, size: 2 };
-const target = { place: { upstream: 'up', scope: '-', repository: 'team/app', generation: 'g' } } as Target;
+const target = {
+  upstream: {},
+  place: { upstream: 'up', scope: '-', repository: 'team/app', generation: 'g' },
+} as Target;
 const unexpected = () => Promise.reject(new Error('not expected here'));
 
 let monotonic = 0;
@@ -46,8 +49,9 @@ function make(parts: Partial<DispatchParts> = {}) {
     listRepositories: undefined,
     publicContent: false,
     publicUrl: undefined,
+    gate: undefined,
     clock,
-    observe: (event) => void events.push(event),
+    observe: (event) => void (event.type === 'request' && events.push(event)),
     ...parts,
   });
   return { dispatch, events };

@@ -1,3 +1,4 @@
+import type { PullEvent } from '../access/events.ts';
 import type { TagOrDigest } from '../oci/name.ts';
 import type { ListReferrers } from '../pull/list-referrers.ts';
 import type { ListRepositories } from '../pull/list-repositories.ts';
@@ -10,9 +11,11 @@ import { isProxyCacheError, ProxyCacheError } from '../runtime/errors.ts';
 import { redact } from '../upstream/redact.ts';
 import { isUpstreamError } from '../upstream/upstream-error.ts';
 import { baseHeaders, etagOf } from './answer-headers.ts';
+import { auditedFromMemory } from './audit.ts';
 import { errorResponse } from './error-response.ts';
 import type { RequestEvent } from './events.ts';
 import { createFromMemory, type FromMemoryParts } from './from-memory.ts';
+import type { Caller, Gate } from './gate.ts';
 import type { Handle, HttpRequest, HttpResponse } from './message.ts';
 import { requestedRanges } from './range.ts';
 import { respondBlob, respondManifest } from './respond.ts';
@@ -29,6 +32,9 @@ export interface DispatchParts extends FromMemoryParts {
   /** `undefined`: `_catalog` is off. */
   listRepositories: ListRepositories | undefined;
   publicUrl: string | undefined;
+  /** `undefined`: whoever asks is let in, and nobody told. */
+  gate: Gate | undefined;
+  observe(event: RequestEvent | PullEvent): void;
 }
 
 type Told = Omit<RequestEvent, 'type' | 'method' | 'status' | 'durationMs'>;
@@ -37,8 +43,11 @@ type Told = Omit<RequestEvent, 'type' | 'method' | 'status' | 'durationMs'>;
 export function createDispatch(parts: DispatchParts): Handle {
   const { clock, publicContent, publicUrl } = parts;
 
-  async function answer(route: Route, request: HttpRequest, told: Told): Promise<HttpResponse> {
-    told.kind = route.kind;
+  async function answer(
+    route: Route,
+    request: HttpRequest,
+    { told, caller }: { told: Told; caller: Caller | undefined },
+  ): Promise<HttpResponse> {
     switch (route.kind) {
       case 'ping':
         return respondPing(request);
@@ -47,7 +56,7 @@ export function createDispatch(parts: DispatchParts): Handle {
       case 'catalog': {
         const { listRepositories } = parts;
         if (!listRepositories) throw new ProxyCacheError('unsupported', 'the catalog is not served here');
-        const page = await listRepositories(route.page, request.signal);
+        const page = await listRepositories(route.page, { signal: request.signal, shows: caller?.shows });
         return respondCatalog(page, request, { ns: undefined, publicUrl, page: route.page });
       }
       case 'manifest':
@@ -135,25 +144,33 @@ export function createDispatch(parts: DispatchParts): Handle {
   async function handle(request: HttpRequest): Promise<HttpResponse | undefined> {
     const startedAt = clock.monotonic();
     const told: Told = { kind: 'invalid' };
+    const passage = parts.gate?.arrive(request);
+    let refused: ProxyCacheError | undefined;
     let response: HttpResponse;
     let route: Route | undefined;
     try {
       route = parseRoute(request);
       if (!route) return undefined;
-      response = await answer(route, request, told);
+      told.kind = route.kind;
+      const caller = passage && (await passage.enter(route, told));
+      response = await answer(route, request, { told, caller });
     } catch (cause) {
       const error = request.signal.aborted ? new ProxyCacheError('aborted', 'the client left', { cause }) : cause;
       const isKnown = isProxyCacheError(error) || isUpstreamError(error);
+      if (isProxyCacheError(error)) refused = error;
       told.error = isKnown ? error.code : 'internal';
       if (!isKnown) told.defect = redact(error instanceof Error ? (error.stack ?? error.message) : String(error));
       // OCI distribution-spec, registry proxying: echoed where it was heeded, so that a "no" is known to be that host's.
       const ns = told.upstream === undefined ? undefined : route?.ns;
-      const refusal = errorResponse(error, request, { now: clock.now() });
+      const refusal = errorResponse(error, request, { now: clock.now(), challenges: passage?.challenges });
       response = { ...refusal, headers: { ...refusal.headers, ...baseHeaders(ns) } };
     }
     tell(request, startedAt, told, response.status);
-    return response;
+    return passage && route ? passage.leave(response, { told, refused }) : response;
   }
 
-  return Object.assign(handle, { fromMemory: createFromMemory(parts) });
+  const { gate } = parts;
+  // What is in memory is for those who were let in.
+  if (gate?.asks) return handle;
+  return Object.assign(handle, { fromMemory: gate?.audits ? auditedFromMemory(parts) : createFromMemory(parts) });
 }

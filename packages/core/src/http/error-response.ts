@@ -34,6 +34,7 @@ const own: Readonly<Record<ErrorCode, Row>> = {
   'manifest-unknown': { status: 404, code: 'MANIFEST_UNKNOWN' },
   'manifest-unsupported': { status: 415, code: 'MANIFEST_INVALID' },
   'blob-unknown': { status: 404, code: 'BLOB_UNKNOWN' },
+  unauthenticated: { status: 401, code: 'UNAUTHORIZED' },
   denied: { status: 403, code: 'DENIED' },
   'not-admitted': { status: 403, code: 'DENIED' },
   'read-only': { status: 403, code: 'DENIED' },
@@ -43,6 +44,7 @@ const own: Readonly<Record<ErrorCode, Row>> = {
   'too-many-ingests': { status: 503, code: 'UNAVAILABLE', retryAfter: 1 },
   closed: { status: 503, code: 'UNAVAILABLE', retryAfter: 5 },
   aborted: { status: 503, code: 'UNAVAILABLE', retryAfter: 1 },
+  'access-failed': { status: 503, code: 'UNAVAILABLE', retryAfter: 5 },
   'storage-failed': { status: 503, code: 'UNAVAILABLE', retryAfter: 5, message: "the cache's storage failed" },
   'storage-full': { status: 503, code: 'UNAVAILABLE', retryAfter: 30, message: "the cache's storage is full" },
   'storage-damaged': { status: 503, code: 'UNAVAILABLE', retryAfter: 5, message: "the cache's storage is damaged" },
@@ -73,16 +75,30 @@ const unknown: Row = { status: 500, code: 'UNKNOWN', message: 'the cache failed 
  * its message.
  *
  * @param options.now wall time in ms since the epoch, for `Retry-After`
+ * @param options.challenges what a 401 asks for; a client that can bring nothing gets 403
  */
-export function errorResponse(error: unknown, request: { method: string }, options: { now: number }): HttpResponse {
+export function errorResponse(
+  error: unknown,
+  request: { method: string },
+  options: { now: number; challenges?: readonly string[] | undefined },
+): HttpResponse {
   if (isUpstreamError(error)) return upstreamFailure(error, request, options.now);
-  if (isProxyCacheError(error)) return ownFailure(error, request);
+  if (isProxyCacheError(error)) return ownFailure(error, request, options.challenges);
   return writeFailure(request, unknown, { message: '', detail: 'internal-error' });
 }
 
-function ownFailure(error: ProxyCacheError, request: { method: string }): HttpResponse {
+function ownFailure(
+  error: ProxyCacheError,
+  request: { method: string },
+  challenges: readonly string[] | undefined,
+): HttpResponse {
   const failure = { message: error.message, detail: error.code };
   const response = writeFailure(request, rowOf(own, error.code), failure);
+  if (error.code === 'unauthenticated' && challenges) {
+    // RFC 9110 15.5.2: a 401 says what would help.
+    if (challenges.length === 0) return { ...response, status: 403 };
+    return { ...response, headers: { ...response.headers, 'www-authenticate': challenges } };
+  }
   // RFC 9110 15.5.6: what is not supported is the method, and 405 says which ones are; or, for a method that is, the path.
   if (error.code !== 'unsupported' || request.method === 'GET' || request.method === 'HEAD') return response;
   return { ...response, status: 405, headers: { ...response.headers, allow: 'GET, HEAD' } };

@@ -4,8 +4,8 @@ import type { CacheStatus } from '../pull/answer.ts';
 export interface RequestEvent {
   type: 'request';
   method: string;
-  /** What was asked for; `peer`: another process of the same storage, what comes in here; `invalid` where the path is none of ours, or was not looked at: too many requests, closed. */
-  kind: 'ping' | 'catalog' | 'manifest' | 'blob' | 'tags' | 'referrers' | 'upload' | 'peer' | 'invalid';
+  /** What was asked for; `access`: a path of `access.handle`; `peer`: another process of the same storage, what comes in here; `invalid` where the path is none of ours, or was not looked at: too many requests, closed. */
+  kind: 'ping' | 'catalog' | 'manifest' | 'blob' | 'tags' | 'referrers' | 'upload' | 'access' | 'peer' | 'invalid';
   /** The upstream's key and the repository there, where the request named one. */
   upstream?: string;
   repository?: string;

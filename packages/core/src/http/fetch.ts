@@ -6,20 +6,25 @@ import type { Handle, HttpRequest, HttpResponse } from './message.ts';
  * Answers a web request: Hono, Next, Bun, tests. What is not ours is a plain 404.
  *
  * A body that is cancelled counts as a client that left.
+ *
+ * @param context the host's own, handed to hooks
  */
-export async function answerFetch(request: Request, handle: Handle): Promise<Response> {
+export async function answerFetch(request: Request, handle: Handle, context?: unknown): Promise<Response> {
   const left = new AbortController();
   const leave = () => left.abort();
   if (request.signal.aborted) leave();
   else request.signal.addEventListener('abort', leave, { once: true });
-  const response = await handle(readWebRequest(request, left.signal));
+  const response = await handle(readWebRequest(request, { signal: left.signal, context }));
   if (response !== undefined) return writeWebResponse(response, left);
   const headers = { 'content-type': 'text/plain; charset=utf-8' };
   return new Response(request.method === 'HEAD' ? null : 'not found\n', { status: 404, headers });
 }
 
-/** A web request as core reads it. @param signal fires when the client has left */
-export function readWebRequest(request: Request, signal: AbortSignal = request.signal): HttpRequest {
+/** A web request as core reads it. @param how.signal fires when the client has left */
+export function readWebRequest(
+  request: Request,
+  { signal = request.signal, context }: { signal?: AbortSignal; context?: unknown } = {},
+): HttpRequest {
   const { url, headers } = request;
   // A web request's URL is absolute, normalized and without credentials; its path and query are taken as they stand.
   const authority = url.indexOf('://') + 3;
@@ -32,6 +37,7 @@ export function readWebRequest(request: Request, signal: AbortSignal = request.s
     // Servers that speak fetch may keep the Host header to themselves: it is in the URL.
     headers: { get: (name) => headers.get(name) ?? (name === 'host' ? url.slice(authority, path) : null) },
     signal,
+    context,
     body: (limit) => readBody(request, limit),
   };
 }

@@ -1,20 +1,10 @@
+import type { AccessRequest } from '../access/hooks.ts';
 import type { Bytes } from '../runtime/bytes.ts';
 
-/** A request as core reads it. Node's is wrapped, not copied; a web `Request` is adapted in fetch.ts. */
-export interface HttpRequest {
-  method: string;
-  /** Path and query as they came, percent-encoding untouched, starting at the mount point: `/v2/...`. */
-  url: string;
-  /** Where the cache is mounted, `''` or `/prefix` without a slash at its end: `Link` headers carry it. */
-  basePath: string;
-  /** `get` takes names in lowercase. */
-  headers: { get(name: string): string | null };
-  /** Fires when the client has left. A lazy getter: creating one per request is dear. */
-  readonly signal: AbortSignal;
+/** A request as core reads it: as hooks see it, and its body. Node's is wrapped, not copied; a web `Request` is adapted in fetch.ts. */
+export interface HttpRequest extends AccessRequest {
   /** The whole body. @throws ProxyCacheError `body-too-large` over `limit` bytes */
   body(limit: number): Promise<Uint8Array>;
-  /** The host's own (user, TLS peer, address), handed to hooks. */
-  context?: unknown;
 }
 
 /** Answers requests; `undefined`: the path is not ours, the host goes on. */

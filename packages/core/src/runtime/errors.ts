@@ -10,6 +10,7 @@ export type ErrorCode =
   | 'manifest-unknown'
   | 'manifest-unsupported'
   | 'blob-unknown'
+  | 'unauthenticated'
   | 'denied'
   | 'not-admitted'
   | 'read-only'
@@ -20,6 +21,7 @@ export type ErrorCode =
   | 'too-many-ingests'
   | 'closed'
   | 'aborted'
+  | 'access-failed'
   // Storage
   | 'storage-failed'
   | 'storage-damaged'
