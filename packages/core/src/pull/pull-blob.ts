@@ -75,9 +75,7 @@ export function createPullBlob(parts: PullParts, started: (blob: BlobPull) => vo
     const found = findLink();
     // It is waited for below.
     found.catch(() => undefined);
-    // A part is opened for itself.
-    const forBytes = request.want === 'bytes' && !request.ranges?.length;
-    let opened = await storedBlobs.open(digest, signal, { forBytes });
+    let opened = await storedBlobs.open(digest, signal);
     try {
       let link = await found;
       // The last thing to wait for before a proof is asked for, or joined.
@@ -86,7 +84,7 @@ export function createPullBlob(parts: PullParts, started: (blob: BlobPull) => vo
       if (!link && !isProofItself(request, opened !== undefined)) {
         proof = await prove(target, { digest, known: opened?.blob.size, since, signal });
         // A transfer for somebody else may have ended meanwhile.
-        opened ??= await storedBlobs.open(digest, signal, { forBytes });
+        opened ??= await storedBlobs.open(digest, signal);
       }
       const told = proof?.size ?? hint;
       const seek = { told, forBytes: request.want === 'bytes' };

@@ -1,0 +1,285 @@
+import { passwordVerifier, tokenService } from '@proxycache/access';
+import { type Authorize, type Clock, systemClock } from '@proxycache/core';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { compileHello } from '../peers/hello-program.ts';
+import { buildImage, type Image } from '../peers/image-builder.ts';
+import { type CommandResult, runCommand } from '../peers/run-command.ts';
+import { makeTemporaryFolder, removeFolder } from '../peers/temporary-folder.ts';
+import type { UpstreamPeer } from '../peers/upstream-peer.ts';
+import { requireRoot } from '../system.ts';
+import { startContainerd } from './containerd.ts';
+import { startDockerd } from './dockerd.ts';
+import { type GuardedCache, startGuardedCache } from './guarded-cache.ts';
+import { startPodman } from './podman.ts';
+import { hasPrograms, startUpstream, upstreamKey } from './world.ts';
+
+const programs = {
+  ...{ skopeo: 'skopeo', podman: 'podman', conmon: 'conmon', openssl: 'openssl' },
+  ...{ dockerd: 'docker.io', docker: 'docker.io', containerd: 'containerd', ctr: 'containerd', runc: 'runc' },
+};
+const ready = hasPrograms(programs) && requireRoot();
+
+/** Somebody who logs in; `undefined`: nobody. */
+type Login = { user: string; password: string } | undefined;
+const alice = { user: 'alice', password: 'wonderland' };
+const wrong = { user: 'alice', password: 'looking-glass' };
+/** Who may not pull it. */
+const eve = { user: 'eve', password: 'apple-tree' };
+/** Whose tokens are good for another repository. */
+const narrow = { user: 'ci', password: 'short-sighted' };
+
+const verify = passwordVerifier({
+  users: {
+    alice: { password: alice.password },
+    eve: { password: eve.password },
+    ci: { password: narrow.password, repositories: [`${upstreamKey}/team/other`] },
+  },
+});
+const image = { repository: 'team/private', tag: '1.0' };
+
+/** A client that logs in and pulls what is private from a cache, with nothing kept from before. */
+interface LoginClient {
+  pull(host: string, login: Login): Promise<CommandResult>;
+  close(): Promise<void>;
+}
+
+const nameAt = (host: string) => `${host}/${upstreamKey}/${image.repository}:${image.tag}`;
+const inShell = (shell: (script: string) => Promise<string>) => async (script: string) => {
+  const output = await shell(`set +e; { ${script}; } 2>&1; echo "exit $?"`);
+  const [, stdout = '', code = ''] = /^(.*)exit (\d+)\s*$/s.exec(output) ?? [];
+  return { code: Number(code), stdout, stderr: '', durationMs: 0 };
+};
+
+const clients: Readonly<Record<string, (cacheUrl: string) => Promise<LoginClient>>> = {
+  async skopeo() {
+    const folder = makeTemporaryFolder('skopeo-login');
+    let pulls = 0;
+    return {
+      async pull(host, login) {
+        const to = `${folder}/${++pulls}`;
+        const authfile = `--authfile ${to}.json`;
+        const enter =
+          login && `skopeo login --tls-verify=false ${authfile} -u ${login.user} -p ${login.password} ${host}`;
+        const copy = `skopeo copy --src-tls-verify=false ${authfile} docker://${nameAt(host)} dir:${to}`;
+        const script = `echo {} >${to}.json; ${enter ?? 'true'} && ${copy}`;
+        return runCommand({ program: 'sh', args: ['-c', `{ ${script}; } 2>&1`] });
+      },
+      async close() {
+        removeFolder(folder);
+      },
+    };
+  },
+  async podman(cacheUrl) {
+    const { shell, close } = await startPodman({ cacheUrl, upstreamKey, environment: {} });
+    const run = inShell(shell);
+    return {
+      async pull(host, login) {
+        await run('podman logout --all; podman rmi --all --force');
+        const enter = login && `podman login --tls-verify=false -u ${login.user} -p ${login.password} ${host}`;
+        return run(`${enter ?? 'true'} && podman pull --tls-verify=false ${nameAt(host)}`);
+      },
+      close,
+    };
+  },
+  async docker(cacheUrl) {
+    const { shell, close } = await startDockerd({ cacheUrl, upstreamKey, environment: {} });
+    const run = inShell(shell);
+    return {
+      async pull(host, login) {
+        await run(`docker logout ${host}; docker image rm --force ${nameAt(host)}`);
+        const enter =
+          login && `echo ${login.password} | docker login --username ${login.user} --password-stdin ${host}`;
+        return run(`${enter ?? 'true'} && docker pull ${nameAt(host)}`);
+      },
+      close,
+    };
+  },
+  async ctr(cacheUrl) {
+    const { shell, close } = await startContainerd({ cacheUrl, upstreamKey, environment: {} });
+    const run = inShell(shell);
+    return {
+      async pull(host, login) {
+        await run(`ctr images rm --sync ${nameAt(host)}`);
+        const user = login ? `--user ${login.user}:${login.password}` : '';
+        return run(`ctr images pull --plain-http ${user} ${nameAt(host)}`);
+      },
+      close,
+    };
+  },
+};
+
+/** What each of them says. */
+const sayings: Readonly<
+  Record<string, { wrong: string; nobody: string; narrow: string; expired: string; denied: string }>
+> = {
+  skopeo: {
+    wrong: 'invalid username/password',
+    nobody: 'unauthorized: log in to pull this',
+    narrow: `unauthorized: these credentials are not good for ${upstreamKey}/${image.repository}`,
+    expired: 'invalid username/password',
+    denied: 'denied: it is for alice',
+  },
+  podman: {
+    wrong: 'invalid username/password',
+    nobody: 'unauthorized: log in to pull this',
+    narrow: `unauthorized: these credentials are not good for ${upstreamKey}/${image.repository}`,
+    expired: 'invalid username/password',
+    denied: 'denied: it is for alice',
+  },
+  docker: {
+    wrong: 'unauthorized: incorrect username or password',
+    nobody: "repository does not exist or may require 'docker login'",
+    narrow: "repository does not exist or may require 'docker login'",
+    expired: 'failed with status: 401 Unauthorized',
+    denied: 'denied: it is for alice',
+  },
+  ctr: {
+    wrong: 'failed to fetch oauth token: unexpected status: 401 Unauthorized',
+    nobody: 'server message: insufficient_scope: authorization failed',
+    narrow: 'server message: insufficient_scope: authorization failed',
+    expired: 'server message: invalid_token: authorization failed',
+    denied: '403 Forbidden',
+  },
+};
+
+describe.skipIf(!ready)('a cache with a token service', () => {
+  let built: Image;
+  let upstream: UpstreamPeer;
+  /** One that takes its tokens for as long as they say, and one whose clock is an hour ahead of who gives them. */
+  let cache: GuardedCache;
+  let ahead: GuardedCache;
+
+  const access = (
+    url: string,
+    { clock = systemClock, lifetime = '5m' }: { clock?: Clock; lifetime?: '2s' | '5m' } = {},
+  ) =>
+    tokenService({
+      publicUrl: url,
+      verify,
+      keys: { secret: 'a secret that replicas share, 32 bytes or more' },
+      anonymous: true,
+      // A busy machine may take a while between a token and its use.
+      leeway: '1m',
+      lifetime,
+      clock,
+    });
+  const authorize: Authorize = ({ identity }) => {
+    if (!identity) return { allow: false, reason: 'log in to pull this' };
+    return identity.name !== eve.user || { allow: false, reason: 'it is for alice' };
+  };
+
+  beforeAll(async () => {
+    upstream = await startUpstream();
+    built = buildImage({ name: 'private', message: 'private', program: await compileHello() });
+    await upstream.push(image.repository, image.tag, built);
+    cache = await startGuardedCache(upstream, (url) => ({ ...access(url), authorize }));
+    const later = { ...systemClock, now: () => systemClock.now() + 3_600_000 };
+    ahead = await startGuardedCache(upstream, (url) => ({
+      ...access(url),
+      authenticate: access(url, { clock: later }).authenticate,
+      authorize,
+    }));
+  });
+  afterAll(async () => {
+    for (const one of [cache, ahead, upstream]) await one?.close();
+  });
+
+  describe.each(Object.keys(clients))('%s', (name) => {
+    let client: LoginClient;
+    const says = sayings[name]!;
+    beforeAll(async () => {
+      client = await clients[name]!(cache.url);
+    });
+    afterAll(() => client?.close());
+
+    it('logs in and pulls with the right password', async () => {
+      cache.takeAnswers();
+      const pulled = await client.pull(cache.host, alice);
+      expect(pulled).toMatchObject({ code: 0 });
+      const answers = cache.takeAnswers();
+      expect(answers.filter(({ request }) => request.includes('/blobs/')).length).toBeGreaterThanOrEqual(3);
+      expect(
+        answers.filter(({ status, authorization }) => status !== 200 && authorization?.startsWith('Bearer')),
+      ).toEqual([]);
+      const audits = cache.events.flatMap((event) => (event.type === 'pull' && event.kind === 'blob' ? [event] : []));
+      expect(audits.length).toBeGreaterThanOrEqual(3);
+      expect(audits.every(({ identity, decision }) => identity === 'alice' && decision === 'allow')).toBe(true);
+    });
+
+    it('is refused with a wrong password, in words that it shows', async () => {
+      cache.takeAnswers();
+      const refused = await client.pull(cache.host, wrong);
+      expect(refused.code).not.toBe(0);
+      expect(refused.stdout).toContain(says.wrong);
+      expect(refused.stdout).not.toContain(wrong.password);
+      const tokens = cache.takeAnswers().filter(({ request }) => request.includes('/token'));
+      expect(tokens.map(({ status }) => status).every((status) => status === 401)).toBe(true);
+      expect(tokens.at(-1)?.challenge).toBe(`Basic realm="${cache.host}", charset="UTF-8"`);
+    });
+
+    it('is refused without a login, and told to log in', async () => {
+      cache.takeAnswers();
+      const refused = await client.pull(cache.host, undefined);
+      expect(refused.code).not.toBe(0);
+      expect(refused.stdout).toContain(says.nobody);
+      const scope = `scope="repository:${upstreamKey}/${image.repository}:pull"`;
+      expect(cache.takeAnswers().at(-1)).toMatchObject({
+        status: 401,
+        challenge: `Bearer realm="${cache.url}/token",service="${cache.host}",${scope},error="insufficient_scope"`,
+      });
+    });
+
+    it('is refused with a token that is good for another repository', async () => {
+      cache.takeAnswers();
+      const refused = await client.pull(cache.host, narrow);
+      expect(refused.code).not.toBe(0);
+      expect(refused.stdout).toContain(says.narrow);
+      expect(cache.takeAnswers().at(-1)).toMatchObject({
+        status: 401,
+        authorization: expect.stringMatching(/^Bearer /),
+        challenge: expect.stringMatching(/,error="insufficient_scope"$/),
+      });
+    });
+
+    it('is refused what its user may not pull, whatever the token is for', async () => {
+      cache.takeAnswers();
+      const refused = await client.pull(cache.host, eve);
+      expect(refused.code).not.toBe(0);
+      expect(refused.stdout).toContain(says.denied);
+      expect(cache.takeAnswers().at(-1)).toMatchObject({ status: 403, challenge: undefined });
+    });
+
+    it('is refused with a token that has expired', async () => {
+      ahead.takeAnswers();
+      const refused = await client.pull(ahead.host, alice);
+      expect(refused.code).not.toBe(0);
+      expect(refused.stdout).toContain(says.expired);
+      expect(ahead.takeAnswers().at(-1)).toMatchObject({
+        status: 401,
+        authorization: expect.stringMatching(/^Bearer /),
+        challenge: expect.stringMatching(/,error="invalid_token"$/),
+      });
+    });
+  });
+
+  it.each(['skopeo', 'docker'])('%s renews a token that expires in the middle of a pull', async (name) => {
+    const short = await startGuardedCache(upstream, (url) => ({ ...access(url, { lifetime: '2s' }), authorize }));
+    const client = await clients[name]!(short.url);
+    try {
+      // The manifest comes when the token is over that it was asked for with.
+      short.hold('/manifests/', async (authorization) => {
+        const { exp } = JSON.parse(Buffer.from(authorization?.split('.')[1] ?? 'e30', 'base64url').toString());
+        await new Promise((resolve) => setTimeout(resolve, Math.max(exp * 1000 - Date.now(), 0)));
+      });
+      expect(await client.pull(short.host, alice)).toMatchObject({ code: 0 });
+      const asked = short.takeAnswers().filter(({ status }) => status === 200);
+      const tokensFor = (part: string) =>
+        new Set(asked.flatMap(({ request, authorization }) => (request.includes(part) ? [authorization] : [])));
+      const [first] = tokensFor('/manifests/');
+      expect([...tokensFor('/blobs/')]).not.toContain(first);
+    } finally {
+      await client.close();
+      await short.close();
+    }
+  });
+});
