@@ -58,7 +58,7 @@ describe.skipIf(!isPossible)('the benchmark, with next to no content and one rou
     { part: host, only: ['us'], names: ['us', 'apart'] },
     { part: slow, only: ['us'], names: ['us'] },
     { part: scale, only: ['us'], names: ['us'] },
-    { part: workers, only: [], names: ['one', 'us'] },
+    { part: workers, only: [], names: ['one', 'us', 'bare', 'bare2'] },
   ])('measures $part.name', { timeout: 120_000 }, async ({ part, only, names }) => {
     const samples = await run(part, only);
     expect(distinct(samples.map(({ contestant }) => contestant))).toEqual(names);

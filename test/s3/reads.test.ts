@@ -1,8 +1,10 @@
 import { randomBytes } from 'node:crypto';
 import { setMaxListeners } from 'node:events';
-import { digestOf } from '@proxycache/core';
+import { createProxyCache, digestOf, memoryStorage } from '@proxycache/core';
 import { type S3Blobs, type S3BlobsOptions, type S3Event, s3Blobs } from '@proxycache/s3';
+import { startFakeUpstream } from '@proxycache/test-kit';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { makeTemporaryFolder, removeFolder } from '../peers/temporary-folder.ts';
 import { type FaultProxy, type S3Fault, startFaultProxy } from './fault-proxy.ts';
 import { readAll } from './read-all.ts';
 import { type S3Server, startS3Server } from './s3-server.ts';
@@ -125,6 +127,74 @@ describe('reads from S3', () => {
     await expect.poll(() => proxy.connections(), waiting).toBe(0);
     for (let time = 0; time < 3; time++) await readAll(store, digest);
     expect(await proxy.connections()).toBe(1);
+  });
+
+  test('what is only looked at is two bytes, and leaves its connection to the next one', async () => {
+    for (const of of [bytes, Buffer.from('x'), Buffer.alloc(0)]) {
+      const looked = digestOf(of);
+      await store.put({ digest: looked, bytes: of, signal });
+      proxy.requests.length = 0;
+      for (let time = 0; time < 3; time++) {
+        const blob = await store.open(looked, { forBytes: false, signal });
+        expect(blob?.size).toBe(of.byteLength);
+        await blob?.close();
+      }
+      const asked = proxy.requests.map(({ method, headers }) => `${method} ${headers['range']}`);
+      // RFC 9110 14.1.2: of nothing no range is satisfied.
+      const once = of.byteLength > 0 ? ['GET bytes=0-1'] : ['GET bytes=0-1', 'GET undefined'];
+      expect(asked).toEqual([...once, ...once, ...once]);
+      // A refusal may still be on its way when the next request goes out.
+      expect(await proxy.connections()).toBeLessThanOrEqual(of.byteLength > 0 ? 1 : 2);
+    }
+    expect(await store.open(digestOf(Buffer.from('not stored')), { forBytes: false, signal })).toBeUndefined();
+  });
+
+  test('a HEAD and a part of a stored blob begin no body of S3 that nobody reads', async () => {
+    const upstream = await startFakeUpstream();
+    const folder = makeTemporaryFolder('s3-reads');
+    const image = upstream.addImage('team/app', { tag: '1', layerSizes: [3_000_000] });
+    const path = `team/app/blobs/${image.layers[0]?.digest}`;
+    const { metadata } = memoryStorage();
+    const upstreams = [{ key: 'up', url: upstream.url, freshFor: '1h' as const }];
+    const cache = createProxyCache({ upstreams, storage: { blobs: store, metadata, spoolDirectory: folder } });
+    const ask = async (method: string, headers = {}) => {
+      const response = await cache.fetch(new Request(`http://cache/v2/up/${path}`, { method, headers }));
+      return { response, body: Buffer.from(await response.arrayBuffer()) };
+    };
+    try {
+      const whole = (await ask('GET')).body;
+      await expect
+        .poll(async () => (await readAll(store, image.layers[0]!.digest))?.byteLength, waiting)
+        .toBe(3_000_000);
+      await expect.poll(async () => (await ask('HEAD')).response.headers.get('cache-status'), waiting).toContain('hit');
+      const askedOfS3 = async (work: () => Promise<unknown>) => {
+        proxy.requests.length = 0;
+        await work();
+        return proxy.requests.map(({ method, headers }) => `${method} ${headers['range']}`);
+      };
+      const before = await proxy.connections();
+      expect(
+        await askedOfS3(async () => {
+          const { response } = await ask('HEAD');
+          expect([response.status, response.headers.get('content-length')]).toEqual([200, '3000000']);
+        }),
+      ).toEqual(['GET bytes=0-1']);
+      expect(
+        await askedOfS3(async () => {
+          const { response, body } = await ask('GET', { range: 'bytes=-100' });
+          expect([response.status, body.equals(whole.subarray(-100))]).toEqual([206, true]);
+        }),
+      ).toEqual(['GET bytes=0-1', 'GET bytes=2999900-2999999']);
+      expect(await askedOfS3(() => ask('GET'))).toEqual(['GET undefined']);
+      expect(await proxy.connections()).toBe(before);
+      expect(upstream.requests.filter(({ method, path }) => method === 'GET' && path.includes('/blobs/'))).toHaveLength(
+        1,
+      );
+    } finally {
+      await cache.close();
+      await upstream.stop();
+      removeFolder(folder);
+    }
   });
 
   test('a reader that is slow, or that waits, holds nothing up', async () => {

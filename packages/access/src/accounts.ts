@@ -1,8 +1,9 @@
 import { createHmac, randomBytes } from 'node:crypto';
-import type { Identity } from './identity.ts';
+import type { Identity } from '@proxycache/core';
+import type { BcryptHash } from './bcrypt-hash.ts';
 
 /** How a password is recognised. */
-export type Secret = { kind: 'plain'; matches(password: string): boolean };
+export type Secret = { kind: 'plain'; matches(password: string): boolean } | { kind: 'bcrypt'; hash: BcryptHash };
 
 /** A user who may log in. */
 export interface Account {
@@ -16,6 +17,9 @@ export interface Accounts {
   /** The same for the same unknown user, and as varied as those that exist: neither time nor its spread tells them apart. */
   standIn(user: string): Account;
 }
+
+/** Where accounts come from; a promise where they are being read anew. */
+export type AccountSource = () => Accounts | Promise<Accounts>;
 
 /** @param byName at least one */
 export function createAccounts(byName: ReadonlyMap<string, Account>): Accounts {

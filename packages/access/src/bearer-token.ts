@@ -1,5 +1,4 @@
-import { type AccessRequest, type ChallengeQuestion, ProxyCacheError } from '@proxycache/core';
-import type { Identity } from './identity.ts';
+import { type AccessRequest, type ChallengeQuestion, type Identity, ProxyCacheError } from '@proxycache/core';
 import { listsCatalog, pullableRepositories } from './scope.ts';
 import type { TokenClaims } from './verify-token.ts';
 

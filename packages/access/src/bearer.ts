@@ -1,6 +1,12 @@
-import { type Clock, type Duration, ProxyCacheError, parseDuration, systemClock } from '@proxycache/core';
+import {
+  type Clock,
+  type Duration,
+  type Identity,
+  ProxyCacheError,
+  parseDuration,
+  systemClock,
+} from '@proxycache/core';
 import { type BearerHooks, identityOf, takeBearer } from './bearer-token.ts';
-import type { Identity } from './identity.ts';
 import { remoteKeys } from './remote-keys.ts';
 import { findKey, type JsonWebKeySet, readJwks, readSecrets } from './token-keys.ts';
 import { expectKnown } from './token-options.ts';

@@ -1,6 +1,8 @@
+export { type AnyOfAccess, type AnyOfPart, type AuthenticateScheme, anyOf } from './any-of.ts';
+export { type BasicAccess, type BasicOptions, basic } from './basic.ts';
 export { type BearerOptions, bearer } from './bearer.ts';
 export type { BearerHooks } from './bearer-token.ts';
-export type { Identity } from './identity.ts';
+export type { PasswordEvent, PasswordObserver } from './password-events.ts';
 export { type PasswordOptions, passwordVerifier } from './password-options.ts';
 export type { PasswordAttempt, PasswordVerifier } from './password-verifier.ts';
 export type { StaticUser } from './static-users.ts';

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
+import type { Identity } from '@proxycache/core';
 import { SignJWT } from 'jose';
-import type { Identity } from './identity.ts';
 import type { AccessEntry } from './scope.ts';
 import type { ServiceKeys } from './token-keys.ts';
 

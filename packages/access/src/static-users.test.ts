@@ -1,3 +1,4 @@
+import { hashSync } from 'bcryptjs';
 import { describe, expect, test } from 'vitest';
 import { passwordVerifier } from './password-options.ts';
 
@@ -8,6 +9,7 @@ describe('users given by the host', () => {
     users: {
       alice: { password: 'wonderland', attributes: { team: 'blue' } },
       ci: { password: 'pässword', repositories: ['docker-hub/library/alpine'] },
+      bob: { hash: hashSync('builder', 4) },
     },
   });
 
@@ -20,6 +22,7 @@ describe('users given by the host', () => {
       name: 'ci',
       repositories: ['docker-hub/library/alpine'],
     });
+    expect(await verify({ user: 'bob', password: 'builder', signal })).toEqual({ name: 'bob' });
   });
 
   test.each([
@@ -28,6 +31,7 @@ describe('users given by the host', () => {
     ['alice', 'pässword'],
     ['Alice', 'wonderland'],
     ['mallory', 'wonderland'],
+    ['bob', 'wonderland'],
     ['__proto__', 'wonderland'],
     ['toString', 'wonderland'],
   ])('%s with %s is nobody', async (user, password) => {
@@ -36,25 +40,19 @@ describe('users given by the host', () => {
 
   test.each([
     ['no users', {}, 'users: expected at least one'],
-    ['a name with a colon', { 'a:b': { password: 'secret' } }, 'users: "a:b": expected a name without ":"'],
-    ['an empty name', { '': { password: 'secret' } }, 'users: "": expected a name'],
+    ['a name with a colon', { 'a:b': { password: 'secret' } }, 'users: "a:b": expected a user name'],
+    ['an empty name', { '': { password: 'secret' } }, 'users: "": expected a user name'],
+    ['neither password nor hash', { alice: {} }, 'users.alice: expected either "password" or "hash", received none'],
+    ['both', { alice: { password: 'secret', hash: 'secret' } }, 'received both'],
+    [
+      'a hash of MD5',
+      { alice: { hash: '$apr1$secret' } },
+      'users.alice.hash: expected a bcrypt hash, received an MD5 hash',
+    ],
     ['an empty password', { alice: { password: '' } }, 'users.alice.password: expected text that is not empty'],
     ['a password with a NUL', { alice: { password: 'sec\0ret' } }, 'without control characters'],
-  ])('%s are refused, without showing a password', (_, users, message) => {
+  ])('%s is refused, without showing a password', (_, users, message) => {
     expect(() => passwordVerifier({ users })).toThrow(message);
     expect(() => passwordVerifier({ users })).not.toThrow(/sec/);
-  });
-});
-
-describe('where passwords are checked', () => {
-  test('a function of the host is asked as it is', async () => {
-    const verify = passwordVerifier({ verify: ({ user }) => ({ name: `ldap/${user}` }) });
-    expect(await verify({ user: 'alice', password: 'x', signal })).toEqual({ name: 'ldap/alice' });
-  });
-
-  test('it is said once', () => {
-    const users = { alice: { password: 'wonderland' } };
-    expect(() => passwordVerifier({})).toThrow('expected one of "verify" and "users", received none');
-    expect(() => passwordVerifier({ users, verify: () => undefined })).toThrow('received verify and users');
   });
 });

@@ -1,34 +1,42 @@
 import { createHmac, randomBytes, timingSafeEqual } from 'node:crypto';
+import type { Identity } from '@proxycache/core';
 import { ProxyCacheError } from '@proxycache/core';
 import { type Account, type Accounts, createAccounts, type Secret } from './accounts.ts';
-import type { Identity } from './identity.ts';
+import { readBcryptHash } from './bcrypt-hash.ts';
+import { userNameProblem } from './user-name.ts';
 
-/** A user given by the host. */
+/** A user given by the host: with exactly one of `password` and `hash`. */
 export interface StaticUser extends Pick<Identity, 'repositories' | 'attributes'> {
   /** In plain: as it comes from a secret store or an environment variable. */
-  password: string;
+  password?: string;
+  /** Of bcrypt (`$2y$`, `$2a$`, `$2b$`), as `htpasswd -nB USER` prints it behind the colon. */
+  hash?: string;
 }
 
 /** @throws ProxyCacheError `invalid-options` naming the user, without the password */
 export function staticAccounts(users: Readonly<Record<string, StaticUser>>): Accounts {
   const accounts = new Map<string, Account>();
-  for (const [name, { password, repositories, attributes }] of Object.entries(users)) {
-    checkUserName(name);
-    const identity: Identity = {
-      name,
-      ...(repositories && { repositories }),
-      ...(attributes && { attributes }),
-    };
-    accounts.set(name, { identity, secret: plainSecret(name, password) });
+  for (const [name, user] of Object.entries(users)) {
+    const problem = userNameProblem(name);
+    if (problem !== undefined) throw wrong(`users: ${JSON.stringify(name)}: ${problem}`);
+    const { repositories, attributes } = user;
+    const identity: Identity = { name, ...(repositories && { repositories }), ...(attributes && { attributes }) };
+    accounts.set(name, { identity, secret: secretOf(name, user) });
   }
   if (accounts.size === 0) throw wrong('users: expected at least one');
   return createAccounts(accounts);
 }
 
-function checkUserName(name: string): void {
-  // RFC 7617 2: a user-id has no colon, and neither part has control characters.
-  if (name !== '' && !/[:\p{Cc}]/u.test(name)) return;
-  throw wrong(`users: ${JSON.stringify(name)}: expected a name without ":" and control characters`);
+function secretOf(name: string, { password, hash: text }: StaticUser): Secret {
+  if ((password === undefined) === (text === undefined)) {
+    throw wrong(
+      `users.${name}: expected either "password" or "hash", received ${text === undefined ? 'none' : 'both'}`,
+    );
+  }
+  if (text === undefined) return plainSecret(name, password);
+  const hash = typeof text === 'string' ? readBcryptHash(text) : `a ${typeof text}`;
+  if (typeof hash !== 'string') return { kind: 'bcrypt', hash };
+  throw wrong(`users.${name}.hash: expected a bcrypt hash, received ${hash}; make one: htpasswd -nB ${name}`);
 }
 
 function plainSecret(name: string, password: unknown): Secret {

@@ -1,9 +1,7 @@
 import { createHmac, createPublicKey, generateKeyPairSync, verify } from 'node:crypto';
-import type { HttpRequest } from '@proxycache/core';
-import { ProxyCacheError } from '@proxycache/core';
+import { type HttpRequest, type Identity, ProxyCacheError } from '@proxycache/core';
 import { manualClock } from '@proxycache/test-kit';
 import { describe, expect, test } from 'vitest';
-import type { Identity } from './identity.ts';
 import type { PasswordVerifier } from './password-verifier.ts';
 import type { TokenServiceOptions } from './token-options.ts';
 import { tokenService } from './token-service.ts';

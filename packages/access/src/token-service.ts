@@ -1,6 +1,5 @@
-import type { HttpRequest, HttpResponse } from '@proxycache/core';
+import type { HttpRequest, HttpResponse, Identity } from '@proxycache/core';
 import { type BearerHooks, identityOf, splitUrl, takeBearer } from './bearer-token.ts';
-import type { Identity } from './identity.ts';
 import { grantScopes } from './scope.ts';
 import { signToken } from './sign-token.ts';
 import { json, refusalAnswer, refuseToken, type TokenRefusal, tokenAnswer } from './token-answer.ts';

@@ -1,6 +1,6 @@
 import type { Readable } from 'node:stream';
 import { GetObjectCommand } from '@aws-sdk/client-s3';
-import { type ByteRange, type Digest, type OpenBlob, ProxyCacheError } from '@proxycache/core';
+import { type BlobStore, type ByteRange, type Digest, type OpenBlob, ProxyCacheError } from '@proxycache/core';
 import type { Calls } from './calls.ts';
 import { type ObjectAnswer, objectBody } from './object-body.ts';
 import type { ObjectKeys } from './object-keys.ts';
@@ -17,18 +17,22 @@ export interface ReadParts {
 
 type Asked = { digest: Digest; range?: ByteRange | undefined; ifMatch?: string | undefined; signal: AbortSignal };
 
-/** What of an object is read to learn what it is, and all of a smaller one, to which nobody is sent. */
-const lookSize = 65_536;
+/** What is read of an object to which clients may be sent: all of a small one, to which nobody is. */
+const smallSize = 65_536;
+
+/** What is read of one that is only looked at: servers take an end of 0 for none. */
+const lookSize = 2;
 
 /** Opens a blob; `undefined`: it is not stored. Its body goes on where it broke off, as long as it is the same object. */
 export async function openObject(
   parts: ReadParts,
-  { digest, range, signal }: { digest: Digest; range: ByteRange | undefined; signal: AbortSignal },
+  { digest, range, forBytes = true, signal }: { digest: Digest } & Parameters<BlobStore['open']>[1],
 ): Promise<OpenBlob | undefined> {
   const { settings, keys } = parts;
   const mayRedirect = settings.redirectReads !== undefined && range === undefined;
-  const seen = mayRedirect
-    ? await look(parts, { digest, signal })
+  const isLook = mayRedirect || (!forBytes && range === undefined);
+  const seen = isLook
+    ? await look(parts, { digest, mostKept: mayRedirect ? smallSize : 0, signal })
     : seenWhole(await ask(parts, { digest, range, signal }));
   if (seen === undefined) return undefined;
   const { size, etag, first } = seen;
@@ -41,7 +45,7 @@ export async function openObject(
     ask: (rest, given) => ask(parts, { digest, range: rest, ...given }),
   });
   const blob = { kind: 'stream', size, body: body.bytes, close: async () => body.close() } as const;
-  return first ? blob : { ...blob, elsewhere: { url: () => presigned(settings, keys.blob(digest)) } };
+  return first || !mayRedirect ? blob : { ...blob, elsewhere: { url: () => presigned(settings, keys.blob(digest)) } };
 }
 
 /** An object, and its body unless nobody may want to have it from here. */
@@ -51,22 +55,24 @@ function seenWhole(answer: ObjectAnswer | undefined): Seen | undefined {
   return answer && { size: answer.size, etag: answer.etag, first: answer };
 }
 
-/** A small object, or what a large one is: an answer to HEAD would not say what it is that is not there. */
+/** All of an object up to so many bytes, or what a larger one is: an answer to HEAD would not say what it is that is not there. */
 async function look(
   parts: ReadParts,
-  { digest, signal }: { digest: Digest; signal: AbortSignal },
+  { digest, mostKept, signal }: { digest: Digest; mostKept: number; signal: AbortSignal },
 ): Promise<Seen | undefined> {
   try {
-    const answer = await ask(parts, { digest, range: { from: 0, to: lookSize - 1 }, signal });
-    if (answer === undefined || answer.size <= lookSize) return seenWhole(answer);
-    await readOff(parts, answer, { key: parts.keys.blob(digest), signal });
-    return { size: answer.size, etag: answer.etag };
+    const answer = await ask(parts, { digest, range: { from: 0, to: Math.max(mostKept, lookSize) - 1 }, signal });
+    if (answer?.size === 0) answer.leave();
+    else if (answer === undefined || answer.size <= mostKept) return seenWhole(answer);
+    else {
+      await readOff(parts, answer, { key: parts.keys.blob(digest), signal });
+      return { size: answer.size, etag: answer.etag };
+    }
   } catch (error) {
-    // RFC 9110 14.1.2: no range of nothing can be satisfied.
-    const isEmpty = error instanceof ProxyCacheError && refusalOf(error.cause)?.status === 416;
-    if (isEmpty) return seenWhole(await ask(parts, { digest, signal }));
-    throw error;
+    // RFC 9110 14.1.2: no range of nothing can be satisfied. Some servers give one of which nothing comes.
+    if (!(error instanceof ProxyCacheError) || refusalOf(error.cause)?.status !== 416) throw error;
   }
+  return seenWhole(await ask(parts, { digest, signal }));
 }
 
 /** Leaves a connection that can be used again. */
@@ -128,6 +134,7 @@ function sizeOf(answer: {
     throw new ProxyCacheError('storage-failed', 'S3 answered a part with the whole object');
   }
   const [, from, to, size] = /^bytes (\d+)-(\d+)\/(\d+)$/.exec(told) ?? [];
+  if (Number(size) === 0) return 0;
   const last = Math.min(range?.to ?? Number.POSITIVE_INFINITY, Number(size) - 1);
   const isAsked = Number(from) === (range?.from ?? 0) && Number(to) === last && length === last - Number(from) + 1;
   if (isAsked) return Number(size);

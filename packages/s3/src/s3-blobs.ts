@@ -40,7 +40,7 @@ export function s3Blobs(options: S3BlobsOptions): S3Blobs {
   // Looking at an object and removing it are two calls.
   const oneAtATime = createKeyedTurns();
   return {
-    open: async (digest, { range, signal }) => await openObject(parts, { digest, range, signal }),
+    open: async (digest, options) => await openObject(parts, { digest, ...options }),
     adopt: async (blob) => await uploadFile(parts, blob),
     put: async (blob) => await uploadBytes(parts, blob),
     delete: async (digest, { unlessStoredAfter, signal }) =>

@@ -77,6 +77,19 @@ export const readingCases: Contract<MakeBlobStore> = [
     await half.close();
   }),
 
+  blobCase('tells the size of what is opened to be looked at, which can be read all the same', async (given) => {
+    const { store, signal, stored } = given;
+    for (const length of [0, 1, 100_000]) {
+      const { digest, bytes } = await stored(sample(length).bytes);
+      const looked = await open(store.open(digest, { forBytes: false, signal }));
+      assert.equal(looked.size, length);
+      await looked.close();
+      const read = await open(store.open(digest, { forBytes: false, signal }));
+      assert.deepEqual(await readOpen(read), Buffer.from(bytes));
+      await read.close();
+    }
+  }),
+
   blobCase('lets a reader go on or fail when its blob is deleted', async ({ store, signal, stored }) => {
     const { digest, bytes } = await stored(sample(200_000).bytes);
     const blob = await open(store.open(digest, { signal }));

@@ -105,7 +105,7 @@ export function createManifests(parts: ManifestsParts): Manifests {
     async has(digest, signal) {
       if (memory.has(digest)) return true;
       try {
-        const blob = await blobs.open(digest, { signal });
+        const blob = await blobs.open(digest, { forBytes: false, signal });
         await blob?.close();
         return blob !== undefined && blob.size <= maxManifestBytes;
       } catch (error) {

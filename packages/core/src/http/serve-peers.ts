@@ -86,7 +86,8 @@ export function servePeers(handle: Handle, parts: ServePeersParts): Handle {
   }
 
   async function stored({ digest, from, signal }: WantedOfLeader): Promise<Rest | undefined> {
-    const blob = await blobs.open(digest, { signal });
+    // What no local file is has to be opened anew for a part.
+    const blob = await blobs.open(digest, { forBytes: false, signal });
     const part: ByteRange = { from, to: (blob?.size ?? 0) - 1 };
     if (!blob || from > part.to) {
       await blob?.close();

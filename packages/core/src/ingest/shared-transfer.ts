@@ -57,7 +57,7 @@ export function sharedStore(
   async function isStored({ digest, size, signal }: Parameters<BlobStore['adopt']>[0]): Promise<boolean> {
     // What is stored may be what was found wrong.
     if (storeFailed || isDistrustful()) return false;
-    const stored = await blobs.open(digest, { signal });
+    const stored = await blobs.open(digest, { forBytes: false, signal });
     await stored?.close();
     return stored?.size === size;
   }

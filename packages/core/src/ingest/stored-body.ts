@@ -15,7 +15,7 @@ export async function storedBody(
   { blobs, slabs }: { blobs: BlobStore; slabs: Slabs },
   { upstream, digest, from, signal }: { upstream: string; digest: Digest; from: number; signal: AbortSignal },
 ): Promise<FetchedBlob | undefined> {
-  let blob = await blobs.open(digest, { signal });
+  let blob = await blobs.open(digest, { forBytes: from === 0, signal });
   if (!blob) return undefined;
   const { size } = blob;
   if (from >= size) {

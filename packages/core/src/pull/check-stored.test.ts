@@ -29,7 +29,7 @@ it('looked for ever at an opening that was shared and older than the verdict', a
       },
     },
   });
-  const open: OpenStored = async (_digest, _signal, anew = false) => {
+  const open: OpenStored = async (_digest, _signal, { anew = false } = {}) => {
     asked++;
     if (asked > 10) throw new Error('it looked again and again');
     if (!anew) return blobOf(1);

@@ -4,15 +4,15 @@ import { orLate } from '../runtime/or-late.ts';
 import { storeFailed } from '../store/events.ts';
 import { isIntact } from '../store/is-intact.ts';
 import { putAside } from '../store/put-aside.ts';
-import type { OpenedBlob } from '../store/shared-blobs.ts';
+import type { OpenedBlob, SharedBlobs } from '../store/shared-blobs.ts';
 import type { PullParts } from './pull-parts.ts';
 
-/**
- * Opens a blob; `undefined` when it is not there, or cannot be opened.
- *
- * @param anew whether the store is asked also where somebody has it open. Default false
- */
-export type OpenStored = (digest: Digest, signal: AbortSignal, anew?: boolean) => Promise<OpenedBlob | undefined>;
+/** Opens a blob; `undefined` when it is not there, or cannot be opened. */
+export type OpenStored = (
+  digest: Digest,
+  signal: AbortSignal,
+  how?: Omit<Parameters<SharedBlobs['share']>[1], 'signal'>,
+) => Promise<OpenedBlob | undefined>;
 
 /** What a stored blob is opened for. `told`: its size, as a repository told it. `forBytes`: whether any of it is to be read. */
 export interface StoredRequest {
@@ -51,7 +51,7 @@ export function createCheckStored(parts: PullParts, open: OpenStored): CheckStor
    * @returns the number of the opening that was found right; `undefined`: none was
    */
   async function verify(digest: Digest, signal: AbortSignal, looks: Looks = 'first'): Promise<number | undefined> {
-    const stored = await open(digest, signal, true);
+    const stored = await open(digest, signal, { anew: true });
     if (!stored) return undefined;
     try {
       if (await isIntact(stored.blob, digest, { buffers: parts.buffers, signal })) {
@@ -98,7 +98,7 @@ export function createCheckStored(parts: PullParts, open: OpenStored): CheckStor
       void blob.close();
     }
     // What is shared may have been asked for before the verdict, and be no answer for as long as it is.
-    const again = await open(digest, signal, anew);
+    const again = await open(digest, signal, { anew, forBytes: request.forBytes });
     // Of another size it is another blob: one stored in between.
     return again && check(again, request, signal, true);
   }

@@ -20,7 +20,7 @@ export function createIsComplete(parts: PullParts): IsComplete {
   async function hasBlob(target: Target, digest: Digest, signal: AbortSignal): Promise<boolean> {
     if (!(await links.find(target.place, 'blob', digest, signal))) return false;
     try {
-      const blob = await blobs.open(digest, { signal });
+      const blob = await blobs.open(digest, { forBytes: false, signal });
       await blob?.close();
       return blob !== undefined;
     } catch (error) {

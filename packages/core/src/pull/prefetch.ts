@@ -165,7 +165,7 @@ export function createPrefetch(parts: PullParts): Prefetch {
     const before = ingests.endings(digest);
     if (ingests.find(lane.upstream, digest)) return false;
     try {
-      const blob = await blobs.open(digest, { signal });
+      const blob = await blobs.open(digest, { forBytes: false, signal });
       await blob?.close();
       return !blob && !ingests.find(lane.upstream, digest) && ingests.endings(digest) === before;
     } catch (error) {

@@ -75,7 +75,9 @@ export function createPullBlob(parts: PullParts, started: (blob: BlobPull) => vo
     const found = findLink();
     // It is waited for below.
     found.catch(() => undefined);
-    let opened = await storedBlobs.open(digest, signal);
+    // A part is opened for itself.
+    const forBytes = request.want === 'bytes' && !request.ranges?.length;
+    let opened = await storedBlobs.open(digest, signal, { forBytes });
     try {
       let link = await found;
       // The last thing to wait for before a proof is asked for, or joined.
@@ -84,7 +86,7 @@ export function createPullBlob(parts: PullParts, started: (blob: BlobPull) => vo
       if (!link && !isProofItself(request, opened !== undefined)) {
         proof = await prove(target, { digest, known: opened?.blob.size, since, signal });
         // A transfer for somebody else may have ended meanwhile.
-        opened ??= await storedBlobs.open(digest, signal);
+        opened ??= await storedBlobs.open(digest, signal, { forBytes });
       }
       const told = proof?.size ?? hint;
       const seek = { told, forBytes: request.want === 'bytes' };

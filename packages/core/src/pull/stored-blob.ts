@@ -42,9 +42,9 @@ export function createStoredBlobs(parts: PullParts): StoredBlobs {
     parts.observe(storeFailed(operation, digest, error));
   }
 
-  const open: OpenStored = async (digest, signal, anew = false) => {
+  const open: OpenStored = async (digest, signal, how) => {
     try {
-      return await parts.blobs.share(digest, { anew, signal });
+      return await parts.blobs.share(digest, { ...how, signal });
     } catch (error) {
       signal.throwIfAborted();
       failed('open', digest, error);

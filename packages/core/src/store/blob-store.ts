@@ -41,8 +41,16 @@ export interface StoredBlob {
  * thrown; core goes on without the store then. Every call stops soon after its signal fires.
  */
 export interface BlobStore {
-  /** Opens a blob in one call, so that a miss is known before a status is sent. `undefined`: not stored. */
-  open(digest: Digest, options: { range?: ByteRange; signal: AbortSignal }): Promise<OpenBlob | undefined>;
+  /**
+   * Opens a blob in one call, so that a miss is known before a status is sent. `undefined`: not stored.
+   *
+   * @param options.forBytes `false`: to see whether it is there, and its size. Its bytes will hardly be read, and a store
+   *   that would have them sent to it may put that off until they are. Default: true
+   */
+  open(
+    digest: Digest,
+    options: { range?: ByteRange; forBytes?: boolean; signal: AbortSignal },
+  ): Promise<OpenBlob | undefined>;
   /**
    * Takes a verified local file: gone on success, untouched on a throw. It takes the place of what is stored already,
    * whose bytes may have rotted; readers that have that open are not disturbed.

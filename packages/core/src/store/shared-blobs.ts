@@ -23,8 +23,12 @@ export interface SharedBlobs extends BlobStore {
    * The same, or asks the store for it.
    *
    * @param options.anew whether the store is asked in any case. Default false
+   * @param options.forBytes as for {@link BlobStore.open}
    */
-  share(digest: Digest, options: { anew?: boolean; signal: AbortSignal }): Promise<OpenedBlob | undefined>;
+  share(
+    digest: Digest,
+    options: { anew?: boolean; forBytes?: boolean; signal: AbortSignal },
+  ): Promise<OpenedBlob | undefined>;
   /** Closes what nobody reads; the rest is closed by its last reader, and nothing is shared from now on. Never rejects. */
   close(): Promise<void>;
 }
@@ -160,7 +164,7 @@ export function shareBlobs(
     return undefined;
   }
 
-  async function ask(digest: Digest, signal: AbortSignal): Promise<OpenedBlob | undefined> {
+  async function ask(digest: Digest, options: Parameters<BlobStore['open']>[1]): Promise<OpenedBlob | undefined> {
     const opened = { digest, openedAt: clock.now(), opening: ++openings };
     const until = clock.monotonic() + sharedForMs;
     const asking = asked.get(digest) ?? { times: 0 };
@@ -169,7 +173,7 @@ export function shareBlobs(
     let isCurrent = false;
     let blob: OpenBlob | undefined;
     try {
-      blob = await blobs.open(digest, { signal });
+      blob = await blobs.open(digest, options);
     } finally {
       asking.times--;
       isCurrent = asked.get(digest) === asking;
@@ -196,9 +200,9 @@ export function shareBlobs(
 
   return {
     held,
-    async share(digest, { anew = false, signal }) {
-      signal.throwIfAborted();
-      return (anew ? undefined : held(digest)) ?? (await ask(digest, signal));
+    async share(digest, { anew = false, ...options }) {
+      options.signal.throwIfAborted();
+      return (anew ? undefined : held(digest)) ?? (await ask(digest, options));
     },
     async close() {
       isClosed = true;

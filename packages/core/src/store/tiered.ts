@@ -149,13 +149,13 @@ export function tiered({ local, remote, clock = systemClock }: Tiers): BlobStore
   }
 
   return {
-    async open(digest, { range, signal }) {
+    async open(digest, { signal, ...options }) {
       const here = await openNear(digest, signal);
       if (here?.kind === 'file') return localBlob(digest, here);
       const running = fills.get(digest);
       if (running && !running.isCancelled()) return comingBlob(digest, running.size);
-      const there = await remote.open(digest, { ...(range && { range }), signal });
-      if (!there || range || !fills.mayBegin(there.size)) return there;
+      const there = await remote.open(digest, { ...options, signal });
+      if (!there || options.range || !fills.mayBegin(there.size)) return there;
       // Clients are sent to the remote store itself.
       if (there.kind === 'stream' && there.elsewhere) return there;
       return comingBlob(digest, there.size, there);

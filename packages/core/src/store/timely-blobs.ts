@@ -66,8 +66,8 @@ export function timelyBlobs(blobs: BlobStore, deadline: StoreDeadline): BlobStor
   }
 
   return {
-    open: (digest, { range, signal }) =>
-      openInTime((given) => blobs.open(digest, { ...(range && { range }), signal: given }), deadline, signal),
+    open: (digest, { signal, ...options }) =>
+      openInTime((given) => blobs.open(digest, { ...options, signal: given }), deadline, signal),
     adopt: ({ signal, ...blob }) =>
       // Nobody waits for it, and it may be an upload of any size: only one that makes no headway is given up.
       deadline.run(
