@@ -10,6 +10,7 @@ export const layers: readonly string[] = [
   'close-cache.ts',
   'offload.ts',
   'share-transfers.ts',
+  'callers-of.ts',
   'check-options.ts',
   'options.ts',
   'events.ts',

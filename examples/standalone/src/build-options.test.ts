@@ -161,6 +161,7 @@ test('limits and what concerns core alone are handed on', () => {
     reservedKeys: ['old'],
     catalog: true,
     publicContent: true,
+    callerKey: '0123456789abcdef0123456789abcdef',
     offload: 'hash',
   };
   const limits = { maxRequests: 5, maxIngests: 6, threads: 2, memory: { manifests: 7, buffers: 8 } };

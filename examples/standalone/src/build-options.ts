@@ -77,9 +77,13 @@ function moveUpstream(
 /** The keys that mean to core what they mean here. */
 function coreKeys(
   config: Config,
-): Pick<ProxyCacheOptions, 'peers' | 'publicUrl' | 'reservedKeys' | 'catalog' | 'publicContent' | 'offload'> {
-  const { peers, publicUrl, reservedKeys, catalog, publicContent, offload } = config;
+): Pick<
+  ProxyCacheOptions,
+  'peers' | 'publicUrl' | 'reservedKeys' | 'callerKey' | 'catalog' | 'publicContent' | 'offload'
+> {
+  const { peers, publicUrl, reservedKeys, callerKey, catalog, publicContent, offload } = config;
   return {
+    ...(callerKey !== undefined && { callerKey }),
     ...(peers !== undefined && { peers }),
     ...(publicUrl !== undefined && { publicUrl }),
     ...(reservedKeys !== undefined && { reservedKeys }),

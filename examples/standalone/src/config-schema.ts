@@ -45,6 +45,11 @@ export const configSchema = mapping({
   upstreams: optional(list(upstreamSchema).meta({ type: 'list' }), ''),
   defaultUpstream: optional(text('key'), 'Upstream for paths that name none', '`docker-hub` without `upstreams`'),
   reservedKeys: optional(list(text('key')), 'Keys of upstreams that were removed: they answer 404'),
+  callerKey: optional(
+    text(),
+    'Tells callers apart (`credentials: caller`), 32 bytes or more; the same for all servers of a storage',
+    'made at each start',
+  ),
   catalog: optional(flag(), '`/v2/_catalog` lists what is stored', 'false'),
   publicContent: optional(flag(), 'Answers by digest may stay in shared HTTP caches', 'false'),
   offload: optional(

@@ -123,6 +123,11 @@ export const upstreamSchema = mapping({
   library: optional(flag(), 'One-component names mean `library/NAME`', "the source's, false"),
   include: optional(names('served; nothing else is'), ''),
   exclude: optional(names('not served, whatever `include` says'), ''),
+  credentials: optional(
+    choice('own', 'caller'),
+    '`caller`: asked with the user and password that each request brings, in place of `auth`',
+    'own',
+  ),
   auth: optional(auth(), 'How we authenticate there', 'anonymous'),
   tokenHosts: optional(list(host()), 'Token services on other hosts that may get its credential', "the source's"),
   allowPrivate: optional(privatePlaces(), 'Private places redirects and realms may lead to'),
@@ -133,7 +138,12 @@ export const upstreamSchema = mapping({
   onAbsent: optional(choice('refuse', 'serve-stale'), 'A stored tag that it says is gone', 'refuse'),
   onDenied: optional(choice('refuse', 'serve-stale'), 'A stored tag that it denies', 'refuse'),
   deniedMayMeanAbsent: optional(flag(), 'It says "denied" for repositories that do not exist', "the source's, false"),
-  linkValidFor: optional(durationOrUnlimited(), "How long a repository's proof of content holds", 'unlimited'),
+  linkValidFor: optional(
+    durationOrUnlimited(),
+    "How long a repository's proof of content holds; 1h with `credentials: caller`",
+    'unlimited',
+  ),
+  serveUnproven: optional(flag(), 'Content whose proof has expired is served while it fails', 'false'),
   coldRange: optional(choice('pass', 'verify'), 'A range of a blob that is not stored', 'pass'),
   prefetch: optional(
     choice('off', 'layers'),

@@ -35,6 +35,7 @@ const known: Readonly<Record<keyof ProxyCacheOptions, true>> = {
   catalog: true,
   publicContent: true,
   publicUrl: true,
+  callerKey: true,
   peers: true,
 };
 
@@ -83,6 +84,7 @@ export function checkOptions(options: ProxyCacheOptions): void {
   expectUrl('publicUrl', options.publicUrl);
   expectFunction('observer', options.observer);
   if (options.access !== undefined) checkAccess(options.access, options);
+  if (options.callerKey !== undefined) expectSecret('callerKey', options.callerKey);
   if (options.peers !== undefined) checkPeers(options.peers, options.storage);
 }
 
@@ -95,14 +97,17 @@ function checkPeers(peers: PeersOptions, { coordinator }: Storage): void {
   const { url, secret } = peers;
   if (url === undefined) throw invalidOption('peers.url', 'an http(s) URL', url);
   expectUrl('peers.url', url);
-  const bytes = typeof secret === 'string' ? Buffer.byteLength(secret) : 0;
-  if (bytes < leastSecret) {
-    // Not shown: it may be one all the same.
-    const message = `peers.secret: expected a text of at least ${leastSecret} bytes, received ${bytes} bytes`;
-    throw new ProxyCacheError('invalid-options', message);
-  }
+  expectSecret('peers.secret', secret);
   if (coordinator === undefined)
     throw invalidOption('storage.coordinator', 'a coordinator, as peers is set', coordinator);
+}
+
+function expectSecret(path: string, secret: unknown): void {
+  const bytes = typeof secret === 'string' ? Buffer.byteLength(secret) : 0;
+  if (bytes >= leastSecret) return;
+  // Not shown: it may be one all the same.
+  const message = `${path}: expected a text of at least ${leastSecret} bytes, received ${bytes} bytes`;
+  throw new ProxyCacheError('invalid-options', message);
 }
 
 function checkStorage(storage: Storage): void {

@@ -58,6 +58,12 @@ export interface ProxyCacheOptions {
   peers?: PeersOptions;
   /** Who may pull what, and who did. Default: whoever reaches the cache pulls everything, and nobody is told. */
   access?: AccessOptions;
+  /**
+   * At least 32 bytes, by which records tell the callers of upstreams with `credentials: 'caller'` apart, without their names
+   * or passwords. Caches that share a storage need the same one. Default: made anew at each start, so that each start and
+   * each process begins without those records.
+   */
+  callerKey?: string;
   /** Whether `/v2/_catalog` lists what is stored. Default false. */
   catalog?: boolean;
   /**
@@ -96,6 +102,8 @@ type Defaults = Required<
   memory: Required<NonNullable<ProxyCacheOptions['memory']>>;
   access: AccessSettings;
   upstream: Omit<UpstreamSettings, 'key' | 'url'>;
+  /** Of an upstream that is asked with its callers' credentials. */
+  ofCallers: Pick<UpstreamSettings, 'linkValidFor'>;
   /** Of an upstream that has them. */
   segments: SegmentSettings;
 };
@@ -118,6 +126,7 @@ export const defaults: Defaults = {
     library: false,
     include: {},
     exclude: {},
+    credentials: 'own',
     auth: 'anonymous',
     tokenHosts: [],
     allowPrivate: [],
@@ -129,6 +138,7 @@ export const defaults: Defaults = {
     onDenied: 'refuse',
     deniedMayMeanAbsent: false,
     linkValidFor: Number.POSITIVE_INFINITY,
+    serveUnproven: false,
     coldRange: 'pass',
     prefetch: 'off',
     timeouts: { connect: '5s', headers: '30s', idle: '30s' },
@@ -145,6 +155,7 @@ export const defaults: Defaults = {
     retry: { attempts: 3, minWait: '100ms', maxWait: '5s', budget: 0.2 },
     ownVoice: [],
   },
+  ofCallers: { linkValidFor: '1h' },
   segments: { connections: 8, minSize: 128 * 1024 * 1024 },
 };
 
@@ -159,6 +170,7 @@ export function upstreamSettings(options: UpstreamOptions): UpstreamSettings {
   const given = Object.entries(options).filter(([, value]) => value !== undefined);
   return {
     ...defaults.upstream,
+    ...(options.credentials === 'caller' && defaults.ofCallers),
     ...(Object.fromEntries(given) as unknown as UpstreamOptions),
     timeouts: { ...defaults.upstream.timeouts, ...options.timeouts },
     rateLimit: { ...defaults.upstream.rateLimit, ...options.rateLimit },

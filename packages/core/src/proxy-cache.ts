@@ -1,3 +1,4 @@
+import { callerKeyOf, callersOf, callerWarnings, refuseWithoutCaller } from './callers-of.ts';
 import { createLinks } from './catalog/links.ts';
 import { createManifests } from './catalog/manifests.ts';
 import { createReferrersRecords } from './catalog/referrer-records.ts';
@@ -104,11 +105,12 @@ export function createProxyCache(options: ProxyCacheOptions): ProxyCache {
     }
   };
 
+  const callerKey = callerKeyOf(options);
   const { threads, lanes, isShared, ...hashing } = createOffload(options, observe);
   const upstreams = new Map(
     options.upstreams.map((given) => {
       const crowded = () => prefetch.crowded(given.key);
-      const upstream = createPullUpstream(upstreamSettings(given), { clock, observe, crowded, lanes });
+      const upstream = createPullUpstream(upstreamSettings(given), { clock, observe, crowded, lanes, callerKey });
       return [upstream.key, upstream] as const;
     }),
   );
@@ -167,6 +169,7 @@ export function createProxyCache(options: ProxyCacheOptions): ProxyCache {
   const hasImage = createHasImage(parts);
   const scrubs = createScrubs({ blobs, metadata, ...told });
   const access = options.access && accessSettings(options.access);
+  const callers = callersOf(options, { upstreams, locate, clock });
   const listsRepositories = options.catalog ?? defaults.catalog;
   let closing: Promise<void> | undefined;
   const dispatch = createDispatch({
@@ -176,9 +179,10 @@ export function createProxyCache(options: ProxyCacheOptions): ProxyCache {
     listTags: createListTags(parts),
     listReferrers: createListReferrers(parts),
     listRepositories: listsRepositories ? createListRepositories(parts, [...upstreams.values()]) : undefined,
+    callers,
     publicContent: options.publicContent ?? defaults.publicContent,
     publicUrl: options.publicUrl,
-    gate: access && createGate(access, { locate, ...told }),
+    gate: access && createGate(access, { locate, callers, ...told }),
     ...told,
   });
   const served = peers && sharing ? servePeers(dispatch, { ...parts, ...peers, ...sharing, observe }) : dispatch;
@@ -198,12 +202,13 @@ export function createProxyCache(options: ProxyCacheOptions): ProxyCache {
     const { name, reference } = parseReference(text);
     const located = locate({ name, ns: undefined, host: undefined });
     if (!located) throw new ProxyCacheError('name-unknown', `${name} names no upstream; expected <key>/<name>`);
+    refuseWithoutCaller(located.target);
     return { target: located.target, reference };
   }
 
   // Not now: whoever makes a cache goes on first.
   setImmediate(practise).unref();
-  for (const message of shadowWarnings(routing)) observe({ type: 'warning', message });
+  for (const message of [...shadowWarnings(routing), ...callerWarnings(options)]) observe({ type: 'warning', message });
   return {
     handle: answers.handle,
     fetch: (request, host) => answerFetch(request, answers.handle, host?.context),

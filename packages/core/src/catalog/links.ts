@@ -24,6 +24,8 @@ export interface Links {
   lookup(place: Place, kind: ContentKind, digest: Digest): () => Link | undefined;
   /** The proof for this content, where there is one that still holds. One that cannot be read is none. */
   find(place: Place, kind: ContentKind, digest: Digest, signal: AbortSignal): Promise<Link | undefined>;
+  /** The same, also where it has expired: good for nothing but an upstream that cannot say whether it still holds. */
+  findExpired(place: Place, kind: ContentKind, digest: Digest, signal: AbortSignal): Promise<Link | undefined>;
   /** Writes a proof down. Here at once; in the store when the promise resolves. Never rejects. */
   prove(
     place: Place,
@@ -39,8 +41,11 @@ export function createLinks(parts: RecordsParts & { validForMs(upstream: string)
   const linkKey = ({ upstream, scope, repository }: Place, kind: ContentKind, digest: Digest) =>
     keyOf('link', upstream, scope, repository, `${kind}.${digest}`);
 
-  function holding(link: Link | undefined, place: Place): Link | undefined {
-    if (!link || link.generation !== place.generation) return undefined;
+  const ofPlace = (link: Link | undefined, place: Place) => (link?.generation === place.generation ? link : undefined);
+
+  function holding(found: Link | undefined, place: Place): Link | undefined {
+    const link = ofPlace(found, place);
+    if (!link) return undefined;
     const validFor = parts.validForMs(place.upstream);
     if (validFor === Number.POSITIVE_INFINITY) return link;
     const age = parts.clock.now() - link.provenAt;
@@ -55,6 +60,9 @@ export function createLinks(parts: RecordsParts & { validForMs(upstream: string)
     },
     async find(place, kind, digest, signal) {
       return holding(await records.get(linkKey(place, kind, digest), signal), place);
+    },
+    async findExpired(place, kind, digest, signal) {
+      return ofPlace(await records.get(linkKey(place, kind, digest), signal), place);
     },
     prove(place, kind, { digest, mediaType, size }) {
       const provenAt = parts.clock.now();

@@ -47,6 +47,7 @@ function make(parts: Partial<DispatchParts> = {}) {
     listTags: unexpected,
     listReferrers: unexpected,
     listRepositories: undefined,
+    callers: { areAsked: () => false, see: (seen) => seen, ping: async () => undefined, challenges: () => undefined },
     publicContent: false,
     publicUrl: undefined,
     gate: undefined,

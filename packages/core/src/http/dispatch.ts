@@ -12,6 +12,7 @@ import { redact } from '../upstream/redact.ts';
 import { isUpstreamError } from '../upstream/upstream-error.ts';
 import { baseHeaders, etagOf } from './answer-headers.ts';
 import { auditedFromMemory } from './audit.ts';
+import type { Callers } from './callers.ts';
 import { errorResponse } from './error-response.ts';
 import type { RequestEvent } from './events.ts';
 import { createFromMemory, type FromMemoryParts } from './from-memory.ts';
@@ -31,6 +32,7 @@ export interface DispatchParts extends FromMemoryParts {
   listReferrers: ListReferrers;
   /** `undefined`: `_catalog` is off. */
   listRepositories: ListRepositories | undefined;
+  callers: Callers;
   publicUrl: string | undefined;
   /** `undefined`: whoever asks is let in, and nobody told. */
   gate: Gate | undefined;
@@ -41,7 +43,7 @@ type Told = Omit<RequestEvent, 'type' | 'method' | 'status' | 'durationMs'>;
 
 /** Answers one request of the OCI distribution API; `undefined`: not ours. Never rejects. */
 export function createDispatch(parts: DispatchParts): Handle {
-  const { clock, publicContent, publicUrl } = parts;
+  const { clock, callers, publicUrl } = parts;
 
   async function answer(
     route: Route,
@@ -50,6 +52,7 @@ export function createDispatch(parts: DispatchParts): Handle {
   ): Promise<HttpResponse> {
     switch (route.kind) {
       case 'ping':
+        await callers.ping(route, request, told);
         return respondPing(request);
       case 'upload':
         throw pushRefused();
@@ -64,13 +67,13 @@ export function createDispatch(parts: DispatchParts): Handle {
       case 'blob':
         return answerBlob(route, request, told);
       case 'tags': {
-        const { target, clientName } = locate(route, told);
+        const { target, clientName } = locate(route, request, told);
         const tags = await parts.listTags({ target, page: route.page, signal: request.signal });
         told.cacheStatus = tags.cacheStatus;
         return respondTags(tags, request, { ns: route.ns, publicUrl, clientName, page: route.page });
       }
       case 'referrers': {
-        const { target } = locate(route, told);
+        const { target } = locate(route, request, told);
         told.reference = route.digest;
         const referrers = await parts.listReferrers({ target, digest: route.digest, signal: request.signal });
         told.cacheStatus = referrers.cacheStatus;
@@ -84,7 +87,7 @@ export function createDispatch(parts: DispatchParts): Handle {
     request: HttpRequest,
     told: Told,
   ): Promise<HttpResponse> {
-    const { target } = locate(route, told);
+    const { target } = locate(route, request, told);
     const { reference } = route;
     told.reference = reference.kind === 'tag' ? reference.tag : reference.digest;
     const pull = { target, want: wantOf(request), signal: request.signal };
@@ -93,7 +96,7 @@ export function createDispatch(parts: DispatchParts): Handle {
         ? await parts.pullTag.pull({ ...pull, tag: reference.tag })
         : await parts.pullDigest({ ...pull, digest: reference.digest });
     told.cacheStatus = manifest.cacheStatus;
-    const response = respondManifest(manifest, request, { now: clock.now(), ns: route.ns, publicContent });
+    const response = respondManifest(manifest, request, { ...termsOf(target), ns: route.ns });
     // Whoever asks with HEAD, or has it already, may want no more than that.
     if (pull.want === 'bytes' && response.status === 200) parts.prefetch.served(target, manifest);
     return response;
@@ -104,7 +107,7 @@ export function createDispatch(parts: DispatchParts): Handle {
     request: HttpRequest,
     told: Told,
   ): Promise<HttpResponse> {
-    const { target } = locate(route, told);
+    const { target } = locate(route, request, told);
     const { digest, ns } = route;
     told.reference = digest;
     const blob = await parts.pullBlob({
@@ -116,13 +119,17 @@ export function createDispatch(parts: DispatchParts): Handle {
         return request.signal;
       },
     });
-    const response = await respondBlob(blob, request, { now: clock.now(), ns, publicContent });
+    const response = await respondBlob(blob, request, { ...termsOf(target), ns });
     told.cacheStatus = blob.cacheStatus;
     return response;
   }
 
+  /** RFC 9111 3.5: what one caller may read is in no cache for all. */
+  const termsOf = ({ caller }: Target) => ({ now: clock.now(), publicContent: parts.publicContent && !caller });
+
   function locate(
     route: Parameters<DispatchParts['locate']>[0] & { reference?: TagOrDigest },
+    request: HttpRequest,
     told: Told,
   ): { target: Target; clientName: string } {
     const located = parts.locate(route);
@@ -131,8 +138,9 @@ export function createDispatch(parts: DispatchParts): Handle {
     }
     told.upstream = located.target.place.upstream;
     told.repository = located.target.place.repository;
-    located.target.upstream.names?.check(told.repository, route.reference);
-    return located;
+    const target = callers.see(located.target, request);
+    target.upstream.names?.check(told.repository, route.reference);
+    return { ...located, target };
   }
 
   /** Tells of an answer, once. */
@@ -162,7 +170,8 @@ export function createDispatch(parts: DispatchParts): Handle {
       if (!isKnown) told.defect = redact(error instanceof Error ? (error.stack ?? error.message) : String(error));
       // OCI distribution-spec, registry proxying: echoed where it was heeded, so that a "no" is known to be that host's.
       const ns = told.upstream === undefined ? undefined : route?.ns;
-      const refusal = errorResponse(error, request, { now: clock.now(), challenges: passage?.challenges });
+      const challenges = passage?.challenges ?? callers.challenges(told.upstream);
+      const refusal = errorResponse(error, request, { now: clock.now(), challenges });
       response = { ...refusal, headers: { ...refusal.headers, ...baseHeaders(ns) } };
     }
     tell(request, startedAt, told, response.status);

@@ -5,6 +5,7 @@ import type { Target } from '../pull/target.ts';
 import type { Clock } from '../runtime/clock.ts';
 import { isProxyCacheError, ProxyCacheError } from '../runtime/errors.ts';
 import { audited } from './audit.ts';
+import type { Callers } from './callers.ts';
 import type { RequestEvent } from './events.ts';
 import type { HttpRequest, HttpResponse } from './message.ts';
 import type { Route } from './route.ts';
@@ -49,6 +50,8 @@ export function createGate(
   settings: AccessSettings,
   parts: {
     locate(route: NamedRoute): { target: Target } | undefined;
+    /** Whose credentials are for the upstream are nobody here. */
+    callers: Pick<Callers, 'areAsked'>;
     clock: Clock;
     observe(event: AccessEvent): void;
   },
@@ -64,9 +67,10 @@ export function createGate(
 
     async function enter(route: Route, told: About): Promise<Caller> {
       const scope = scopeOf(route, request.url);
-      const identity = await authenticated(scope);
+      const isElsewhere = parts.callers.areAsked(route);
+      const identity = isElsewhere ? undefined : await authenticated(scope);
       name = identity?.name;
-      if (!identity && !settings.anonymous) {
+      if (!identity && !isElsewhere && !settings.anonymous) {
         throw await unauthenticated({ scope }, 'no credentials came with the request; log in first');
       }
       if ('name' in route) await admit(route, { told, identity, scope });
@@ -107,7 +111,8 @@ export function createGate(
       } as const;
       const verdict = await visitor.authorize(asked);
       if (verdict.allow) return;
-      if (!identity) throw await unauthenticated({ scope }, verdict.reason, 'denied');
+      const mayLogIn = !identity && !parts.callers.areAsked(route);
+      if (mayLogIn) throw await unauthenticated({ scope }, verdict.reason, 'denied');
       throw new ProxyCacheError('denied', verdict.reason);
     }
 

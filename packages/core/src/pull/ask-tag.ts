@@ -3,7 +3,7 @@ import type { Descriptor } from '../oci/descriptor.ts';
 import { isProxyCacheError } from '../runtime/errors.ts';
 import type { FetchedManifest, Reply } from '../upstream/upstream.ts';
 import { isUpstreamError } from '../upstream/upstream-error.ts';
-import { fileManifest, storedElsewhere } from './file-manifest.ts';
+import { fileManifest, proveAgain, storedElsewhere } from './file-manifest.ts';
 import type { PullParts } from './pull-parts.ts';
 import { queryOf, type Target } from './target.ts';
 
@@ -92,10 +92,12 @@ export function createAskTag(parts: PullParts): AskTag {
         const { validateWithinMs, manifestWithinMs } = target.upstream;
         const ms = stored.servesStale ? validateWithinMs : manifestWithinMs;
         const reply = await resolve(target, tag, { ms, ...how });
-        const same = { kind: 'found', value: stored.value, stored: true } as const;
-        if (reply.kind === 'not-modified') return same;
+        const isSame = reply.kind === 'found' && reply.value.digest === stored.value.digest;
+        if (isSame || reply.kind === 'not-modified') {
+          proveAgain(parts, target, stored.value);
+          return { kind: 'found', value: stored.value, stored: true };
+        }
         if (reply.kind !== 'found') return refusal(reply);
-        if (reply.value.digest === stored.value.digest) return same;
         return obtain(target, tag, { resolved: reply.value, ...how });
       }),
     fetch: (target, tag, signal) => outcomeOf(() => fetchTag(target, tag, { signal })),

@@ -5,6 +5,7 @@ import type { Reply } from '../upstream/upstream.ts';
 import type { PullParts } from './pull-parts.ts';
 import { refusedReply } from './refusal.ts';
 import { queryOf, type Target, targetKey } from './target.ts';
+import { unproven } from './unproven.ts';
 
 /** Writes down that a repository's own answer proved it to hold a blob. */
 export function proveBlob(
@@ -61,7 +62,7 @@ export function createBlobProof(parts: PullParts): BlobProof {
   const flights = createFlights<Reply<SaidOfBlob>>();
 
   return async (target, { digest, known, since = parts.clock.monotonic(), signal }) => {
-    const reply = await flights.join(
+    const asked = flights.join(
       `${targetKey(target)} ${digest}`,
       async (signalOfAll) => {
         const within = { ms: target.upstream.blobWithinMs, signal: signalOfAll };
@@ -76,6 +77,10 @@ export function createBlobProof(parts: PullParts): BlobProof {
       },
       signal,
     );
+    const reply = await asked.catch(async (error: unknown): Promise<Reply<SaidOfBlob>> => {
+      const { size } = await unproven(parts, target, { kind: 'blob', digest, signal, error });
+      return { kind: 'found', value: { ...(size !== undefined && { size }), proves: true } };
+    });
     if (reply.kind !== 'found') throw refusedReply(target, reply, { of: 'blob-unknown', subject: `blob ${digest}` });
     return reply.value;
   };

@@ -18,8 +18,20 @@ export async function fileManifest(
     parts.manifests.store(descriptor.digest, bytes),
     parts.links.prove(target.place, 'manifest', descriptor),
   ]);
-  // For the catalog alone, which waits for it: no pull has to.
-  void parts.repositories.note(target.place);
+  // For the catalog alone, which waits for it: no pull has to. It has no room for what one caller may know of.
+  if (!target.caller) void parts.repositories.note(target.place);
+}
+
+/**
+ * Notes that a repository still has a manifest, where its proof expires: not at each pull, but early enough that one which
+ * is pulled again and again stays proven.
+ */
+export function proveAgain({ links, clock }: PullParts, { upstream, place }: Target, descriptor: Descriptor): void {
+  const { linkValidForMs } = upstream;
+  if (linkValidForMs === Number.POSITIVE_INFINITY) return;
+  const link = links.lookup(place, 'manifest', descriptor.digest)();
+  if (link && clock.now() - link.provenAt < linkValidForMs / 2) return;
+  void links.prove(place, 'manifest', descriptor);
 }
 
 /**

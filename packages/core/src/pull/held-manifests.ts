@@ -24,6 +24,8 @@ export type HeldManifests = (target: Target, reference: TagOrDigest) => HeldMani
 export function createHeldManifests(parts: Pick<PullParts, 'tags' | 'links' | 'manifests'>): HeldManifests {
   return (target, reference) => {
     const tag = reference.kind === 'tag' ? reference.tag : undefined;
+    // Whoever handles it looks first whose answer it would be.
+    if (target.upstream.callerOf) return () => undefined;
     // Told by whoever handles it.
     if (target.upstream.names?.reasonAgainst(target.place.repository, tag) !== undefined) return () => undefined;
     return reference.kind === 'digest'

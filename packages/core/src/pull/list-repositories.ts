@@ -23,7 +23,7 @@ const lookedAtOnce = 8;
 /** @param upstreams those that are served now */
 export function createListRepositories(
   parts: PullParts,
-  upstreams: readonly Pick<PullUpstream, 'key' | 'names'>[],
+  upstreams: readonly Pick<PullUpstream, 'key' | 'names' | 'callerOf'>[],
 ): ListRepositories {
   async function list(key: string, signal: AbortSignal): Promise<KnownRepository[]> {
     try {
@@ -37,7 +37,9 @@ export function createListRepositories(
   return async ({ n = pageSize, last, cursor }, { signal, shows }) => {
     const after = cursor ?? last;
     const known: (KnownRepository & { name: string })[] = [];
-    for (const { key, names: rules } of upstreams) {
+    for (const { key, names: rules, callerOf } of upstreams) {
+      // What is stored of it each caller may know for itself alone.
+      if (callerOf) continue;
       const found = (await list(key, signal)).filter(({ repository }) => !rules?.reasonAgainst(repository));
       known.push(...found.map(({ repository }) => ({ upstream: key, repository, name: `${key}/${repository}` })));
     }

@@ -7,6 +7,7 @@ import { answerByDigest } from './held-manifests.ts';
 import type { PullParts } from './pull-parts.ts';
 import { refusedReply } from './refusal.ts';
 import { queryOf, type Target, targetKey } from './target.ts';
+import { unproven } from './unproven.ts';
 
 /** A request for a manifest by digest. `want`: its bytes (GET), or what it is (HEAD). */
 export interface DigestPull {
@@ -60,6 +61,14 @@ export function createPullDigest(
     return byTag.kind === 'found' && byTag.value.descriptor.digest === digest ? fileFound(target, byTag) : reply;
   }
 
+  /** What is here, by a proof that has expired. @throws `error` where there is none */
+  async function expired({ target, digest, signal }: DigestPull, error: unknown): Promise<Reply<Found>> {
+    const { mediaType } = await unproven(parts, target, { kind: 'manifest', digest, signal, error });
+    const bytes = await manifests.load(digest, signal);
+    if (!bytes) throw error;
+    return { kind: 'found', value: { descriptor: { mediaType, digest, size: bytes.byteLength }, bytes } };
+  }
+
   async function fileFound(target: Target, reply: Reply<FetchedManifest>): Promise<Reply<FetchedManifest>> {
     if (reply.kind === 'found') await fileManifest(parts, target, reply.value);
     return reply;
@@ -79,7 +88,7 @@ export function createPullDigest(
     const collapsed = flights.has(key);
     const since = clock.monotonic();
     const ask = (joint: AbortSignal) => (mode === 'prove' ? prove : fetch)({ ...request, since, signal: joint });
-    let reply = await flights.join(key, ask, signal);
+    let reply = await flights.join(key, ask, signal).catch((error: unknown) => expired(request, error));
     if (want === 'bytes' && reply.kind === 'found' && !reply.value.bytes) reply = await fetch({ ...request, since });
     if (reply.kind !== 'found') {
       throw refusedReply(target, reply, { of: 'manifest-unknown', subject: `manifest ${digest}` });

@@ -1,4 +1,5 @@
 import { LRUCache } from 'lru-cache';
+import type { TagRecord } from '../catalog/tag-records.ts';
 import { decide, type StaleReason } from '../freshness/decide.ts';
 import { settle } from '../freshness/settle.ts';
 import type { Descriptor } from '../oci/descriptor.ts';
@@ -139,6 +140,13 @@ export function createPullTag(parts: PullParts, turns?: TagTurns): PullTag {
     throw withoutCopy(request, asked.outcome);
   }
 
+  /** What is here and wants its proof anew: a HEAD is one, and free where a GET counts against a quota. */
+  async function expiredValue({ target, signal }: TagPull, record: TagRecord | undefined) {
+    const isNo = record?.absent !== undefined || record?.denied !== undefined;
+    if (!record?.value || isNo || target.upstream.linkValidForMs === Number.POSITIVE_INFINITY) return undefined;
+    return (await manifests.has(record.value.digest, signal)) ? record.value : undefined;
+  }
+
   return {
     async pull(request) {
       const { target, tag } = request;
@@ -162,8 +170,12 @@ export function createPullTag(parts: PullParts, turns?: TagTurns): PullTag {
           const answer = await answerAsked(request, await validate(request, stored(decision.value)));
           return answer ?? fetchAnew({ ...request, isAlone: true });
         }
-        case 'fetch':
-          return fetchAnew({ ...request, isUnknown: record === undefined });
+        case 'fetch': {
+          const value = await expiredValue(request, record);
+          const asked = value && (await validate(request, { value, servesStale: false }));
+          const answer = asked && (await answerAsked(request, asked));
+          return answer ?? fetchAnew({ ...request, isUnknown: record === undefined });
+        }
         case 'absent':
         case 'denied':
           throw refusedTag(target, tag, decision);

@@ -41,11 +41,15 @@ export function isSaidTo({ place }: Target, { saidTo = place.generation }: TagRe
  */
 function ownRecord(record: TagRecord | undefined, target: Target): TagRecord | undefined {
   if (!record || isSaidTo(target, record)) return record;
-  const { absent: _absent, denied: _denied, validatedAt, ...known } = record;
-  const { freshForMs, staleWhileRevalidateForMs } = target.upstream.rules;
-  const staleSince =
-    validatedAt === undefined ? {} : { validatedAt: validatedAt - freshForMs - staleWhileRevalidateForMs };
-  return { ...known, ...staleSince };
+  const { absent: _absent, denied: _denied, ...known } = record;
+  return unfresh(known, target);
+}
+
+/** What has to be asked about before it is served, unless the upstream fails. */
+function unfresh(record: TagRecord, { upstream }: Target): TagRecord {
+  if (record.validatedAt === undefined) return record;
+  const { freshForMs, staleWhileRevalidateForMs } = upstream.rules;
+  return { ...record, validatedAt: record.validatedAt - freshForMs - staleWhileRevalidateForMs };
 }
 
 /**
@@ -61,7 +65,11 @@ export async function tagRecordOf(
   if (!record?.value) return record;
   const { digest } = record.value;
   const proven = await links.find(target.place, 'manifest', digest, signal);
-  if (!proven) return { ...record, stored: false };
+  if (!proven) {
+    const { serveUnproven } = target.upstream;
+    const expired = serveUnproven && (await links.findExpired(target.place, 'manifest', digest, signal));
+    return expired ? unfresh(record, target) : { ...record, stored: false };
+  }
   if (record.stored || !(await manifests.load(digest, signal))) return record;
   await tags.update({ place: target.place, tag }, (latest) =>
     latest?.value?.digest === digest ? { ...latest, stored: true } : undefined,

@@ -2,6 +2,7 @@ import type { NameRules } from '../admission/name-rules.ts';
 import type { Place } from '../catalog/place.ts';
 import type { FreshnessRules } from '../freshness/rules.ts';
 import type { SegmentLink } from '../ingest/segment-link.ts';
+import type { BasicCredential, Caller } from '../upstream/caller.ts';
 import type { Query, Upstream } from '../upstream/upstream.ts';
 
 /** An upstream and the rules by which its content is pulled. Durations in ms. */
@@ -18,6 +19,10 @@ export interface PullUpstream {
   resumeWithinMs: number;
   validateWithinMs: number;
   linkValidForMs: number;
+  /** Whether expired proofs are good enough while it fails. */
+  serveUnproven: boolean;
+  /** Whose credential it is asked with: each caller's own. `undefined`: its own, for all. */
+  callerOf: ((credential: BasicCredential) => Caller) | undefined;
   coldRange: 'pass' | 'verify';
   /** How many blobs are fetched ahead at a time; 0: none. */
   prefetches: number;
@@ -29,12 +34,19 @@ export interface PullUpstream {
 export interface Target {
   upstream: PullUpstream;
   place: Place;
+  /** Who asks, of an upstream that is asked with its callers' credentials. Whatever is done for the target holds it. */
+  caller?: Caller;
 }
 
 /** A repository of an upstream, seen with the upstream's own credential. */
 export function targetOf(upstream: PullUpstream, repository: string): Target {
   const place: Place = { upstream: upstream.key, scope: '-', repository, generation: upstream.generation };
   return { upstream, place };
+}
+
+/** The same as a caller sees it: what others were told there says nothing here. */
+export function asCaller({ upstream, place }: Target, caller: Caller): Target {
+  return { upstream, place: { ...place, scope: caller.scope }, caller };
 }
 
 /** What a request to the target's upstream carries. @param now `clock.monotonic()` */
@@ -44,7 +56,7 @@ export function queryOf(
   { ms, ...how }: { ms: number; signal: AbortSignal; sparesQuota?: boolean },
 ): Query {
   const { repository, scope } = target.place;
-  return { repository, scope, deadlineAt: now + ms, ...how };
+  return { repository, scope, caller: target.caller, deadlineAt: now + ms, ...how };
 }
 
 /** The target as one text, for keys of what is shared between requests. */

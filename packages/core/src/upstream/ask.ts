@@ -65,7 +65,9 @@ export function createAsk({ key, url: root }: UpstreamSettings, parts: AskParts)
       const { url, headers } = hop;
       const response = await transport.send({ url, method, headers, long, slabs, deadlineAt, signal });
       report(response.status);
-      if (transport.isOwn(hop.url)) quota.note(question.scope, response.headers);
+      // What anybody can have said to a wrong password pushes out what was said to the right ones.
+      const counts = question.caller === undefined || response.status < 400;
+      if (counts && transport.isOwn(hop.url)) quota.note(question.scope, response.headers);
       if (response.status >= 300 && response.status < 400) limits.passed(limitKind(question, hop.url));
       return response;
     } catch (error) {

@@ -1,4 +1,5 @@
 import type { Clock } from '../runtime/clock.ts';
+import { ProxyCacheError } from '../runtime/errors.ts';
 import { byDeadline } from './by-deadline.ts';
 import type { CredentialSource, HeldCredential } from './credential-source.ts';
 import type { ExchangeResponse } from './exchange.ts';
@@ -40,6 +41,8 @@ export interface AuthenticatorParts {
   tokens: Tokens;
   rejections: Rejections;
   isOwn(url: URL): boolean;
+  /** Whether each question has to bring its caller's credential. */
+  ofCallers: boolean;
 }
 
 /** What went with a request. */
@@ -57,6 +60,10 @@ export function createAuthenticator(parts: AuthenticatorParts): Authenticator {
   let known: KnownChallenge | undefined;
 
   async function hold(question: Question, refused?: number): Promise<HeldCredential | undefined> {
+    // Another password is another caller: there is but one of each.
+    if (question.caller) return { credential: question.caller.reveal(), generation: 0 };
+    if (parts.ofCallers)
+      throw new ProxyCacheError('unauthenticated', `${key} is asked with its callers' credentials alone`);
     if (!source) return undefined;
     const late = () => new UpstreamError('timeout', `${key}: its credential was not given in time`, { upstream: key });
     return await byDeadline(question, { clock, late }, (signal) =>
@@ -71,7 +78,7 @@ export function createAuthenticator(parts: AuthenticatorParts): Authenticator {
   }
 
   async function prove(question: Question, held: HeldCredential | undefined): Promise<Proof | Denial> {
-    if (held) rejections.check(question.scope, held.generation);
+    if (held) rejections.check(question, held.generation);
     if (held && 'token' in held.credential) {
       return { kind: 'direct', authorization: `Bearer ${held.credential.token}`, held };
     }
@@ -90,12 +97,12 @@ export function createAuthenticator(parts: AuthenticatorParts): Authenticator {
     const reply = await tokens.get(request, question);
     if (reply.kind === 'denied') return reply;
     if (reply.kind === 'token') {
-      if (held && !reply.cached) rejections.accepted(question.scope);
+      if (held && !reply.cached) rejections.accepted(question);
       return { kind: 'token', authorization: `Bearer ${reply.token}`, cached: reply.cached, request };
     }
     const renewed = held && (await renew(question, held));
     if (renewed) return renewed;
-    throw rejections.rejected(question.scope, held?.generation ?? 0, reply.host);
+    throw rejections.rejected(question, held?.generation ?? 0, reply.host);
   }
 
   /** What to send instead, after an answer; `undefined`: the answer stands. */
@@ -114,7 +121,7 @@ export function createAuthenticator(parts: AuthenticatorParts): Authenticator {
     if (proof.kind === 'basic' && challenge?.kind === 'bearer') return await prove(question, proof.held);
     const renewed = await renew(question, proof.held);
     if (renewed || status !== 401 || !challenge || isAboutScope(told)) return renewed;
-    throw rejections.rejected(question.scope, proof.held.generation, arrived.url.host);
+    throw rejections.rejected(question, proof.held.generation, arrived.url.host);
   }
 
   function learn({ repository }: Question, { response, url }: Arrived): KnownChallenge | undefined {
@@ -161,6 +168,13 @@ export function createAuthenticator(parts: AuthenticatorParts): Authenticator {
     );
   }
 
+  function noteTaken(question: Question, proof: Proof, { status }: ExchangeResponse): void {
+    if (proof.kind === 'token' && status < 400) tokens.worked(proof.request);
+    if (proof.kind !== 'basic' && proof.kind !== 'direct') return;
+    // Of one of many callers a failure or a limit says nothing; only what it is given does.
+    if (question.caller ? status < 400 : status !== 401) rejections.accepted(question);
+  }
+
   return {
     tokenService: () => (known?.kind === 'bearer' ? known.realm : undefined),
     holdsToken({ repository, scope: owner }) {
@@ -183,8 +197,7 @@ export function createAuthenticator(parts: AuthenticatorParts): Authenticator {
           throw error;
         }
         if (!next || next.kind === 'nothing') {
-          const wasTaken = (proof.kind === 'basic' || proof.kind === 'direct') && arrived.response.status !== 401;
-          if (wasTaken) rejections.accepted(question.scope);
+          noteTaken(question, proof, arrived.response);
           return arrived;
         }
         letGo(arrived.response);

@@ -32,7 +32,7 @@ export function createBlobs(ask: Ask, options: { key: string; markers: readonly 
     query: BlobQuery,
     { headers = {}, ...body }: { headers?: Record<string, string>; long?: boolean; slabs?: Slabs | undefined } = {},
   ): Promise<Answer> {
-    const { repository, digest, scope, deadlineAt, signal } = query;
+    const { repository, digest, scope, caller, deadlineAt, signal } = query;
     return ask({
       operation: method === 'HEAD' ? 'head' : 'blob',
       method,
@@ -41,6 +41,7 @@ export function createBlobs(ask: Ask, options: { key: string; markers: readonly 
       subject: contextOf(query).subject,
       repository,
       scope,
+      caller,
       ...body,
       deadlineAt,
       signal,

@@ -11,6 +11,7 @@ import {
   invalidOption,
 } from '../runtime/expect-option.ts';
 import { expectPatterns } from '../runtime/name-patterns.ts';
+import { checkCredentials } from './check-credentials.ts';
 import { checkEndpoint, checkEndpoints, hostText } from './check-endpoint.ts';
 import { checkUpstreamKey } from './upstream-key.ts';
 import type { NamePatterns, UpstreamOptions, UpstreamSettings } from './upstream-options.ts';
@@ -24,6 +25,7 @@ const known: Readonly<Record<keyof UpstreamOptions, true>> = {
   library: true,
   include: true,
   exclude: true,
+  credentials: true,
   auth: true,
   tokenHosts: true,
   allowPrivate: true,
@@ -35,6 +37,7 @@ const known: Readonly<Record<keyof UpstreamOptions, true>> = {
   onDenied: true,
   deniedMayMeanAbsent: true,
   linkValidFor: true,
+  serveUnproven: true,
   coldRange: true,
   prefetch: true,
   timeouts: true,
@@ -80,9 +83,11 @@ export function checkUpstream(
   expectBoolean(`${path}.library`, upstream.library);
   expectBoolean(`${path}.deniedMayMeanAbsent`, upstream.deniedMayMeanAbsent);
   for (const name of ['include', 'exclude'] as const) expectNames(`${path}.${name}`, upstream[name]);
+  expectBoolean(`${path}.serveUnproven`, upstream.serveUnproven);
   expectTimes(path, upstream);
   expectOneOf(`${path}.onAbsent`, upstream.onAbsent, ['refuse', 'serve-stale']);
   expectOneOf(`${path}.onDenied`, upstream.onDenied, ['refuse', 'serve-stale']);
+  checkCredentials(path, upstream);
   expectOneOf(`${path}.coldRange`, upstream.coldRange, ['pass', 'verify']);
   expectOneOf(`${path}.prefetch`, upstream.prefetch, ['off', 'layers']);
   expectWhole(`${path}.connections`, upstream.connections, 1);

@@ -3,6 +3,7 @@ import { version } from '../runtime/version.ts';
 import { createAsk } from './ask.ts';
 import { createAuthenticator } from './authenticate.ts';
 import { createBlobs } from './blobs.ts';
+import { createCallerRejections } from './caller-rejections.ts';
 import type { Lookup } from './connector.ts';
 import { createCredentialLoader } from './credential-load.ts';
 import { createCredentialSource } from './credential-source.ts';
@@ -47,6 +48,7 @@ export interface UpstreamParts {
 export function createClient(settings: UpstreamSettings, parts: UpstreamParts): Upstream {
   const { clock, observe, userAgent = `proxycache/${version}`, crowded, lookup, lanes } = parts;
   const { key, ownVoice: markers, maxManifestBytes } = settings;
+  const ofCallers = settings.credentials === 'caller';
   const transport = createTransport(settings, {
     clock,
     userAgent,
@@ -61,14 +63,16 @@ export function createClient(settings: UpstreamSettings, parts: UpstreamParts): 
     clock,
     source: loader && createCredentialSource(loader, { clock, key }),
     tokens: createTokens(createTokenServiceClient({ key, clock, transport, observe }), { clock, key }),
-    rejections: createRejections({ key, clock, observe }),
+    rejections: ofCallers ? createCallerRejections({ key, clock }) : createRejections({ key, clock, observe }),
+    ofCallers,
     isOwn: transport.isOwn,
   });
   const own = new URL(settings.url).host;
   const quota = createQuota({
     clock,
     reserve: settings.rateLimit.reserve,
-    changed: (state) => observe({ type: 'rate-limit', upstream: key, ...state }),
+    // Callers' quotas are their own.
+    changed: (state) => !ofCallers && observe({ type: 'rate-limit', upstream: key, ...state }),
   });
   const limits = createRateLimits(clock);
   const ask = createAsk(settings, { clock, transport, authenticator, quota, limits, observe });

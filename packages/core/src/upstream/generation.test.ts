@@ -6,7 +6,7 @@ import type { UpstreamAuth } from './credentials.ts';
 import { generationOf } from './generation.ts';
 
 const url = 'https://registry.example';
-const of = (auth: UpstreamAuth, rest: object = {}) => generationOf({ url, auth, ...rest });
+const of = (auth: UpstreamAuth, rest: object = {}) => generationOf({ url, auth, credentials: 'own', ...rest });
 let folder: string;
 
 beforeEach(() => {

@@ -8,10 +8,15 @@ import type { UpstreamSettings } from './upstream-options.ts';
  * not, as it is the same user; a bearer token or a client certificate is all the identity there is. A user's name is
  * read from its file when the cache is made. No secret can be read back from it.
  */
-export function generationOf({ url, auth, tls }: Pick<UpstreamSettings, 'url' | 'auth' | 'tls'>): string {
+export function generationOf({
+  url,
+  auth,
+  tls,
+  credentials,
+}: Pick<UpstreamSettings, 'url' | 'auth' | 'tls' | 'credentials'>): string {
   const certificate = tls?.cert === undefined ? '' : `\n${tls.cert}`;
   return createHash('sha256')
-    .update(`${url}\n${identityOf(auth)}${certificate}`)
+    .update(`${url}\n${credentials === 'caller' ? 'callers' : identityOf(auth)}${certificate}`)
     .digest('base64url')
     .slice(0, 16);
 }

@@ -23,7 +23,7 @@ export function createManifests(
   }
 
   function send(method: 'GET' | 'HEAD', query: ManifestQuery): Promise<Answer> {
-    const { repository, reference, scope, sparesQuota, deadlineAt, signal } = query;
+    const { repository, reference, scope, caller, sparesQuota, deadlineAt, signal } = query;
     const name = reference.kind === 'tag' ? reference.tag : reference.digest;
     return ask({
       operation: method === 'HEAD' ? 'head' : 'manifest',
@@ -33,6 +33,7 @@ export function createManifests(
       subject: contextOf(query).subject,
       repository,
       scope,
+      caller,
       ...(sparesQuota && { sparesQuota }),
       deadlineAt,
       signal,

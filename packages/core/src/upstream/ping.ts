@@ -40,9 +40,9 @@ export function createPing(ask: Ask, options: { key: string; markers: readonly s
   }
 
   return {
-    async ping({ scope, deadlineAt, signal }) {
+    async ping({ scope, caller, deadlineAt, signal }) {
       const question = { operation: 'ping', method: 'GET', path: '', subject: 'its base URL' } as const;
-      const answer = await ask({ ...question, scope, deadlineAt, signal });
+      const answer = await ask({ ...question, scope, caller, deadlineAt, signal });
       const { status, headers } = answer;
       if (status === 401 || status === 403) return await denied(answer);
       letGo(answer);

@@ -1,5 +1,6 @@
 import type { Bytes } from '../runtime/bytes.ts';
 import type { Slabs } from '../runtime/slabs.ts';
+import type { Caller } from './caller.ts';
 import type { UpstreamOperation } from './events.ts';
 import type { ResponseHeaders } from './exchange.ts';
 import type { Query } from './upstream.ts';
@@ -18,6 +19,8 @@ export interface Question {
   /** Missing for `/v2/` itself. */
   repository?: string;
   scope: string;
+  /** See {@link Query.caller}. */
+  caller: Caller | undefined;
   /** See {@link Query.sparesQuota}. */
   sparesQuota?: boolean;
   /** Whether the body of its answer is read at its readers' speed. Default: no. */

@@ -43,7 +43,7 @@ export function createReferrers(ask: Ask, { key, markers, clock, fetchManifest }
   }
 
   function askPage(query: SubjectQuery, search: string): Promise<Answer> {
-    const { repository, digest, scope, deadlineAt, signal } = query;
+    const { repository, digest, scope, caller, deadlineAt, signal } = query;
     return ask({
       operation: 'list',
       method: 'GET',
@@ -53,6 +53,7 @@ export function createReferrers(ask: Ask, { key, markers, clock, fetchManifest }
       subject: subjectOf(query),
       repository,
       scope,
+      caller,
       deadlineAt,
       signal,
     });

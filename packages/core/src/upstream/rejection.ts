@@ -1,21 +1,28 @@
 import type { Clock } from '../runtime/clock.ts';
 import type { UpstreamEvent } from './events.ts';
+import type { Question } from './question.ts';
 import { UpstreamError } from './upstream-error.ts';
+
+/** Whose credential it is. */
+export type Asker = Pick<Question, 'scope' | 'caller'>;
 
 /** Credentials that were rejected, and when they may be tried again: registries lock accounts that try too often. */
 export interface Rejections {
-  /** @throws UpstreamError `credentials-rejected` while a rejected credential is left alone */
-  check(owner: string, generation: number): void;
-  /** Notes a rejection, tells the observer, and gives the error to throw. */
-  rejected(owner: string, generation: number, host: string): UpstreamError;
+  /** @throws what {@link rejected} gives, while a rejected credential is left alone */
+  check(asker: Asker, generation: number): void;
+  /**
+   * Notes a rejection and gives the error to throw: UpstreamError `credentials-rejected`, or ProxyCacheError
+   * `unauthenticated` where the credential is the caller's.
+   */
+  rejected(asker: Asker, generation: number, host: string): Error;
   /** Notes that a credential was taken. */
-  accepted(owner: string): void;
+  accepted(asker: Asker): void;
 }
 
 const firstWait = 5_000;
 const longestWait = 5 * 60_000;
 
-/** Makes the memory of one upstream, per credential: 5 s, doubling to 5 min. */
+/** Makes the memory of one upstream's own credential, and tells the observer: 5 s, doubling to 5 min. */
 export function createRejections(parts: {
   key: string;
   clock: Clock;
@@ -32,11 +39,11 @@ export function createRejections(parts: {
   }
 
   return {
-    check(owner, generation) {
+    check({ scope: owner }, generation) {
       const known = rejections.get(owner);
       if (known?.generation === generation && clock.monotonic() < known.until) throw errorOf(known.host, known.until);
     },
-    rejected(owner, generation, host) {
+    rejected({ scope: owner }, generation, host) {
       const known = rejections.get(owner);
       // Those who asked at the same time were rejected together.
       if (known?.generation === generation && clock.monotonic() < known.until) return errorOf(known.host, known.until);
@@ -47,7 +54,7 @@ export function createRejections(parts: {
       observe({ type: 'credentials-rejected', upstream: key, host, retryAt: error.retryAt ?? clock.now() });
       return error;
     },
-    accepted(owner) {
+    accepted({ scope: owner }) {
       rejections.delete(owner);
     },
   };

@@ -17,7 +17,7 @@ const longestCursor = 2_048;
 export function createTags(ask: Ask, options: { key: string; markers: readonly string[] }): Tags {
   const { key, markers } = options;
   return {
-    async listTags({ repository, scope, deadlineAt, signal, ...page }) {
+    async listTags({ repository, scope, caller, deadlineAt, signal, ...page }) {
       const subject = `the tags of ${repository}`;
       const path = `${repository}/tags/list`;
       const search = searchOf(page);
@@ -30,6 +30,7 @@ export function createTags(ask: Ask, options: { key: string; markers: readonly s
         subject,
         repository,
         scope,
+        caller,
         deadlineAt,
         signal,
       });

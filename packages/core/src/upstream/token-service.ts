@@ -93,7 +93,9 @@ export function createTokenServiceClient({ key, clock, transport, observe }: Tok
 
   async function exchange(request: TokenRequest, wait: Wait): ReturnType<AskTokenService> {
     const { host } = request.realm;
-    const limitedUntil = limits.limitedUntil(host);
+    // One caller's limit is not the others'.
+    const limit = `${request.owner} ${host}`;
+    const limitedUntil = limits.limitedUntil(limit);
     if (limitedUntil !== undefined) {
       throw fail('rate-limited', 'lately said too many requests', { host, status: 429, retryAt: limitedUntil });
     }
@@ -101,10 +103,10 @@ export function createTokenServiceClient({ key, clock, transport, observe }: Tok
     const { status, headers } = response;
     if (status === 429) {
       letGo(response);
-      const retryAt = limits.limited(host, headerOf(headers, 'retry-after'));
+      const retryAt = limits.limited(limit, headerOf(headers, 'retry-after'));
       throw fail('rate-limited', 'says too many requests', { host, status, retryAt });
     }
-    limits.passed(host);
+    limits.passed(limit);
     const bytes = await collect(response.body, longestAnswer);
     if (status === 200) {
       const answer = bytes && parseTokenAnswer(bytes, clock.now());

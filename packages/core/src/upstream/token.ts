@@ -34,6 +34,8 @@ export interface Tokens {
   get(request: TokenRequest, wait: Deadline): Promise<TokenReply>;
   /** Whether there is one that lives, of the owner's latest credential. */
   has(request: Omit<TokenRequest, 'held'>): boolean;
+  /** Notes that something was given for a token. */
+  worked(request: TokenRequest): void;
   /** Forgets a token that was refused. */
   drop(request: TokenRequest): void;
 }
@@ -46,10 +48,13 @@ export type AskTokenService = (
 
 // Some thousands of repositories at work at once; a token is a kilobyte or two.
 const most = 2_000;
+// Some services give a token for any password: those that nothing was given for yet push out none of the others.
+const mostUntried = 500;
 
 /** Makes the memory of one upstream's tokens: per credential, realm, service and scope. */
 export function createTokens(askService: AskTokenService, { clock, key }: { clock: Clock; key: string }): Tokens {
-  const tokens = new LRUCache<string, { token: string; until: number }>({ max: most });
+  const tried = new LRUCache<string, { token: string; until: number }>({ max: most });
+  const untried = new LRUCache<string, { token: string; until: number }>({ max: mostUntried });
   const flights = createFlights<TokenReply>();
   const generations = new Map<string, number>();
 
@@ -58,17 +63,20 @@ export function createTokens(askService: AskTokenService, { clock, key }: { cloc
   }
 
   function live(name: string): string | undefined {
-    const known = tokens.get(name);
+    const known = tried.get(name) ?? untried.get(name);
     return known && clock.monotonic() < known.until ? known.token : undefined;
   }
 
   /** A changed credential voids what was had by the one before. */
   function noteGeneration({ owner, held }: TokenRequest): void {
     const generation = held?.generation ?? 0;
-    if (generations.get(owner) === generation) return;
+    // Callers have no other, and are too many to be noted.
+    if ((generations.get(owner) ?? 0) === generation) return;
     generations.set(owner, generation);
     const prefix = `${JSON.stringify([owner]).slice(0, -1)},`;
-    for (const name of tokens.keys()) if (name.startsWith(prefix)) tokens.delete(name);
+    for (const tokens of [tried, untried]) {
+      for (const name of tokens.keys()) if (name.startsWith(prefix)) tokens.delete(name);
+    }
   }
 
   async function ask(request: TokenRequest, name: string, wait: Deadline): Promise<TokenReply> {
@@ -76,7 +84,8 @@ export function createTokens(askService: AskTokenService, { clock, key }: { cloc
     if (reply.kind !== 'token') return reply;
     // A tenth early, at most half a minute: it must still be good when it arrives.
     const until = clock.monotonic() + reply.lifetime - Math.min(reply.lifetime / 10, 30_000);
-    tokens.set(name, { token: reply.token, until });
+    tried.delete(name);
+    untried.set(name, { token: reply.token, until });
     return { kind: 'token', token: reply.token, cached: false };
   }
 
@@ -97,8 +106,17 @@ export function createTokens(askService: AskTokenService, { clock, key }: { cloc
       );
     },
     has: (request) => live(keyOf(request, generations.get(request.owner) ?? 0)) !== undefined,
+    worked(request) {
+      const name = keyOf(request, request.held?.generation ?? 0);
+      const known = untried.get(name);
+      if (!known) return;
+      untried.delete(name);
+      tried.set(name, known);
+    },
     drop(request) {
-      tokens.delete(keyOf(request, request.held?.generation ?? 0));
+      const name = keyOf(request, request.held?.generation ?? 0);
+      tried.delete(name);
+      untried.delete(name);
     },
   };
 }

@@ -54,6 +54,11 @@ export interface UpstreamOptions {
   include?: NamePatterns;
   /** What is not served of it, whatever `include` says. By digest the repository alone counts. Default: nothing. */
   exclude?: NamePatterns;
+  /**
+   * Whose credential it is asked with: `'own'`, that of `auth`, for all; `'caller'`, the name and password (Basic) that each
+   * request brings, for that request alone, so that it decides who may pull what. Default `'own'`.
+   */
+  credentials?: 'own' | 'caller';
   /** Default `'anonymous'`. */
   auth?: UpstreamAuth;
   /** Hosts (`host` or `host:port`) beside its own that its credential may be sent to as token services. Default none. */
@@ -74,8 +79,10 @@ export interface UpstreamOptions {
   onDenied?: 'refuse' | 'serve-stale';
   /** Whether this registry says "denied" for repositories that do not exist. Default false. */
   deniedMayMeanAbsent?: boolean;
-  /** How long a repository's proof that it has some content holds. Default: no limit. */
+  /** How long a repository's proof that it has some content holds. Default: no limit; with `credentials: 'caller'` 1 h. */
   linkValidFor?: Duration;
+  /** Whether content whose proof has expired is served while the upstream fails, rather than refused. Default false. */
+  serveUnproven?: boolean;
   /** A range of a blob not stored: passed through unverified, or served from the verified whole. Default `'pass'`. */
   coldRange?: 'pass' | 'verify';
   /**

@@ -4,6 +4,7 @@ import type { TagOrDigest } from '../oci/name.ts';
 import type { Bytes } from '../runtime/bytes.ts';
 import type { Slabs } from '../runtime/slabs.ts';
 import type { BreakerState } from './breaker.ts';
+import type { Caller } from './caller.ts';
 import type { QuotaReading } from './quota.ts';
 
 /**
@@ -24,6 +25,8 @@ export interface Query {
   repository: string;
   /** The credential scope: `'-'` for the upstream's own credential. Part of every link, token and collapse key. */
   scope: string;
+  /** Whose credential is to be used in place of the upstream's own; its `scope` is that of the query. */
+  caller?: Caller | undefined;
   /** `clock.monotonic()` ms by which the answer must be here: a blob's first byte, all of any other. */
   deadlineAt: number;
   /**
