@@ -209,6 +209,13 @@ describe('a server that a network reaches', () => {
     expect(keysOf(build(input))).toEqual(['own']);
   });
 
+  test('may have them where it asks everybody who he is', () => {
+    const input = { upstreams: withCredentials, listen: { host: '0.0.0.0' } };
+    const basic = { htpasswd: 'users' };
+    expect(keysOf(build({ ...input, access: { basic } }))).toEqual(['own']);
+    expect(() => build({ ...input, access: { basic, anonymous: true } })).toThrow('the credentials of "own"');
+  });
+
   test('needs nothing while there are no credentials', () => {
     expect(keysOf(build({ upstreams: [{ ...own, auth: 'anonymous' }], listen: { host: '0.0.0.0' } }))).toEqual(['own']);
   });

@@ -10,7 +10,8 @@ import type { Config } from './config-schema.ts';
  */
 export function checkExposure(config: Config, upstreams: readonly UpstreamOptions[]): void {
   const { host } = config.listen;
-  if (config.allowAnonymous || isLoopback(host)) return;
+  const asksWho = config.access?.anonymous === false;
+  if (config.allowAnonymous || asksWho || isLoopback(host)) return;
   const open = upstreams.filter(hasCredential).map((upstream) => JSON.stringify(upstream.key));
   if (open.length === 0) return;
   throw new ProxyCacheError(

@@ -1,4 +1,5 @@
 import type { z } from 'zod';
+import { accessSchema } from './config-access.ts';
 import { storageSchema } from './config-storage.ts';
 import { upstreamSchema } from './config-upstream.ts';
 import {
@@ -39,6 +40,7 @@ export const configSchema = mapping({
   }).prefault({}),
   workers: about(processes(), 'Processes that serve; `auto`: one a core. Limits and memory hold for each').prefault(1),
   allowAnonymous: about(flag(), "Let whoever reaches it read with the upstreams' credentials").prefault(false),
+  access: optional(accessSchema, ''),
   peers: optional(peers, ''),
   publicUrl: optional(origin(), 'Origin for URLs in answers', 'they are relative'),
   trustedProxies: about(list(addressOrBlock()), 'Proxies whose `X-Forwarded-For` is believed').prefault([]),

@@ -1,17 +1,10 @@
 import { resolve } from 'node:path';
-import {
-  type Coordinator,
-  type FileBlobs,
-  fileBlobs,
-  isProxyCacheError,
-  ProxyCacheError,
-  type Storage,
-  tiered,
-} from '@proxycache/core';
+import { type Coordinator, type FileBlobs, fileBlobs, type Storage, tiered } from '@proxycache/core';
 import type { Logger } from 'pino';
 import { buildTls } from './build-upstream.ts';
 import type { Config } from './config-schema.ts';
 import type { LoadedConfig } from './load-config.ts';
+import { renameOption } from './rename-option.ts';
 
 /** A storage, and how to let go of what it holds, after the cache was closed. */
 export interface OpenStorage {
@@ -74,7 +67,7 @@ async function openRedis(config: RedisConfig, { folder, logger }: { folder: stri
       },
     }),
   };
-  return named(path, 'redis', () => {
+  return renameOption({ path, prefix: /^redis\w*: / }, () => {
     const metadata = redisMetadata({
       ...options,
       observer({ type, ...fields }) {
@@ -92,7 +85,7 @@ async function openS3(config: S3Config, logger: Logger) {
   const { region, endpoint, forcePathStyle, ...ours } = rest;
   // The SDK signs for a region, also where there is none.
   const signedFor = region ?? (endpoint === undefined ? undefined : 'us-east-1');
-  return named('storage.blobs.s3', 's3', () =>
+  return renameOption({ path: 'storage.blobs.s3', prefix: /^s3\w*: / }, () =>
     s3Blobs({
       ...ours,
       options: {
@@ -109,14 +102,4 @@ async function openS3(config: S3Config, logger: Logger) {
       observer: ({ type, ...fields }) => logger.warn(fields, type),
     }),
   );
-}
-
-/** What a package says of its options, by the path that they have here. */
-function named<T>(path: string, prefix: string, make: () => T): T {
-  try {
-    return make();
-  } catch (cause) {
-    if (!isProxyCacheError(cause)) throw cause;
-    throw new ProxyCacheError(cause.code, cause.message.replace(new RegExp(`^${prefix}\\w*: `), `${path}.`), { cause });
-  }
 }

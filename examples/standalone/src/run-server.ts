@@ -1,6 +1,7 @@
 import { type Coordinator, createProxyCache, isProxyCacheError } from '@proxycache/core';
 import { buildOptions } from './build-options.ts';
 import { createLog, type Log, logEvents } from './log.ts';
+import { openAccess } from './open-access.ts';
 import { openStorage } from './open-storage.ts';
 import { type RunningServer, startServer } from './server.ts';
 import type { WorkerTask } from './worker-messages.ts';
@@ -27,12 +28,13 @@ export async function runServer(
   { logger, coordinator }: { logger: Log['logger']; coordinator?: Coordinator },
 ): Promise<RunningServer> {
   const options = buildOptions(loaded, upstreams);
+  const access = await openAccess(loaded, logger);
   const { storage, close } = await openStorage(options.storage, {
     loaded,
     logger,
     ...(coordinator && { coordinator }),
   });
-  const cache = createProxyCache({ ...options, storage, observer: logEvents(logger) });
+  const cache = createProxyCache({ ...options, ...(access && { access }), storage, observer: logEvents(logger) });
   const server = await startServer({ cache, ...loaded, logger });
   return {
     url: server.url,

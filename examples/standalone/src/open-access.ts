@@ -1,0 +1,74 @@
+import { readFileSync } from 'node:fs';
+import { resolve } from 'node:path';
+import type { PasswordObserver, StaticUser } from '@proxycache/access';
+import { type AccessOptions, ProxyCacheError } from '@proxycache/core';
+import type { Logger } from 'pino';
+import type { Config } from './config-schema.ts';
+import type { LoadedConfig } from './load-config.ts';
+import { renameOption } from './rename-option.ts';
+
+type BasicConfig = NonNullable<NonNullable<Config['access']>['basic']>;
+
+/**
+ * Who may pull, as the configuration says; `undefined`: it says nothing. What checks it is loaded only where it is configured.
+ *
+ * @throws ProxyCacheError `invalid-options` naming the path
+ */
+export async function openAccess(
+  { config: { access }, folder }: LoadedConfig,
+  logger: Logger,
+): Promise<AccessOptions | undefined> {
+  if (access === undefined) return undefined;
+  const { basic, ...rest } = access;
+  return { ...rest, ...(basic && (await openBasic(basic, { folder, logger }))) };
+}
+
+async function openBasic(
+  { htpasswd, users, ...rest }: BasicConfig,
+  { folder, logger }: { folder: string; logger: Logger },
+) {
+  const { basic } = await import('@proxycache/access');
+  const path = 'access.basic';
+  return renameOption({ path, prefix: /^(?:passwords|basic): / }, () =>
+    basic({
+      ...rest,
+      ...(htpasswd !== undefined && { htpasswd: resolve(folder, htpasswd) }),
+      ...(users && { users: usersOf(users, { path: `${path}.users`, folder }) }),
+      observer: observerFor(logger),
+    }),
+  );
+}
+
+function usersOf(
+  users: NonNullable<BasicConfig['users']>,
+  { path, folder }: { path: string; folder: string },
+): Record<string, StaticUser> {
+  // Without a prototype: a user may be called __proto__.
+  const byName: Record<string, StaticUser> = Object.create(null);
+  for (const [index, { name, passwordFile, ...rest }] of users.entries()) {
+    if (Object.hasOwn(byName, name)) throw wrong(`${path}[${index}].name: ${JSON.stringify(name)} is there already`);
+    const password =
+      passwordFile === undefined ? undefined : passwordIn(resolve(folder, passwordFile), `${path}[${index}]`);
+    byName[name] = { ...rest, ...(password !== undefined && { password }) };
+  }
+  return byName;
+}
+
+function passwordIn(file: string, path: string): string {
+  try {
+    return readFileSync(file, 'utf8').replace(/\r?\n$/, '');
+  } catch (error) {
+    throw wrong(`${path}.passwordFile: ${(error as Error).message}`);
+  }
+}
+
+function observerFor(logger: Logger): PasswordObserver {
+  return (event) => {
+    if (event.type === 'warning') return logger.warn(event.message);
+    const { type, ...fields } = event;
+    if (type === 'htpasswd-read') logger.info(fields, 'users are read');
+    else logger.warn(fields, 'the file of users cannot be used: those of before stay');
+  };
+}
+
+const wrong = (message: string) => new ProxyCacheError('invalid-options', message);
