@@ -19,7 +19,9 @@ function part(scheme: string, value: string, name: string): AnyOfPart & { asked:
     authenticate: Object.assign(
       ({ headers }: AccessRequest) => {
         made.asked++;
-        if (headers.get('authorization')?.slice(scheme.length + 1) === value) return { name };
+        const header = headers.get('authorization');
+        if (header === null) return undefined;
+        if (header.slice(scheme.length + 1) === value) return { name };
         throw new ProxyCacheError('unauthenticated', `not ${name}`);
       },
       { scheme },
@@ -53,6 +55,20 @@ describe('several ways to say who one is', () => {
       code: 'unauthenticated',
       message: 'expected Basic or Bearer credentials',
     });
+  });
+
+  test('where one needs credentials, those who bring none are refused', async () => {
+    const needing: AnyOfPart = {
+      authenticate: Object.assign(
+        () => {
+          throw new ProxyCacheError('unauthenticated', 'a token is needed');
+        },
+        { scheme: 'Bearer' },
+      ),
+    };
+    const { authenticate } = anyOf(part('Basic', 'YTpi', 'alice'), needing);
+    await expect(authenticate(request(null))).rejects.toThrow('a token is needed');
+    expect(await authenticate(request('Basic YTpi'))).toEqual({ name: 'alice' });
   });
 
   test('one without a scheme is asked about each request, before or after the others as it stands', async () => {

@@ -38,7 +38,9 @@ export function anyOf(...parts: readonly AnyOfPart[]): AnyOfAccess {
   return {
     async authenticate(request) {
       const scheme = schemeOf(request);
-      const asked = parts.filter(({ authenticate: one }) => one.scheme === undefined || sameScheme(one.scheme, scheme));
+      // Without credentials all are: one may need some, where others do without.
+      const isAsked = (one: string | undefined) => one === undefined || !scheme || sameScheme(one, scheme);
+      const asked = parts.filter(({ authenticate: one }) => isAsked(one.scheme));
       const refusals: unknown[] = [];
       for (const { authenticate } of asked) {
         const identity = await attempt(authenticate, request, refusals);
@@ -84,7 +86,7 @@ function schemeOf(request: AccessRequest): string | undefined {
 }
 
 // RFC 9110 11.1: the name of a scheme has no case.
-const sameScheme = (one: string, other: string | undefined) => one.toLowerCase() === other?.toLowerCase();
+const sameScheme = (one: string, other: string) => one.toLowerCase() === other.toLowerCase();
 
 const schemesOf = (parts: readonly AnyOfPart[]) => [
   ...new Set(parts.flatMap(({ authenticate }) => authenticate.scheme ?? [])),

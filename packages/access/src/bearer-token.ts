@@ -1,4 +1,5 @@
 import { type AccessRequest, type ChallengeQuestion, type Identity, ProxyCacheError } from '@proxycache/core';
+import type { AuthenticateScheme } from './any-of.ts';
 import { listsCatalog, pullableRepositories } from './scope.ts';
 import type { TokenClaims } from './verify-token.ts';
 
@@ -14,28 +15,32 @@ export interface BearerParts {
 
 /** The hooks of core that take tokens, as `access` of `createProxyCache` takes them. */
 export interface BearerHooks {
-  /** Who brings a token. @throws ProxyCacheError `unauthenticated` for a wrong one, and on `/v2/` for none where a realm gives them */
-  authenticate(request: AccessRequest): Promise<Identity | undefined>;
+  /**
+   * Who brings a token.
+   *
+   * @throws ProxyCacheError `unauthenticated` for a wrong one, other credentials, and on `/v2/` for none where a realm gives them
+   */
+  authenticate: AuthenticateScheme;
   /** `Bearer`, with realm, service and scope. */
   challenge(question: ChallengeQuestion): string;
 }
 
 /** Takes tokens by `Authorization: Bearer` (RFC 6750). */
 export function takeBearer({ verify, identify, realm, service }: BearerParts): BearerHooks {
+  async function authenticate(request: AccessRequest): Promise<Identity | undefined> {
+    const header = request.headers.get('authorization');
+    const token = readBearer(header);
+    if (token !== undefined) return identify(await verify(token), request);
+    if (header !== null && header !== '') throw unauthenticated('expected a Bearer token');
+    // docker, podman and skopeo learn from this path alone that tokens are given, also to those without a password.
+    if (isPing(request.url) && realm(request) !== undefined) {
+      throw unauthenticated('a token is needed, even of nobody: ask the token service for one');
+    }
+    return undefined;
+  }
+
   return {
-    async authenticate(request) {
-      const header = request.headers.get('authorization');
-      const token = readBearer(header);
-      if (token !== undefined) return identify(await verify(token), request);
-      // docker, podman and skopeo learn from this path alone that tokens are given, also to those without a password.
-      if (header === null && isPing(request.url) && realm(request) !== undefined) {
-        throw new ProxyCacheError(
-          'unauthenticated',
-          'a token is needed, even of nobody: ask the token service for one',
-        );
-      }
-      return undefined;
-    },
+    authenticate: Object.assign(authenticate, { scheme: 'Bearer' }),
     challenge({ scope, error, request }) {
       const brought = request.headers.get('authorization');
       // RFC 6750 3.1: a request that brought nothing is not told what is wrong with it. One with a token of nobody is:
@@ -73,6 +78,8 @@ export function splitUrl(url: string): { path: string; query: string } {
   const at = url.indexOf('?');
   return at < 0 ? { path: url, query: '' } : { path: url.slice(0, at), query: url.slice(at + 1) };
 }
+
+const unauthenticated = (message: string) => new ProxyCacheError('unauthenticated', message);
 
 /** Whether a request only asks if there is a registry, and how to log in to it. */
 const isPing = (url: string): boolean => /^\/v2\/?$/.test(splitUrl(url).path);

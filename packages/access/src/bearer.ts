@@ -9,6 +9,7 @@ import {
 import { type BearerHooks, identityOf, takeBearer } from './bearer-token.ts';
 import { remoteKeys } from './remote-keys.ts';
 import { findKey, type JsonWebKeySet, readJwks, readSecrets } from './token-keys.ts';
+import { rememberTokens } from './token-memory.ts';
 import { expectKnown } from './token-options.ts';
 import { type TokenClaims, type VerifyParts, verifyToken } from './verify-token.ts';
 
@@ -59,7 +60,7 @@ export function bearer(options: BearerOptions): BearerHooks {
   if (leewayMs > 60_000) throw wrong('leeway: expected a duration up to 60000 ms');
   const parts: VerifyParts = { issuer, audience, leewayMs, clock, findKey: keysOf(options, clock) };
   return takeBearer({
-    verify: (token) => verifyToken(token, parts),
+    verify: rememberTokens((token) => verifyToken(token, parts), parts),
     identify,
     realm: () => realm,
     service: audience,

@@ -76,8 +76,11 @@ async function ask(service: Pick<ReturnType<typeof start>, 'handle'>, ...request
 const tokenFor = async (service: Pick<ReturnType<typeof start>, 'handle'>, query = '', user = 'alice') =>
   (await ask(service, `/token?${query}`, { authorization: basic(user, users[user]!.password) })).token;
 
-const bring = (service: Pick<ReturnType<typeof start>, 'authenticate'>, token: string, url = '/v2/hub/a/manifests/1') =>
-  service.authenticate(requestOf(url, { authorization: `Bearer ${token}` }));
+const bring = async (
+  service: Pick<ReturnType<typeof start>, 'authenticate'>,
+  token: string,
+  url = '/v2/hub/a/manifests/1',
+) => service.authenticate(requestOf(url, { authorization: `Bearer ${token}` }));
 
 const partsOf = (token: string) =>
   token.split('.', 2).map((part) => JSON.parse(Buffer.from(part, 'base64url').toString())) as [
@@ -383,13 +386,13 @@ describe('a token that is brought', () => {
     await expect(bring(start(), `${header}.${claims}.${signature}`)).rejects.toMatchObject({ code: 'unauthenticated' });
   });
 
-  test('is read whatever the case of its scheme; other schemes are others’', async () => {
+  test('is read whatever the case of its scheme; and credentials of another are refused', async () => {
     const service = start();
     const token = await tokenFor(service);
     const authenticate = (authorization?: string, url = '/v2/a/tags/list') =>
       service.authenticate(requestOf(url, authorization === undefined ? {} : { authorization }));
     expect(await authenticate(`bearer  ${token}`)).toMatchObject({ name: 'alice' });
-    expect(await authenticate(basic('alice', 'x'))).toBeUndefined();
+    await expect(authenticate(basic('alice', 'x'))).rejects.toThrow('expected a Bearer token');
     expect(await authenticate()).toBeUndefined();
     await expect(authenticate('Bearer')).rejects.toMatchObject({ code: 'unauthenticated' });
   });

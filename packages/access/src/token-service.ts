@@ -4,6 +4,7 @@ import { grantScopes } from './scope.ts';
 import { signToken } from './sign-token.ts';
 import { json, refusalAnswer, refuseToken, type TokenRefusal, tokenAnswer } from './token-answer.ts';
 import { findKey } from './token-keys.ts';
+import { rememberTokens } from './token-memory.ts';
 import { checkTokenOptions, type TokenServiceOptions, type TokenSettings } from './token-options.ts';
 import { readTokenRequest, type TokenRequest } from './token-request.ts';
 import { verifyToken } from './verify-token.ts';
@@ -34,7 +35,7 @@ export function tokenService(options: TokenServiceOptions): TokenService {
     requires: ['iat', 'nbf', 'jti', 'access'],
   };
   const hooks = takeBearer({
-    verify: (token) => verifyToken(token, parts),
+    verify: rememberTokens((token) => verifyToken(token, parts), parts),
     identify: identityOf,
     // By the mount point that the host set up: nothing of what the client sent.
     realm: ({ basePath }) => `${origin}${basePath}${path}`,

@@ -18,7 +18,7 @@ export interface VerifyParts extends TokenParties {
 export type TokenClaims = JWTPayload & { sub: string; exp: number };
 
 /** Node takes no more than 16 KiB of headers; no token of anybody's comes near that. */
-const longestToken = 8192;
+export const longestToken = 8192;
 
 /**
  * The claims of a token, whose signature, algorithm, issuer, audience and time are right.
