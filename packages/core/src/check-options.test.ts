@@ -5,6 +5,7 @@ import { localCoordinator } from './store/local-coordinator.ts';
 import { memoryStorage } from './store/memory-storage.ts';
 
 const secret = 'x'.repeat(32);
+const hook = (): boolean => true;
 const pem = '-----BEGIN CERTIFICATE-----\nx\n-----END CERTIFICATE-----\n';
 const upstream = { key: 'hub', url: 'https://registry.example' };
 const options = (fields: object) => ({ upstreams: [upstream], storage: memoryStorage(), ...fields });
@@ -22,6 +23,9 @@ describe('options', () => {
       peers: { url: 'http://10.0.0.7:5000/images/', secret },
     },
     { memory: undefined, clock: undefined, observer: undefined, publicUrl: undefined },
+    { access: {} },
+    { access: { authenticate: () => undefined, authorize: () => true, anonymous: false, within: 100, audit: false } },
+    { access: { audit: true }, publicContent: true },
   ])('may be %j', (fields) => {
     expect(() => check(fields)).not.toThrow();
   });
@@ -82,6 +86,20 @@ describe('options', () => {
     [
       { peers: { url: 'http://a', secret } },
       'storage.coordinator: expected a coordinator, as peers is set, received undefined',
+    ],
+    [{ access: 'all' }, 'access: expected an object, received "all"'],
+    [{ access: { authorise: () => true } }, 'access.authorise: there is no such option; did you mean authorize?'],
+    [{ access: { authorize: true } }, 'access.authorize: expected a function, received true'],
+    [{ access: { handle: {} } }, 'access.handle: expected a function, received an object'],
+    [{ access: { anonymous: 'no' } }, 'access.anonymous: expected true or false, received "no"'],
+    [{ access: { within: 0 } }, 'access.within: expected a duration of 1 ms or more, received 0'],
+    [
+      { access: { authorize: hook, anonymous: false } },
+      'access.anonymous: expected true without access.authenticate, as nobody could be let in, received false',
+    ],
+    [
+      { access: { authorize: hook }, publicContent: true },
+      'publicContent: expected false beside access.authenticate or access.authorize, as a shared cache in front asks neither, received true',
     ],
     [{ reservedKeys: 'gone' }, 'reservedKeys: expected a list, each a key such as "docker-hub", received "gone"'],
     [{ reservedKeys: [1] }, 'reservedKeys[0]: expected a key such as "docker-hub", received 1'],

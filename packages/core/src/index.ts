@@ -1,3 +1,4 @@
+export { type AccessRule, type AccessRulesOptions, accessRules } from './access/access-rules.ts';
 export type { AccessEvent } from './access/events.ts';
 export type * from './access/hooks.ts';
 export type { ScrubOptions, ScrubReport } from './catalog/scrub.ts';
