@@ -9,6 +9,7 @@ export const layers: readonly string[] = [
   'proxy-cache.ts',
   'close-cache.ts',
   'offload.ts',
+  'admit-clients.ts',
   'share-transfers.ts',
   'callers-of.ts',
   'check-options.ts',

@@ -75,6 +75,7 @@ function needsAttention(event: ProxyCacheEvent): boolean {
     case 'ingest-restarted':
     case 'access-failed':
     case 'endpoint-failed':
+    case 'admission-failed':
       return true;
     case 'upstream-request':
       return event.error !== undefined;
@@ -95,6 +96,8 @@ function needsAttention(event: ProxyCacheEvent): boolean {
     case 'upload-done':
     case 'pull':
     case 'prefetch-paused':
+    // The client's own line says why it got nothing.
+    case 'admission':
     // What keeps segments from being used costs no more than their speed.
     case 'segments-changed':
     // Each failure has a line of its own, by its 'upstream-request'.

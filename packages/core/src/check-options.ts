@@ -1,4 +1,5 @@
 import { checkAccess } from './access/check-access.ts';
+import { checkAdmission } from './admission/check-admission.ts';
 import { defaults, type PeersOptions, type ProxyCacheOptions } from './options.ts';
 import { ProxyCacheError } from './runtime/errors.ts';
 import {
@@ -37,6 +38,7 @@ const known: Readonly<Record<keyof ProxyCacheOptions, true>> = {
   publicUrl: true,
   callerKey: true,
   peers: true,
+  admission: true,
 };
 
 const storeMethods = {
@@ -85,6 +87,7 @@ export function checkOptions(options: ProxyCacheOptions): void {
   expectFunction('observer', options.observer);
   if (options.access !== undefined) checkAccess(options.access, options);
   if (options.callerKey !== undefined) expectSecret('callerKey', options.callerKey);
+  if (options.admission !== undefined) checkAdmission('admission', options.admission);
   if (options.peers !== undefined) checkPeers(options.peers, options.storage);
 }
 

@@ -25,10 +25,11 @@ export interface ClosedParts {
   turns: TagTurns | undefined;
   answers: Bounded;
   prefetch: { close(): Promise<void> };
+  admission: { settled(): Promise<void> } | undefined;
   scrubs: { close(): Promise<void> };
   /** The memory of what runs. */
   memory: readonly { close(): void }[];
-  clients: Iterable<{ close(): Promise<void> }>;
+  upstreams: Iterable<{ client: { close(): Promise<void> } }>;
   uploads: { close(graceMs: number): Promise<void> };
   spool: { close(): void };
   threads: { close(): Promise<void> };
@@ -53,13 +54,14 @@ export async function closeCache(
   for (const pool of parts.memory) pool.close();
   const answered = answers.cutOff();
   await transferred;
-  await Promise.all([...parts.clients].map((client) => client.close()));
+  await Promise.all([...parts.upstreams].map(({ client }) => client.close()));
   await within(clock, letGoWithin, answered);
   await Promise.all([scrubbed, prefetched, pulls.checks.close()]);
   await pulls.blobs.close();
   await parts.uploads.close(Math.max(endsAt - clock.monotonic(), 0));
   const { tags, links, referrers, repositories, usage } = pulls;
   await Promise.all([tags, links, referrers, repositories, usage].map((records) => records.settled()));
+  await parts.admission?.settled();
   await parts.turns?.settled();
   parts.spool.close();
   await parts.threads.close();

@@ -1,4 +1,5 @@
 import type { AccessEvent } from './access/events.ts';
+import type { AdmissionEvents } from './admission/events.ts';
 import type { RequestEvent } from './http/events.ts';
 import type { IngestEvent } from './ingest/events.ts';
 import type { PrefetchEvent } from './pull/events.ts';
@@ -19,4 +20,5 @@ export type ProxyCacheEvent =
   | IngestEvent
   | PrefetchEvent
   | StoreEvent
+  | AdmissionEvents
   | WarningEvent;

@@ -1,6 +1,17 @@
 export { type AccessRule, type AccessRulesOptions, accessRules } from './access/access-rules.ts';
 export type { AccessEvent } from './access/events.ts';
 export type * from './access/hooks.ts';
+export { allOf } from './admission/all-of.ts';
+export type {
+  AdmissionContext,
+  AdmissionDecision,
+  AdmissionOptions,
+  Admit,
+} from './admission/hook.ts';
+export { maxSize } from './admission/max-size.ts';
+export { minimumAge } from './admission/minimum-age.ts';
+export { platforms } from './admission/platforms.ts';
+export { requireSignature, type SignedContent, type VerifySignature } from './admission/require-signature.ts';
 export type { ScrubOptions, ScrubReport } from './catalog/scrub.ts';
 export type { RecordsReport } from './catalog/scrub-records.ts';
 export type { CloseOptions } from './close-cache.ts';
@@ -8,6 +19,7 @@ export type { ProxyCacheEvent } from './events.ts';
 export type { Handle, HttpRequest, HttpResponse } from './http/message.ts';
 export type { Descriptor } from './oci/descriptor.ts';
 export { type Digest, digestOf, isDigest, parseDigest } from './oci/digest.ts';
+export type { BlobDescriptor, ChildDescriptor, ParsedManifest, Platform } from './oci/manifest.ts';
 export type { TagOrDigest } from './oci/name.ts';
 export type { AccessOptions, ProxyCacheOptions } from './options.ts';
 export { createProxyCache, type ProxyCache } from './proxy-cache.ts';

@@ -1,4 +1,5 @@
 import type { AccessHooks, AccessSettings } from './access/hooks.ts';
+import type { AdmissionOptions, AdmissionSettings } from './admission/hook.ts';
 import type { ProxyCacheEvent } from './events.ts';
 import type { Handle } from './http/message.ts';
 import type { Clock } from './runtime/clock.ts';
@@ -64,6 +65,8 @@ export interface ProxyCacheOptions {
    * each process begins without those records.
    */
   callerKey?: string;
+  /** What may pass, beside what the names of `include` and `exclude` say: judged before its first byte. Default: everything. */
+  admission?: AdmissionOptions;
   /** Whether `/v2/_catalog` lists what is stored. Default false. */
   catalog?: boolean;
   /**
@@ -101,6 +104,7 @@ type Defaults = Required<
 > & {
   memory: Required<NonNullable<ProxyCacheOptions['memory']>>;
   access: AccessSettings;
+  admission: Omit<AdmissionSettings, 'admit'>;
   upstream: Omit<UpstreamSettings, 'key' | 'url'>;
   /** Of an upstream that is asked with its callers' credentials. */
   ofCallers: Pick<UpstreamSettings, 'linkValidFor'>;
@@ -113,6 +117,7 @@ export const defaults: Defaults = {
   reservedKeys: [],
   memory: { manifests: 64 * 1024 * 1024, buffers: 64 * 1024 * 1024 },
   access: { anonymous: true, within: '5s', audit: true },
+  admission: { version: '', within: '10s', decisionFor: '5m' },
   maxIngests: 256,
   maxRequests: 10_000,
   verifyOnRead: 'never',
@@ -163,6 +168,16 @@ export const defaults: Defaults = {
 export function accessSettings(access: AccessOptions): AccessSettings & Pick<AccessOptions, 'handle'> {
   const given = Object.entries(access).filter(([, value]) => value !== undefined);
   return { ...defaults.access, ...Object.fromEntries(given) };
+}
+
+/** A policy with every default filled in. */
+export function admissionSettings({ admit, version, within, decisionFor }: AdmissionOptions): AdmissionSettings {
+  return {
+    admit,
+    version: version ?? defaults.admission.version,
+    within: within ?? defaults.admission.within,
+    decisionFor: decisionFor ?? defaults.admission.decisionFor,
+  };
 }
 
 /** An upstream's options with every default filled in. */

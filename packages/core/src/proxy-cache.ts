@@ -1,3 +1,4 @@
+import { admitClients } from './admit-clients.ts';
 import { callerKeyOf, callersOf, callerWarnings, refuseWithoutCaller } from './callers-of.ts';
 import { createLinks } from './catalog/links.ts';
 import { createManifests } from './catalog/manifests.ts';
@@ -166,6 +167,8 @@ export function createProxyCache(options: ProxyCacheOptions): ProxyCache {
   const prefetch = createPrefetch(parts);
   const turns = coordinator && createTagTurns(parts, coordinator);
   const pulls = createPulls(parts, { turns, started: prefetch.started });
+  const listReferrers = createListReferrers(parts);
+  const { admission, ...clients } = admitClients(options.admission, { pulls, listReferrers, metadata, ...told });
   const hasImage = createHasImage(parts);
   const scrubs = createScrubs({ blobs, metadata, ...told });
   const access = options.access && accessSettings(options.access);
@@ -174,10 +177,10 @@ export function createProxyCache(options: ProxyCacheOptions): ProxyCache {
   let closing: Promise<void> | undefined;
   const dispatch = createDispatch({
     locate,
-    ...pulls,
+    ...clients.pulls,
     prefetch,
     listTags: createListTags(parts),
-    listReferrers: createListReferrers(parts),
+    listReferrers,
     listRepositories: listsRepositories ? createListRepositories(parts, [...upstreams.values()]) : undefined,
     callers,
     publicContent: options.publicContent ?? defaults.publicContent,
@@ -234,10 +237,9 @@ export function createProxyCache(options: ProxyCacheOptions): ProxyCache {
     close(how = {}) {
       expectWhole('close: graceMs', how.graceMs);
       expectOneOf('close: ingests', how.ingests, ['finish', 'drop']);
-      const clients = [...upstreams.values()].map(({ client }) => client);
-      const pools = [buffers, slabs];
+      const ended = { memory: [buffers, slabs], upstreams: upstreams.values() };
       closing ??= closeCache(
-        { clock, pulls: parts, turns, answers, memory: pools, prefetch, scrubs, clients, uploads, spool, threads },
+        { clock, pulls: parts, turns, answers, ...ended, prefetch, admission, scrubs, uploads, spool, threads },
         how,
       );
       return closing;

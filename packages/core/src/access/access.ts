@@ -9,6 +9,8 @@ import { withoutCredentials } from './without-credentials.ts';
 
 /** The hooks as one request asks them. Each rejects as {@link askHook} says. */
 export interface Visitor {
+  /** As all hooks see it. */
+  request: AccessRequest;
   authenticate(): Promise<Identity | undefined>;
   authorize(question: Omit<AccessQuestion, 'request'>): Promise<Verdict>;
   /** The values of `WWW-Authenticate`, none where nothing that could be brought would help. */
@@ -25,8 +27,10 @@ export function createAccess(
 ): (request: AccessRequest) => Visitor {
   const parts = { ...told, withinMs: parseDuration(within) };
   return (request) => {
-    const waiting = { visit: createVisit(request), client: () => request.signal };
+    const visit = createVisit(request);
+    const waiting = { visit, client: () => request.signal };
     return {
+      request: visit.request,
       async authenticate() {
         if (!authenticate) return undefined;
         const refusesBy = ['unauthenticated', 'too-many-requests'] as const;

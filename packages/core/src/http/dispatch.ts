@@ -41,15 +41,18 @@ export interface DispatchParts extends FromMemoryParts {
 
 type Told = Omit<RequestEvent, 'type' | 'method' | 'status' | 'durationMs'>;
 
+/** A request that was let in. `caller`: who asks, where that is asked. */
+interface Visit {
+  told: Told;
+  caller: Caller | undefined;
+}
+
 /** Answers one request of the OCI distribution API; `undefined`: not ours. Never rejects. */
 export function createDispatch(parts: DispatchParts): Handle {
   const { clock, callers, publicUrl } = parts;
 
-  async function answer(
-    route: Route,
-    request: HttpRequest,
-    { told, caller }: { told: Told; caller: Caller | undefined },
-  ): Promise<HttpResponse> {
+  async function answer(route: Route, request: HttpRequest, visit: Visit): Promise<HttpResponse> {
+    const { told, caller } = visit;
     switch (route.kind) {
       case 'ping':
         await callers.ping(route, request, told);
@@ -63,9 +66,9 @@ export function createDispatch(parts: DispatchParts): Handle {
         return respondCatalog(page, request, { ns: undefined, publicUrl, page: route.page });
       }
       case 'manifest':
-        return answerManifest(route, request, told);
+        return answerManifest(route, request, visit);
       case 'blob':
-        return answerBlob(route, request, told);
+        return answerBlob(route, request, visit);
       case 'tags': {
         const { target, clientName } = locate(route, request, told);
         const tags = await parts.listTags({ target, page: route.page, signal: request.signal });
@@ -85,12 +88,17 @@ export function createDispatch(parts: DispatchParts): Handle {
   async function answerManifest(
     route: Extract<Route, { kind: 'manifest' }>,
     request: HttpRequest,
-    told: Told,
+    { told, caller }: Visit,
   ): Promise<HttpResponse> {
     const { target } = locate(route, request, told);
     const { reference } = route;
     told.reference = reference.kind === 'tag' ? reference.tag : reference.digest;
-    const pull = { target, want: wantOf(request), signal: request.signal };
+    const pull = {
+      target,
+      want: wantOf(request),
+      asker: caller?.asker ?? { identity: undefined, request },
+      signal: request.signal,
+    };
     const manifest =
       reference.kind === 'tag'
         ? await parts.pullTag.pull({ ...pull, tag: reference.tag })
@@ -105,7 +113,7 @@ export function createDispatch(parts: DispatchParts): Handle {
   async function answerBlob(
     route: Extract<Route, { kind: 'blob' }>,
     request: HttpRequest,
-    told: Told,
+    { told, caller }: Visit,
   ): Promise<HttpResponse> {
     const { target } = locate(route, request, told);
     const { digest, ns } = route;
@@ -115,6 +123,7 @@ export function createDispatch(parts: DispatchParts): Handle {
       digest,
       want: wantOf(request),
       ranges: requestedRanges(request, etagOf(digest)),
+      asker: caller?.asker ?? { identity: undefined, request },
       get signal() {
         return request.signal;
       },

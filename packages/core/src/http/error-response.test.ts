@@ -28,6 +28,8 @@ const own: Record<ErrorCode, Expected> = {
   unauthenticated: [401, 'UNAUTHORIZED'],
   denied: [403, 'DENIED'],
   'not-admitted': [403, 'DENIED'],
+  held: [403, 'DENIED', '60'],
+  'admission-failed': [503, 'UNAVAILABLE', '5'],
   'read-only': [403, 'DENIED'],
   unsupported: [404, 'UNSUPPORTED'],
   'body-too-large': [413, 'SIZE_INVALID'],

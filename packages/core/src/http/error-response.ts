@@ -37,6 +37,8 @@ const own: Readonly<Record<ErrorCode, Row>> = {
   unauthenticated: { status: 401, code: 'UNAUTHORIZED' },
   denied: { status: 403, code: 'DENIED' },
   'not-admitted': { status: 403, code: 'DENIED' },
+  held: { status: 403, code: 'DENIED', retryAfter: 60 },
+  'admission-failed': { status: 503, code: 'UNAVAILABLE', retryAfter: 5 },
   'read-only': { status: 403, code: 'DENIED' },
   unsupported: { status: 404, code: 'UNSUPPORTED' },
   'body-too-large': { status: 413, code: 'SIZE_INVALID' },
@@ -83,17 +85,17 @@ export function errorResponse(
   options: { now: number; challenges?: readonly string[] | undefined },
 ): HttpResponse {
   if (isUpstreamError(error)) return upstreamFailure(error, request, options.now);
-  if (isProxyCacheError(error)) return ownFailure(error, request, options.challenges);
+  if (isProxyCacheError(error)) return ownFailure(error, request, options);
   return writeFailure(request, unknown, { message: '', detail: 'internal-error' });
 }
 
 function ownFailure(
   error: ProxyCacheError,
   request: { method: string },
-  challenges: readonly string[] | undefined,
+  { now, challenges }: { now: number; challenges?: readonly string[] | undefined },
 ): HttpResponse {
   const failure = { message: error.message, detail: error.code };
-  const response = writeFailure(request, rowOf(own, error.code), failure);
+  const response = writeFailure(request, timed(rowOf(own, error.code), error.retryAt, now), failure);
   if (error.code === 'unauthenticated' && challenges) {
     // RFC 9110 15.5.2: a 401 says what would help.
     if (challenges.length === 0) return { ...response, status: 403 };
@@ -109,10 +111,17 @@ function upstreamFailure(error: UpstreamError, request: { method: string }, now:
   // That a token service is down for a while is no less passing than that the registry is.
   const isPassing = error.retryAt !== undefined || (error.status ?? 0) >= 500;
   if (error.code === 'token-failed' && isPassing) row = upstream['server-error'];
-  if (row.retryAfter !== undefined && error.retryAt !== undefined) {
-    row = { ...row, retryAfter: Math.max(1, Math.ceil((error.retryAt - now) / 1000)) };
-  }
-  return writeFailure(request, row, { message: error.message, detail: error.code, upstream: error });
+  return writeFailure(request, timed(row, error.retryAt, now), {
+    message: error.message,
+    detail: error.code,
+    upstream: error,
+  });
+}
+
+/** Says when to come back, where a failure that passes knows it. */
+function timed(row: Row, retryAt: number | undefined, now: number): Row {
+  if (row.retryAfter === undefined || retryAt === undefined) return row;
+  return { ...row, retryAfter: Math.max(1, Math.ceil((retryAt - now) / 1000)) };
 }
 
 // Another copy of this package may throw a code that this one does not know.

@@ -1,6 +1,7 @@
 import { createAccess, type Visitor } from '../access/access.ts';
 import type { AccessEvent, PullEvent } from '../access/events.ts';
 import type { AccessQuestion, AccessSettings, ChallengeQuestion, Identity } from '../access/hooks.ts';
+import type { Asker } from '../admission/asker.ts';
 import type { Target } from '../pull/target.ts';
 import type { Clock } from '../runtime/clock.ts';
 import { isProxyCacheError, ProxyCacheError } from '../runtime/errors.ts';
@@ -13,7 +14,7 @@ import { scopeOf } from './scope.ts';
 
 /** Who asks, once he was let in. */
 export interface Caller {
-  identity: Identity | undefined;
+  asker: Asker;
   /** Whether `_catalog` shows him a repository. */
   shows(repository: { upstream: string; repository: string }): Promise<boolean>;
 }
@@ -75,7 +76,7 @@ export function createGate(
       }
       if ('name' in route) await admit(route, { told, identity, scope });
       isIn = true;
-      return { identity, shows: (found) => shows(visitor, identity, found) };
+      return { asker: { identity, request: visitor.request }, shows: (found) => shows(visitor, identity, found) };
     }
 
     async function authenticated(scope: string | undefined): Promise<Identity | undefined> {
@@ -159,6 +160,10 @@ function decisionOf(
     case 'read-only':
     case 'not-admitted':
       return 'deny';
+    case 'held':
+      return 'hold';
+    case 'admission-failed':
+      return 'failed';
     case 'name-unknown':
       return isKnown ? 'allow' : 'deny';
     case 'unauthenticated':

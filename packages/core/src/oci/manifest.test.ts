@@ -26,6 +26,7 @@ describe('parseManifest', () => {
     ).toEqual({
       kind: 'image',
       mediaType: mediaTypes.ociManifest,
+      config: { ...config, foreign: false },
       children: [],
       blobs: [
         { ...config, foreign: false },

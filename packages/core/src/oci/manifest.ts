@@ -23,6 +23,7 @@ export interface ParsedManifest {
   /** As the body says; Docker's always do, OCI's may. */
   mediaType?: string;
   children: readonly ChildDescriptor[];
+  config?: BlobDescriptor;
   /** The config, where there is one, then the layers; and what an index lists that is no manifest (build caches). */
   blobs: readonly BlobDescriptor[];
   subject?: Digest;
@@ -63,6 +64,7 @@ export function parseManifest(bytes: Uint8Array): ParsedManifest {
     kind: isIndex ? 'index' : 'image',
     ...(mediaType !== undefined && { mediaType }),
     children: listed.filter(namesManifest).map(asChild),
+    ...(config && { config: asBlob(config) }),
     blobs: [
       ...(config ? [config] : []),
       ...descriptorsOf(body, 'layers'),

@@ -1,3 +1,4 @@
+import type { Asker } from '../admission/asker.ts';
 import type { RunningIngest } from '../ingest/ingests.ts';
 import { isLocal } from '../ingest/is-local.ts';
 import type { Digest } from '../oci/digest.ts';
@@ -27,6 +28,8 @@ export interface BlobPull {
   want: 'bytes' | 'descriptor';
   /** The parts asked for; none: the whole. */
   ranges?: readonly RangeSpec[] | undefined;
+  /** Who asks. Default: the host itself. */
+  asker?: Asker | undefined;
   /** May be a lazy getter: what is at hand is answered without. */
   readonly signal: AbortSignal;
 }

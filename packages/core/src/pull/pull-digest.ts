@@ -1,3 +1,4 @@
+import type { Asker } from '../admission/asker.ts';
 import type { Digest } from '../oci/digest.ts';
 import { createFlights } from '../runtime/collapse.ts';
 import type { FetchedManifest, Reply } from '../upstream/upstream.ts';
@@ -15,6 +16,8 @@ export interface DigestPull {
   digest: Digest;
   want: 'bytes' | 'descriptor';
   signal: AbortSignal;
+  /** Who asks. Default: the host itself. */
+  asker?: Asker | undefined;
 }
 
 /** Answers manifests by digest. */

@@ -1,4 +1,5 @@
 import { LRUCache } from 'lru-cache';
+import type { Asker } from '../admission/asker.ts';
 import type { TagRecord } from '../catalog/tag-records.ts';
 import { decide, type StaleReason } from '../freshness/decide.ts';
 import { settle } from '../freshness/settle.ts';
@@ -25,6 +26,8 @@ export interface TagPull {
   tag: string;
   want: 'bytes' | 'descriptor';
   signal: AbortSignal;
+  /** Who asks. Default: the host itself. */
+  asker?: Asker | undefined;
 }
 
 /** Answers manifests by tag. */

@@ -13,6 +13,8 @@ export type ErrorCode =
   | 'unauthenticated'
   | 'denied'
   | 'not-admitted'
+  | 'held'
+  | 'admission-failed'
   | 'read-only'
   | 'unsupported'
   | 'body-too-large'
@@ -36,12 +38,15 @@ const brand = Symbol.for('proxycache.error');
 /** Any failure of this library but an upstream's ({@link UpstreamError}). Match on `code`, not on the message. */
 export class ProxyCacheError extends Error {
   readonly code: ErrorCode;
+  /** When it is worth trying again, in ms since the epoch, where that is known. */
+  readonly retryAt?: number;
 
-  constructor(code: ErrorCode, message: string, options?: { cause?: unknown }) {
+  constructor(code: ErrorCode, message: string, options: { cause?: unknown; retryAt?: number } = {}) {
     super(message, options);
     Object.defineProperty(this, brand, { value: true });
     this.name = 'ProxyCacheError';
     this.code = code;
+    if (options.retryAt !== undefined) this.retryAt = options.retryAt;
   }
 }
 

@@ -1,0 +1,82 @@
+import { keyOf } from '../catalog/keys.ts';
+import type { Place } from '../catalog/place.ts';
+import { createRecords, type RecordsParts } from '../catalog/records.ts';
+import type { Digest } from '../oci/digest.ts';
+import type { ParsedManifest } from '../oci/manifest.ts';
+
+/** What is known of a manifest's or blob's parents in a repository. */
+export interface ParentsRecord {
+  /** Manifests that name it and were asked for: those that were admitted first, of them the newest first. */
+  manifests: readonly Digest[];
+  /** When the first of them was, in ms since the epoch. */
+  since?: number;
+  /** Whether it was itself asked for by a tag. */
+  tagged?: true;
+}
+
+/** Which manifests name a manifest or a blob, as far as they were asked for: each repository for itself. */
+export interface Parents {
+  of(place: Place, child: Digest, signal: AbortSignal): Promise<ParentsRecord | undefined>;
+  /**
+   * Notes that a manifest was asked for, and so what it names. Here at once; in the store, for other processes, when the
+   * promise resolves. Never rejects.
+   */
+  note(place: Place, asked: AskedManifest): Promise<void>;
+  settled(): Promise<void>;
+}
+
+/** A manifest that was asked for. */
+export interface AskedManifest {
+  digest: Digest;
+  manifest: Pick<ParsedManifest, 'children' | 'blobs'>;
+  byTag: boolean;
+  /** One that was not admitted never takes the place of one that was. */
+  isAdmitted: boolean;
+}
+
+/** What keys of these records begin with. */
+const parentsKind = 'parents';
+
+const mostHeld = 50_000;
+/** A layer that thousands of images share needs one of them that is admitted. */
+const mostParents = 64;
+/** A manifest may name tens of thousands of others: more than any image has are not noted. */
+const mostNamed = 10_000;
+const atOnce = 32;
+
+export function createParents(parts: RecordsParts): Parents {
+  const records = createRecords<ParentsRecord>(parts, mostHeld);
+  const keyFor = ({ upstream, scope, repository }: Place, child: Digest) =>
+    keyOf(parentsKind, upstream, scope, repository, child);
+
+  return {
+    of: (place, child, signal) => records.get(keyFor(place, child), signal),
+    async note(place, { digest, manifest, byTag, isAdmitted }) {
+      const now = parts.clock.now();
+      const noted: Promise<void>[] = [];
+      if (byTag) noted.push(records.update(keyFor(place, digest), tagged));
+      const named = new Set([...manifest.children, ...manifest.blobs].map((named) => named.digest));
+      for (const child of [...named].slice(0, mostNamed)) {
+        const key = keyFor(place, child);
+        noted.push(records.update(key, (known) => withParent(known, { digest, isAdmitted, now })));
+        if (noted.length >= atOnce) await Promise.all(noted.splice(0));
+      }
+      await Promise.all(noted);
+    },
+    settled: records.settled,
+  };
+}
+
+const tagged = (known: ParentsRecord | undefined): ParentsRecord | undefined =>
+  known?.tagged ? undefined : { manifests: [], ...known, tagged: true };
+
+function withParent(
+  known: ParentsRecord | undefined,
+  { digest, isAdmitted, now }: { digest: Digest; isAdmitted: boolean; now: number },
+): ParentsRecord | undefined {
+  const before = known?.manifests ?? [];
+  if (before.includes(digest)) return undefined;
+  if (!isAdmitted && before.length >= mostParents) return undefined;
+  const manifests = (isAdmitted ? [digest, ...before] : [...before, digest]).slice(0, mostParents);
+  return { ...known, manifests, since: known?.since ?? now };
+}
