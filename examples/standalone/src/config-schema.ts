@@ -91,6 +91,10 @@ export const configSchema = mapping({
     path: ['peers'],
     error: 'expected storage.metadata.redis beside it, by which the servers agree who brings a blob in',
   })
+  .refine(({ access, publicUrl }) => !access?.tokens || (access.tokens.publicUrl ?? publicUrl) !== undefined, {
+    path: ['access', 'tokens', 'publicUrl'],
+    error: 'expected where clients reach this server, here or as `publicUrl`',
+  })
   .refine(({ storage, workers }) => storage.local === undefined || workers === 1, {
     path: ['storage', 'local'],
     error: 'expected `workers: 1` beside it, as its folder is for one process',

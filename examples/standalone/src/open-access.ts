@@ -5,6 +5,7 @@ import { type AccessOptions, ProxyCacheError } from '@proxycache/core';
 import type { Logger } from 'pino';
 import type { Config } from './config-schema.ts';
 import type { LoadedConfig } from './load-config.ts';
+import { openTokens } from './open-tokens.ts';
 import { renameOption } from './rename-option.ts';
 
 type BasicConfig = NonNullable<NonNullable<Config['access']>['basic']>;
@@ -14,29 +15,32 @@ type BasicConfig = NonNullable<NonNullable<Config['access']>['basic']>;
  *
  * @throws ProxyCacheError `invalid-options` naming the path
  */
-export async function openAccess(
-  { config: { access }, folder }: LoadedConfig,
-  logger: Logger,
-): Promise<AccessOptions | undefined> {
+export async function openAccess(loaded: LoadedConfig, logger: Logger): Promise<AccessOptions | undefined> {
+  const { access } = loaded.config;
   if (access === undefined) return undefined;
-  const { basic, ...rest } = access;
-  return { ...rest, ...(basic && (await openBasic(basic, { folder, logger }))) };
+  const { basic, tokens, ...rest } = access;
+  if (basic === undefined) return rest;
+  const users = await openBasic(basic, { folder: loaded.folder, logger });
+  return { ...rest, ...(tokens ? await openTokens(tokens, loaded, users) : users.basic) };
 }
 
+/** HTTP Basic, and the check of passwords behind it, for others to share. */
 async function openBasic(
-  { htpasswd, users, ...rest }: BasicConfig,
+  { htpasswd, users, realm, ...rest }: BasicConfig,
   { folder, logger }: { folder: string; logger: Logger },
 ) {
-  const { basic } = await import('@proxycache/access');
+  const { basic, passwordVerifier } = await import('@proxycache/access');
   const path = 'access.basic';
-  return renameOption({ path, prefix: /^(?:passwords|basic): / }, () =>
-    basic({
+  return renameOption({ path, prefix: /^(?:passwords|basic): / }, () => {
+    const verify = passwordVerifier({
       ...rest,
       ...(htpasswd !== undefined && { htpasswd: resolve(folder, htpasswd) }),
       ...(users && { users: usersOf(users, { path: `${path}.users`, folder }) }),
       observer: observerFor(logger),
-    }),
-  );
+    });
+    // It remembers what was right by itself.
+    return { basic: basic({ verify, cacheFor: 0, ...(realm !== undefined && { realm }) }), verify };
+  });
 }
 
 function usersOf(
