@@ -11,6 +11,7 @@ const program = fileURLToPath(new URL('../../examples/standalone/dist/main.js', 
 export interface CacheConfig {
   upstreams: readonly UpstreamConfig[];
   defaultUpstream?: string;
+  callerKey?: string;
   /** Default: plain HTTP. */
   listen?: { tls: { cert: string; key: string } };
 }
@@ -22,6 +23,7 @@ export interface UpstreamConfig {
   hosts?: readonly string[];
   library?: boolean;
   auth?: { username: string; password: string };
+  credentials?: 'caller';
   tokenHosts?: readonly string[];
   deniedMayMeanAbsent?: boolean;
   timeouts?: { idle: string };
