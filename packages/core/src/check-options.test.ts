@@ -22,6 +22,7 @@ describe('options', () => {
       storage: { ...memoryStorage(), coordinator: localCoordinator() },
       peers: { url: 'http://10.0.0.7:5000/images/', secret },
     },
+    { callerKey: secret, upstreams: [{ ...upstream, credentials: 'caller', auth: 'anonymous', endpoints: [] }] },
     { memory: undefined, clock: undefined, observer: undefined, publicUrl: undefined },
     { access: {} },
     { access: { authenticate: () => undefined, authorize: () => true, anonymous: false, within: 100, audit: false } },
@@ -54,6 +55,35 @@ describe('options', () => {
     [
       { storage: { ...memoryStorage(), spoolDirectory: '' } },
       'storage.spoolDirectory: expected a local folder, received ""',
+    ],
+    [{ callerKey: 'short' }, 'callerKey: expected a text of at least 32 bytes, received 5 bytes'],
+    [
+      { upstreams: [{ ...upstream, credentials: 'callers' }] },
+      'upstreams[0].credentials: expected "own" or "caller", received "callers"',
+    ],
+    [
+      { upstreams: [{ ...upstream, credentials: 'caller', auth: { username: 'u', password: 'p' } }] },
+      "upstreams[0].auth: expected no credential of our own beside credentials: 'caller', received an object",
+    ],
+    [
+      { upstreams: [{ ...upstream, credentials: 'caller', endpoints: ['https://a.example'] }] },
+      "upstreams[0].endpoints: expected none beside credentials: 'caller', which were given for url alone, received a list",
+    ],
+    [
+      { upstreams: [{ ...upstream, credentials: 'caller', linkValidFor: Number.POSITIVE_INFINITY }] },
+      "upstreams[0].linkValidFor: expected a duration that ends beside credentials: 'caller', as rights do, received Infinity",
+    ],
+    [
+      { upstreams: [{ ...upstream, credentials: 'caller', onDenied: 'serve-stale' }] },
+      `upstreams[0].onDenied: expected "refuse" beside credentials: 'caller', received "serve-stale"`,
+    ],
+    [
+      { upstreams: [{ ...upstream, credentials: 'caller', onAbsent: 'serve-stale' }] },
+      `upstreams[0].onAbsent: expected "refuse" beside credentials: 'caller', received "serve-stale"`,
+    ],
+    [
+      { upstreams: [{ ...upstream, serveUnproven: 1 }] },
+      'upstreams[0].serveUnproven: expected true or false, received 1',
     ],
     [
       { upstreams: [{ ...upstream, include: ['library/*'] }] },

@@ -1,7 +1,7 @@
 import { type Answer, type Exchange, ociError } from './answer.ts';
 import type { FakeHost } from './fake-host.ts';
 import type { Refusal } from './personality.ts';
-import { basicOf, type TokenService, type TokenServiceOptions } from './token-service.ts';
+import { basicOf, type FakeUser, type TokenService, type TokenServiceOptions } from './token-service.ts';
 
 /** Bearer tokens of a token service at `/token`. */
 export interface BearerAuth extends TokenServiceOptions {
@@ -13,8 +13,11 @@ export interface BearerAuth extends TokenServiceOptions {
   service?: string;
 }
 
+/** Names and passwords: one, or several with rights of their own. */
+export type BasicAuth = { username: string; password: string } | { users: Readonly<Record<string, FakeUser>> };
+
 /** What a fake registry asks of its callers. */
-export type FakeAuth = 'none' | { basic: { username: string; password: string } } | { bearer: BearerAuth };
+export type FakeAuth = 'none' | { basic: BasicAuth } | { bearer: BearerAuth };
 
 /** Decides whether a request may pass. `repository` is `undefined` for the ping. */
 export interface Guard {
@@ -26,13 +29,19 @@ export interface Guard {
 /** Lets everybody in. */
 export const openGuard: Guard = { check: () => 'granted', challenge: () => undefined };
 
-/** Asks for one name and password (RFC 7617). */
-export function basicGuard(wanted: { username: string; password: string }, realm: string): Guard {
+/** Asks for a name and password (RFC 7617). */
+export function basicGuard(wanted: BasicAuth, realm: string): Guard {
+  const users = 'users' in wanted ? wanted.users : { [wanted.username]: { password: wanted.password } };
   return {
-    check({ headers }) {
-      const given = basicOf(headers.authorization);
+    check({ headers }, repository) {
       if (headers.authorization === undefined) return 'none';
-      return given?.[0] === wanted.username && given[1] === wanted.password ? 'granted' : 'invalid';
+      const [name = '', password] = basicOf(headers.authorization) ?? [];
+      const user: FakeUser | undefined = Object.hasOwn(users, name) ? users[name] : undefined;
+      if (!user || user.password !== password) return 'invalid';
+      const { repositories = 'all' } = user;
+      return repository === undefined || repositories === 'all' || repositories.includes(repository)
+        ? 'granted'
+        : 'scope';
     },
     challenge: () => `Basic realm="${realm}"`,
   };

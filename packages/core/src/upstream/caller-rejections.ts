@@ -10,53 +10,69 @@ interface Wait {
   until: number;
 }
 
-// Some 200 bytes each. Whoever sends passwords at random fills the first two, and pushes nobody out of the third.
+// Some 200 bytes each. Whoever sends passwords at random fills those of what was rejected, and no others.
 const most = 10_000;
 const firstWait = 5_000;
 const longestWait = 5 * 60_000;
 
-/** Wrong passwords of one user that go through before all others of that user have to wait: registries lock accounts. */
+/** Wrong passwords of one user that go through before others of that user have to wait: registries lock accounts. */
 const freeTries = 5;
+const longestUserWait = 60_000;
+
+/** A name with so many right passwords is no account: `gitlab-ci-token` and the like, which tokens come under. */
+const passwordsOfTokens = 3;
 
 /**
- * Makes the memory of callers' credentials that one upstream rejected: each is left alone for 5 s, doubling to 5 min, and
- * so are all credentials of a user whose password is being guessed, but for those that the upstream has taken.
+ * Makes the memory of callers' credentials that one upstream rejected: each is left alone for 5 s, doubling to 5 min. So are,
+ * for up to a minute, all credentials of a user whose password is being guessed, but for those that the upstream has taken.
  */
 export function createCallerRejections({ key, clock }: { key: string; clock: Clock }): Rejections {
   const rejected = new LRUCache<string, Wait>({ max: most });
   const guessed = new LRUCache<string, Wait>({ max: most });
+  /** Scopes of credentials that were taken. */
   const taken = new LRUCache<string, true>({ max: most });
+  /** The first few of them, of each user. */
+  const takenOf = new LRUCache<string, readonly string[]>({ max: most });
 
-  const wait = (times: number) => clock.monotonic() + Math.min(firstWait * 2 ** (times - 1), longestWait);
+  const wait = (times: number, longest: number) => clock.monotonic() + Math.min(firstWait * 2 ** (times - 1), longest);
   const refused = () => new ProxyCacheError('unauthenticated', `${key} does not take these credentials; log in again`);
   const userOf = ({ caller }: Asker) => caller?.reveal().username ?? '';
+
+  function noteGuess(user: string): void {
+    const now = clock.monotonic();
+    const known = guessed.get(user);
+    // As long ago as the longest wait, it is no guessing any more.
+    const times = (known && now - known.until < longestWait ? known.times : 0) + 1;
+    guessed.set(user, { times, until: times < freeTries ? now : wait(times - freeTries + 1, longestUserWait) });
+  }
 
   return {
     check(asker) {
       const now = clock.monotonic();
       if (now < (rejected.get(asker.scope)?.until ?? 0)) throw refused();
-      const { until = 0 } = guessed.get(userOf(asker)) ?? {};
-      if (now >= until || taken.has(asker.scope)) return;
+      const user = userOf(asker);
+      const { until = 0 } = guessed.get(user) ?? {};
+      if (now >= until || taken.has(asker.scope) || takenOf.get(user)?.length === passwordsOfTokens) return;
       const message = `${key} was given too many wrong passwords for this user; try again later`;
       throw new UpstreamError('rate-limited', message, { upstream: key, retryAt: clock.now() + (until - now) });
     },
     rejected(asker) {
       // It was right a moment ago: the upstream may mean what was asked for, and not who asked.
       if (taken.delete(asker.scope)) return refused();
-      const now = clock.monotonic();
       const { times = 0, until = 0 } = rejected.get(asker.scope) ?? {};
       // Those who asked at the same time were rejected together.
-      if (now < until) return refused();
-      rejected.set(asker.scope, { times: times + 1, until: wait(times + 1) });
-      const user = guessed.get(userOf(asker));
-      // As long ago as the longest wait, it is no guessing any more.
-      const guesses = (user && now - user.until < longestWait ? user.times : 0) + 1;
-      guessed.set(userOf(asker), { times: guesses, until: guesses < freeTries ? now : wait(guesses - freeTries + 1) });
+      if (clock.monotonic() < until) return refused();
+      rejected.set(asker.scope, { times: times + 1, until: wait(times + 1, longestWait) });
+      // One that is tried again and again is no guess: an old password that somebody forgot to change.
+      if (times === 0) noteGuess(userOf(asker));
       return refused();
     },
-    accepted({ scope }) {
-      rejected.delete(scope);
-      taken.set(scope, true);
+    accepted(asker) {
+      rejected.delete(asker.scope);
+      taken.set(asker.scope, true);
+      const user = userOf(asker);
+      const known = takenOf.get(user) ?? [];
+      if (known.length < passwordsOfTokens && !known.includes(asker.scope)) takenOf.set(user, [...known, asker.scope]);
     },
   };
 }
