@@ -3,24 +3,14 @@ import { type Authorize, type Clock, systemClock } from '@proxycache/core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { compileHello } from '../peers/hello-program.ts';
 import { buildImage, type Image } from '../peers/image-builder.ts';
-import { type CommandResult, runCommand } from '../peers/run-command.ts';
-import { makeTemporaryFolder, removeFolder } from '../peers/temporary-folder.ts';
 import type { UpstreamPeer } from '../peers/upstream-peer.ts';
 import { requireRoot } from '../system.ts';
-import { startContainerd } from './containerd.ts';
-import { startDockerd } from './dockerd.ts';
 import { type GuardedCache, startGuardedCache } from './guarded-cache.ts';
-import { startPodman } from './podman.ts';
+import { type LoginClient, loginClients, loginPrograms, privateImage } from './login-clients.ts';
 import { hasPrograms, startUpstream, upstreamKey } from './world.ts';
 
-const programs = {
-  ...{ skopeo: 'skopeo', podman: 'podman', conmon: 'conmon', openssl: 'openssl' },
-  ...{ dockerd: 'docker.io', docker: 'docker.io', containerd: 'containerd', ctr: 'containerd', runc: 'runc' },
-};
-const ready = hasPrograms(programs) && requireRoot();
+const ready = hasPrograms(loginPrograms) && requireRoot();
 
-/** Somebody who logs in; `undefined`: nobody. */
-type Login = { user: string; password: string } | undefined;
 const alice = { user: 'alice', password: 'wonderland' };
 const wrong = { user: 'alice', password: 'looking-glass' };
 /** Who may not pull it. */
@@ -35,79 +25,6 @@ const verify = passwordVerifier({
     ci: { password: narrow.password, repositories: [`${upstreamKey}/team/other`] },
   },
 });
-const image = { repository: 'team/private', tag: '1.0' };
-
-/** A client that logs in and pulls what is private from a cache, with nothing kept from before. */
-interface LoginClient {
-  pull(host: string, login: Login): Promise<CommandResult>;
-  close(): Promise<void>;
-}
-
-const nameAt = (host: string) => `${host}/${upstreamKey}/${image.repository}:${image.tag}`;
-const inShell = (shell: (script: string) => Promise<string>) => async (script: string) => {
-  const output = await shell(`set +e; { ${script}; } 2>&1; echo "exit $?"`);
-  const [, stdout = '', code = ''] = /^(.*)exit (\d+)\s*$/s.exec(output) ?? [];
-  return { code: Number(code), stdout, stderr: '', durationMs: 0 };
-};
-
-const clients: Readonly<Record<string, (cacheUrl: string) => Promise<LoginClient>>> = {
-  async skopeo() {
-    const folder = makeTemporaryFolder('skopeo-login');
-    let pulls = 0;
-    return {
-      async pull(host, login) {
-        const to = `${folder}/${++pulls}`;
-        const authfile = `--authfile ${to}.json`;
-        const enter =
-          login && `skopeo login --tls-verify=false ${authfile} -u ${login.user} -p ${login.password} ${host}`;
-        const copy = `skopeo copy --src-tls-verify=false ${authfile} docker://${nameAt(host)} dir:${to}`;
-        const script = `echo {} >${to}.json; ${enter ?? 'true'} && ${copy}`;
-        return runCommand({ program: 'sh', args: ['-c', `{ ${script}; } 2>&1`] });
-      },
-      async close() {
-        removeFolder(folder);
-      },
-    };
-  },
-  async podman(cacheUrl) {
-    const { shell, close } = await startPodman({ cacheUrl, upstreamKey, environment: {} });
-    const run = inShell(shell);
-    return {
-      async pull(host, login) {
-        await run('podman logout --all; podman rmi --all --force');
-        const enter = login && `podman login --tls-verify=false -u ${login.user} -p ${login.password} ${host}`;
-        return run(`${enter ?? 'true'} && podman pull --tls-verify=false ${nameAt(host)}`);
-      },
-      close,
-    };
-  },
-  async docker(cacheUrl) {
-    const { shell, close } = await startDockerd({ cacheUrl, upstreamKey, environment: {} });
-    const run = inShell(shell);
-    return {
-      async pull(host, login) {
-        await run(`docker logout ${host}; docker image rm --force ${nameAt(host)}`);
-        const enter =
-          login && `echo ${login.password} | docker login --username ${login.user} --password-stdin ${host}`;
-        return run(`${enter ?? 'true'} && docker pull ${nameAt(host)}`);
-      },
-      close,
-    };
-  },
-  async ctr(cacheUrl) {
-    const { shell, close } = await startContainerd({ cacheUrl, upstreamKey, environment: {} });
-    const run = inShell(shell);
-    return {
-      async pull(host, login) {
-        await run(`ctr images rm --sync ${nameAt(host)}`);
-        const user = login ? `--user ${login.user}:${login.password}` : '';
-        return run(`ctr images pull --plain-http ${user} ${nameAt(host)}`);
-      },
-      close,
-    };
-  },
-};
-
 /** What each of them says. */
 const sayings: Readonly<
   Record<string, { wrong: string; nobody: string; narrow: string; expired: string; denied: string }>
@@ -115,14 +32,14 @@ const sayings: Readonly<
   skopeo: {
     wrong: 'invalid username/password',
     nobody: 'unauthorized: log in to pull this',
-    narrow: `unauthorized: these credentials are not good for ${upstreamKey}/${image.repository}`,
+    narrow: `unauthorized: these credentials are not good for ${upstreamKey}/${privateImage.repository}`,
     expired: 'invalid username/password',
     denied: 'denied: it is for alice',
   },
   podman: {
     wrong: 'invalid username/password',
     nobody: 'unauthorized: log in to pull this',
-    narrow: `unauthorized: these credentials are not good for ${upstreamKey}/${image.repository}`,
+    narrow: `unauthorized: these credentials are not good for ${upstreamKey}/${privateImage.repository}`,
     expired: 'invalid username/password',
     denied: 'denied: it is for alice',
   },
@@ -171,7 +88,7 @@ describe.skipIf(!ready)('a cache with a token service', () => {
   beforeAll(async () => {
     upstream = await startUpstream();
     built = buildImage({ name: 'private', message: 'private', program: await compileHello() });
-    await upstream.push(image.repository, image.tag, built);
+    await upstream.push(privateImage.repository, privateImage.tag, built);
     cache = await startGuardedCache(upstream, (url) => ({ ...access(url), authorize }));
     const later = { ...systemClock, now: () => systemClock.now() + 3_600_000 };
     ahead = await startGuardedCache(upstream, (url) => ({
@@ -184,11 +101,11 @@ describe.skipIf(!ready)('a cache with a token service', () => {
     for (const one of [cache, ahead, upstream]) await one?.close();
   });
 
-  describe.each(Object.keys(clients))('%s', (name) => {
+  describe.each(Object.keys(loginClients))('%s', (name) => {
     let client: LoginClient;
     const says = sayings[name]!;
     beforeAll(async () => {
-      client = await clients[name]!(cache.url);
+      client = await loginClients[name]!(cache.url);
     });
     afterAll(() => client?.close());
 
@@ -222,7 +139,7 @@ describe.skipIf(!ready)('a cache with a token service', () => {
       const refused = await client.pull(cache.host, undefined);
       expect(refused.code).not.toBe(0);
       expect(refused.stdout).toContain(says.nobody);
-      const scope = `scope="repository:${upstreamKey}/${image.repository}:pull"`;
+      const scope = `scope="repository:${upstreamKey}/${privateImage.repository}:pull"`;
       expect(cache.takeAnswers().at(-1)).toMatchObject({
         status: 401,
         challenge: `Bearer realm="${cache.url}/token",service="${cache.host}",${scope},error="insufficient_scope"`,
@@ -264,7 +181,7 @@ describe.skipIf(!ready)('a cache with a token service', () => {
 
   it.each(['skopeo', 'docker'])('%s renews a token that expires in the middle of a pull', async (name) => {
     const short = await startGuardedCache(upstream, (url) => ({ ...access(url, { lifetime: '2s' }), authorize }));
-    const client = await clients[name]!(short.url);
+    const client = await loginClients[name]!(short.url);
     try {
       // The manifest comes when the token is over that it was asked for with.
       short.hold('/manifests/', async (authorization) => {

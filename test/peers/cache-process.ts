@@ -14,6 +14,8 @@ export interface CacheConfig {
   callerKey?: string;
   /** Default: plain HTTP. */
   listen?: { tls: { cert: string; key: string } };
+  /** Default: whoever reaches it pulls. */
+  access?: { basic: { htpasswd: string } };
 }
 
 /** One of its upstreams, with the options of the library that these tests need. */

@@ -53,7 +53,7 @@ describe('several ways to say who one is', () => {
     expect(await authenticate(request(null))).toBeUndefined();
     await expect(authenticate(request('Digest abc'))).rejects.toMatchObject({
       code: 'unauthenticated',
-      message: 'expected Basic or Bearer credentials',
+      message: 'expected credentials of one of the schemes Basic, Bearer',
     });
   });
 
@@ -77,7 +77,9 @@ describe('several ways to say who one is', () => {
     expect(await authenticate(request(null, 'certificate'))).toEqual({ name: 'host' });
     expect(await authenticate(request('Basic guess', 'certificate'))).toEqual({ name: 'host' });
     expect(await authenticate(request('Basic YTpi'))).toEqual({ name: 'alice' });
-    await expect(authenticate(request('Digest abc'))).rejects.toThrow('expected Basic credentials');
+    await expect(authenticate(request('Digest abc'))).rejects.toThrow(
+      'expected credentials of one of the schemes Basic',
+    );
     expect(await anyOf(byCertificate).authenticate(request('Digest abc'))).toBeUndefined();
   });
 

@@ -49,7 +49,7 @@ export function anyOf(...parts: readonly AnyOfPart[]): AnyOfAccess {
       if (refusals.length > 0) throw gravest(refusals);
       const taken = schemesOf(parts);
       if (scheme === undefined || taken.length === 0 || schemesOf(asked).length > 0) return undefined;
-      throw new ProxyCacheError('unauthenticated', `expected ${taken.join(' or ')} credentials`);
+      throw new ProxyCacheError('unauthenticated', `expected credentials of one of the schemes ${taken.join(', ')}`);
     },
     challenge: (question) => parts.flatMap(({ challenge }) => challenge?.(question) ?? []),
     async handle(request) {

@@ -25,6 +25,7 @@ describe('what an Authorization header says', () => {
   test.each([
     ['no header', null, 'none'],
     ['an empty one', '', 'none'],
+    ['an empty user with an empty password, of podman and skopeo without a login', encoded(':'), 'none'],
     ['a token', 'Bearer YTpi', 'foreign'],
     ['a scheme that only begins alike', 'Basically YTpi', 'foreign'],
   ])('%s is told from Basic credentials', (_, header, kind) => {

@@ -1,4 +1,4 @@
-/** What an `Authorization` header says, as RFC 7617 reads it. */
+/** What an `Authorization` header says, as RFC 7617 reads it. Messages lack the word Basic: what follows it is redacted. */
 export type BasicCredentials =
   | { kind: 'none' }
   /** Of another scheme, such as Bearer. */
@@ -24,6 +24,8 @@ export function readBasicCredentials(header: string | null): BasicCredentials {
   if (text === undefined) return malformed('are not in UTF-8');
   // RFC 7617 2: neither part has control characters. A NUL would end a password for some that compare it.
   if (/\p{Cc}/u.test(text)) return malformed('have control characters');
+  // containers/image sends an empty name and password where it has none and is asked for them.
+  if (text === ':') return { kind: 'none' };
   const colon = text.indexOf(':');
   if (colon === -1) return malformed('have no ":" between user and password');
   const user = text.slice(0, colon);
@@ -41,4 +43,7 @@ function decode(bytes: Uint8Array): string | undefined {
   }
 }
 
-const malformed = (what: string): BasicCredentials => ({ kind: 'malformed', message: `the Basic credentials ${what}` });
+const malformed = (what: string): BasicCredentials => ({
+  kind: 'malformed',
+  message: `the credentials ${what}`,
+});

@@ -43,7 +43,7 @@ describe('HTTP Basic', () => {
   });
 
   test.each([
-    ['Bearer abc', 'expected Basic credentials'],
+    ['Bearer abc', 'expected a user name and password (Basic)'],
     ['Basic', 'are not in base64'],
     [encoded('alice'), 'have no ":"'],
     [encoded('alice:won\0der'), 'control characters'],

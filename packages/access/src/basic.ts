@@ -30,7 +30,7 @@ export function basic({ realm = 'proxycache', ...options }: BasicOptions): Basic
   async function authenticate(request: AccessRequest): Promise<Identity | undefined> {
     const said = readBasicCredentials(request.headers.get('authorization'));
     if (said.kind === 'none') return undefined;
-    if (said.kind === 'foreign') throw unauthenticated('expected Basic credentials');
+    if (said.kind === 'foreign') throw unauthenticated('expected a user name and password (Basic)');
     if (said.kind === 'malformed') throw unauthenticated(said.message);
     const { user, password } = said;
     const identity = await verify({

@@ -64,6 +64,7 @@ describe('where passwords are checked', () => {
   });
 
   test.each<[string, PasswordOptions, string]>([
+    ['by an option that there is not', { htpaswd: 'users' } as never, 'passwords: htpaswd: there is no such option'],
     ['nowhere', {}, 'passwords: expected one of "htpasswd", "users" and "verify", received none'],
     ['in two places', { users: {}, verify: () => undefined }, 'received users and verify'],
     ['by what is no function', { verify: 'x' as never }, 'passwords: verify: expected a function, received string'],

@@ -7,6 +7,7 @@ import type { PasswordObserver } from './password-events.ts';
 import { createPasswordMemory } from './password-memory.ts';
 import type { PasswordVerifier } from './password-verifier.ts';
 import { type StaticUser, staticAccounts } from './static-users.ts';
+import { expectKnown } from './token-options.ts';
 import { verifyByAccounts } from './verify-by-accounts.ts';
 import { verifyByHost } from './verify-by-host.ts';
 
@@ -36,12 +37,25 @@ export interface PasswordOptions {
 
 const mostThreads = 64;
 
+// A record, so that a new option cannot be forgotten here.
+const known: Readonly<Record<keyof PasswordOptions, true>> = {
+  htpasswd: true,
+  users: true,
+  verify: true,
+  cacheFor: true,
+  threads: true,
+  queueFor: true,
+  observer: true,
+  clock: true,
+};
+
 /**
  * The verifier that options describe.
  *
  * @throws ProxyCacheError `invalid-options`, without any password
  */
 export function passwordVerifier(options: PasswordOptions): PasswordVerifier {
+  expectKnown('passwords', options, Object.keys(known));
   const { htpasswd, users, verify, observer, clock = systemClock } = options;
   const given = (['htpasswd', 'users', 'verify'] as const).filter((name) => options[name] !== undefined);
   if (given.length !== 1) {
