@@ -174,13 +174,37 @@ test('limits and what concerns core alone are handed on', () => {
   expect(options).toEqual({ ...handed, ...limits, minFree: 2 ** 30, maxWaitingBytes: 2 ** 31, verifyOnRead: 'first' });
 });
 
+describe('rules', () => {
+  const access = (...rules: object[]) => ({
+    access: { anonymous: true, groups: [{ name: 'web', members: ['ann'] }], rules },
+  });
+
+  test('may name groups and upstreams that there are', () => {
+    const rules = [
+      { groups: ['web'], upstream: 'docker-hub', allow: true },
+      { upstream: 'quay.io', allow: false },
+    ];
+    expect(() => build(access(...rules))).not.toThrow();
+  });
+
+  test.each([
+    [{ groups: ['web', 'webs'], allow: true }, 'access.rules[1].groups: there is no group "webs"; did you mean "web"?'],
+    [
+      { upstream: 'docker-hb', allow: false },
+      'access.rules[1].upstream: there is no upstream "docker-hb"; did you mean "docker-hub"?',
+    ],
+  ])('such as %j are refused, as they would be about nothing', (rule, message) => {
+    expect(() => build(access({ allow: true }, rule))).toThrow(message);
+  });
+});
+
 describe('a server that a network reaches', () => {
   const withCredentials = [{ ...own, auth: { username: 'u', password: 'p' } }];
 
   test.each(['0.0.0.0', '::', '192.0.2.1', 'registry.internal'])('is refused credentials at %s', (host) => {
     expect(() => build({ upstreams: withCredentials, storage: { directory: 'never' } }, '--host', host)).toThrow(
       `listen.host: expected a loopback address, received "${host}": whoever reaches it could read with the credentials ` +
-        'of "own"; set allowAnonymous: true if that is meant',
+        'of "own"; say in access who may, or set allowAnonymous: true if that is meant',
     );
     expect(existsSync(join(folder, 'never'))).toBe(false);
   });
@@ -214,6 +238,8 @@ describe('a server that a network reaches', () => {
     const basic = { htpasswd: 'users' };
     expect(keysOf(build({ ...input, access: { basic } }))).toEqual(['own']);
     expect(() => build({ ...input, access: { basic, anonymous: true } })).toThrow('the credentials of "own"');
+    const rules = [{ repositories: ['open/*'], allow: true }];
+    expect(keysOf(build({ ...input, access: { basic, anonymous: true, rules } }))).toEqual(['own']);
   });
 
   test('needs nothing while there are no credentials', () => {

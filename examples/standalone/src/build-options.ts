@@ -2,6 +2,7 @@ import { resolve } from 'node:path';
 import { fileStorage, type ProxyCacheOptions, registry, type UpstreamOptions } from '@proxycache/core';
 import { buildUpstream } from './build-upstream.ts';
 import { checkExposure } from './check-exposure.ts';
+import { checkRules } from './check-rules.ts';
 import type { Config } from './config-schema.ts';
 import type { UpstreamConfig } from './config-upstream.ts';
 import type { Flags } from './flags.ts';
@@ -47,6 +48,7 @@ export function buildOptions({ config, folder }: LoadedConfig, moved: Flags['ups
   const configured = listed.map((one, index) => buildUpstream(one, { path: `upstreams[${index}]`, folder }));
   const upstreams = moved.reduce(moveUpstream, configured);
   checkExposure(config, upstreams);
+  checkRules(config, upstreams);
   const { directory, durable = false, spool, metadata, blobs, local, ...room } = config.storage;
   const { maxConnections, shutdownWithin, stalledFor, shutdownIngests, ...bounds } = config.limits;
   const defaultUpstream = config.defaultUpstream ?? (config.upstreams ? undefined : defaults.defaultUpstream);

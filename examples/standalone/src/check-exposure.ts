@@ -10,14 +10,15 @@ import type { Config } from './config-schema.ts';
  */
 export function checkExposure(config: Config, upstreams: readonly UpstreamOptions[]): void {
   const { host } = config.listen;
-  const asksWho = config.access?.anonymous === false;
+  // Rules say who may, and nobody else may.
+  const asksWho = config.access?.anonymous === false || config.access?.rules !== undefined;
   if (config.allowAnonymous || asksWho || isLoopback(host)) return;
   const open = upstreams.filter(hasCredential).map((upstream) => JSON.stringify(upstream.key));
   if (open.length === 0) return;
   throw new ProxyCacheError(
     'invalid-options',
     `listen.host: expected a loopback address, received ${JSON.stringify(host)}: whoever reaches it could read with ` +
-      `the credentials of ${open.join(', ')}; set allowAnonymous: true if that is meant`,
+      `the credentials of ${open.join(', ')}; say in access who may, or set allowAnonymous: true if that is meant`,
   );
 }
 

@@ -1,3 +1,4 @@
+import { groupSchema, ruleSchema } from './config-rules.ts';
 import { about, duration, flag, integer, list, mapping, optional, origin, text } from './config-values.ts';
 
 const exactlyOne = (...given: readonly unknown[]) => given.filter((one) => one !== undefined).length === 1;
@@ -41,8 +42,15 @@ const tokens = mapping({
 export const accessSchema = mapping({
   anonymous: about(flag(), 'Let those pull, too, who bring no credentials').prefault(false),
   audit: optional(flag(), 'A line for each pull: who, what, and what became of it', 'true'),
+  within: optional(duration(), 'How long it may take to find out who asks, and whether he may pull; then 503', '5s'),
   basic: optional(basic, ''),
   tokens: optional(tokens, ''),
+  groups: optional(list(groupSchema).meta({ type: 'list' }), ''),
+  rules: optional(
+    list(ruleSchema).meta({ type: 'list' }),
+    'Who may pull what: the first rule that is about it decides, and where none is, it may not be pulled',
+    'who is let in pulls everything',
+  ),
 })
   .refine(({ anonymous, basic }) => anonymous || basic !== undefined, {
     error: 'expected basic, or anonymous: true, as nobody could be let in',

@@ -68,6 +68,14 @@ test.each<[string, ProxyCacheEvent]>([
   expect(linesOf(event, 'info')).toEqual([]);
 });
 
+test('an audit is told to whoever reads what the server does, and a hook that fails to whoever looks after it', () => {
+  const audit = { decision: 'deny', reason: 'not for eve', identity: 'eve', kind: 'manifest', method: 'GET' } as const;
+  const told = { ...audit, upstream: 'hub', repository: 'a', reference: '1', status: 403, bytes: 9, complete: true };
+  expect(linesOf({ type: 'pull', ...told, durationMs: 1 }, 'info')).toMatchObject([{ ...told, msg: 'pull' }]);
+  const failed: ProxyCacheEvent = { type: 'access-failed', hook: 'authorize', error: 'not done within 5000 ms' };
+  expect(linesOf(failed, 'warn')).toMatchObject([{ hook: 'authorize', msg: 'access-failed' }]);
+});
+
 test('that a host is back is told to whoever read that it was gone', () => {
   const back: ProxyCacheEvent = { type: 'breaker-changed', upstream: 'hub', host: 'h', state: 'closed' };
   expect(linesOf(back, 'info')).toEqual([

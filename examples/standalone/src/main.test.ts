@@ -425,7 +425,9 @@ describe('what cannot work ends with 1 and says why, with nothing on stdout', ()
       join(folder, 'open.yaml'),
       'upstreams: [{source: ghcr, auth: {token: t}}]\nlisten: {host: 0.0.0.0}\n',
     );
-    expect(await failure('--config', 'open.yaml')).toContain('set allowAnonymous: true if that is meant');
+    expect(await failure('--config', 'open.yaml')).toContain(
+      'say in access who may, or set allowAnonymous: true if that is meant',
+    );
   });
 });
 

@@ -57,6 +57,51 @@ test('access lets nobody in without credentials, unless it says so; with nothing
   expect(await failure({})).toContain('access: expected basic, or anonymous: true, as nobody could be let in');
 });
 
+describe('rules', () => {
+  const rules = [
+    { groups: ['web'], repositories: ['team/*'], allow: true },
+    { repositories: ['library/*'], allow: true },
+  ];
+  const groups = [{ name: 'web', members: ['ann', '__proto__'] }];
+
+  test('say who may pull what', async () => {
+    const access = await open({ anonymous: true, within: '2s', groups, rules });
+    const ask = (name: string | undefined, repository: string) =>
+      access?.authorize?.({
+        identity: name === undefined ? undefined : { name },
+        action: 'pull',
+        upstream: 'docker-hub',
+        repository,
+        request: {} as AccessRequest,
+      });
+    expect(access?.within).toBe(2000);
+    expect([ask('ann', 'team/app'), ask('__proto__', 'team/app'), ask(undefined, 'library/alpine')]).toEqual([
+      true,
+      true,
+      true,
+    ]);
+    expect(ask('bob', 'team/app')).toEqual({ allow: false, reason: 'bob may not pull team/app of docker-hub' });
+    expect(ask(undefined, 'other/app')).toMatchObject({ allow: false });
+  });
+
+  test.each([
+    [
+      { anonymous: true, rules: [{ repositories: ['!a'], allow: true }] },
+      'access.rules[0].repositories[0]: expected a pattern',
+    ],
+    [
+      { anonymous: true, rules: [{ repositories: ['a'] }] },
+      'access.rules[0].allow: expected true or false, received nothing',
+    ],
+    [
+      { anonymous: true, rules: [{ repository: ['a'], allow: true }] },
+      'access.rules[0].repository: unknown key; did you mean "repositories"?',
+    ],
+  ])('as in %j are refused by the path of the mistake', async (access, message) => {
+    expect(await failure(access)).toContain(message);
+  });
+});
+
 describe('users', () => {
   test('are those of a file beside the configuration, whose reading is logged', async () => {
     writeFileSync(join(folder, 'users'), `alice:${hash}\n`);

@@ -1,14 +1,15 @@
 import { readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import type { PasswordObserver, StaticUser } from '@proxycache/access';
-import { type AccessOptions, ProxyCacheError } from '@proxycache/core';
+import { type AccessOptions, type Authorize, accessRules, ProxyCacheError } from '@proxycache/core';
 import type { Logger } from 'pino';
 import type { Config } from './config-schema.ts';
 import type { LoadedConfig } from './load-config.ts';
 import { openTokens } from './open-tokens.ts';
 import { renameOption } from './rename-option.ts';
 
-type BasicConfig = NonNullable<NonNullable<Config['access']>['basic']>;
+type AccessConfig = NonNullable<Config['access']>;
+type BasicConfig = NonNullable<AccessConfig['basic']>;
 
 /**
  * Who may pull, as the configuration says; `undefined`: it says nothing. What checks it is loaded only where it is configured.
@@ -18,10 +19,20 @@ type BasicConfig = NonNullable<NonNullable<Config['access']>['basic']>;
 export async function openAccess(loaded: LoadedConfig, logger: Logger): Promise<AccessOptions | undefined> {
   const { access } = loaded.config;
   if (access === undefined) return undefined;
-  const { basic, tokens, ...rest } = access;
-  if (basic === undefined) return rest;
+  const { basic, tokens, rules, groups = [], ...rest } = access;
+  const hooks = { ...rest, ...(rules && { authorize: authorizeBy(rules, groups) }) };
+  if (basic === undefined) return hooks;
   const users = await openBasic(basic, { folder: loaded.folder, logger });
-  return { ...rest, ...(tokens ? await openTokens(tokens, loaded, users) : users.basic) };
+  return { ...hooks, ...(tokens ? await openTokens(tokens, loaded, users) : users.basic) };
+}
+
+function authorizeBy(
+  rules: NonNullable<AccessConfig['rules']>,
+  groups: NonNullable<AccessConfig['groups']>,
+): Authorize {
+  return renameOption({ path: 'access', prefix: /^(?=rules)/ }, () =>
+    accessRules({ rules, groups: Object.fromEntries(groups.map(({ name, members }) => [name, members])) }),
+  );
 }
 
 /** HTTP Basic, and the check of passwords behind it, for others to share. */
