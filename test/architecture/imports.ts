@@ -7,6 +7,7 @@ export const layers: readonly string[] = [
   'cluster.ts',
   'proxycache-thread.ts',
   'proxy-cache.ts',
+  'cache-interface.ts',
   'close-cache.ts',
   'offload.ts',
   'admit-clients.ts',

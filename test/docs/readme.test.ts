@@ -77,6 +77,7 @@ describe('README', () => {
       maxIngests,
       memory: `${defaults.memory.manifests / 1024 ** 2} MiB + ${defaults.memory.buffers / 1024 ** 2} MiB`,
       minFree: '5 % of the disk, at most 1 GiB',
+      'retention.unusedFor': `${ms(defaults.retention.unusedFor as '7d') / 86_400_000} days`,
     });
   });
 

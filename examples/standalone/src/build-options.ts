@@ -81,14 +81,15 @@ function coreKeys(
   config: Config,
 ): Pick<
   ProxyCacheOptions,
-  'peers' | 'publicUrl' | 'reservedKeys' | 'callerKey' | 'catalog' | 'publicContent' | 'offload'
+  'peers' | 'publicUrl' | 'reservedKeys' | 'callerKey' | 'retention' | 'catalog' | 'publicContent' | 'offload'
 > {
-  const { peers, publicUrl, reservedKeys, callerKey, catalog, publicContent, offload } = config;
+  const { peers, publicUrl, reservedKeys, callerKey, retention, catalog, publicContent, offload } = config;
   return {
     ...(callerKey !== undefined && { callerKey }),
     ...(peers !== undefined && { peers }),
     ...(publicUrl !== undefined && { publicUrl }),
     ...(reservedKeys !== undefined && { reservedKeys }),
+    ...(retention !== undefined && { retention }),
     ...(catalog !== undefined && { catalog }),
     ...(publicContent !== undefined && { publicContent }),
     ...(offload !== undefined && { offload }),

@@ -1,5 +1,6 @@
 import type { z } from 'zod';
 import { accessSchema } from './config-access.ts';
+import { retentionSchema } from './config-retention.ts';
 import { storageSchema } from './config-storage.ts';
 import { upstreamSchema } from './config-upstream.ts';
 import {
@@ -52,6 +53,7 @@ export const configSchema = mapping({
     'Tells callers apart (`credentials: caller`), 32 bytes or more; the same for all servers of a storage',
     'made at each start',
   ),
+  retention: optional(retentionSchema, ''),
   catalog: optional(flag(), '`/v2/_catalog` lists what is stored', 'false'),
   publicContent: optional(flag(), 'Answers by digest may stay in shared HTTP caches', 'false'),
   offload: optional(

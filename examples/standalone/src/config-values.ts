@@ -97,6 +97,12 @@ export const durationOrUnlimited = () =>
     input === 'unlimited' ? Number.POSITIVE_INFINITY : asDuration(input),
   );
 
+/** @param otherwise what `never` stands for */
+export const durationOrNever = <const T>(otherwise: T) =>
+  value<number | T>('duration or `never`', `${durationExample}, or "never"`, (input) =>
+    input === 'never' ? otherwise : asDuration(input),
+  );
+
 export function choice<const Names extends readonly string[]>(...names: Names) {
   const type = names.map((name) => `\`${name}\``).join(', ');
   return value(type, `one of ${names.map((name) => JSON.stringify(name)).join(', ')}`, (input) =>

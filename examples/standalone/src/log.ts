@@ -58,8 +58,9 @@ export function logEvents(logger: Logger): (event: ProxyCacheEvent) => void {
 
 function isTold(event: ProxyCacheEvent): boolean {
   const isRecovery = (event.type === 'breaker-changed' && event.state === 'closed') || event.type === 'upload-done';
+  const isRemoval = event.type === 'sweep-ended' && event.tags + event.manifests + event.blobs + event.files > 0;
   // An audit is there because it was asked for.
-  return isRecovery || event.type === 'pull';
+  return isRecovery || isRemoval || event.type === 'pull';
 }
 
 function needsAttention(event: ProxyCacheEvent): boolean {
@@ -76,7 +77,10 @@ function needsAttention(event: ProxyCacheEvent): boolean {
     case 'access-failed':
     case 'endpoint-failed':
     case 'admission-failed':
+    case 'sweep-paused':
       return true;
+    case 'sweep-ended':
+      return event.outcome === 'failed';
     case 'upstream-request':
       return event.error !== undefined;
     case 'breaker-changed':
@@ -98,6 +102,7 @@ function needsAttention(event: ProxyCacheEvent): boolean {
     case 'prefetch-paused':
     // The client's own line says why it got nothing.
     case 'admission':
+    case 'repository-swept':
     // What keeps segments from being used costs no more than their speed.
     case 'segments-changed':
     // Each failure has a line of its own, by its 'upstream-request'.

@@ -1,6 +1,7 @@
 import { checkAccess } from './access/check-access.ts';
 import { checkAdmission } from './admission/check-admission.ts';
 import { defaults, type PeersOptions, type ProxyCacheOptions } from './options.ts';
+import { checkRetention } from './retention/retention-options.ts';
 import { ProxyCacheError } from './runtime/errors.ts';
 import {
   expectBoolean,
@@ -33,6 +34,7 @@ const known: Readonly<Record<keyof ProxyCacheOptions, true>> = {
   offload: true,
   threads: true,
   access: true,
+  retention: true,
   catalog: true,
   publicContent: true,
   publicUrl: true,
@@ -78,6 +80,7 @@ export function checkOptions(options: ProxyCacheOptions): void {
   expectWhole('maxRequests', options.maxRequests, 1);
   expectWhole('minFree', options.minFree);
   expectWhole('maxWaitingBytes', options.maxWaitingBytes);
+  checkRetention(options.retention);
   expectOneOf('verifyOnRead', options.verifyOnRead, ['never', 'first']);
   expectOneOf('offload', options.offload, ['auto', 'off', 'hash', 'ingest']);
   expectWhole('threads', options.threads, 1);

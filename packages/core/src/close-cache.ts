@@ -27,6 +27,7 @@ export interface ClosedParts {
   prefetch: { close(): Promise<void> };
   admission: { settled(): Promise<void> } | undefined;
   scrubs: { close(): Promise<void> };
+  sweeps: { close(): Promise<void> };
   /** The memory of what runs. */
   memory: readonly { close(): void }[];
   upstreams: Iterable<{ client: { close(): Promise<void> } }>;
@@ -45,7 +46,7 @@ export async function closeCache(
 ): Promise<void> {
   const { clock, pulls, answers } = parts;
   const endsAt = clock.monotonic() + graceMs;
-  const scrubbed = parts.scrubs.close();
+  const scrubbed = Promise.all([parts.scrubs.close(), parts.sweeps.close()]);
   const prefetched = parts.prefetch.close();
   // What runs may still need a transfer: none is refused before.
   await within(clock, graceMs, answers.idle());

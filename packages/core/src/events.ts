@@ -3,6 +3,7 @@ import type { AdmissionEvents } from './admission/events.ts';
 import type { RequestEvent } from './http/events.ts';
 import type { IngestEvent } from './ingest/events.ts';
 import type { PrefetchEvent } from './pull/events.ts';
+import type { RetentionEvent } from './retention/events.ts';
 import type { StoreEvent } from './store/events.ts';
 import type { UpstreamEvent } from './upstream/events.ts';
 
@@ -19,6 +20,7 @@ export type ProxyCacheEvent =
   | UpstreamEvent
   | IngestEvent
   | PrefetchEvent
+  | RetentionEvent
   | StoreEvent
   | AdmissionEvents
   | WarningEvent;

@@ -2,6 +2,8 @@ import type { AccessHooks, AccessSettings } from './access/hooks.ts';
 import type { AdmissionOptions, AdmissionSettings } from './admission/hook.ts';
 import type { ProxyCacheEvent } from './events.ts';
 import type { Handle } from './http/message.ts';
+import type { RetentionSettings } from './retention/retention.ts';
+import type { RetentionOptions } from './retention/retention-options.ts';
 import type { Clock } from './runtime/clock.ts';
 import type { Storage } from './store/storage.ts';
 import type { SegmentSettings, UpstreamOptions, UpstreamSettings } from './upstream/upstream-options.ts';
@@ -67,6 +69,11 @@ export interface ProxyCacheOptions {
   callerKey?: string;
   /** What may pass, beside what the names of `include` and `exclude` say: judged before its first byte. Default: everything. */
   admission?: AdmissionOptions;
+  /**
+   * What stays in the stores, and for how long: by default what was used within 7 days. `false`: all that comes in stays, and
+   * only `sweep()` lets go of what was not used for so long.
+   */
+  retention?: false | RetentionOptions;
   /** Whether `/v2/_catalog` lists what is stored. Default false. */
   catalog?: boolean;
   /**
@@ -105,6 +112,7 @@ type Defaults = Required<
   memory: Required<NonNullable<ProxyCacheOptions['memory']>>;
   access: AccessSettings;
   admission: Omit<AdmissionSettings, 'admit'>;
+  retention: RetentionSettings;
   upstream: Omit<UpstreamSettings, 'key' | 'url'>;
   /** Of an upstream that is asked with its callers' credentials. */
   ofCallers: Pick<UpstreamSettings, 'linkValidFor'>;
@@ -121,6 +129,7 @@ export const defaults: Defaults = {
   maxIngests: 256,
   maxRequests: 10_000,
   verifyOnRead: 'never',
+  retention: { unusedFor: '7d', rules: [], every: '1h' },
   offload: 'auto',
   threads: 1,
   catalog: false,
@@ -193,4 +202,11 @@ export function upstreamSettings(options: UpstreamOptions): UpstreamSettings {
     retry: { ...defaults.upstream.retry, ...options.retry },
     segments: options.segments ? { ...defaults.segments, ...options.segments } : false,
   };
+}
+
+/** What stays, with every default filled in. */
+export function retentionSettings({ retention }: Pick<ProxyCacheOptions, 'retention'>): RetentionSettings {
+  if (retention === false) return { ...defaults.retention, every: false };
+  const given = Object.entries(retention ?? {}).filter(([, value]) => value !== undefined);
+  return { ...defaults.retention, ...(Object.fromEntries(given) as RetentionOptions) };
 }

@@ -1,7 +1,7 @@
 import type { Digest } from '../oci/digest.ts';
 import { keyOf } from './keys.ts';
 import type { Place } from './place.ts';
-import { createRecords, type RecordsParts } from './records.ts';
+import { createRecords, type Records, type RecordsParts } from './records.ts';
 
 /** What some content is asked for as; a digest may be both, and each wants a proof of its own. */
 export type ContentKind = 'manifest' | 'blob';
@@ -32,6 +32,8 @@ export interface Links {
     kind: ContentKind,
     content: { digest: Digest; mediaType: string; size?: number | undefined },
   ): Promise<void>;
+  /** By the key in the store. See {@link Records.remove}. */
+  remove: Records<Link>['remove'];
   settled(): Promise<void>;
 }
 
@@ -73,6 +75,7 @@ export function createLinks(parts: RecordsParts & { validForMs(upstream: string)
         generation: place.generation,
       }));
     },
+    remove: records.remove,
     settled: records.settled,
   };
 }

@@ -20,6 +20,8 @@ export interface Manifests {
   has(digest: Digest, signal: AbortSignal): Promise<boolean>;
   /** Keeps verified bytes. Here at once; in the store when the promise resolves. Never rejects. */
   store(digest: Digest, bytes: Uint8Array): Promise<void>;
+  /** Lets memory forget the bytes: the store has them no more. */
+  forget(digest: Digest): void;
   /** What the latest manifest to pass through here says of a blob's size. Any repository's manifest may say anything. */
   sizeOf(blob: Digest): ToldSize | undefined;
 }
@@ -123,6 +125,7 @@ export function createManifests(parts: ManifestsParts): Manifests {
         failed('put', digest, error);
       }
     },
+    forget: (digest) => void memory.delete(digest),
     sizeOf: (blob) => sizes.get(blob),
   };
 }

@@ -19,6 +19,7 @@ export function provisional<T extends object>(
   return {
     held: records.held,
     get: async (key, signal) => (await records.get(key, signal)) ?? passing.get(key),
+    remove: records.remove,
     refresh: async (key, signal) => (await records.refresh(key, signal)) ?? passing.get(key),
     async update(key, change, fence) {
       // What is to be kept in any case need not be looked for first.

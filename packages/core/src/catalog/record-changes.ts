@@ -16,6 +16,12 @@ export interface WaitingChange<T> {
   base: string | undefined;
 }
 
+/** `saved`: the store's text that the record is based on. */
+export type Held<T> = { record: T; saved: string | undefined };
+
+/** Changes that the store has not taken yet, and the saves that bring them there: one that runs, one that waits. */
+export type Pending<T> = { changes: WaitingChange<T>[]; running: Promise<void>; next: Promise<void> | undefined };
+
 /** The record after all the changes. */
 export function applied<T>(changes: readonly WaitingChange<T>[], record: T | undefined): T | undefined {
   return changes.reduce((current, { change }) => change(current) ?? current, record);

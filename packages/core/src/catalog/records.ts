@@ -2,7 +2,8 @@ import { LRUCache } from 'lru-cache';
 import type { Clock } from '../runtime/clock.ts';
 import { type StoreEvent, storeFailed } from '../store/events.ts';
 import type { MetadataStore } from '../store/metadata-store.ts';
-import { applied, type Change, dropRefused, type Fence, fenceOf, type WaitingChange } from './record-changes.ts';
+import type { Held, Pending, WaitingChange } from './record-changes.ts';
+import { applied, type Change, dropRefused, type Fence, fenceOf } from './record-changes.ts';
 import { encodeRecord, isDamaged, isOtherFormat } from './record-codec.ts';
 import { readStored, type StoredRecord } from './stored-record.ts';
 import { createUnsavedChanges, type UnsavedChanges } from './unsaved-changes.ts';
@@ -31,6 +32,8 @@ export interface Records<T> {
    * does memory then
    */
   update(key: string, change: Change<T>, fence?: Fence): Promise<void>;
+  /** Removes a record that nobody has changed since this version of it. @returns whether it did @throws what the store throws */
+  remove(key: string, ifVersion: string, signal: AbortSignal): Promise<boolean>;
   /**
    * Resolves when every change is in the store, or given up: those that a failing store has not taken are tried once
    * more, and never again.
@@ -43,12 +46,6 @@ const mostTries = 4;
 /** Records whose changes wait for a store that is away, and the changes of each. */
 const mostUnsaved = 10_000;
 const mostUnsavedChanges = 16;
-
-/** `saved`: the store's text that the record is based on. */
-type Held<T> = { record: T; saved: string | undefined };
-
-/** Changes that the store has not taken yet, and the saves that bring them there: one that runs, one that waits. */
-type Pending<T> = { changes: WaitingChange<T>[]; running: Promise<void>; next: Promise<void> | undefined };
 
 /**
  * @param most how many records stay in memory
@@ -65,6 +62,7 @@ export function createRecords<T extends object>(parts: RecordsParts, most: numbe
     }),
   });
   const pending = new Map<string, Pending<T>>();
+  let removals = 0;
   const unsaved: UnsavedChanges<WaitingChange<T>> = createUnsavedChanges({
     clock,
     most: Math.min(most, mostUnsaved),
@@ -201,7 +199,7 @@ export function createRecords<T extends object>(parts: RecordsParts, most: numbe
 
   /** Takes what the store has into memory. */
   async function bring(key: string, signal: AbortSignal): Promise<{ record: T | undefined } | undefined> {
-    const before = held.peek(key);
+    const [before, removed] = [held.peek(key), removals];
     let stored: StoredRecord<T>;
     try {
       stored = await read(key, signal);
@@ -216,7 +214,8 @@ export function createRecords<T extends object>(parts: RecordsParts, most: numbe
     if (known && (known !== before || known.saved === stored.text || stored.isDamaged)) return known;
     const record = applied(changesOf(key), stored.record);
     if (record === undefined) held.delete(key);
-    else held.set(key, { record, saved: stored.text });
+    // What was read may be what was just removed.
+    else if (removed === removals) held.set(key, { record, saved: stored.text });
     return { record };
   }
 
@@ -234,6 +233,12 @@ export function createRecords<T extends object>(parts: RecordsParts, most: numbe
         held.set(key, { record, saved: known.saved });
       }
       return schedule(key, { change, fence, base: known?.saved });
+    },
+    async remove(key, ifVersion, signal) {
+      if (changesOf(key).length > 0 || !(await metadata.delete(key, { ifVersion, signal }))) return false;
+      removals++;
+      if (changesOf(key).length === 0) held.delete(key);
+      return true;
     },
     async settled() {
       while (pending.size > 0) await Promise.all([...pending.keys()].map(lastSave));

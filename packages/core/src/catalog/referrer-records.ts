@@ -4,7 +4,7 @@ import type { Referrers } from '../upstream/upstream.ts';
 import { keyOf } from './keys.ts';
 import type { Place } from './place.ts';
 import { provisional } from './provisional-records.ts';
-import { createRecords, type RecordsParts } from './records.ts';
+import { createRecords, type Records, type RecordsParts } from './records.ts';
 
 /** What is known of a subject's referrers. */
 export type ReferrersRecord = FreshnessRecord<Referrers>;
@@ -17,6 +17,8 @@ export interface ReferrersRecords {
     subject: Digest,
     change: (record: ReferrersRecord | undefined) => ReferrersRecord | undefined,
   ): Promise<void>;
+  /** By the key in the store. See {@link Records.remove}. */
+  remove: Records<ReferrersRecord>['remove'];
   settled(): Promise<void>;
 }
 
@@ -34,6 +36,7 @@ export function createReferrersRecords(
   return {
     get: (place, subject, signal) => records.get(key(place, subject), signal),
     update: (place, subject, change) => records.update(key(place, subject), change),
+    remove: records.remove,
     settled: all.settled,
   };
 }

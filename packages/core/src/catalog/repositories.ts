@@ -2,7 +2,7 @@ import { abortable } from '../runtime/collapse.ts';
 import { turn } from '../runtime/turn.ts';
 import { keyOf, prefixOf } from './keys.ts';
 import type { Place } from './place.ts';
-import { createRecords, type RecordsParts } from './records.ts';
+import { createRecords, type Records, type RecordsParts } from './records.ts';
 import { listAll } from './tag-records.ts';
 
 /** A repository that something was stored of. */
@@ -17,6 +17,8 @@ export interface Repositories {
   note(place: Place): Promise<void>;
   /** All of an upstream, in the order of their names. Not on a pull's path. */
   list(upstream: string, signal: AbortSignal): Promise<KnownRepository[]>;
+  /** By the key in the store. See {@link Records.remove}. */
+  remove: Records<KnownRepository>['remove'];
   settled(): Promise<void>;
 }
 
@@ -46,6 +48,7 @@ export function createRepositories(parts: RecordsParts, most: number): Repositor
       }
       return found.sort((a, b) => (a.repository < b.repository ? -1 : 1));
     },
+    remove: records.remove,
     async settled() {
       await Promise.all(noting);
       await records.settled();

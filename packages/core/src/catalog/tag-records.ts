@@ -24,6 +24,8 @@ export interface TagRecords {
   update(tag: { place: Place; tag: string; fence?: Fence | undefined }, change: Change<TagRecord>): Promise<void>;
   /** The tags of a repository that there are records of, in order, after `after` where it is given. Not on a pull's path. */
   list(place: Place, options: { after?: string | undefined; signal: AbortSignal }): AsyncIterable<string>;
+  /** By the key in the store. See {@link Records.remove}. */
+  remove: Records<TagRecord>['remove'];
   settled(): Promise<void>;
 }
 
@@ -53,6 +55,7 @@ export function createTagRecords(parts: RecordsParts, most: number): TagRecords 
         if (tag !== undefined && (after === undefined || tag > after)) yield tag;
       }
     },
+    remove: records.remove,
     settled: all.settled,
   };
 }

@@ -3,6 +3,7 @@ import type { Clock } from '../runtime/clock.ts';
 import { ProxyCacheError } from '../runtime/errors.ts';
 import type { BlobStore, OpenBlob } from './blob-store.ts';
 import { type StoreEvent, storeFailed } from './events.ts';
+import { createReaderCounts } from './reader-counts.ts';
 
 /** A blob as one reader has it open. */
 export interface OpenedBlob {
@@ -29,6 +30,8 @@ export interface SharedBlobs extends BlobStore {
     digest: Digest,
     options: { anew?: boolean; forBytes?: boolean; signal: AbortSignal },
   ): Promise<OpenedBlob | undefined>;
+  /** Whether anybody has a blob open. */
+  isOpen(digest: Digest): boolean;
   /** Closes what nobody reads; the rest is closed by its last reader, and nothing is shared from now on. Never rejects. */
   close(): Promise<void>;
 }
@@ -42,6 +45,8 @@ interface Source extends Omit<OpenedBlob, 'blob'> {
   until: number;
   readers: number;
   isShared: boolean;
+  /** Ends its count among those that are read and not shared. */
+  leaveApart?: (() => void) | undefined;
   closing?: Promise<void>;
 }
 
@@ -66,6 +71,8 @@ export function shareBlobs(
   /** Of each digest that the store is being asked for, how often; those asked before a change are not in it. */
   const asked = new Map<Digest, { times: number }>();
   const ending = new Set<Promise<void>>();
+  /** What is read and not shared. */
+  const apart = createReaderCounts();
   let openings = 0;
   let isClosed = false;
   let stopTimer: (() => void) | undefined;
@@ -81,6 +88,7 @@ export function shareBlobs(
   /** Lets go of it where nobody has it any more. */
   async function letGo(source: Source): Promise<void> {
     if (source.isShared || source.readers > 0) return;
+    source.leaveApart?.();
     const closing = source.closing ?? closed(source.digest, source.file);
     source.closing = closing;
     ending.add(closing);
@@ -92,6 +100,7 @@ export function shareBlobs(
     if (!source.isShared) return;
     source.isShared = false;
     shared.delete(source.digest);
+    if (source.readers > 0) source.leaveApart = apart.enter(source.digest);
     void letGo(source);
   }
 
@@ -164,6 +173,15 @@ export function shareBlobs(
     return undefined;
   }
 
+  /** The `close()` of what is never shared. */
+  function passing(digest: Digest, blob: OpenBlob): OpenBlob['close'] {
+    const leave = apart.enter(digest);
+    return async () => {
+      leave();
+      await closed(digest, blob);
+    };
+  }
+
   async function ask(digest: Digest, options: Parameters<BlobStore['open']>[1]): Promise<OpenedBlob | undefined> {
     const opened = { digest, openedAt: clock.now(), opening: ++openings };
     const until = clock.monotonic() + sharedForMs;
@@ -181,10 +199,11 @@ export function shareBlobs(
     }
     if (!blob) return undefined;
     const given = blob;
-    if (given.kind === 'stream') return { ...opened, blob: { ...given, close: () => closed(digest, given) } };
+    if (given.kind === 'stream') return { ...opened, blob: { ...given, close: passing(digest, given) } };
     const source: Source = { ...opened, file: given, until, readers: 0, isShared: false };
     const reader = lend(source);
     if (isCurrent && !isClosed && until > clock.monotonic()) share(source);
+    if (!source.isShared) source.leaveApart = apart.enter(digest);
     return reader;
   }
 
@@ -200,6 +219,7 @@ export function shareBlobs(
 
   return {
     held,
+    isOpen: (digest) => (shared.get(digest)?.readers ?? 0) > 0 || apart.has(digest),
     async share(digest, { anew = false, ...options }) {
       options.signal.throwIfAborted();
       return (anew ? undefined : held(digest)) ?? (await ask(digest, options));

@@ -1,0 +1,51 @@
+import type { ScrubOptions, ScrubReport } from './catalog/scrub.ts';
+import type { CloseOptions } from './close-cache.ts';
+import type { Handle } from './http/message.ts';
+import type { Descriptor } from './oci/descriptor.ts';
+import type { SweepReport } from './retention/sweep-report.ts';
+import type { SweepOptions } from './retention/sweeps.ts';
+import type { UpstreamStatus } from './upstream/upstream.ts';
+
+/** A pull-through cache. One per process and storage; adapters mount it. */
+export interface ProxyCache {
+  /**
+   * Answers a request; `undefined`: not a `/v2/` path, the host goes on. Never rejects for what a client sent. What is in
+   * memory its `fromMemory` answers without a promise.
+   */
+  handle: Handle;
+  /** The same for web requests: Hono, Next, Bun, tests. 404 for what is not ours. @param host.context for the hooks of `access` */
+  fetch(request: Request, host?: { context?: unknown }): Promise<Response>;
+  /**
+   * Whether an image such as `docker-hub/library/alpine:3` would be pulled whole from here if its upstream failed now; of
+   * an index, any one of its platforms. @throws ProxyCacheError for a reference that is none, `name-unknown`, `closed`
+   */
+  has(reference: string): Promise<boolean>;
+  /** What a reference means now, by the rules of a pull (a HEAD's). @throws ProxyCacheError, UpstreamError */
+  resolve(reference: string): Promise<Descriptor>;
+  /** The upstreams, in the order of the option. */
+  upstreams: {
+    /** How each of them is doing, from memory. */
+    status(): readonly UpstreamStatus[];
+  };
+  /**
+   * Reads all that is stored, slowly and beside the pulls: takes blobs that are wrong out of sight, to be fetched again,
+   * tells those that are unreadable, and removes records that cannot be decoded. One runs at a time: a call meanwhile joins it.
+   *
+   * @throws ProxyCacheError `storage-failed` when a store fails as a whole, `closed`, `invalid-options`; the signal's reason
+   */
+  scrub(options?: ScrubOptions): Promise<ScrubReport>;
+  /**
+   * Lets go of what was not used for as long as `retention` says, slowly and beside the pulls. One runs at a time: a call
+   * meanwhile joins it.
+   *
+   * @throws ProxyCacheError `storage-failed` when a store fails as a whole, `closed`, `invalid-options`; the signal's reason
+   */
+  sweep(options?: SweepOptions): Promise<SweepReport>;
+  /**
+   * Ends: later requests get 503, running answers may end within the grace time and are cut off then. Called again, it is
+   * the same end.
+   *
+   * @throws ProxyCacheError `invalid-options`, at once
+   */
+  close(options?: CloseOptions): Promise<void>;
+}

@@ -1,0 +1,33 @@
+/** Why something goes: nobody used it for as long as it may be unused, or `maxBytes` needs its room. */
+export type RemovalReason = 'unused' | 'max-bytes';
+
+export type RetentionEvent =
+  /** What nobody uses any more is gone from a repository; its bytes go when no other repository has them. */
+  | {
+      type: 'repository-swept';
+      upstream: string;
+      repository: string;
+      reason: RemovalReason;
+      tags: number;
+      manifests: number;
+      blobs: number;
+    }
+  /** What is unused of an upstream stays while that fails: it could not be fetched again. `maxBytes` goes on. */
+  | { type: 'sweep-paused'; upstream: string; error?: string }
+  /** A sweep has looked at all that is stored (`finished`), was left or closed (`stopped`), or could not go on (`failed`). */
+  | {
+      type: 'sweep-ended';
+      outcome: 'finished' | 'stopped' | 'failed';
+      reason: RemovalReason;
+      /** Nothing was removed: it is what would have been. */
+      dryRun: boolean;
+      /** Removed by repository: a blob of two counts twice. */
+      tags: number;
+      manifests: number;
+      blobs: number;
+      /** What left the store: files, and their bytes. */
+      files: number;
+      bytes: number;
+      durationMs: number;
+      error?: string;
+    };

@@ -1,0 +1,100 @@
+import type { Link } from '../catalog/links.ts';
+import { decodeRecord, isDamaged, isOtherFormat } from '../catalog/record-codec.ts';
+import type { TagRecord } from '../catalog/tag-records.ts';
+import { latestInstant } from '../freshness/record.ts';
+import type { FoundLink } from './read-repository.ts';
+import type { RetentionParts } from './retention-parts.ts';
+import type { Survey } from './survey.ts';
+import type { Removal } from './sweep-report.ts';
+import type { Used } from './use.ts';
+
+/** What of a repository goes. */
+export interface Going {
+  tags: { key: string; tag: string; usedAt: number; seenAt: number | undefined }[];
+  /** Manifests first, what they need after them. */
+  links: (FoundLink & { lastUsedAt: number })[];
+  referrers: string[];
+}
+
+/** What may go of a repository by an age. */
+export function goingOf({ found, uses }: Survey, isOld: (usedAt: number) => boolean): Going {
+  const { graph, links, tagKeys, tagsSeenAt, referrers } = found;
+  const last = (number: number | undefined) =>
+    number === undefined ? Number.NEGATIVE_INFINITY : (uses.content[number] as number);
+  const going: Going = { tags: [], links: [], referrers: [] };
+  for (const [index, { tag }] of graph.tags.entries()) {
+    const usedAt = uses.tags[index] as number;
+    if (!isOld(usedAt)) continue;
+    going.tags.push({ key: tagKeys[index] as string, tag, usedAt, seenAt: tagsSeenAt[index] });
+  }
+  for (const kind of ['manifest', 'blob'] as const) {
+    for (const link of links) {
+      const lastUsedAt = last(link.number);
+      if (link.kind === kind && isOld(lastUsedAt)) going.links.push({ ...link, lastUsedAt });
+    }
+  }
+  for (const { key, usedAt, subject } of referrers) {
+    if (isOld(Math.max(usedAt, last(subject)))) going.referrers.push(key);
+  }
+  return going;
+}
+
+/**
+ * Removes what goes of a repository, record by record: tags, then manifests, then what they need. Whatever is met that was
+ * used or written since it was looked at ends it: what is left may be about to be asked for.
+ *
+ * @param at when the repository was looked at, in ms since the epoch
+ * @returns whether all of it is gone
+ * @throws what the stores throw; the signal's reason
+ */
+export async function removeRecords(
+  parts: RetentionParts,
+  { going, survey, at, signal }: { going: Going; survey: Survey; at: number; signal: AbortSignal },
+  removed: (removal: Pick<Removal, 'kind' | 'tagOrDigest' | 'usedAt'>) => void,
+): Promise<boolean> {
+  const { upstream, scope } = survey.stored;
+  const place = { upstream, scope, repository: survey.name };
+
+  const wasUsed = (used: Used, seenAt: number | undefined) => (parts.usage.held(used) ?? never) > (seenAt ?? never);
+
+  /** @returns `undefined` where nobody can read it: it stays */
+  async function isSame(key: string, instantOf: (record: never) => number): Promise<string | boolean | undefined> {
+    try {
+      const entry = await parts.metadata.get(key, { signal });
+      if (!entry) return true;
+      return instantOf(decodeRecord(key, entry.value) as never) > at ? false : entry.version;
+    } catch (error) {
+      if (isDamaged(error) || isOtherFormat(error)) return undefined;
+      throw error;
+    }
+  }
+
+  /** @returns whether to go on */
+  async function remove(
+    kind: 'tags' | 'links' | 'referrers',
+    key: string,
+    instantOf: (record: never) => number,
+  ): Promise<boolean> {
+    const same = await isSame(key, instantOf);
+    if (same === undefined || same === true) return true;
+    return same !== false && (await parts[kind].remove(key, same, signal));
+  }
+
+  for (const { key, tag, usedAt, seenAt } of going.tags) {
+    const used: Used = { place, kind: 'tag', tagOrDigest: tag };
+    if (wasUsed(used, seenAt) || !(await remove('tags', key, latestInstant<TagRecord>))) return false;
+    await parts.usage.forget(used, { unlessUsedAfter: at, signal });
+    removed({ kind: 'tag', tagOrDigest: tag, usedAt });
+  }
+  for (const { key, kind, digest, lastUsedAt, seenAt } of going.links) {
+    const used: Used = { place, kind, tagOrDigest: digest };
+    const provenAt = (link: Link) => link.provenAt;
+    if (wasUsed(used, seenAt) || !(await remove('links', key, provenAt))) return false;
+    await parts.usage.forget(used, { unlessUsedAfter: at, signal });
+    removed({ kind, tagOrDigest: digest, usedAt: lastUsedAt });
+  }
+  for (const key of going.referrers) if (!(await remove('referrers', key, latestInstant))) return false;
+  return true;
+}
+
+const never = Number.NEGATIVE_INFINITY;

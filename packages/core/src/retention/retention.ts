@@ -1,0 +1,41 @@
+import type { Manifests } from '../catalog/manifests.ts';
+import type { Ingests } from '../ingest/ingests.ts';
+import type { Digest } from '../oci/digest.ts';
+import { parseDuration } from '../runtime/duration.ts';
+import type { Upstream } from '../upstream/upstream.ts';
+import { createManifestNeeds } from './manifest-needs.ts';
+import { type RetentionOptions, stays } from './retention-options.ts';
+import type { RetentionParts } from './retention-parts.ts';
+import { createSweeps, type Sweeps } from './sweeps.ts';
+
+/** Options of retention with every default filled in. */
+export type RetentionSettings = Required<Pick<RetentionOptions, 'unusedFor' | 'rules' | 'every'>>;
+
+/** What {@link createRetention} works with. */
+export interface RetentionOf
+  extends Omit<RetentionParts, 'needs' | 'isUnderWay' | 'clientOf' | 'stayOf' | 'unusedForMs' | 'manifests'> {
+  manifests: Pick<Manifests, 'held' | 'forget'>;
+  maxManifestBytes: number;
+  ingests: Pick<Ingests, 'find'>;
+  /** Whether a blob waits for the store. */
+  isWaiting(digest: Digest): boolean;
+  upstreams: ReadonlyMap<string, { client: Pick<Upstream, 'status' | 'ping'> }>;
+}
+
+/** What lets go of what nobody uses any more. */
+export function createRetention(parts: RetentionOf, settings: RetentionSettings): Sweeps {
+  const { manifests, ingests, isWaiting, upstreams } = parts;
+  const { unusedFor, every } = settings;
+  const keys = [...upstreams.keys()];
+  return createSweeps(
+    {
+      ...parts,
+      needs: createManifestNeeds({ ...parts, held: manifests.held }),
+      isUnderWay: (digest) => isWaiting(digest) || keys.some((key) => ingests.find(key, digest) !== undefined),
+      clientOf: (upstream) => upstreams.get(upstream)?.client,
+      stayOf: stays(settings),
+      unusedForMs: unusedFor === 'never' ? Number.POSITIVE_INFINITY : parseDuration(unusedFor),
+    },
+    every,
+  );
+}

@@ -1,0 +1,93 @@
+import { turn } from '../runtime/turn.ts';
+import { createMarks } from './marks.ts';
+import { createReachable } from './reachable.ts';
+import { removeFiles } from './remove-files.ts';
+import type { RetentionParts } from './retention-parts.ts';
+import { type StoredRepository, storedRepositories } from './stored-repositories.ts';
+import { repositoryKey } from './survey.ts';
+import { addRemoval, type SweepReport } from './sweep-report.ts';
+import { type SweepRun, sweepRepository } from './sweep-repository.ts';
+
+/** How a sweep goes. */
+export interface SweepHow {
+  dryRun: boolean;
+  signal: AbortSignal;
+  /** Called after each step. */
+  progress(): void;
+}
+
+/** What several processes know of each other's uses may be so much older than what they know themselves. */
+const otherProcessesMs = 7 * 60_000;
+
+/** Removes what was not used for as long as the rules say. @throws what the stores throw; the signal's reason */
+export async function sweep(parts: RetentionParts, report: SweepReport, how: SweepHow): Promise<void> {
+  const { clock, coordinator, unusedForMs: orphansUnusedForMs } = parts;
+  const now = clock.now();
+  const spareMs = coordinator ? otherProcessesMs : 0;
+  await runSweep(parts, report, {
+    ...how,
+    reason: 'unused',
+    isOld: (usedAt, { unusedForMs }) => usedAt + unusedForMs + spareMs <= now,
+    mayGo: createReachable({ ...parts, signal: how.signal }),
+    orphanGoes: (storedAt) => storedAt + orphansUnusedForMs + spareMs <= now,
+  });
+}
+
+/** Looks at each repository and removes its records, then the bytes that no repository has any more. */
+async function runSweep(
+  parts: RetentionParts,
+  report: SweepReport,
+  how: SweepHow & Pick<SweepRun, 'reason' | 'isOld' | 'mayGo'> & { orphanGoes(storedAt: number): boolean },
+): Promise<void> {
+  const { signal, dryRun, reason, progress } = how;
+  const proofs = parts.watchProofs();
+  try {
+    const marks = createMarks();
+    const run: SweepRun = { ...how, marks, report, since: await parts.usage.since(signal) };
+    const repositories = await storedRepositories(parts.metadata, signal);
+    const [emptied, left] = [new Map<string, StoredRepository[]>(), new Set<string>()];
+    for (const stored of repositories) {
+      signal.throwIfAborted();
+      const key = repositoryKey(stored);
+      if (await sweepRepository(parts, run, stored)) emptied.set(key, [...(emptied.get(key) ?? []), stored]);
+      else left.add(key);
+      progress();
+      await turn();
+    }
+    if (!dryRun) {
+      for (const [key, places] of emptied) if (!left.has(key)) await forgetRepository(parts, key, places, signal);
+    }
+    const useless = {
+      goesAt(mark: number, storedAt: number) {
+        if (marks.wasSeen(mark)) return marks.goneAt(mark);
+        return !marks.isPartial && how.orphanGoes(storedAt) ? storedAt : undefined;
+      },
+      isManifest: marks.wasManifest,
+      wasSeen: marks.wasSeen,
+      hasManifests: marks.hasManifests(),
+    };
+    await removeFiles(parts, { useless, proofs, dryRun, signal }, ({ digest, size, usedAt }) => {
+      addRemoval(report, { kind: 'file', tagOrDigest: digest, bytes: size, usedAt, reason });
+      progress();
+    });
+  } finally {
+    proofs.end();
+  }
+}
+
+/** A repository of which nothing is left is listed no more. */
+async function forgetRepository(
+  { metadata, repositories }: RetentionParts,
+  key: string,
+  places: readonly StoredRepository[],
+  signal: AbortSignal,
+): Promise<void> {
+  const entry = await metadata.get(key, { signal });
+  for (const { path } of places) {
+    for (const kind of ['tag', 'link']) {
+      // Somebody may have pulled from it meanwhile.
+      if ((await metadata.list(`${kind}/${path}`, { limit: 1, signal })).length > 0) return;
+    }
+  }
+  if (entry) await repositories.remove(key, entry.version, signal);
+}
