@@ -8,7 +8,7 @@ import {
 } from '@proxycache/core';
 import { type FakeUpstream, flakyStore, gate, manualClock, sha256 } from '@proxycache/test-kit';
 import { describe, expect, test } from 'vitest';
-import { startCache, startPair } from './cache-under-test.ts';
+import { startCache, startPair, startUpstream } from './cache-under-test.ts';
 import type { Got } from './request.ts';
 
 const hour = 3_600_000;
@@ -449,6 +449,65 @@ test('what is larger than 4 MiB is not shown to a policy', async () => {
   upstream.addImage('team/app', { tag: '1', layerSizes: [4 * 1024 * 1024 + 1] });
   expect((await cache.get(manifestOf('1'))).status).toBe(503);
   expect(cache.seen('admission-failed')[0]?.error).toMatch(/more than 4194304 bytes/);
+});
+
+test('each caller is judged apart where the hook looks at who asks, and audits tell what was held', async () => {
+  const { upstream, cache } = await startPair({
+    cache: {
+      admission: {
+        admit: ({ identity, now }) =>
+          identity?.attributes?.['team'] === 'web'
+            ? { allow: true }
+            : { holdUntil: now + day, reason: 'not for you yet' },
+      },
+      access: {
+        authenticate: ({ headers }) => {
+          const name = headers.get('authorization');
+          return name === null ? undefined : { name: 'same', attributes: { team: name } };
+        },
+      },
+    },
+  });
+  const image = upstream.addImage('team/app', { tag: '1' });
+  const paths = [manifestOf('1'), manifestOf(image.root.digest), blobOf(image.config.digest)];
+  const statuses = async (authorization?: string) => {
+    const headers = authorization === undefined ? {} : { authorization };
+    const all: number[] = [];
+    for (const path of paths) all.push((await cache.get(path, { headers })).status);
+    return all;
+  };
+  for (let times = 0; times < 2; times++) {
+    expect(await statuses('web')).toEqual([200, 200, 200]);
+    expect(await statuses('db')).toEqual([403, 403, 403]);
+    expect(await statuses()).toEqual([403, 403, 403]);
+  }
+  expect(cache.seen('admission')).toHaveLength(3);
+  const held = cache.seen('pull').filter(({ decision }) => decision === 'hold');
+  expect(held).toHaveLength(12);
+  expect(held[0]).toMatchObject({ identity: 'same', status: 403, reason: expect.stringMatching(/not for you yet/) });
+});
+
+test('content of upstreams that are not judged passes as without a policy', async () => {
+  const bad = await startUpstream();
+  const good = await startUpstream();
+  const cache = await startCache({
+    upstreams: [
+      { key: 'bad', url: bad.url },
+      { key: 'good', url: good.url, freshFor: '1h' },
+    ],
+    admission: { admit: () => deny('no'), upstreams: ['bad'] },
+  });
+  for (const upstream of [bad, good]) upstream.addImage('team/app', { tag: '1', seed: 'same' });
+  const image = good.addImage('team/app', { tag: '1', seed: 'same' });
+  for (const [key, status] of [
+    ['good', 200],
+    ['bad', 403],
+    ['good', 200],
+  ] as const) {
+    for (const path of [`blobs/${image.config.digest}`, 'manifests/1', `manifests/${image.root.digest}`]) {
+      expect([key, (await cache.get(`/v2/${key}/team/app/${path}`)).status]).toEqual([key, status]);
+    }
+  }
 });
 
 test('a policy is not asked for `has` and `resolve`, which serve nothing', async () => {

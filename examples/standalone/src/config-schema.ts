@@ -1,5 +1,6 @@
 import type { z } from 'zod';
 import { accessSchema } from './config-access.ts';
+import { admissionSchema } from './config-admission.ts';
 import { retentionSchema } from './config-retention.ts';
 import { storageSchema } from './config-storage.ts';
 import { upstreamSchema } from './config-upstream.ts';
@@ -42,6 +43,7 @@ export const configSchema = mapping({
   workers: about(processes(), 'Processes that serve; `auto`: one a core. Limits and memory hold for each').prefault(1),
   allowAnonymous: about(flag(), "Let whoever reaches it read with the upstreams' credentials").prefault(false),
   access: optional(accessSchema, ''),
+  admission: optional(admissionSchema, ''),
   peers: optional(peers, ''),
   publicUrl: optional(origin(), 'Origin for URLs in answers', 'they are relative'),
   trustedProxies: about(list(addressOrBlock()), 'Proxies whose `X-Forwarded-For` is believed').prefault([]),

@@ -2,6 +2,7 @@ import { type Coordinator, createProxyCache, isProxyCacheError } from '@proxycac
 import { buildOptions } from './build-options.ts';
 import { createLog, type Log, logEvents } from './log.ts';
 import { openAccess } from './open-access.ts';
+import { openAdmission } from './open-admission.ts';
 import { openStorage } from './open-storage.ts';
 import { type RunningServer, startServer } from './server.ts';
 import type { WorkerTask } from './worker-messages.ts';
@@ -29,12 +30,14 @@ export async function runServer(
 ): Promise<RunningServer> {
   const options = buildOptions(loaded, upstreams);
   const access = await openAccess(loaded, logger);
+  const admission = await openAdmission(loaded);
   const { storage, close } = await openStorage(options.storage, {
     loaded,
     logger,
     ...(coordinator && { coordinator }),
   });
-  const cache = createProxyCache({ ...options, ...(access && { access }), storage, observer: logEvents(logger) });
+  const policies = { ...(access && { access }), ...(admission && { admission }) };
+  const cache = createProxyCache({ ...options, ...policies, storage, observer: logEvents(logger) });
   const server = await startServer({ cache, ...loaded, logger });
   return {
     url: server.url,

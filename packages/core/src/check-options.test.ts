@@ -8,6 +8,7 @@ const secret = 'x'.repeat(32);
 const hook = (): boolean => true;
 const pem = '-----BEGIN CERTIFICATE-----\nx\n-----END CERTIFICATE-----\n';
 const upstream = { key: 'hub', url: 'https://registry.example' };
+const admit = () => ({ allow: true });
 const options = (fields: object) => ({ upstreams: [upstream], storage: memoryStorage(), ...fields });
 const check = (fields: object) => checkOptions(options(fields) as never);
 const checkUpstream = (fields: object) => check({ upstreams: [{ ...upstream, ...fields }] });
@@ -100,6 +101,23 @@ describe('options', () => {
     [
       { upstreams: [{ ...upstream, include: { repositories: ['team/[ab'] } }] },
       'upstreams[0].include.repositories[0]: expected a pattern such as "library/*", without "!", received "team/[ab"',
+    ],
+    [{ admission: {} }, 'admission.admit: expected a function, received undefined'],
+    [{ admission: () => true }, 'admission: expected an object, received a function'],
+    [{ admission: { admit: 'yes' } }, 'admission.admit: expected a function, received "yes"'],
+    [{ admission: { admit, admits: 1 } }, 'admission.admits: there is no such option; did you mean admit?'],
+    [
+      { admission: { admit, upstreams: ['hub', 'nub'] } },
+      'admission.upstreams[1]: expected the key of an upstream, received "nub"',
+    ],
+    [
+      { admission: { admit, version: 7 } },
+      'admission.version: expected a text, or a function that gives one, received 7',
+    ],
+    [{ admission: { admit, within: 0 } }, 'admission.within: expected a duration of 1 ms or more, received 0'],
+    [
+      { admission: { admit, decisionFor: '5' } },
+      'admission.decisionFor: expected a duration such as 500, "10s" or "7d", received "5"',
     ],
     [{ peers: 'http://a' }, 'peers: expected an object, received "http://a"'],
     [{ peers: { secret } }, 'peers.url: expected an http(s) URL, received undefined'],

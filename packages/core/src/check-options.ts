@@ -90,7 +90,12 @@ export function checkOptions(options: ProxyCacheOptions): void {
   expectFunction('observer', options.observer);
   if (options.access !== undefined) checkAccess(options.access, options);
   if (options.callerKey !== undefined) expectSecret('callerKey', options.callerKey);
-  if (options.admission !== undefined) checkAdmission('admission', options.admission);
+  if (options.admission !== undefined)
+    checkAdmission(
+      'admission',
+      options.admission,
+      upstreams.map(({ key }) => key),
+    );
   if (options.peers !== undefined) checkPeers(options.peers, options.storage);
 }
 

@@ -111,8 +111,8 @@ type Defaults = Required<
 > & {
   memory: Required<NonNullable<ProxyCacheOptions['memory']>>;
   access: AccessSettings;
-  admission: Omit<AdmissionSettings, 'admit'>;
   retention: RetentionSettings;
+  admission: Omit<AdmissionSettings, 'admit' | 'upstreams'>;
   upstream: Omit<UpstreamSettings, 'key' | 'url'>;
   /** Of an upstream that is asked with its callers' credentials. */
   ofCallers: Pick<UpstreamSettings, 'linkValidFor'>;
@@ -180,9 +180,16 @@ export function accessSettings(access: AccessOptions): AccessSettings & Pick<Acc
 }
 
 /** A policy with every default filled in. */
-export function admissionSettings({ admit, version, within, decisionFor }: AdmissionOptions): AdmissionSettings {
+export function admissionSettings({
+  admit,
+  upstreams,
+  version,
+  within,
+  decisionFor,
+}: AdmissionOptions): AdmissionSettings {
   return {
     admit,
+    ...(upstreams !== undefined && { upstreams }),
     version: version ?? defaults.admission.version,
     within: within ?? defaults.admission.within,
     decisionFor: decisionFor ?? defaults.admission.decisionFor,

@@ -16,6 +16,8 @@ import { type Asking, createVerdicts } from './verdicts.ts';
 
 /** Lets content pass, or not. */
 export interface Admission {
+  /** Whether content of an upstream is judged. */
+  judges(upstream: string): boolean;
   /**
    * Lets a manifest pass that is here, and notes that it was asked for, whatever is decided.
    *
@@ -47,6 +49,7 @@ export function createAdmission(
     `${keyOf(upstream, scope, repository)} ${referenceText(reference)}`;
 
   return {
+    judges: (upstream) => settings.upstreams?.includes(upstream) ?? true,
     async manifest(asking, { reference, found }) {
       const { place, asker } = asking;
       const { digest } = found.descriptor;

@@ -64,6 +64,8 @@ export type Admit = (context: AdmissionContext) => AdmissionDecision | Promise<A
 export interface AdmissionOptions {
   /** A policy of yours, or a ready-made one such as {@link minimumAge}; several by {@link allOf}. */
   admit: Admit;
+  /** Keys of the upstreams whose content is judged. Default: all of them. */
+  upstreams?: readonly string[];
   /** The policy's version: with another one all is judged anew. Default: it never changes while the process lives. */
   version?: string | (() => string);
   /** How long a hook may take, with all it fetches. Default 10 s. */
@@ -73,4 +75,4 @@ export interface AdmissionOptions {
 }
 
 /** {@link AdmissionOptions} with every default filled in. */
-export type AdmissionSettings = Required<AdmissionOptions>;
+export type AdmissionSettings = Required<Omit<AdmissionOptions, 'upstreams'>> & Pick<AdmissionOptions, 'upstreams'>;

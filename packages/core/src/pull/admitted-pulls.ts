@@ -63,6 +63,8 @@ export function admittedPulls(pulls: Pulls, admission: Admission, listReferrers:
     return { place: target.place, asker, content: contentOf(target), signal };
   }
 
+  const isJudged = ({ upstream }: Target) => admission.judges(upstream.key);
+
   async function admitted(asking: Asking, reference: TagOrDigest, answer: ManifestAnswer): Promise<ManifestAnswer> {
     const { descriptor, bytes } = answer;
     if (!bytes) throw new TypeError('a manifest was answered without its bytes');
@@ -73,6 +75,7 @@ export function admittedPulls(pulls: Pulls, admission: Admission, listReferrers:
   return {
     heldManifests(target, reference) {
       const find = pulls.heldManifests(target, reference);
+      if (!isJudged(target)) return find;
       const passes = admission.passes(target.place, reference);
       return (want, now) => {
         const answer = find(want, now);
@@ -82,17 +85,19 @@ export function admittedPulls(pulls: Pulls, admission: Admission, listReferrers:
     pullTag: {
       recentTagOf: pulls.pullTag.recentTagOf,
       async pull(request) {
+        if (!isJudged(request.target)) return pulls.pullTag.pull(request);
         const answer = await pulls.pullTag.pull({ ...request, want: 'bytes' });
         return admitted(askingOf(request), { kind: 'tag', tag: request.tag }, answer);
       },
     },
     async pullDigest(request) {
       const { digest } = request;
+      if (!isJudged(request.target)) return pulls.pullDigest(request);
       const answer = await pulls.pullDigest({ ...request, want: 'bytes' });
       return admitted(askingOf(request), { kind: 'digest', digest }, answer);
     },
     async pullBlob(request) {
-      await admission.blob(askingOf(request), request.digest);
+      if (isJudged(request.target)) await admission.blob(askingOf(request), request.digest);
       return await pulls.pullBlob(request);
     },
   };
