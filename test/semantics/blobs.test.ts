@@ -467,7 +467,11 @@ describe('what the upstream says', () => {
   ] as const)(
     'before the first byte is told by a status, within `blobWithin` (%j)',
     async (fault, statuses, longest) => {
-      const { upstream, cache } = await startPair({ timeouts: { connect: '1d', headers: '1d', idle: '20s' } });
+      const { upstream, cache } = await startPair({
+        timeouts: { connect: '1d', headers: '1d', idle: '20s' },
+        // It would say for how long to leave the upstream alone: 3 s, as a store is waited for.
+        breaker: { failures: 1_000 },
+      });
       const { path } = addBlob(upstream, 8 * MiB);
       upstream.on(gets, fault);
       const began = cache.clock.now();
