@@ -79,6 +79,29 @@ export const headCases: Contract<MountAdapter> = [
     }
   }),
 
+  adapterCase('lets a client that is asked who it is say so on the same connection', async ({ serve }) => {
+    const challenges = ['Bearer realm="https://registry.example/token",service="registry"', 'Basic realm="registry"'];
+    const body = Buffer.from('{"errors":[{"code":"UNAUTHORIZED"}]}');
+    const refusal = { 'www-authenticate': challenges, 'content-length': String(body.byteLength) };
+    const url = await serve(({ method, headers }) => {
+      const credentials = headers.get('authorization');
+      if (credentials !== null) return found(chunks(credentials), { 'content-length': String(credentials.length) });
+      return { status: 401, headers: refusal, body: method === 'HEAD' ? null : body };
+    });
+    const { socket, received } = await openRaw(url);
+    for (const method of ['HEAD', 'GET']) {
+      socket.write(`${method} /v2/ HTTP/1.1\r\nHost: registry\r\n\r\n`);
+      const text = await received(method === 'HEAD' ? /\r\n\r\n$/ : /UNAUTHORIZED"\}\]\}$/);
+      const asked = text.split('\r\n').filter((line) => /^www-authenticate:/i.test(line));
+      // RFC 9110 5.3: lines of their own, or one list.
+      const values = asked.map((line) => line.slice('www-authenticate: '.length)).join(', ');
+      assert.ok(values.endsWith(challenges.join(', ')), values);
+    }
+    socket.write('GET /v2/ HTTP/1.1\r\nHost: registry\r\nAuthorization: Basic YW5uOnB3\r\n\r\n');
+    await received(/Basic YW5uOnB3$/);
+    socket.destroy();
+  }),
+
   adapterCase('keeps the connection open after HEAD, 304 and an empty body', async ({ serve }) => {
     const url = await serve(({ method, url: path }) => {
       if (method === 'HEAD') return found(null, { 'content-length': '4096' });
