@@ -1,3 +1,5 @@
+import { execFile } from 'node:child_process';
+import { promisify } from 'node:util';
 import { systemClock } from '@proxycache/core';
 import { manualClock } from '@proxycache/test-kit';
 import { hashSync } from 'bcryptjs';
@@ -22,6 +24,18 @@ describe('what runs bcrypt', () => {
     expect(await run(right)).toBe(true);
     expect(await run(wrong)).toBe(false);
     expect(failures).toEqual([]);
+  });
+
+  test('keeps a process alive until it is told, and no longer', async () => {
+    const dist = new URL('../dist/index.js', import.meta.url).href;
+    const program = [
+      `import { passwordVerifier } from ${JSON.stringify(dist)};`,
+      `const verify = passwordVerifier({ users: { alice: { hash: ${JSON.stringify(hash)} } } });`,
+      'const { signal } = new AbortController();',
+      "console.log(await verify({ user: 'alice', password: 'wonderland', signal }));",
+    ].join('\n');
+    const { stdout } = await promisify(execFile)(process.execPath, ['--input-type=module', '--eval', program]);
+    expect(stdout).toBe("{ name: 'alice' }\n");
   });
 
   test('compares in a new thread after the idle one was ended', async () => {

@@ -41,7 +41,7 @@ const ours = {
   resourceLimits: { maxOldGenerationSizeMb: 32, maxYoungGenerationSizeMb: 8, stackSizeMb: 4 },
 };
 
-/** Runs bcrypt in a worker thread, which starts when there is work and never keeps the process alive for want of it. */
+/** Runs bcrypt in a worker thread, which starts when there is work and keeps the process alive only while it has some. */
 export function createBcryptRunner({ clock, failed, entry = ourThread }: RunnerParts): BcryptRunner {
   let worker: Worker | undefined;
   let cancelEnd = () => {};
@@ -81,12 +81,12 @@ export function createBcryptRunner({ clock, failed, entry = ourThread }: RunnerP
         settle(() => reject(cause ?? new Error(`it ended with exit code ${code}`)));
       };
       const settle = (end: () => void) => {
-        asked.off('message', heard).off('error', broken).off('exit', ended);
+        asked.off('message', heard).off('error', broken).off('exit', ended).unref();
         end();
       };
       asked.on('message', heard).on('error', broken).on('exit', ended);
-      // Whoever listens has it keep the process alive again.
-      asked.unref();
+      // Like any answer that is waited for, and unlike an idle thread, it keeps the process alive.
+      asked.ref();
       asked.postMessage(job);
     });
   }

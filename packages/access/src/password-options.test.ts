@@ -49,6 +49,11 @@ describe('where passwords are checked', () => {
     expect(asked).toEqual(['alice:right', 'alice:right', 'alice:wrong', 'alice:wrong']);
   });
 
+  test('by a function of the host alone, where nothing is to be remembered', () => {
+    const verify = () => undefined;
+    expect(passwordVerifier({ verify, cacheFor: 0 })).toBe(verify);
+  });
+
   test('what a function of the host throws comes through, and is not kept', async () => {
     let isAway = true;
     const verify = passwordVerifier({

@@ -17,7 +17,7 @@ export interface PasswordOptions {
   htpasswd?: string;
   /** Fixed users by name. */
   users?: Readonly<Record<string, StaticUser>>;
-  /** The host's own: a directory, a database. It is called once at a time for the same user and password. */
+  /** The host's own: a directory, a database. Unless `cacheFor` is 0, it is called once at a time for the same user and password. */
   verify?: PasswordVerifier;
   /**
    * How long a password that was right is taken without checking it again. A changed hash ends it at once. With hashes each
@@ -64,7 +64,8 @@ export function passwordVerifier(options: PasswordOptions): PasswordVerifier {
   const rules = { forMs: durationOf('cacheFor', options.cacheFor ?? '60s'), clock };
   if (verify !== undefined) {
     if (typeof verify !== 'function') throw wrong(`verify: expected a function, received ${typeof verify}`);
-    return verifyByHost(verify, rules);
+    // Of one that remembers by itself, such as ours, nothing is to be remembered again.
+    return rules.forMs === 0 ? verify : verifyByHost(verify, rules);
   }
   const tell = quiet(observer);
   const check = checksOf(options, { clock, tell });
