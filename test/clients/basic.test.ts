@@ -13,6 +13,7 @@ import { requireRoot } from '../system.ts';
 import { startContainerd } from './containerd.ts';
 import { type GuardedCache, startGuardedCache } from './guarded-cache.ts';
 import { type LoginClient, loginClients, loginPrograms, privateImage } from './login-clients.ts';
+import { snippetOf } from './snippet.ts';
 import { configFor, hasPrograms, startUpstream, upstreamKey } from './world.ts';
 
 const ready = hasPrograms({ ...loginPrograms, htpasswd: 'apache2-utils', curl: 'curl' }) && requireRoot();
@@ -148,17 +149,14 @@ describe.skipIf(!ready)('a cache that asks for names and passwords', () => {
     });
   });
 
-  it('containerd sends what its hosts.toml says', async () => {
+  it('containerd brings what its hosts.toml says', async () => {
     const containerd = await startContainerd({ cacheUrl: cache.url, upstreamKey, environment: {} });
     const hosts = join(folder, 'certs.d');
     const write = (password: string) => {
       mkdirSync(join(hosts, 'docker.io'), { recursive: true });
-      const authorization = `Basic ${Buffer.from(`${alice.user}:${password}`).toString('base64')}`;
-      const host = `host."${cache.url}"`;
-      writeFileSync(
-        join(hosts, 'docker.io/hosts.toml'),
-        `server = "${cache.url}"\n[${host}]\ncapabilities = ["pull", "resolve"]\n[${host}.header]\nAuthorization = "${authorization}"\n`,
-      );
+      const encoded = Buffer.from(`${alice.user}:${password}`).toString('base64');
+      const snippet = snippetOf('file=login/hosts.toml', { cacheUrl: cache.url, upstreamKey });
+      writeFileSync(join(hosts, 'docker.io/hosts.toml'), snippet.replace('TkFNRTpQQVNTV09SRA==', encoded));
     };
     const pull = (more = '') =>
       containerd.shell(`ctr images pull --hosts-dir ${hosts} ${more} docker.io/${privateImage.repository}:1.0 2>&1`);
