@@ -53,6 +53,7 @@ export async function startGuardedCache(
   const url = `http://${host}`;
   const cache = createProxyCache({
     upstreams: [{ key: upstreamKey, url: upstream.url, hosts: ['docker.io'], library: true }],
+    defaultUpstream: upstreamKey,
     storage: fileStorage(folder),
     observer: (event) => events.push(event),
     access: accessOf(url),

@@ -20,6 +20,8 @@ export const loginPrograms = {
 /** A client that logs in and pulls what is private from a cache, with nothing kept from before. */
 export interface LoginClient {
   pull(host: string, login: Login): Promise<CommandResult>;
+  /** By a name of Docker Hub, for which the cache is the mirror, where the client is set up so. */
+  pullMirrored?(name: string): Promise<CommandResult>;
   close(): Promise<void>;
 }
 
@@ -30,8 +32,10 @@ const inShell = (shell: (script: string) => Promise<string>) => async (script: s
   return { code: Number(code), stdout, stderr: '', durationMs: 0 };
 };
 
-/** Each by its name. */
-export const loginClients: Readonly<Record<string, (cacheUrl: string) => Promise<LoginClient>>> = {
+/** Each by its name. @param environment keeps the client from asking anybody else */
+export const loginClients: Readonly<
+  Record<string, (cacheUrl: string, environment?: Readonly<Record<string, string>>) => Promise<LoginClient>>
+> = {
   async skopeo() {
     const folder = makeTemporaryFolder('skopeo-login');
     let pulls = 0;
@@ -50,8 +54,8 @@ export const loginClients: Readonly<Record<string, (cacheUrl: string) => Promise
       },
     };
   },
-  async podman(cacheUrl) {
-    const { shell, close } = await startPodman({ cacheUrl, upstreamKey, environment: {} });
+  async podman(cacheUrl, environment = {}) {
+    const { shell, close } = await startPodman({ cacheUrl, upstreamKey, environment });
     const run = inShell(shell);
     return {
       async pull(host, login) {
@@ -62,21 +66,22 @@ export const loginClients: Readonly<Record<string, (cacheUrl: string) => Promise
       close,
     };
   },
-  async docker(cacheUrl) {
-    const { shell, close } = await startDockerd({ cacheUrl, upstreamKey, environment: {} });
+  async docker(cacheUrl, environment = {}) {
+    const { shell, close } = await startDockerd({ cacheUrl, upstreamKey, environment });
     const run = inShell(shell);
     return {
       async pull(host, login) {
-        await run(`docker logout ${host}; docker image rm --force ${nameAt(host)}`);
+        await run(`docker logout ${host}; docker image prune --all --force`);
         const enter =
           login && `echo ${login.password} | docker login --username ${login.user} --password-stdin ${host}`;
         return run(`${enter ?? 'true'} && docker pull ${nameAt(host)}`);
       },
+      pullMirrored: (name) => run(`docker image prune --all --force && docker pull ${name}`),
       close,
     };
   },
-  async ctr(cacheUrl) {
-    const { shell, close } = await startContainerd({ cacheUrl, upstreamKey, environment: {} });
+  async ctr(cacheUrl, environment = {}) {
+    const { shell, close } = await startContainerd({ cacheUrl, upstreamKey, environment });
     const run = inShell(shell);
     return {
       async pull(host, login) {

@@ -1,6 +1,7 @@
 import { passwordVerifier, tokenService } from '@proxycache/access';
 import { type Authorize, type Clock, systemClock } from '@proxycache/core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { type DeadEnd, startDeadEnd } from '../peers/dead-end.ts';
 import { compileHello } from '../peers/hello-program.ts';
 import { buildImage, type Image } from '../peers/image-builder.ts';
 import type { UpstreamPeer } from '../peers/upstream-peer.ts';
@@ -80,15 +81,21 @@ describe.skipIf(!ready)('a cache with a token service', () => {
       lifetime,
       clock,
     });
-  const authorize: Authorize = ({ identity }) => {
+  const authorize: Authorize = ({ identity, repository }) => {
+    if (repository.startsWith('library/')) return true;
     if (!identity) return { allow: false, reason: 'log in to pull this' };
     return identity.name !== eve.user || { allow: false, reason: 'it is for alice' };
   };
 
+  const running: Record<string, LoginClient> = {};
+  let deadEnd: DeadEnd;
+
   beforeAll(async () => {
+    deadEnd = await startDeadEnd();
     upstream = await startUpstream();
     built = buildImage({ name: 'private', message: 'private', program: await compileHello() });
     await upstream.push(privateImage.repository, privateImage.tag, built);
+    await upstream.push('library/open', '1.0', built);
     cache = await startGuardedCache(upstream, (url) => ({ ...access(url), authorize }));
     const later = { ...systemClock, now: () => systemClock.now() + 3_600_000 };
     ahead = await startGuardedCache(upstream, (url) => ({
@@ -97,17 +104,19 @@ describe.skipIf(!ready)('a cache with a token service', () => {
       authorize,
     }));
   });
+  beforeAll(async () => {
+    const start = async ([name, client]: [string, (typeof loginClients)[string]]) => {
+      running[name] = await client(cache.url, deadEnd.environment);
+    };
+    await Promise.all(Object.entries(loginClients).map(start));
+  });
   afterAll(async () => {
-    for (const one of [cache, ahead, upstream]) await one?.close();
+    for (const one of [...Object.values(running), cache, ahead, upstream, deadEnd]) await one?.close();
   });
 
   describe.each(Object.keys(loginClients))('%s', (name) => {
-    let client: LoginClient;
     const says = sayings[name]!;
-    beforeAll(async () => {
-      client = await loginClients[name]!(cache.url);
-    });
-    afterAll(() => client?.close());
+    const client: Pick<LoginClient, 'pull'> = { pull: (...args) => running[name]!.pull(...args) };
 
     it('logs in and pulls with the right password', async () => {
       cache.takeAnswers();
@@ -179,23 +188,35 @@ describe.skipIf(!ready)('a cache with a token service', () => {
     });
   });
 
+  it('docker pulls what is for all through its mirror without a login, with a token of nobody', async () => {
+    cache.takeAnswers();
+    expect(await running['docker']?.pullMirrored?.('open:1.0')).toMatchObject({ code: 0 });
+    const answers = cache.takeAnswers();
+    expect(answers[0]).toMatchObject({ request: 'GET /v2/', status: 401 });
+    const [token] = answers.filter(({ request }) => request.startsWith('GET /token?'));
+    expect(token).toMatchObject({ status: 200, authorization: undefined });
+    expect(token?.request).toContain(encodeURIComponent('repository:library/open:pull'));
+    expect(answers.filter(({ request, status }) => request.includes('/blobs/') && status === 200)).toHaveLength(3);
+    expect(deadEnd.takeAttempts()).toEqual([]);
+  });
+
   it.each(['skopeo', 'docker'])('%s renews a token that expires in the middle of a pull', async (name) => {
     const short = await startGuardedCache(upstream, (url) => ({ ...access(url, { lifetime: '2s' }), authorize }));
-    const client = await loginClients[name]!(short.url);
     try {
       // The manifest comes when the token is over that it was asked for with.
       short.hold('/manifests/', async (authorization) => {
         const { exp } = JSON.parse(Buffer.from(authorization?.split('.')[1] ?? 'e30', 'base64url').toString());
         await new Promise((resolve) => setTimeout(resolve, Math.max(exp * 1000 - Date.now(), 0)));
       });
-      expect(await client.pull(short.host, alice)).toMatchObject({ code: 0 });
+      expect(await running[name]!.pull(short.host, alice)).toMatchObject({ code: 0 });
       const asked = short.takeAnswers().filter(({ status }) => status === 200);
       const tokensFor = (part: string) =>
         new Set(asked.flatMap(({ request, authorization }) => (request.includes(part) ? [authorization] : [])));
       const [first] = tokensFor('/manifests/');
-      expect([...tokensFor('/blobs/')]).not.toContain(first);
+      const later = [...tokensFor('/blobs/')];
+      expect(later).not.toEqual([]);
+      expect(later).not.toContain(first);
     } finally {
-      await client.close();
       await short.close();
     }
   });
