@@ -21,10 +21,14 @@ export interface FirstSeen {
 interface SeenRecord {
   /** Ms since the epoch. */
   at: number;
+  /** When it was last written, in ms since the epoch. */
+  writtenAt: number;
 }
 
 const mostHeld = 20_000;
 const mostTries = 4;
+/** Far longer than content stays that nobody pulls: what comes back is as old as it was. */
+const keptForMs = 365 * 86_400_000;
 
 /** What keys of these records begin with. */
 const seenKind = 'seen';
@@ -37,11 +41,13 @@ export function createFirstSeen(parts: RecordsParts): FirstSeen {
   async function settle(key: string, signal: AbortSignal): Promise<number> {
     for (let tries = 0; tries < mostTries; tries++) {
       const stored = await readStored<SeenRecord>(parts, key, signal);
-      const at = stored.record?.at;
-      if (typeof at === 'number') return at;
       const now = clock.now();
+      const { at, writtenAt = 0 } = stored.record ?? {};
+      if (typeof at === 'number' && now - writtenAt < keptForMs / 2) return at;
       // One that cannot be read begins anew: it makes the manifest younger than it is, never older.
-      if (await metadata.set(key, encodeRecord({ at: now }), { ...stored.condition, signal })) return now;
+      const record: SeenRecord = { at: typeof at === 'number' ? at : now, writtenAt: now };
+      const how = { ...stored.condition, expiresAt: now + keptForMs, signal };
+      if (await metadata.set(key, encodeRecord(record), how)) return record.at;
     }
     throw new Error(`given up after ${mostTries} conflicting writes`);
   }

@@ -12,6 +12,8 @@ export interface ParentsRecord {
   since?: number;
   /** Whether it was itself asked for by a tag. */
   tagged?: true;
+  /** When one of all that was last noted, within an hour, in ms since the epoch: by it retention tells what is left over. */
+  notedAt?: number;
 }
 
 /** Which manifests name a manifest or a blob, as far as they were asked for: each repository for itself. */
@@ -43,6 +45,8 @@ const mostParents = 64;
 /** A manifest may name tens of thousands of others: more than any image has are not noted. */
 const mostNamed = 10_000;
 const atOnce = 32;
+/** A record may have been removed, by another process too, that memory still has: so often it is written anew. */
+const notedForMs = 3_600_000;
 
 export function createParents(parts: RecordsParts): Parents {
   const records = createRecords<ParentsRecord>(parts, mostHeld);
@@ -54,7 +58,7 @@ export function createParents(parts: RecordsParts): Parents {
     async note(place, { digest, manifest, byTag, isAdmitted }) {
       const now = parts.clock.now();
       const noted: Promise<void>[] = [];
-      if (byTag) noted.push(records.update(keyFor(place, digest), tagged));
+      if (byTag) noted.push(records.update(keyFor(place, digest), (known) => tagged(known, now)));
       const named = new Set([...manifest.children, ...manifest.blobs].map((named) => named.digest));
       for (const child of [...named].slice(0, mostNamed)) {
         const key = keyFor(place, child);
@@ -67,16 +71,24 @@ export function createParents(parts: RecordsParts): Parents {
   };
 }
 
-const tagged = (known: ParentsRecord | undefined): ParentsRecord | undefined =>
-  known?.tagged ? undefined : { manifests: [], ...known, tagged: true };
+function tagged(known: ParentsRecord | undefined, now: number): ParentsRecord | undefined {
+  if (known?.tagged && isNoted(known, now)) return undefined;
+  return { manifests: [], ...known, tagged: true, notedAt: now };
+}
 
 function withParent(
   known: ParentsRecord | undefined,
   { digest, isAdmitted, now }: { digest: Digest; isAdmitted: boolean; now: number },
 ): ParentsRecord | undefined {
   const before = known?.manifests ?? [];
-  if (before.includes(digest)) return undefined;
-  if (!isAdmitted && before.length >= mostParents) return undefined;
-  const manifests = (isAdmitted ? [digest, ...before] : [...before, digest]).slice(0, mostParents);
-  return { ...known, manifests, since: known?.since ?? now };
+  const isKnown = before.includes(digest);
+  if (isKnown && isNoted(known, now)) return undefined;
+  const noted = { ...known, since: known?.since ?? now, notedAt: now };
+  if (isKnown || (!isAdmitted && before.length >= mostParents)) return { ...noted, manifests: before };
+  return { ...noted, manifests: (isAdmitted ? [digest, ...before] : [...before, digest]).slice(0, mostParents) };
+}
+
+function isNoted(known: ParentsRecord | undefined, now: number): boolean {
+  const age = now - (known?.notedAt ?? Number.NEGATIVE_INFINITY);
+  return age >= 0 && age < notedForMs;
 }
