@@ -508,3 +508,43 @@ describe('a change made under a lease', () => {
     expect(await records.get('a', signal)).toEqual({ count: 11 });
   });
 });
+
+describe('a record that is removed', () => {
+  const versionOf = async (key: string) => (await storage.metadata.get(key, { signal }))?.version ?? '';
+
+  it('is gone from the store and from memory', async () => {
+    await records.update('a', add(1));
+    expect(await records.remove('a', await versionOf('a'), signal)).toBe(true);
+    expect(await stored('a')).toBeUndefined();
+    expect(records.held('a')).toBeUndefined();
+    await records.update('a', add(1));
+    expect(await stored('a')).toMatchObject({ count: 1 });
+  });
+
+  it('stays where it was changed since it was looked at, also when the change is still on its way', async () => {
+    await records.update('a', add(1));
+    const version = await versionOf('a');
+    const saved = records.update('a', add(1));
+    expect(await records.remove('a', version, signal)).toBe(false);
+    await saved;
+    expect(await records.remove('a', version, signal)).toBe(false);
+    expect(await stored('a')).toMatchObject({ count: 2 });
+  });
+
+  it('does not come back into memory by a read that began before', async () => {
+    await create().update('a', add(1));
+    const version = await versionOf('a');
+    const held = gate();
+    const { get } = storage.metadata;
+    storage.metadata.get = async (key, options) => {
+      const entry = await get(key, options);
+      await held.pass();
+      return entry;
+    };
+    const reading = records.get('a', signal);
+    expect(await records.remove('a', version, signal)).toBe(true);
+    held.open();
+    await reading;
+    expect(records.held('a')).toBeUndefined();
+  });
+});

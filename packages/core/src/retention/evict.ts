@@ -1,3 +1,4 @@
+import { inTurns } from '../runtime/in-turns.ts';
 import { turn } from '../runtime/turn.ts';
 import { ageThatFrees } from './age-that-frees.ts';
 import { markOf } from './graph.ts';
@@ -100,20 +101,22 @@ async function weigh(
     const { found, uses } = await surveyRepository(parts, stored, { since, isOld: () => false, signal });
     const isOther = upstream !== undefined && stored.upstream !== upstream;
     let oldest = Number.POSITIVE_INFINITY;
-    for (const [number, mark] of found.graph.marks.entries()) {
+    await inTurns(found.graph.marks.entries(), ([number, mark]) => {
       const usedAt = uses.content[number] as number;
       if (isOther) weighed.elsewhere.add(mark);
       else if (usedAt > Number.NEGATIVE_INFINITY) {
         oldest = Math.min(oldest, usedAt);
         weighed.usedAt.set(mark, Math.max(weighed.usedAt.get(mark) ?? usedAt, usedAt));
       }
-    }
+    });
     for (const usedAt of uses.tags) if (!isOther) oldest = Math.min(oldest, usedAt);
     if (!isOther) weighed.repositories.push({ stored, oldest });
     await turn();
   }
   return weighed;
 }
+
+const listedPerTurn = 1_024;
 
 /** Before when all that was used last is to go. */
 async function findCut(
@@ -124,7 +127,9 @@ async function findCut(
   const ages: number[] = [];
   const weights: number[] = [];
   const sizes = new Map<number, number>();
+  let listed = 0;
   for await (const { digest, size, storedAt } of blobs.digests({ signal })) {
+    if (++listed % listedPerTurn === 0) await turn();
     const mark = markOf(digest);
     const known = usedAt.get(mark);
     if (upstream !== undefined && known === undefined) continue;

@@ -19,7 +19,7 @@ export interface LastUses {
 }
 
 /** So much is done at a time. */
-const perStep = 4_096;
+const perStep = 1_024;
 
 /**
  * When all of a repository was last used: pure, in short steps. A tag is as young as its image, an image as young as its tags and as what it

@@ -3,6 +3,7 @@ import type { ContentKind, Link } from '../catalog/links.ts';
 import type { ReferrersRecord } from '../catalog/referrer-records.ts';
 import { listAll, type TagRecord } from '../catalog/tag-records.ts';
 import { type Digest, isDigest } from '../oci/digest.ts';
+import { inTurns } from '../runtime/in-turns.ts';
 import { turn } from '../runtime/turn.ts';
 import { mapBounded } from '../store/map-bounded.ts';
 import type { MetadataStore } from '../store/metadata-store.ts';
@@ -175,10 +176,9 @@ export async function readRepository(
 
   /** What was used and has no link any more may be on its way back. */
   async function readLeftUses(): Promise<void> {
-    const known = new Set([
-      ...graph.tags.map(({ tag }) => `tag.${tag}`),
-      ...found.links.map(({ kind, digest }) => `${kind}.${digest}`),
-    ]);
+    const known = new Set<string>();
+    await inTurns(graph.tags, ({ tag }) => known.add(`tag.${tag}`));
+    await inTurns(found.links, ({ kind, digest }) => known.add(`${kind}.${digest}`));
     for await (const page of pages('use')) {
       const left = page.filter(({ name }) => !known.has(name)).flatMap(({ name }) => useOf(name) ?? []);
       const asked = left.map(({ kind, tagOrDigest }) => used(kind, tagOrDigest));

@@ -23,6 +23,8 @@ export interface UselessFiles {
 /** So many are looked for together among the links that came in meanwhile. Some 10 MB. */
 const together = 50_000;
 
+const listedPerTurn = 1_024;
+
 /** After so many failures in a row the store counts as away. */
 const mostFailures = 3;
 
@@ -100,10 +102,12 @@ export async function removeFiles(
     }
   }
 
+  let listed = 0;
   const rounds = useless.hasManifests ? [true, false] : [false];
   for (const ofManifests of rounds) {
     let files: (StoredBlob & { usedAt: number })[] = [];
     for await (const file of blobs.digests({ signal })) {
+      if (++listed % listedPerTurn === 0) await turn();
       const mark = markOf(file.digest);
       const usedAt = useless.goesAt(mark, file.storedAt);
       if (usedAt === undefined || useless.isManifest(mark) !== ofManifests) continue;

@@ -2,6 +2,7 @@ import type { Link } from '../catalog/links.ts';
 import { decodeRecord, isDamaged, isOtherFormat } from '../catalog/record-codec.ts';
 import type { TagRecord } from '../catalog/tag-records.ts';
 import { latestInstant } from '../freshness/record.ts';
+import { inTurns } from '../runtime/in-turns.ts';
 import type { FoundLink } from './read-repository.ts';
 import type { RetentionParts } from './retention-parts.ts';
 import type { Survey } from './survey.ts';
@@ -17,25 +18,25 @@ export interface Going {
 }
 
 /** What may go of a repository by an age. */
-export function goingOf({ found, uses }: Survey, isOld: (usedAt: number) => boolean): Going {
+export async function goingOf({ found, uses }: Survey, isOld: (usedAt: number) => boolean): Promise<Going> {
   const { graph, links, tagKeys, tagsSeenAt, referrers } = found;
   const last = (number: number | undefined) =>
     number === undefined ? Number.NEGATIVE_INFINITY : (uses.content[number] as number);
   const going: Going = { tags: [], links: [], referrers: [] };
-  for (const [index, { tag }] of graph.tags.entries()) {
+  await inTurns(graph.tags.entries(), ([index, { tag }]) => {
     const usedAt = uses.tags[index] as number;
-    if (!isOld(usedAt)) continue;
+    if (!isOld(usedAt)) return;
     going.tags.push({ key: tagKeys[index] as string, tag, usedAt, seenAt: tagsSeenAt[index] });
-  }
+  });
   for (const kind of ['manifest', 'blob'] as const) {
-    for (const link of links) {
+    await inTurns(links, (link) => {
       const lastUsedAt = last(link.number);
       if (link.kind === kind && isOld(lastUsedAt)) going.links.push({ ...link, lastUsedAt });
-    }
+    });
   }
-  for (const { key, usedAt, subject } of referrers) {
+  await inTurns(referrers, ({ key, usedAt, subject }) => {
     if (isOld(Math.max(usedAt, last(subject)))) going.referrers.push(key);
-  }
+  });
   return going;
 }
 

@@ -1,3 +1,4 @@
+import { inTurns } from '../runtime/in-turns.ts';
 import type { RemovalReason, RetentionEvent } from './events.ts';
 import type { Stored } from './marks.ts';
 import { type Going, goingOf, removeRecords } from './remove-records.ts';
@@ -44,7 +45,7 @@ export async function sweepRepository(
     run.marks.isPartial = true;
   }
   const isOld = (usedAt: number) => run.isOld(usedAt, stay);
-  const going = goingOf(survey, isOld);
+  const going = await goingOf(survey, isOld);
   const anyGoes = going.tags.length + going.links.length + going.referrers.length > 0;
   const isPaused = anyGoes && !(await run.mayGo(stored.upstream));
   if (isPaused && !report.paused.includes(stored.upstream)) report.paused.push(stored.upstream);
@@ -56,11 +57,11 @@ export async function sweepRepository(
   };
   let isGone = false;
   if (anyGoes && !isPaused) {
-    if (dryRun) tell(going, removed);
+    if (dryRun) await tell(going, removed);
     isGone = dryRun || (await removeRecords(parts, { going, survey, at, signal }, removed));
     if (!dryRun) await forgetLeftUses(parts, survey, { isOld, at, signal });
   }
-  mark(run.marks, survey, (usedAt) => isOld(usedAt) && (isGone || !anyGoes));
+  await mark(run.marks, survey, (usedAt) => isOld(usedAt) && (isGone || !anyGoes));
   if (counted.tags + counted.manifests + counted.blobs > 0 && !dryRun) {
     const { upstream } = stored;
     const event: RetentionEvent = { type: 'repository-swept', upstream, repository: name, reason, ...counted };
@@ -69,24 +70,31 @@ export async function sweepRepository(
   return isGone && going.tags.length === found.tagKeys.length && going.links.length === found.links.length;
 }
 
-function tell(going: Going, removed: (removal: Pick<Removal, 'kind' | 'tagOrDigest' | 'usedAt'>) => void): void {
-  for (const { tag, usedAt } of going.tags) removed({ kind: 'tag', tagOrDigest: tag, usedAt });
-  for (const { kind, digest, lastUsedAt } of going.links) {
+async function tell(
+  going: Going,
+  removed: (removal: Pick<Removal, 'kind' | 'tagOrDigest' | 'usedAt'>) => void,
+): Promise<void> {
+  await inTurns(going.tags, ({ tag, usedAt }) => removed({ kind: 'tag', tagOrDigest: tag, usedAt }));
+  await inTurns(going.links, ({ kind, digest, lastUsedAt }) => {
     removed({ kind, tagOrDigest: digest, usedAt: lastUsedAt });
-  }
+  });
 }
 
 /** What is named here and has no link stays, too, while what names it does. */
-function mark(marks: Stored, { found, uses }: Survey, goes: (usedAt: number) => boolean): void {
+async function mark(marks: Stored, { found, uses }: Survey, goes: (usedAt: number) => boolean): Promise<void> {
   const { graph, links } = found;
   const isLinked = new Uint8Array(graph.marks.length);
-  for (const { number } of links) isLinked[number] = 1;
-  for (const [number, mark] of graph.marks.entries()) {
+  await inTurns(links, ({ number }) => {
+    isLinked[number] = 1;
+  });
+  await inTurns(graph.marks.entries(), ([number, mark]) => {
     const usedAt = uses.content[number] as number;
     if (!goes(usedAt)) marks.stays(mark);
     else if (isLinked[number]) marks.goes(mark, usedAt);
-  }
-  for (const { kind, number } of links) if (kind === 'manifest') marks.isManifest(graph.marks[number] as number);
+  });
+  await inTurns(links, ({ kind, number }) => {
+    if (kind === 'manifest') marks.isManifest(graph.marks[number] as number);
+  });
 }
 
 /** Uses that came in after their record had gone. */

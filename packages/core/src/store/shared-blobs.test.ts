@@ -359,3 +359,17 @@ function targetOf(descriptor: string): string {
     return '';
   }
 }
+
+test('it is known whether anybody has a blob open, also when it is shared no more', async () => {
+  const { blobs } = await startStored();
+  expect(blobs.isOpen(digest)).toBe(false);
+  const [one, other] = [await blobs.share(digest, { signal }), await blobs.share(digest, { signal })];
+  const anew = await blobs.share(digest, { anew: true, signal });
+  expect(blobs.isOpen(digest)).toBe(true);
+  await clock.advance(2_000);
+  expect(blobs.isOpen(digest)).toBe(true);
+  for (const opened of [one, anew]) await opened?.blob.close();
+  expect(blobs.isOpen(digest)).toBe(true);
+  await other?.blob.close();
+  expect(blobs.isOpen(digest)).toBe(false);
+});
