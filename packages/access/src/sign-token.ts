@@ -21,7 +21,7 @@ export interface TokenParties {
   audience: string;
 }
 
-/** With it and 32 names of 255 characters a token still fits into the headers of a request. */
+/** They go with each request. */
 const longestAttributes = 2048;
 
 /**

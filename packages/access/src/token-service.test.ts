@@ -276,6 +276,20 @@ describe('no token is given', () => {
     expect(service.clock.pending()).toBe(0);
   });
 
+  test('that would be longer than what is looked at, when it is brought', async () => {
+    const attributes = { groups: 'x'.repeat(2000) };
+    const service = start({ verify: () => ({ name: 'alice', attributes }) });
+    const askFor = (count: number) => {
+      const scopes = Array.from({ length: count }, (_, i) => `repository:${'n'.repeat(100)}${i}:pull`);
+      const authorization = basic('alice', 'secret');
+      return ask(service, `/token?${new URLSearchParams({ scope: scopes.join(' ') })}`, { authorization });
+    };
+    const fits = await askFor(20);
+    expect(fits.status).toBe(200);
+    expect(await bring(service, fits.token)).toMatchObject({ name: 'alice', attributes });
+    expect(await askFor(31)).toMatchObject({ status: 400, body: { error: 'invalid_scope' } });
+  });
+
   test('with attributes that no header could carry', async () => {
     const service = start({ verify: () => ({ name: 'alice', attributes: { groups: 'x'.repeat(3000) } }) });
     await expect(tokenFor(service)).rejects.toThrow('attributes of alice are longer than 2048');

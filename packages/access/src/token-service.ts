@@ -7,7 +7,7 @@ import { findKey } from './token-keys.ts';
 import { rememberTokens } from './token-memory.ts';
 import { checkTokenOptions, type TokenServiceOptions, type TokenSettings } from './token-options.ts';
 import { readTokenRequest, type TokenRequest } from './token-request.ts';
-import { verifyToken } from './verify-token.ts';
+import { longestToken, verifyToken } from './verify-token.ts';
 import { withinTime } from './within-time.ts';
 
 /** The parts of a token service, as `access` of `createProxyCache` takes them. */
@@ -56,6 +56,8 @@ export function tokenService(options: TokenServiceOptions): TokenService {
   };
 }
 
+const tooMuch = 'these are more repositories than one token can be for';
+
 async function giveToken(
   request: HttpRequest,
   query: string,
@@ -72,10 +74,12 @@ async function giveToken(
   if ('error' in known) return known;
   const { name, attributes, repositories } = known.identity;
   const access = grantScopes(asked.scopes, repositories);
-  if (!access) return refuseToken('invalid_scope', 'these are more repositories than one token can be for');
+  if (!access) return refuseToken('invalid_scope', tooMuch);
   const issuedAt = Math.floor(clock.now() / 1000);
   const facts = { subject: name, access, attributes, issuedAt, expiresAt: issuedAt + settings.lifetime };
   const token = await signToken(facts, { issuer, audience: service }, keys);
+  // No cache would look at it: see verifyToken.
+  if (token.length > longestToken) return refuseToken('invalid_scope', tooMuch);
   return tokenAnswer({ token, access, issuedAt, lifetime: settings.lifetime });
 }
 
