@@ -16,6 +16,8 @@ export interface CacheConfig {
   listen?: { tls: { cert: string; key: string } };
   /** Default: whoever reaches it pulls. */
   access?: { basic: { htpasswd: string } };
+  /** Default: all of it in its data folder. */
+  storage?: { blobs: { s3: Readonly<Record<string, unknown>> } };
 }
 
 /** One of its upstreams, with the options of the library that these tests need. */
