@@ -1,4 +1,4 @@
-import type { ProxyCacheOptions, UpstreamOptions } from '@proxycache/core';
+import { fileStorage, type ProxyCacheOptions, type UpstreamOptions } from '@proxycache/core';
 import { type FakeUpstream, seededBytes } from '@proxycache/test-kit';
 import { describe, expect, test } from 'vitest';
 import { type CacheUnderTest, startCache, startUpstream } from './cache-under-test.ts';
@@ -122,6 +122,50 @@ describe('what is remembered of a caller is of that one alone', () => {
     expect((await cache.get(path('manifests', '1'), as('ann'))).status).toBe(200);
     expect((await cache.get(path('manifests', '1'), as('alice'))).status).toBe(429);
   });
+});
+
+test('what is known of a caller who pulls no more leaves by retention, and what others still pull stays', async () => {
+  const day = 24 * 60 * 60_000;
+  const { upstream, cache } = await startWorld({ cache: { retention: { every: false } } });
+  const image = upstream.addImage('team/secret', { tag: '1' });
+  const all = [
+    path('manifests', '1'),
+    path('manifests', image.root.digest),
+    ...[image.config, ...image.layers].map(({ digest }) => path('blobs', digest)),
+  ];
+  const pull = async (user: string) => {
+    for (const one of all) expect((await cache.get(one, as(user))).status).toBe(200);
+  };
+  /** How many callers there are records of. */
+  const callers = async (kind: 'tag' | 'link') => {
+    const { signal } = new AbortController();
+    const keys = await fileStorage(cache.directory).metadata.list(`${kind}/private/`, { limit: 100, signal });
+    return new Set(keys.map((key) => key.split('/')[2])).size;
+  };
+  await pull('alice');
+  await pull('ann');
+  await expect.poll(() => callers('link')).toBe(2);
+  await cache.clock.advance(6 * day);
+  await pull('alice');
+  await cache.clock.advance(2 * day);
+  expect((await cache.cache.sweep()).paused).toEqual([]);
+  expect([await callers('tag'), await callers('link')]).toEqual([1, 1]);
+  upstream.clear();
+  await pull('alice');
+  expect(upstream.count({ method: 'GET', path: /^\/v2\/team/ })).toBe(0);
+  await cache.clock.advance(8 * day);
+  expect((await cache.cache.sweep()).paused).toEqual([]);
+  expect([await callers('tag'), await callers('link')]).toEqual([0, 0]);
+});
+
+test('retention of an upstream with callers pauses while it is away, as of any other', async () => {
+  const day = 24 * 60 * 60_000;
+  const { upstream, cache } = await startWorld({ cache: { retention: { every: false } } });
+  upstream.addImage('team/secret', { tag: '1' });
+  expect((await cache.get(path('manifests', '1'), as('alice'))).status).toBe(200);
+  await cache.clock.advance(8 * day);
+  await upstream.stop();
+  expect(await cache.cache.sweep()).toMatchObject({ paused: ['private'], tags: 0 });
 });
 
 test('what a caller may read is in no catalog, and in no cache for all', async () => {

@@ -62,7 +62,8 @@ export function createAuthenticator(parts: AuthenticatorParts): Authenticator {
   async function hold(question: Question, refused?: number): Promise<HeldCredential | undefined> {
     // Another password is another caller: there is but one of each.
     if (question.caller) return { credential: question.caller.reveal(), generation: 0 };
-    if (parts.ofCallers)
+    // Whether it is there, nobody in particular may ask.
+    if (parts.ofCallers && question.operation !== 'ping')
       throw new ProxyCacheError('unauthenticated', `${key} is asked with its callers' credentials alone`);
     if (!source) return undefined;
     const late = () => new UpstreamError('timeout', `${key}: its credential was not given in time`, { upstream: key });
