@@ -1,5 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import type { Handle, HttpRequest, HttpResponse, ProxyCache } from '@proxycache/core';
+import type { AccessOptions, Handle, HttpRequest, HttpResponse, ProxyCache } from '@proxycache/core';
 import type { Logger } from 'pino';
 
 /** What the server knows of a request beside what HTTP says; the cache's hooks get it as `context`. */
@@ -8,6 +8,8 @@ export interface RequestContext {
   address: string;
   /** How the cache came by its answer (RFC 9211), once it has one. */
   cacheStatus: string | undefined;
+  /** Who was let in, by name. */
+  user: string | undefined;
 }
 
 const longestLogged = 500;
@@ -23,6 +25,7 @@ export function logRequest(
     logger.info(
       {
         client: context.address,
+        user: context.user,
         method: req.method,
         path: loggedPath(req),
         status: res.statusCode,
@@ -43,6 +46,19 @@ export function logRequest(
 export function loggedPath(req: Pick<IncomingMessage, 'url'>): string {
   const path = (req.url ?? '').replace(/^[a-z][a-z0-9+.-]*:\/\/[^/?#]*/i, '').replace(/[?#].*$/s, '');
   return (path || '/').slice(0, longestLogged);
+}
+
+/** Hooks that tell each request's context who asked. */
+export function noteUser({ authenticate, ...access }: AccessOptions): AccessOptions {
+  if (!authenticate) return access;
+  return {
+    ...access,
+    async authenticate(request) {
+      const identity = await authenticate(request);
+      (request.context as RequestContext).user = identity?.name;
+      return identity;
+    },
+  };
 }
 
 /** A cache that tells each request's context how it came by the answer. */

@@ -4,6 +4,7 @@ import { createLog, type Log, logEvents } from './log.ts';
 import { openAccess } from './open-access.ts';
 import { openAdmission } from './open-admission.ts';
 import { openStorage } from './open-storage.ts';
+import { noteUser } from './request-log.ts';
 import { type RunningServer, startServer } from './server.ts';
 import type { WorkerTask } from './worker-messages.ts';
 
@@ -36,7 +37,7 @@ export async function runServer(
     logger,
     ...(coordinator && { coordinator }),
   });
-  const policies = { ...(access && { access }), ...(admission && { admission }) };
+  const policies = { ...(access && { access: noteUser(access) }), ...(admission && { admission }) };
   const cache = createProxyCache({ ...options, ...policies, storage, observer: logEvents(logger) });
   const server = await startServer({ cache, ...loaded, logger });
   return {

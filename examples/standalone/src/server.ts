@@ -47,7 +47,7 @@ export async function startServer({ cache, config, folder, logger, limits = {} }
     // Clients that keep their connection shall send their next request elsewhere.
     if (stopping) res.setHeader('connection', 'close');
     if (answerHealth(req, res, !stopping)) return;
-    const context: RequestContext = { address: addressOf(req), cacheStatus: undefined };
+    const context: RequestContext = { address: addressOf(req), cacheStatus: undefined, user: undefined };
     contexts.set(req, context);
     if (config.log.requests) logRequest({ req, res, context }, logger);
     handle(req, res);
