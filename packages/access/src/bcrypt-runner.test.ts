@@ -68,6 +68,17 @@ describe('what runs bcrypt', () => {
     expect(failures).toHaveLength(1);
   });
 
+  test('says once, not for each password, that no thread can be started any more', async () => {
+    const clock = manualClock();
+    const entries = [built];
+    const nowhere = () => new URL('./no-such-module.js', undefined);
+    const { run, failures } = setUp(() => (entries.shift() ?? nowhere)(), clock);
+    expect(await run(right)).toBe(true);
+    await clock.advance(30_000);
+    for (const _ of [1, 2, 3]) expect(await run(right)).toBe(true);
+    expect(failures).toHaveLength(1);
+  });
+
   test('compares in a new thread after one that had begun broke off', async () => {
     const ready = "import { parentPort } from 'node:worker_threads'; parentPort.postMessage('proxycache passwords');";
     const breaking = module(`${ready} parentPort.on('message', () => process.exit(1));`);

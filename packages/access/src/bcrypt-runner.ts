@@ -49,8 +49,8 @@ export function createBcryptRunner({ clock, failed, entry = ourThread }: RunnerP
   let isHopeless = false;
 
   function begin(): Worker {
-    const begun = new Worker(entry(), ours);
     isReady = false;
+    const begun = new Worker(entry(), ours);
     const cancelWait = clock.after(readyWithinMs, () => void begun.terminate());
     begun.on('message', (said) => {
       if (said !== runnerReady) return;
