@@ -139,6 +139,34 @@ it('leaves bytes that no repository has for last only where they are younger', a
   expect(await stored()).toEqual(filesOf([image]));
 });
 
+it('lets go of what admission noted of content that is gone, not of what was noted lately or is here', async () => {
+  const path = (digest: Digest) => `parents/up/-/app/${digest.replace(':', '%3A')}`;
+  const note = (digest: Digest) =>
+    storage.metadata.set(path(digest), JSON.stringify({ format: 1, manifests: [], notedAt: clock.now() }), { signal });
+  const [old, kept] = [await pull('app', 'old'), await pull('app', 'kept')];
+  const never = digestOf(Buffer.from('never came'));
+  for (const digest of [old.blob, kept.blob, never]) await note(digest);
+  await clock.advance(8 * day);
+  const late = digestOf(Buffer.from('was just asked for'));
+  await note(late);
+  await pull('app', 'kept');
+  await retention().run({ dryRun: true });
+  expect(await storage.metadata.list('parents/', { limit: 9, signal })).toHaveLength(4);
+  await retention().run({});
+  expect(await storage.metadata.list('parents/', { limit: 9, signal })).toEqual([kept.blob, late].map(path).sort());
+});
+
+it('forgets uses of what has no record any more, once they are as old', async () => {
+  const { place, kind, tagOrDigest } = { place: placeOf('up', 'app'), kind: 'tag', tagOrDigest: 'gone' } as const;
+  records.usage.note(records.usage.of({ place, kind, tagOrDigest }), clock.now());
+  await records.usage.settled();
+  await retention().run({});
+  expect(await storage.metadata.list('use/', { limit: 9, signal })).toHaveLength(1);
+  await clock.advance(8 * day);
+  await retention().run({});
+  expect(await storage.metadata.list('use/', { limit: 9, signal })).toEqual([]);
+});
+
 it('of two processes one sweeps, the other says so, and a dry run disturbs neither', async () => {
   const coordinator = localCoordinator({ clock });
   await pull('app', 'v1');

@@ -29,6 +29,8 @@ export interface Graph {
   marks: number[];
   /** The number of some content, by its {@link markOf}. */
   numberOf(mark: number): number;
+  /** The same of what is known; else `undefined`. */
+  find(mark: number): number | undefined;
 }
 
 // 52 bits: a whole number that a Map finds without a text. A million contents share one with a chance of 1 to 9,000.
@@ -50,6 +52,7 @@ export function emptyGraph(): Graph {
     unread: [],
     isPartial: false,
     marks: [],
+    find: (mark) => numbers.get(mark),
     numberOf(mark) {
       let number = numbers.get(mark);
       if (number === undefined) {

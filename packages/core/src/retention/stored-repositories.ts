@@ -12,7 +12,7 @@ export interface StoredRepository {
 }
 
 /** The kinds of records that are a repository's own. */
-const recordKinds = ['tag', 'link', 'referrers', 'use'] as const;
+const recordKinds = ['tag', 'link', 'referrers', 'use', 'parents'] as const;
 
 const pageSize = 500;
 

@@ -1,5 +1,6 @@
 import { inTurns } from '../runtime/in-turns.ts';
 import type { RemovalReason, RetentionEvent } from './events.ts';
+import { forgetParents } from './forget-parents.ts';
 import type { Stored } from './marks.ts';
 import { type Going, goingOf, removeRecords } from './remove-records.ts';
 import type { Stay } from './retention-options.ts';
@@ -59,9 +60,13 @@ export async function sweepRepository(
   if (anyGoes && !isPaused) {
     if (dryRun) await tell(going, removed);
     isGone = dryRun || (await removeRecords(parts, { going, survey, at, signal }, removed));
-    if (!dryRun) await forgetLeftUses(parts, survey, { isOld, at, signal });
   }
-  await mark(run.marks, survey, (usedAt) => isOld(usedAt) && (isGone || !anyGoes));
+  const isSwept = isGone || !anyGoes;
+  if (isSwept && !dryRun && reason === 'unused') {
+    await forgetLeftUses(parts, survey, { isOld, at, signal });
+    await forgetParents(parts, survey, { ...run, isOld });
+  }
+  await mark(run.marks, survey, (usedAt) => isOld(usedAt) && isSwept);
   if (counted.tags + counted.manifests + counted.blobs > 0 && !dryRun) {
     const { upstream } = stored;
     const event: RetentionEvent = { type: 'repository-swept', upstream, repository: name, reason, ...counted };
