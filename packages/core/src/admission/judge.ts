@@ -18,7 +18,7 @@ export interface Judge {
 
 type Kept = { judgement: Judgement; at: number };
 
-const mostDecisions = 50_000;
+const mostDecisions = 20_000;
 // Each time more is known of what the decision depends on, and there are four such things.
 const mostTries = 5;
 

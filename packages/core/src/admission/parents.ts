@@ -40,6 +40,8 @@ export interface AskedManifest {
 const parentsKind = 'parents';
 
 const mostHeld = 50_000;
+/** Of them, in memory: one with all its parents takes some ten kilobytes. */
+const mostHeldBytes = 32 * 1024 * 1024;
 /** A layer that thousands of images share needs one of them that is admitted. */
 const mostParents = 64;
 /** A manifest may name tens of thousands of others: more than any image has are not noted. */
@@ -49,7 +51,7 @@ const atOnce = 32;
 const notedForMs = 3_600_000;
 
 export function createParents(parts: RecordsParts): Parents {
-  const records = createRecords<ParentsRecord>(parts, mostHeld);
+  const records = createRecords<ParentsRecord>(parts, mostHeld, mostHeldBytes);
   const keyFor = ({ upstream, scope, repository }: Place, child: Digest) =>
     keyOf(parentsKind, upstream, scope, repository, child);
 
