@@ -12,6 +12,8 @@ describe('what a hook says, as it may be shown', () => {
     ['ann:s3cret is wrong', basic('ann:s3cret'), '[redacted] is wrong'],
     [`${basic('a:b:c').slice(6)}: bad`, basic('a:b:c'), '[redacted]: bad'],
     ['a:b:c has b:c', basic('a:b:c'), '[redacted] has [redacted]'],
+    ['cat', basic('ann:a'), 'c[redacted]t'],
+    ['cat', basic('a'), 'c[redacted]t'],
     ['nothing', basic('ann:'), 'nothing'],
     ['nothing', 'Basic ', 'nothing'],
     ['opaque/t0ken is wrong', 'Bearer opaque/t0ken', '[redacted] is wrong'],

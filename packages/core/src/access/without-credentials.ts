@@ -2,12 +2,14 @@ import { redact } from '../upstream/redact.ts';
 import type { AccessRequest } from './hooks.ts';
 
 const shown = '[redacted]';
+const mark = '\0';
 
 /** What a hook says, as it may be shown: redacted, and without the credentials that the request brought. */
 export function withoutCredentials(text: string, request: Pick<AccessRequest, 'headers'>): string {
   let clean = text;
-  for (const secret of secretsOf(request.headers.get('authorization'))) clean = clean.replaceAll(secret, shown);
-  return redact(clean);
+  // A mark first: a password may be a letter of what stands in its place.
+  for (const secret of secretsOf(request.headers.get('authorization'))) clean = clean.replaceAll(secret, mark);
+  return redact(clean.replaceAll(mark, shown));
 }
 
 function secretsOf(authorization: string | null): string[] {
