@@ -56,7 +56,7 @@ describe('what is removed from S3', () => {
     expect(await store.quarantine(digest, { signal })).toBe(true);
   }
 
-  test('the newest hundred of a week stay in quarantine', async () => {
+  test('the newest hundred of a week stay in quarantine', { timeout: 120_000 }, async () => {
     const first = nowMs;
     for (let count = 0; count < 101; count++) {
       nowMs++;

@@ -175,6 +175,21 @@ describe.skipIf(!hasGateway)('uploads to S3, by versitygw', () => {
     expect(await unfinished()).toBe(0);
   });
 
+  test('a part that arrives once its upload was given up does not stay', async () => {
+    const { file, digest, size } = await spooled(12 * mebibyte);
+    let removals = 0;
+    proxy.faultOf = (request) => {
+      if (partOf(request) === 2) return { kind: 'answer', status: 403, code: 'AccessDenied' };
+      // As if nothing had been there yet to remove.
+      if (request.method === 'DELETE' && ++removals === 1) return { kind: 'answer', status: 204, code: '' };
+      return undefined;
+    };
+    await expect(store.adopt({ file, digest, size, signal })).rejects.toThrow(/refused UploadPart/);
+    expect(removals).toBeGreaterThan(1);
+    expect(await unfinished()).toBe(0);
+    expect(events.filter(({ type }) => type === 's3-upload-left')).toEqual([]);
+  });
+
   test('an upload that stands still is given up, and its parts are told of and can be removed', async () => {
     store = open({ idleWithin: 100 });
     const { file, digest, size } = await spooled(12 * mebibyte);

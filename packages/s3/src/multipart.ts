@@ -6,14 +6,18 @@ import {
   CreateMultipartUploadCommand,
   UploadPartCommand,
 } from '@aws-sdk/client-s3';
-import { type ByteRange, type Digest, ProxyCacheError } from '@proxycache/core';
+import { type ByteRange, type Digest, ProxyCacheError, pause } from '@proxycache/core';
 import { type Checksum, type ChecksumKind, partChecksum } from './file-part.ts';
+import { refusalOf } from './s3-failure.ts';
 import { checksumKind, sendPart, type Upload, type UploadParts } from './send-part.ts';
 
 /** S3 takes no more parts of one object. */
 const mostParts = 10_000;
 /** S3 may have to put thousands of parts together first. */
 const completeWithinMs = 120_000;
+/** Until it says that there is no such upload, which not every server does. */
+const mostAborts = 3;
+const betweenAbortsMs = 100;
 
 /** Stores a file in parts, some at a time. What fails leaves no parts behind, as far as S3 can still be told. */
 export async function uploadInParts(parts: UploadParts, upload: Upload): Promise<void> {
@@ -51,13 +55,18 @@ async function giveUp(
   { digest, key, uploadId }: { digest: Digest; key: string; uploadId: string },
 ): Promise<void> {
   const { signal } = new AbortController();
+  const command = new AbortMultipartUploadCommand({ Bucket: settings.bucket, Key: key, UploadId: uploadId });
   try {
-    await calls.run({ operation: 'AbortMultipartUpload', key, signal }, ({ abortSignal }) => {
-      const command = new AbortMultipartUploadCommand({ Bucket: settings.bucket, Key: key, UploadId: uploadId });
-      return settings.client.send(command, { abortSignal });
-    });
+    // AWS, AbortMultipartUpload: parts that were under way may arrive after it, and stay until it is asked for again.
+    for (let times = 1; times <= mostAborts; times++) {
+      if (times > 1) await pause(betweenAbortsMs, settings.clock, signal);
+      await calls.run({ operation: 'AbortMultipartUpload', key, signal }, ({ abortSignal }) =>
+        settings.client.send(command, { abortSignal }),
+      );
+    }
   } catch (error) {
-    settings.tell({ type: 's3-upload-left', digest, uploadId, error: error as Error });
+    const isGone = error instanceof ProxyCacheError && refusalOf(error.cause)?.code === 'NoSuchUpload';
+    if (!isGone) settings.tell({ type: 's3-upload-left', digest, uploadId, error: error as Error });
   }
 }
 
