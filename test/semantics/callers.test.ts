@@ -1,7 +1,15 @@
 import type { AccessQuestion, ProxyCacheOptions, UpstreamOptions } from '@proxycache/core';
-import { type FakeUpstream, type FakeUpstreamOptions, gate, ociError, seededBytes } from '@proxycache/test-kit';
-import { describe, expect, test } from 'vitest';
+import {
+  type FakeUpstream,
+  type FakeUpstreamOptions,
+  gate,
+  ociError,
+  seededBytes,
+  startFakeCdn,
+} from '@proxycache/test-kit';
+import { describe, expect, onTestFinished, test } from 'vitest';
 import { type CacheUnderTest, startCache, startUpstream } from './cache-under-test.ts';
+import { startHost } from './expect-no-leak.ts';
 import type { Got, RequestOptions } from './request.ts';
 import { secretWatch } from './secret-watch.ts';
 
@@ -392,6 +400,42 @@ describe('beside users of the host’s own', () => {
     expect([nobody.status, nobody.headers['www-authenticate']]).toEqual([401, 'Basic realm="private"']);
     expect((await world.cache.get('/v2/', as('alice'))).status).toBe(503);
     expect(world.cache.seen('pull').at(-2)).toMatchObject({ decision: 'unauthenticated', status: 401 });
+  });
+});
+
+describe('23, 24: a caller’s credential goes to its upstream and the token hosts of that, and no further', () => {
+  test('not to a token service that is not paired with it, which is asked as by nobody', async () => {
+    const at = await startHost();
+    const world = await startWorld({ fake: { auth: { bearer: { ...bearer.bearer, at } } } });
+    world.upstream.addImage('team/secret', { tag: '1' });
+    expect((await world.cache.get(manifest('team/secret', '1'), as('alice'))).status).toBe(403);
+    expect(at.requests.length).toBeGreaterThan(0);
+    const said = [...at.requests, ...world.upstream.requests].map(({ headers }) => headers.authorization ?? '');
+    expect(said.filter((header) => header.startsWith('Basic'))).toEqual([]);
+    expect(JSON.stringify(at.requests)).not.toContain(passwords.alice);
+  });
+
+  test('to one that is paired with it', async () => {
+    const at = await startHost();
+    const world = await startWorld({
+      fake: { auth: { bearer: { ...bearer.bearer, at } } },
+      tokenHosts: [at.host],
+    });
+    world.upstream.addImage('team/secret', { tag: '1' });
+    expect((await world.cache.get(manifest('team/secret', '1'), as('alice'))).status).toBe(200);
+    expect((await world.cache.get(manifest('team/secret', '1'), as('bob'))).status).toBe(403);
+  });
+
+  test('not to where a redirect leads', async () => {
+    const cdn = await startFakeCdn();
+    onTestFinished(() => cdn.stop());
+    for (const fake of [byBasic, byTokens]) {
+      const world = await startWorld({ fake: { ...fake, redirectBlobsTo: cdn } });
+      const image = world.upstream.addImage('team/secret', { tag: '1' });
+      expect(new Set(statuses(await pullAll(world, paths(image), as('alice'))))).toEqual(new Set([200]));
+    }
+    expect(cdn.requests.length).toBeGreaterThan(0);
+    expect(cdn.requests.filter(({ headers }) => headers.authorization !== undefined)).toEqual([]);
   });
 });
 
