@@ -37,7 +37,10 @@ async function copied(cache: CacheUnderTest, repository: string): Promise<Comman
   const folder = makeTemporaryFolder('skopeo');
   onTestFinished(() => removeFolder(folder));
   const image = `docker://${imageName(cache, repository)}`;
-  return runCommand({ program: 'skopeo', args: ['copy', '--src-tls-verify=false', image, `dir:${join(folder, 'to')}`] });
+  return runCommand({
+    program: 'skopeo',
+    args: ['copy', '--src-tls-verify=false', image, `dir:${join(folder, 'to')}`],
+  });
 }
 
 describe.skipIf(requireProgram('skopeo') === undefined)('skopeo', () => {
