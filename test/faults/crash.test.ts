@@ -1,6 +1,7 @@
 import { mkdtempSync, readdirSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { fileStorage } from '@proxycache/core';
 import { chunkGate, type FakeUpstream, seededBytes } from '@proxycache/test-kit';
 import { beforeEach, describe, expect, onTestFinished, test } from 'vitest';
 import { digestOfBody, startUpstream } from '../semantics/cache-under-test.ts';
@@ -120,4 +121,20 @@ test('two processes that share a folder leave the live spool of the other alone'
   // What one has stored, and proven, the other has too.
   const shared = await request(`${three.url}${path}`);
   expect([shared.headers['cache-status'], digestOfBody(shared.body)]).toEqual(['proxycache; hit', digest]);
+});
+
+test('kill -9 forgets no use of more than a minute ago', { timeout: 90_000 }, async () => {
+  const crashed = await startServerProcess(folder, upstream.url, { hurry: true });
+  const pulledAt = Date.now();
+  const got = await request(`${crashed.url}${path}`);
+  expect([got.status, got.failure]).toEqual([200, undefined]);
+  const { signal } = new AbortController();
+  const key = `use/up/-/team%2Fapp/blob.${encodeURIComponent(digest)}`;
+  const lastUse = async () => {
+    const entry = await fileStorage(folder).metadata.get(key, { signal });
+    return entry && JSON.parse(entry.value).at;
+  };
+  await expect.poll(lastUse, { timeout: 60_000 }).toBeDefined();
+  await crashed.kill();
+  expect(await lastUse()).toBeGreaterThanOrEqual(pulledAt);
 });

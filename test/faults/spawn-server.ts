@@ -25,7 +25,7 @@ export interface SpawnedServer {
 export async function spawnServer(
   folder: string,
   upstream: string,
-  options: Partial<UpstreamOptions> & { s3?: S3BlobsOptions } = {},
+  options: Partial<UpstreamOptions> & { s3?: S3BlobsOptions; hurry?: boolean } = {},
 ): Promise<SpawnedServer> {
   const args = [program, folder, upstream, JSON.stringify(options)];
   const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit'] });

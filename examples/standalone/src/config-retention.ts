@@ -1,4 +1,4 @@
-import { durationOrNever, integer, list, mapping, optional, text } from './config-values.ts';
+import { durationOrNever, integer, list, mapping, optional, share, size, text } from './config-values.ts';
 
 const names = (what: string) => optional(list(text('pattern')), what);
 const unusedFor = (what: string, otherwise: string) => optional(durationOrNever('never'), what, otherwise);
@@ -15,6 +15,12 @@ const rule = mapping({
 export const retentionSchema = mapping({
   unusedFor: unusedFor('What was not used for so long goes', '7d'),
   every: optional(durationOrNever(false), 'How often that is looked after', '1h'),
+  maxBytes: optional(
+    size(1),
+    'Of all that is stored; before more comes in, what was used the longest ago goes',
+    'no limit',
+  ),
+  lowWater: optional(share(), 'What is left of a `maxBytes` after something had to go', '0.9'),
   rules: optional(
     list(rule).meta({ type: 'list' }),
     'For some upstreams or repositories; the first that matches holds',

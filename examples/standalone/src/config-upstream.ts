@@ -163,6 +163,7 @@ export const upstreamSchema = mapping({
     'false',
   ),
   maxManifestBytes: optional(size(1), 'The longest manifest taken', '4MiB'),
+  maxBytes: optional(size(1), 'Of what is stored of it; as `retention.maxBytes`', 'no limit of its own'),
   rateLimit: optional(rateLimit, ''),
   breaker: optional(breaker, ''),
   retry: optional(retry, ''),

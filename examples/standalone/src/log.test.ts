@@ -27,6 +27,10 @@ test.each<[string, ProxyCacheEvent]>([
   ['a quota that runs out', { type: 'rate-limit', upstream: 'hub', low: true, limit: 100, remaining: 9, windowMs: 1 }],
   ['a host that is left alone', { type: 'breaker-changed', upstream: 'hub', host: 'h', state: 'open', retryAt: 1 }],
   ['a full disk', { type: 'passed-through', ...blob, reason: 'min-free' }],
+  [
+    'a quota that is full',
+    { type: 'quota-exceeded', upstream: 'hub', of: 'cache', maxBytes: 1, claimedBytes: 0, wantedBytes: 2 },
+  ],
   ['a coordinator that is away', { type: 'coordinator-failed', operation: 'acquire', error: 'away' }],
   ['a transfer that failed', { ...ended, outcome: 'failed', error: 'timeout' }],
   ['a transfer that was not stored', { ...ended, outcome: 'unstored', error: 'EIO' }],

@@ -73,6 +73,7 @@ function needsAttention(event: ProxyCacheEvent): boolean {
     case 'blob-quarantined':
     case 'upload-waiting':
     case 'passed-through':
+    case 'quota-exceeded':
     case 'ingest-restarted':
     case 'access-failed':
     case 'endpoint-failed':

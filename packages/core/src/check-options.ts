@@ -81,6 +81,7 @@ export function checkOptions(options: ProxyCacheOptions): void {
   expectWhole('minFree', options.minFree);
   expectWhole('maxWaitingBytes', options.maxWaitingBytes);
   checkRetention(options.retention);
+  checkLimits(options);
   expectOneOf('verifyOnRead', options.verifyOnRead, ['never', 'first']);
   expectOneOf('offload', options.offload, ['auto', 'off', 'hash', 'ingest']);
   expectWhole('threads', options.threads, 1);
@@ -97,6 +98,12 @@ export function checkOptions(options: ProxyCacheOptions): void {
       upstreams.map(({ key }) => key),
     );
   if (options.peers !== undefined) checkPeers(options.peers, options.storage);
+}
+
+function checkLimits({ retention, upstreams }: ProxyCacheOptions): void {
+  const limited = upstreams.findIndex(({ maxBytes }) => maxBytes !== undefined);
+  if (retention !== false || limited < 0) return;
+  throw invalidOption(`upstreams[${limited}].maxBytes`, 'none, as retention is false', upstreams[limited]?.maxBytes);
 }
 
 // RFC 2104 3: a key shorter than the hash's output is weaker than it.

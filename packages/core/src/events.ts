@@ -3,7 +3,7 @@ import type { AdmissionEvents } from './admission/events.ts';
 import type { RequestEvent } from './http/events.ts';
 import type { IngestEvent } from './ingest/events.ts';
 import type { PrefetchEvent } from './pull/events.ts';
-import type { RetentionEvent } from './retention/events.ts';
+import type { QuotaEvent, RetentionEvent } from './retention/events.ts';
 import type { StoreEvent } from './store/events.ts';
 import type { UpstreamEvent } from './upstream/events.ts';
 
@@ -21,6 +21,7 @@ export type ProxyCacheEvent =
   | IngestEvent
   | PrefetchEvent
   | RetentionEvent
+  | QuotaEvent
   | StoreEvent
   | AdmissionEvents
   | WarningEvent;

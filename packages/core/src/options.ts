@@ -2,6 +2,7 @@ import type { AccessHooks, AccessSettings } from './access/hooks.ts';
 import type { AdmissionOptions, AdmissionSettings } from './admission/hook.ts';
 import type { ProxyCacheEvent } from './events.ts';
 import type { Handle } from './http/message.ts';
+import type { Limits } from './retention/quota.ts';
 import type { RetentionSettings } from './retention/retention.ts';
 import type { RetentionOptions } from './retention/retention-options.ts';
 import type { Clock } from './runtime/clock.ts';
@@ -111,7 +112,7 @@ type Defaults = Required<
 > & {
   memory: Required<NonNullable<ProxyCacheOptions['memory']>>;
   access: AccessSettings;
-  retention: RetentionSettings;
+  retention: RetentionSettings & Required<Pick<RetentionOptions, 'lowWater'>>;
   admission: Omit<AdmissionSettings, 'admit' | 'upstreams'>;
   upstream: Omit<UpstreamSettings, 'key' | 'url'>;
   /** Of an upstream that is asked with its callers' credentials. */
@@ -129,7 +130,7 @@ export const defaults: Defaults = {
   maxIngests: 256,
   maxRequests: 10_000,
   verifyOnRead: 'never',
-  retention: { unusedFor: '7d', rules: [], every: '1h' },
+  retention: { unusedFor: '7d', rules: [], every: '1h', lowWater: 0.9 },
   offload: 'auto',
   threads: 1,
   catalog: false,
@@ -209,6 +210,15 @@ export function upstreamSettings(options: UpstreamOptions): UpstreamSettings {
     retry: { ...defaults.upstream.retry, ...options.retry },
     segments: options.segments ? { ...defaults.segments, ...options.segments } : false,
   };
+}
+
+/** How much may be stored; `undefined`: nothing goes for what comes in. */
+export function limitsOf(options: Pick<ProxyCacheOptions, 'retention' | 'upstreams'>): Limits | undefined {
+  const { retention = {}, upstreams } = options;
+  if (retention === false) return undefined;
+  const { maxBytes, lowWater = defaults.retention.lowWater } = retention;
+  const own = upstreams.flatMap(({ key, maxBytes: most }) => (most === undefined ? [] : [[key, most] as const]));
+  return { maxBytes, lowWater, upstreams: new Map(own) };
 }
 
 /** What stays, with every default filled in. */

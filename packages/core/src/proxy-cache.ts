@@ -15,7 +15,14 @@ import { createIngests } from './ingest/ingests.ts';
 import { openSpool } from './ingest/spool.ts';
 import { parseReference } from './oci/reference.ts';
 import { createOffload } from './offload.ts';
-import { accessSettings, defaults, type ProxyCacheOptions, retentionSettings, upstreamSettings } from './options.ts';
+import {
+  accessSettings,
+  defaults,
+  limitsOf,
+  type ProxyCacheOptions,
+  retentionSettings,
+  upstreamSettings,
+} from './options.ts';
 import { createChecks } from './pull/checks.ts';
 import { createHasImage } from './pull/has-image.ts';
 import { createListReferrers } from './pull/list-referrers.ts';
@@ -28,6 +35,8 @@ import { createPullUpstream } from './pull/pull-upstream.ts';
 import { createPulls } from './pull/pulls.ts';
 import { createTagTurns } from './pull/tag-turns.ts';
 import { type Target, targetOf } from './pull/target.ts';
+import type { Evict } from './retention/evict.ts';
+import { createQuota, unlimited } from './retention/quota.ts';
 import { createRetention } from './retention/retention.ts';
 import { createBuffers } from './runtime/buffers.ts';
 import { systemClock } from './runtime/clock.ts';
@@ -79,7 +88,11 @@ export function createProxyCache(options: ProxyCacheOptions): ProxyCache {
   const buffers = createBuffers(memory.buffers);
   const slabs = createSlabs(memory.buffers, { shared: isShared });
   const { maxWaitingBytes } = options;
-  const { metadata, blobs, uploads } = pullStorage(storage, { room: spool.room, maxWaitingBytes, ...told });
+  const { metadata, uploads, ...stored } = pullStorage(storage, { room: spool.room, maxWaitingBytes, ...told });
+  const limits = limitsOf(options);
+  const evict: Evict = (room) => sweeps.evict(room);
+  const quota = limits ? createQuota(limits, { ...stored, metadata, evict, ...told }) : unlimited(stored.blobs);
+  const { blobs } = quota;
   const { isWaiting } = uploads;
   const coordinator = storage.coordinator && timelyCoordinator(storage.coordinator, told);
   const sharing = shareTransfers(coordinator, { directory: storage.spoolDirectory, peers, slabs, ...told });
@@ -92,6 +105,8 @@ export function createProxyCache(options: ProxyCacheOptions): ProxyCache {
   });
   const parts: PullParts = {
     ...records,
+    links: quota.links(records.links),
+    roomFor: quota.room,
     ingests: createIngests({ ...told, spool, blobs, isWaiting, buffers, slabs, ...hashing, maxIngests, sharing }),
     blobs,
     buffers,
@@ -115,8 +130,8 @@ export function createProxyCache(options: ProxyCacheOptions): ProxyCache {
   const { admission, ...clients } = admitClients(options.admission, { pulls, listReferrers, metadata, ...told });
   const hasImage = createHasImage(parts);
   const scrubs = createScrubs({ blobs, metadata, ...told });
-  const held = { ...parts, metadata, watchProofs, isWaiting, maxManifestBytes, upstreams, coordinator, observe };
-  const sweeps = createRetention(held, retentionSettings(options));
+  const held = { ...parts, metadata, watchProofs, isWaiting, maxManifestBytes, upstreams, coordinator };
+  const sweeps = createRetention({ ...held, observe: quota.watched(observe) }, retentionSettings(options));
   const access = options.access && accessSettings(options.access);
   const callers = callersOf(options, { upstreams, locate, clock });
   const listsRepositories = options.catalog ?? defaults.catalog;
@@ -188,7 +203,7 @@ export function createProxyCache(options: ProxyCacheOptions): ProxyCache {
     close(how = {}) {
       expectWhole('close: graceMs', how.graceMs);
       expectOneOf('close: ingests', how.ingests, ['finish', 'drop']);
-      const ended = { memory: [buffers, slabs], upstreams: upstreams.values() };
+      const ended = { memory: [buffers, slabs], upstreams: upstreams.values(), quota };
       closing ??= closeCache(
         { clock, pulls: parts, turns, answers, ...ended, prefetch, admission, scrubs, sweeps, uploads, spool, threads },
         how,

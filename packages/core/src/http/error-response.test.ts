@@ -39,6 +39,7 @@ const own: Record<ErrorCode, Expected> = {
   aborted: [503, 'UNAVAILABLE', '1'],
   'access-failed': [503, 'UNAVAILABLE', '5'],
   'storage-failed': [503, 'UNAVAILABLE', '5'],
+  'quota-exceeded': [503, 'UNAVAILABLE', '30'],
   'storage-full': [503, 'UNAVAILABLE', '30'],
   'storage-damaged': [503, 'UNAVAILABLE', '5'],
   'storage-format': [500, 'UNKNOWN'],
@@ -65,6 +66,7 @@ const upstream: Record<UpstreamErrorCode, Expected> = {
 const hidden = new Set<string>([
   'storage-failed',
   'storage-full',
+  'quota-exceeded',
   'storage-damaged',
   'storage-format',
   'invalid-options',

@@ -48,6 +48,7 @@ const own: Readonly<Record<ErrorCode, Row>> = {
   aborted: { status: 503, code: 'UNAVAILABLE', retryAfter: 1 },
   'access-failed': { status: 503, code: 'UNAVAILABLE', retryAfter: 5 },
   'storage-failed': { status: 503, code: 'UNAVAILABLE', retryAfter: 5, message: "the cache's storage failed" },
+  'quota-exceeded': { status: 503, code: 'UNAVAILABLE', retryAfter: 30, message: "the cache's storage is full" },
   'storage-full': { status: 503, code: 'UNAVAILABLE', retryAfter: 30, message: "the cache's storage is full" },
   'storage-damaged': { status: 503, code: 'UNAVAILABLE', retryAfter: 5, message: "the cache's storage is damaged" },
   'storage-format': { status: 500, code: 'UNKNOWN', message: "the cache's storage cannot be read by this version" },

@@ -59,11 +59,14 @@ export type IngestEvent =
       segments: number;
       error?: string;
     }
-  /** A pull goes on without being cached, as the disk has less than `minFree` left or the spool failed; also half-way. */
+  /**
+   * A pull goes on without being cached, as the disk has less than `minFree` left, it does not fit into `maxBytes` or the
+   * spool failed; also half-way.
+   */
   | {
       type: 'passed-through';
       upstream: string;
       repository: string;
       digest: string;
-      reason: 'min-free' | 'spool-failed';
+      reason: 'min-free' | 'max-bytes' | 'spool-failed';
     };

@@ -7,7 +7,7 @@ import { type StoreEvent, storeFailed } from '../store/events.ts';
 import type { FetchedBlob, Reply } from '../upstream/upstream.ts';
 import { isUpstreamError, UpstreamError } from '../upstream/upstream-error.ts';
 import { askedBeside } from './asked-beside.ts';
-import { withRoom } from './claimed-body.ts';
+import { createBlobRoom, type Roomy } from './blob-room.ts';
 import type { IngestEvent } from './events.ts';
 import { visibleBytes } from './follower.ts';
 import { holdOf, type IngestHold } from './ingest-hold.ts';
@@ -22,15 +22,11 @@ import { createSpooling, type Spooling, type SpoolingParts } from './spooling.ts
 import { type FetchFrom, type SteadyParts, steadyBody } from './steady-body.ts';
 
 /** What to bring in, and how to ask for it. */
-export interface IngestRequest {
+export interface IngestRequest extends Roomy {
   /** The upstream's key. */
   upstream: string;
   repository: string;
   digest: Digest;
-  /** How many bytes it has at least, where more is known than the upstream says. */
-  leastSize?: number;
-  /** How many bytes it is told to have, be it true or not. */
-  told?: number | undefined;
   fetch: FetchFrom;
   /** Default: one connection brings it. */
   segments?: SegmentRules | undefined;
@@ -84,9 +80,10 @@ export interface IngestParts extends SteadyParts, Omit<SpoolingParts, 'unclosed'
  * found right. Who reads it is nothing to it; only `signal` ends it.
  */
 export function createIngest(request: IngestRequest, parts: IngestParts, signal: AbortSignal): Ingest {
-  const { upstream, repository, digest, leastSize: least = 0 } = request;
+  const { upstream, repository, digest } = request;
   const { clock, observe } = parts;
   const startedAt = clock.monotonic();
+  const room = createBlobRoom(parts.spool, request, signal);
   const reply = createDeferred<Reply<{ total: number | undefined }>>();
   const verified = createDeferred<void>();
   let file: SpoolFile | undefined;
@@ -101,7 +98,7 @@ export function createIngest(request: IngestRequest, parts: IngestParts, signal:
     let error: unknown;
     try {
       const making = make();
-      const answer = await askedBeside(making, ask, { atOnce: parts.spool.seemsReady(least), signal });
+      const answer = await askedBeside(making, ask, { atOnce: room.seemsReady(), signal });
       file = await making;
       if (answer.kind !== 'found') {
         outcome = 'refused';
@@ -144,7 +141,7 @@ export function createIngest(request: IngestRequest, parts: IngestParts, signal:
   /** A file with room for what is known of the blob. */
   async function make(): Promise<SpoolFile> {
     file = await parts.spool.create(signal);
-    await parts.spool.claim(file, least, signal);
+    await room.claimKnown(file);
     return file;
   }
 
@@ -207,9 +204,9 @@ export function createIngest(request: IngestRequest, parts: IngestParts, signal:
   }
 
   /** Makes ready for all of a body, from byte 0 on; where it cannot be taken in, it is closed. */
-  async function prepare(into: Spooling, { total, body }: FetchedBlob): Promise<Bytes> {
-    into.expect(total);
-    return await withRoom({ total, body, least }, async (bytes) => file && parts.spool.claim(file, bytes, signal));
+  async function prepare(into: Spooling, found: FetchedBlob): Promise<Bytes> {
+    into.expect(found.total);
+    return await room.given(found, file);
   }
 
   async function adopt(path: string, size: number): Promise<'stored' | 'queued' | 'unstored'> {
@@ -227,6 +224,7 @@ export function createIngest(request: IngestRequest, parts: IngestParts, signal:
     const removed = outcome === 'stored' || outcome === 'queued' ? undefined : reported(file?.remove());
     const closed = spooling ? spooling.release() : file?.close();
     await Promise.all([removed, reported(closed)]);
+    request.room?.release();
   }
 
   async function reported(tidying: Promise<void> | undefined): Promise<void> {

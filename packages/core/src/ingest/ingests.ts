@@ -1,12 +1,13 @@
 import { LRUCache } from 'lru-cache';
 import type { Digest } from '../oci/digest.ts';
 import { systemClock } from '../runtime/clock.ts';
-import { isProxyCacheError, ProxyCacheError } from '../runtime/errors.ts';
+import { ProxyCacheError } from '../runtime/errors.ts';
 import { createAttendance } from './attendance.ts';
 import { claimStep } from './claimed-body.ts';
 import type { ContentHash } from './content-hash.ts';
 import { inTurn } from './in-turn.ts';
 import { createIngest, type Ingest, type IngestParts, type IngestRequest } from './ingest.ts';
+import { isLocal } from './is-local.ts';
 import { createPrecedence, type Standing } from './precedence.ts';
 import type { SharedTransfers } from './shared-transfers.ts';
 import { leastElsewhere } from './spooling.ts';
@@ -198,7 +199,7 @@ export function createIngests(
           attendance.end();
           settle();
           part();
-          if (isProxyCacheError(error) && error.code === 'storage-full' && ingest.received() > 0) {
+          if (isLocal(error) && error.code !== 'storage-failed' && ingest.received() > 0) {
             leastSizes.set(request.digest, ingest.received() + claimStep);
           }
         },

@@ -1,3 +1,4 @@
+import type { UncachedReason } from '../ingest/is-local.ts';
 import { satisfiableRanges } from '../runtime/byte-range.ts';
 import type { BlobAnswer } from './answer.ts';
 import type { BlobProof } from './blob-proof.ts';
@@ -11,7 +12,7 @@ import { readableInPart, verifiedParts } from './verified-parts.ts';
 export function createPassedThrough(
   parts: PullParts,
   prove: BlobProof,
-): (request: PassedPull, reason: 'min-free' | 'spool-failed') => Promise<BlobAnswer> {
+): (request: PassedPull, reason: UncachedReason) => Promise<BlobAnswer> {
   return async ({ target, digest, ranges, signal }, reason) => {
     const { upstream, repository } = target.place;
     const asked = { target, digest, ranges, signal };

@@ -1,6 +1,6 @@
 import type { Asker } from '../admission/asker.ts';
 import type { RunningIngest } from '../ingest/ingests.ts';
-import { isLocal } from '../ingest/is-local.ts';
+import { isLocal, uncachedReason } from '../ingest/is-local.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { RangeSpec } from '../runtime/byte-range.ts';
 import { abortable } from '../runtime/collapse.ts';
@@ -187,7 +187,7 @@ export function createPullBlob(parts: PullParts, started: (blob: BlobPull) => vo
         proven = true;
       } catch (error) {
         signal.throwIfAborted();
-        if (isLocal(error)) return passed(request, error.code === 'storage-full' ? 'min-free' : 'spool-failed');
+        if (isLocal(error)) return passed(request, uncachedReason(error));
         // What another repository's request came to says nothing about this one's.
         const isOurs = ingest.startedFor === placeKey(target);
         // As long as bytes came nobody waited for a first one: with its own upstream request that begins anew.

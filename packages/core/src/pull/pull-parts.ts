@@ -5,6 +5,7 @@ import type { Repositories } from '../catalog/repositories.ts';
 import type { TagRecords } from '../catalog/tag-records.ts';
 import type { IngestEvent } from '../ingest/events.ts';
 import type { Ingests } from '../ingest/ingests.ts';
+import type { Room } from '../ingest/room.ts';
 import type { Usage } from '../retention/usage.ts';
 import type { Buffers } from '../runtime/buffers.ts';
 import type { Clock } from '../runtime/clock.ts';
@@ -23,6 +24,8 @@ export interface PullParts {
   repositories: Repositories;
   usage: Usage;
   ingests: Ingests;
+  /** Room for a blob among what may be stored; `undefined`: it may be in any case. */
+  roomFor(blob: { upstream: string; isSpare: boolean }): Room | undefined;
   blobs: SharedBlobs;
   buffers: Buffers;
   /** Memory of what ingests receive. */

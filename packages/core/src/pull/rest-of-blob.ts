@@ -1,5 +1,5 @@
 import type { Rest } from '../ingest/follower.ts';
-import { isLocal } from '../ingest/is-local.ts';
+import { uncachedReason } from '../ingest/is-local.ts';
 import { verifiedStream } from '../ingest/verified-stream.ts';
 import type { ByteRange } from '../runtime/byte-range.ts';
 import { UpstreamError } from '../upstream/upstream-error.ts';
@@ -23,7 +23,7 @@ export async function* restOfBlob(
   const { upstream, repository } = target.place;
   const { position, prefix, witness, confirmed, cause } = rest;
   const { part, size } = what;
-  const reason = isLocal(cause) && cause.code === 'storage-full' ? 'min-free' : 'spool-failed';
+  const reason = uncachedReason(cause);
   parts.observe({ type: 'passed-through', upstream, repository, digest, reason });
   const endsBefore = part !== undefined && size !== undefined && part.to < size - 1;
   if (endsBefore && target.upstream.coldRange !== 'verify') {

@@ -43,6 +43,7 @@ export function startIngest(parts: PullParts, start: IngestStart): RunningIngest
       fetch: (from, ...how) => (from === 0 ? fromStart : fromMiddle)(from, ...how),
       permission: permissionOf(parts, start),
       storeFailed,
+      room: parts.roomFor({ upstream, isSpare: spare !== undefined }),
       // Nobody waits for what is fetched ahead, and nobody's connections are for it.
       segments: spare ? undefined : segmentRules(parts, { target, digest }),
       // SEMANTICS 19: a 2xx with other bytes proves nothing.

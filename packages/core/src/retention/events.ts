@@ -31,3 +31,20 @@ export type RetentionEvent =
       durationMs: number;
       error?: string;
     };
+
+/**
+ * What should be stored does not fit into `maxBytes`, and what would make room could not go, or not in time: it is passed on
+ * uncached. Told once a minute at most for each upstream that it came from.
+ */
+export interface QuotaEvent {
+  type: 'quota-exceeded';
+  upstream: string;
+  /** Whose limit it is: `retention.maxBytes`, or the upstream's own. */
+  of: 'cache' | 'upstream';
+  maxBytes: number;
+  /** Missing while what is stored is still being counted. */
+  storedBytes?: number;
+  /** What running transfers may still bring. */
+  claimedBytes: number;
+  wantedBytes: number;
+}

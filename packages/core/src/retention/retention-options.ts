@@ -1,5 +1,12 @@
 import { type Duration, parseDuration } from '../runtime/duration.ts';
-import { expectDuration, expectKnown, expectObject, expectWhole, invalidOption } from '../runtime/expect-option.ts';
+import {
+  expectDuration,
+  expectKnown,
+  expectObject,
+  expectShare,
+  expectWhole,
+  invalidOption,
+} from '../runtime/expect-option.ts';
 import { expectPatterns, matchingPattern } from '../runtime/name-patterns.ts';
 
 /** What stays in the stores, and for how long. */
@@ -10,6 +17,10 @@ export interface RetentionOptions {
   rules?: readonly RetentionRule[];
   /** How often that is looked after, about, while the cache runs; `false`: only by `sweep()`. Default 1 hour. */
   every?: Duration | false;
+  /** Bytes of all that is stored: before more comes in, what was used the longest ago goes. Default: no bound. */
+  maxBytes?: number;
+  /** What is left of a `maxBytes`, as a share of it, after something had to go. Default 0.9. */
+  lowWater?: number;
 }
 
 /** What stays of some repositories. */
@@ -42,9 +53,11 @@ export function checkRetention(retention: unknown): void {
   if (retention === undefined || retention === false) return;
   expectObject('retention', retention);
   const options = retention as RetentionOptions;
-  expectKnown('retention', options, ['unusedFor', 'rules', 'every']);
+  expectKnown('retention', options, ['unusedFor', 'rules', 'every', 'maxBytes', 'lowWater']);
   expectUnusedFor('retention.unusedFor', options.unusedFor);
   if (options.every !== false) expectDuration('retention.every', options.every, leastEveryMs);
+  expectWhole('retention.maxBytes', options.maxBytes, 1);
+  expectShare('retention.lowWater', options.lowWater);
   const { rules } = options;
   if (rules === undefined) return;
   if (!Array.isArray(rules)) throw invalidOption('retention.rules', 'a list of rules', rules);

@@ -29,6 +29,7 @@ export type ErrorCode =
   | 'storage-damaged'
   | 'storage-format'
   | 'storage-full'
+  | 'quota-exceeded'
   | 'digest-mismatch'
   // Set-up
   | 'invalid-options';

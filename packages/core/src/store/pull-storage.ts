@@ -9,6 +9,8 @@ import { createUploadQueue, type UploadQueue } from './upload-queue.ts';
 /** A storage as pulls use it. */
 export interface PullStorage extends Pick<Storage, 'metadata'> {
   blobs: SharedBlobs;
+  /** Whether what leaves the blob store makes room on the spool's disk. */
+  sharesDisk: boolean;
   uploads: Pick<UploadQueue, 'close' | 'isWaiting'>;
 }
 
@@ -25,13 +27,15 @@ export interface PullStorageParts {
 export function pullStorage(storage: Storage, parts: PullStorageParts): PullStorage {
   const { room, maxWaitingBytes: maxBytes, clock, observe } = parts;
   const { blobs, metadata } = timelyStorage(storage, clock);
+  // A file that is moved from the one to the other is on the same disk.
+  const sharesDisk = adoptsAtOnce(storage.blobs);
   const uploads = createUploadQueue(blobs, {
     directory: storage.spoolDirectory,
-    asksFirst: adoptsAtOnce(storage.blobs),
+    asksFirst: sharesDisk,
     room,
     maxBytes,
     clock,
     observe,
   });
-  return { metadata, uploads, blobs: shareBlobs(uploads, { clock, observe }) };
+  return { metadata, uploads, sharesDisk, blobs: shareBlobs(uploads, { clock, observe }) };
 }

@@ -49,6 +49,7 @@ const known: Readonly<Record<keyof UpstreamOptions, true>> = {
   connections: true,
   segments: true,
   maxManifestBytes: true,
+  maxBytes: true,
   rateLimit: true,
   breaker: true,
   retry: true,
@@ -93,6 +94,7 @@ export function checkUpstream(
   expectWhole(`${path}.connections`, upstream.connections, 1);
   expectSegments(`${path}.segments`, upstream.segments);
   expectWhole(`${path}.maxManifestBytes`, upstream.maxManifestBytes, 1);
+  expectWhole(`${path}.maxBytes`, upstream.maxBytes, 1);
   expectBreaker(`${path}.breaker`, upstream.breaker, defaults.breaker);
   if (upstream.rateLimit !== undefined) {
     expectObject(`${path}.rateLimit`, upstream.rateLimit);

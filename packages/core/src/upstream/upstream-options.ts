@@ -116,6 +116,8 @@ export interface UpstreamOptions {
   segments?: false | { connections?: number; minSize?: number };
   /** The longest manifest taken, in bytes. Default 4 MiB. */
   maxManifestBytes?: number;
+  /** Bytes of what is stored of it: over it the least recently used of it goes first. Default: no bound of its own. */
+  maxBytes?: number;
   /**
    * `reserve`: the share of the upstream's rate limit that is kept for images that are not stored. Below it, changed tags
    * are answered stale and said so. 0 spares nothing. Default 0.1.
@@ -142,8 +144,10 @@ export interface UpstreamOptions {
 }
 
 /** {@link UpstreamOptions} with every default filled in. */
-export type UpstreamSettings = Required<Omit<UpstreamOptions, 'tls' | 'proxy' | 'segments' | Grouped>> &
-  Pick<UpstreamOptions, 'tls' | 'proxy'> & { [Name in Grouped]: Required<NonNullable<UpstreamOptions[Name]>> } & {
+export type UpstreamSettings = Required<Omit<UpstreamOptions, 'tls' | 'proxy' | 'maxBytes' | 'segments' | Grouped>> &
+  Pick<UpstreamOptions, 'tls' | 'proxy' | 'maxBytes'> & {
+    [Name in Grouped]: Required<NonNullable<UpstreamOptions[Name]>>;
+  } & {
     segments: false | SegmentSettings;
   };
 
