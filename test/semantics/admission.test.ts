@@ -2,13 +2,17 @@ import {
   type AdmissionContext,
   type AdmissionOptions,
   type Admit,
+  type Digest,
   memoryStorage,
   minimumAge,
+  requireSignature,
+  type SignedContent,
   type UpstreamOptions,
 } from '@proxycache/core';
 import { type FakeUpstream, flakyStore, gate, manualClock, sha256 } from '@proxycache/test-kit';
 import { describe, expect, test } from 'vitest';
 import { startCache, startPair, startUpstream } from './cache-under-test.ts';
+import { clientStyles, pullImage } from './pull-image.ts';
 import type { Got } from './request.ts';
 
 const hour = 3_600_000;
@@ -508,6 +512,89 @@ test('content of upstreams that are not judged passes as without a policy', asyn
       expect([key, (await cache.get(`/v2/${key}/team/app/${path}`)).status]).toEqual([key, status]);
     }
   }
+});
+
+describe('an image that is let pass', () => {
+  test.each(clientStyles)('is pulled whole by a client that begins with %s, cold and warm', async (style) => {
+    const { upstream, cache } = await judged(() => ({ allow: true }), { freshFor: '1h', prefetch: 'layers' });
+    const image = upstream.addImage('team/app', { tag: '1', platforms: ['linux/amd64', 'linux/arm64'] });
+    for (let times = 0; times < 2; times++) {
+      const pulled = await pullImage(cache, { path: '/v2/up/team/app', tag: '1' }, style);
+      expect([pulled.status, pulled.digest]).toEqual([200, image.root.digest]);
+      expect(pulled.content.size).toBe(5);
+    }
+  });
+
+  test('is served while the metadata store is away, for as long as memory knows what belongs to it', async () => {
+    const storage = flakyStore(memoryStorage({ clock: manualClock() }));
+    const admission = { admit: () => ({ allow: true }) as const, decisionFor: 0 };
+    const { upstream, cache } = await startPair({ cache: { storage, admission } });
+    upstream.addImage('team/app', { tag: '1', platforms: ['linux/amd64'] });
+    for (const operation of ['metadata.get', 'metadata.getMany', 'metadata.set', 'metadata.list'] as const) {
+      storage.on(operation, { fail: 'away' });
+    }
+    const pulled = await pullImage(cache, { path: '/v2/up/team/app', tag: '1' });
+    expect([pulled.status, pulled.content.size]).toEqual([200, 5]);
+  });
+
+  test('is judged for its layers by bytes that are fetched again, where the store has lost its manifest', async () => {
+    const clock = manualClock();
+    const storage = memoryStorage({ clock });
+    const admission = { admit: () => ({ allow: true }) as const };
+    const { upstream, cache } = await startPair({ cache: { storage, admission, clock, memory: { manifests: 0 } } });
+    const image = upstream.addImage('team/app', { tag: '1' });
+    const { signal } = new AbortController();
+    await cache.get(manifestOf('1'));
+    await storage.blobs.delete(image.root.digest, { signal });
+    await cache.restart();
+    expect((await cache.get(blobOf(image.config.digest))).status).toBe(200);
+    upstream.removeTag('team/app', '1');
+    upstream.removeManifest('team/app', image.root.digest);
+    await storage.blobs.delete(image.root.digest, { signal });
+    await cache.restart();
+    const got = await cache.get(blobOf(image.config.digest));
+    expect(got.status).toBe(403);
+    expect(messageOf(got)).toMatch(/can be judged; pull one that is at up first$/);
+  });
+});
+
+test('requireSignature lets pass what its callback finds among the referrers, with the images of an index that is signed', async () => {
+  const verify = async ({ referrers, fetchManifest, fetchBlob, manifest }: SignedContent) => {
+    if (manifest.artifactType === 'application/x-signature') return true;
+    for (const { digest, artifactType } of await referrers()) {
+      if (artifactType !== 'application/x-signature') continue;
+      const { bytes } = await fetchManifest({ kind: 'digest', digest: digest as Digest });
+      const [layer] = JSON.parse(Buffer.from(bytes).toString()).layers;
+      if ((await fetchBlob(layer.digest)).byteLength === layer.size) return true;
+    }
+    return { reason: 'nobody signed it' };
+  };
+  const { upstream, cache } = await judged(requireSignature({ verify }));
+  const platforms = ['linux/amd64'];
+  const image = upstream.addImage('team/app', { tag: '1', platforms });
+  const denied = await cache.get(manifestOf('1'));
+  expect([denied.status, messageOf(denied)]).toEqual([
+    403,
+    'refused by policy: no signature of it counts here: nobody signed it',
+  ]);
+  expect(blobGets(upstream)).toBe(0);
+  const signed = upstream.addImage('team/app', { tag: '2', platforms });
+  const signature = {
+    mediaType: 'application/vnd.oci.image.layer.v1.tar',
+    size: 9,
+    digest: upstream.putBlob('team/app', 'signature'),
+  };
+  upstream.putManifest('team/app', {
+    schemaVersion: 2,
+    mediaType: 'application/vnd.oci.image.manifest.v1+json',
+    artifactType: 'application/x-signature',
+    config: signature,
+    layers: [signature],
+    subject: signed.root,
+  });
+  const pulled = await pullImage(cache, { path: '/v2/up/team/app', tag: '2' });
+  expect([pulled.status, pulled.digest]).toEqual([200, signed.root.digest]);
+  expect((await cache.get(manifestOf(image.manifests[0]!.digest))).status).toBe(403);
 });
 
 test('a policy is not asked for `has` and `resolve`, which serve nothing', async () => {
