@@ -12,6 +12,7 @@ import type { Storage } from '../store/storage.ts';
 import { createRetention } from './retention.ts';
 import type { RetentionOptions } from './retention-options.ts';
 import type { Sweeps } from './sweeps.ts';
+import { tellOthers } from './tell-others.ts';
 
 const day = 24 * 3_600_000;
 const { signal } = new AbortController();
@@ -177,6 +178,22 @@ it('of two processes one sweeps, the other says so, and a dry run disturbs neith
   expect(reports.filter(({ elsewhere }) => elsewhere)).toHaveLength(1);
   expect(reports.filter(({ dryRun, files }) => !dryRun && files === 2)).toHaveLength(1);
   expect(await stored()).toEqual([]);
+});
+
+it('other processes forget a manifest that one of them let go of, before what it needs is gone', async () => {
+  const coordinator = localCoordinator({ clock });
+  const { manifest, blob } = await pull('app', 'v1');
+  const order: string[] = [];
+  const other = tellOthers(coordinator, (digest) => void order.push(`forgets ${digest}`));
+  const remove = storage.blobs.delete;
+  storage.blobs.delete = (digest, options) => {
+    order.push(`deletes ${digest}`);
+    return remove(digest, options);
+  };
+  await clock.advance(8 * day);
+  await retention({}, coordinator).run({});
+  expect(order).toEqual([`deletes ${manifest}`, `forgets ${manifest}`, `deletes ${blob}`]);
+  other.close();
 });
 
 it('sweeps without a coordinator that fails', async () => {

@@ -45,7 +45,7 @@ export async function removeFiles(
   }: { useless: UselessFiles; proofs: ProofWatch; dryRun: boolean; signal: AbortSignal },
   removed: (file: StoredBlob & { usedAt: number }) => void,
 ): Promise<void> {
-  const { metadata, blobs, needs, manifests, observe } = parts;
+  const { metadata, blobs, needs, manifests, gone, observe } = parts;
   const spared = new Set<number>();
   let failures = 0;
 
@@ -82,7 +82,10 @@ export async function removeFiles(
     if (stays(digest)) return;
     try {
       manifests.forget(digest);
-      if (await blobs.delete(digest, { unlessStoredAfter: storedAt, signal })) removed(file);
+      if (await blobs.delete(digest, { unlessStoredAfter: storedAt, signal })) {
+        removed(file);
+        if (useless.isManifest(markOf(digest))) await gone.add(digest);
+      }
       failures = 0;
     } catch (error) {
       signal.throwIfAborted();
@@ -117,5 +120,7 @@ export async function removeFiles(
       files = [];
     }
     if (files.length > 0) await removeAll(files);
+    // Before what they need goes.
+    await gone.flush();
   }
 }

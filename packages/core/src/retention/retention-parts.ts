@@ -13,6 +13,7 @@ import type { Upstream } from '../upstream/upstream.ts';
 import type { RetentionEvent } from './events.ts';
 import type { ManifestNeeds } from './manifest-needs.ts';
 import type { StayOf } from './retention-options.ts';
+import type { Gone } from './tell-others.ts';
 import type { Usage } from './usage.ts';
 import type { WatchedLinks } from './watch-proofs.ts';
 
@@ -26,6 +27,7 @@ export interface RetentionParts {
   repositories: Pick<Repositories, 'remove'>;
   manifests: Pick<Manifests, 'forget'>;
   needs: ManifestNeeds;
+  gone: Gone;
   usage: Pick<Usage, 'held' | 'lastUsed' | 'forget' | 'since'>;
   watchProofs: WatchedLinks['watch'];
   /** Whether a blob is coming in, or waits for the store. */

@@ -7,13 +7,14 @@ import { createManifestNeeds } from './manifest-needs.ts';
 import { type RetentionOptions, stays } from './retention-options.ts';
 import type { RetentionParts } from './retention-parts.ts';
 import { createSweeps, type Sweeps } from './sweeps.ts';
+import { tellOthers } from './tell-others.ts';
 
 /** Options of retention with every default filled in. */
 export type RetentionSettings = Required<Pick<RetentionOptions, 'unusedFor' | 'rules' | 'every'>>;
 
 /** What {@link createRetention} works with. */
 export interface RetentionOf
-  extends Omit<RetentionParts, 'needs' | 'isUnderWay' | 'clientOf' | 'stayOf' | 'unusedForMs' | 'manifests'> {
+  extends Omit<RetentionParts, 'needs' | 'gone' | 'isUnderWay' | 'clientOf' | 'stayOf' | 'unusedForMs' | 'manifests'> {
   manifests: Pick<Manifests, 'held' | 'forget'>;
   maxManifestBytes: number;
   ingests: Pick<Ingests, 'find'>;
@@ -31,6 +32,7 @@ export function createRetention(parts: RetentionOf, settings: RetentionSettings)
     {
       ...parts,
       needs: createManifestNeeds({ ...parts, held: manifests.held }),
+      gone: tellOthers(parts.coordinator, manifests.forget),
       isUnderWay: (digest) => isWaiting(digest) || keys.some((key) => ingests.find(key, digest) !== undefined),
       clientOf: (upstream) => upstreams.get(upstream)?.client,
       stayOf: stays(settings),

@@ -138,6 +138,7 @@ export function createSweeps(parts: RetentionParts, every: Duration | false): Sw
       schedule.close();
       closing.abort(new ProxyCacheError('closed', 'the cache is closed'));
       await Promise.all([last, evicting]);
+      parts.gone.close();
     },
   };
 }
