@@ -91,6 +91,26 @@ describe('what goes on for a caller who has left', () => {
 });
 
 describe('what is remembered of a caller is of that one alone', () => {
+  test('that a tag is fresh, and what is in memory of it', async () => {
+    const { upstream, cache } = await startWorld({ freshFor: '30m' });
+    const image = upstream.addImage('team/secret', { tag: '1' });
+    const all = [path('manifests', '1'), path('manifests', image.root.digest), path('blobs', image.config.digest)];
+    for (let i = 0; i < 3; i++) {
+      for (const one of all) expect((await cache.get(one, as('alice'))).status).toBe(200);
+    }
+    upstream.clear();
+    for (const one of all) expect((await cache.get(one, as('alice'))).headers['cache-status']).toBe('proxycache; hit');
+    expect(upstream.requests).toEqual([]);
+    for (const one of all) {
+      for (const method of ['get', 'head'] as const) {
+        expect((await cache[method](one, as('bob'))).status).toBe(403);
+        expect((await cache[method](one)).status).toBe(401);
+        expect((await cache[method](one, as('ann'))).status).toBe(200);
+      }
+    }
+    expect(upstream.count({ method: 'HEAD', path: all[1]!.replace('/private', '') })).toBeGreaterThan(0);
+  });
+
   test('that a tag is absent, or seems so', async () => {
     const { upstream, cache } = await startWorld({ absentFor: '1h', deniedMayMeanAbsent: true });
     upstream.addImage('team/secret', { tag: '1' });
