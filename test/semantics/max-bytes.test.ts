@@ -1,0 +1,71 @@
+import { fileStorage } from '@proxycache/core';
+import { type AddedImage, seededBytes } from '@proxycache/test-kit';
+import { describe, expect, test } from 'vitest';
+import { smallDisk } from '../faults/small-disk.ts';
+import { requireMount } from '../system.ts';
+import { type CacheUnderTest, digestOfBody, startPair } from './cache-under-test.ts';
+import { pullImage } from './pull-image.ts';
+
+const KiB = 1024;
+const MiB = 1024 * KiB;
+
+/** The digests of what is stored. */
+async function stored(directory: string): Promise<string[]> {
+  const digests: string[] = [];
+  const { signal } = new AbortController();
+  for await (const { digest } of fileStorage(directory).blobs.digests({ signal })) digests.push(digest);
+  return digests;
+}
+
+async function pull(cache: CacheUnderTest, tag: string): Promise<void> {
+  expect((await pullImage(cache, { path: '/v2/up/app', tag })).status).toBe(200);
+  await cache.clock.advance(10);
+}
+
+const layersOf = ({ layers }: AddedImage) => layers.map(({ digest }) => digest);
+
+test('34: a blob that is larger than maxBytes is passed on at once, whole and uncached, and nothing goes for it', async () => {
+  const { upstream, cache } = await startPair({ cache: { retention: { every: false, maxBytes: 100 * KiB } } });
+  upstream.addImage('app', { tag: 'small' });
+  await pull(cache, 'small');
+  const before = await stored(cache.directory);
+  const digest = upstream.putBlob('app', seededBytes('large', 200 * KiB));
+  for (let i = 0; i < 2; i++) {
+    const got = await cache.get(`/v2/up/app/blobs/${digest}`);
+    expect([got.status, got.failure, digestOfBody(got.body)]).toEqual([200, undefined, digest]);
+  }
+  expect(await stored(cache.directory)).toEqual(before);
+  expect(cache.seen('passed-through').map(({ reason }) => reason)).toEqual(['max-bytes', 'max-bytes']);
+  expect(cache.seen('quota-exceeded')).toMatchObject([{ upstream: 'up', of: 'cache', maxBytes: 100 * KiB }]);
+});
+
+test('34: what was used the longest ago goes before more comes in, of the upstream whose limit it is', async () => {
+  const { upstream, cache } = await startPair({ maxBytes: 300 * KiB, cache: { retention: { every: false } } });
+  const images = ['1', '2', '3', '4'].map((tag) => upstream.addImage('app', { tag, layerSizes: [80 * KiB] }));
+  for (const tag of ['1', '2', '3', '1']) await pull(cache, tag);
+  await pull(cache, '4');
+  await expect.poll(() => cache.seen('sweep-ended').length).toBeGreaterThan(0);
+  const held = await stored(cache.directory);
+  expect(images.map((image) => layersOf(image).every((digest) => held.includes(digest)))).toEqual([
+    true,
+    false,
+    true,
+    true,
+  ]);
+  expect([cache.seen('passed-through'), cache.seen('quota-exceeded')]).toEqual([[], []]);
+});
+
+describe.skipIf(!requireMount())('a disk with less than minFree left', () => {
+  test('34: gets room by what was used the longest ago, before anything is passed on uncached', async () => {
+    const { directory } = smallDisk(32);
+    const { upstream, cache } = await startPair({
+      cache: { storage: fileStorage(directory), minFree: 4 * MiB, retention: { every: false } },
+    });
+    const images = ['1', '2', '3', '4'].map((tag) => upstream.addImage('app', { tag, layerSizes: [8 * MiB] }));
+    for (const tag of ['1', '2', '3', '4']) await pull(cache, tag);
+    expect(cache.seen('passed-through')).toEqual([]);
+    const held = await stored(directory);
+    expect(held).not.toContain(layersOf(images[0]!)[0]);
+    expect(held).toContain(layersOf(images[3]!)[0]);
+  });
+});
