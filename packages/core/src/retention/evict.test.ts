@@ -1,14 +1,19 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { type ManualClock, manualClock } from '@proxycache/test-kit';
-import { beforeEach, expect, it } from 'vitest';
+import { beforeEach, expect, it, onTestFinished } from 'vitest';
 import type { ContentKind } from '../catalog/links.ts';
 import type { ProxyCacheEvent } from '../events.ts';
 import { type Digest, digestOf } from '../oci/digest.ts';
 import { createPullRecords, type PullRecords } from '../pull/pull-records.ts';
 import type { Coordinator } from '../store/coordinator.ts';
+import { fileBlobs } from '../store/local-blobs.ts';
 import { localCoordinator } from '../store/local-coordinator.ts';
 import { memoryStorage } from '../store/memory-storage.ts';
 import { type SharedBlobs, shareBlobs } from '../store/shared-blobs.ts';
 import type { Storage } from '../store/storage.ts';
+import { tiered } from '../store/tiered.ts';
 import { createRetention } from './retention.ts';
 import type { RetentionOptions } from './retention-options.ts';
 import type { Sweeps } from './sweeps.ts';
@@ -194,6 +199,24 @@ it('other processes forget a manifest that one of them let go of, before what it
   await retention({}, coordinator).run({});
   expect(order).toEqual([`deletes ${manifest}`, `forgets ${manifest}`, `deletes ${blob}`]);
   other.close();
+});
+
+it('takes what goes out of each tier of a tiered store', async () => {
+  const directory = mkdtempSync(join(tmpdir(), 'proxycache-retention-'));
+  onTestFinished(() => rmSync(directory, { recursive: true, force: true }));
+  const local = fileBlobs(directory, { clock });
+  blobs = shareBlobs(tiered({ local, remote: storage.blobs, clock }), { clock, observe: () => undefined });
+  const { blob } = await pull('app', 'v1');
+  const here = async () => {
+    const opened = await local.open(blob, { signal });
+    await opened?.close();
+    return opened !== undefined;
+  };
+  await expect.poll(here).toBe(true);
+  await clock.advance(8 * day);
+  expect(await retention().run({})).toMatchObject({ tags: 1, files: 2 });
+  expect(await stored()).toEqual([]);
+  expect(await here()).toBe(false);
 });
 
 it('sweeps without a coordinator that fails', async () => {
