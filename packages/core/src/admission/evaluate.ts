@@ -62,7 +62,8 @@ export function createEvaluation(
     const { namedAt = Number.POSITIVE_INFINITY } = question;
     const seen = firstSeen.of(question.place, question.digest, signal).then(
       (at) => ({ at: Math.min(at, namedAt) }),
-      (error: unknown) => ({ error }),
+      // An index named it then: it may be older than that, and is no younger.
+      (error: unknown) => (namedAt === Number.POSITIVE_INFINITY ? { error } : { at: namedAt }),
     );
     const at = clock.now();
     const evidence = { firstSeen: await seen, now: at, signal };
