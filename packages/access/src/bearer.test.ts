@@ -194,6 +194,20 @@ describe('keys that are published', () => {
     await asked;
   });
 
+  test('that are believed are not waited for as long as a hook has, where whoever publishes them hangs', async () => {
+    const { bring, clock } = published(
+      () => answer(jwks),
+      () => new Promise(() => undefined),
+    );
+    await bring(await token);
+    await clock.advance(600_000);
+    const asked = bring(await token);
+    await clock.untilPending(2);
+    await clock.advance(1000);
+    expect(await asked).toEqual({ name: 'alice' });
+    await clock.advance(4000);
+  });
+
   test('are kept for an hour while they cannot be read again', async () => {
     const { bring, clock } = published(
       () => answer(jwks),

@@ -15,6 +15,8 @@ const askAgainAfterMs = 30_000;
 /** How long keys that were read are believed while they cannot be read again. */
 const keptForMs = 3_600_000;
 const answerWithinMs = 5_000;
+/** Who has a key that is still believed waits no longer for those of now: hooks have a deadline. */
+const renewedWithinMs = 1_000;
 const longestAnswer = 256 * 1024;
 
 /** Finds keys where somebody publishes them: read when they are needed, and kept. @throws while they cannot be read */
@@ -26,10 +28,13 @@ export function remoteKeys(
   let triedAt = Number.NEGATIVE_INFINITY;
   let reading: Promise<void> | undefined;
 
+  /** Whoever asked may leave: the answer is for all. */
+  const inTime = <T>(work: (until: AbortSignal) => T | Promise<T>, ms: number) =>
+    withinTime(work, { signal: new AbortController().signal, ms, clock });
+
   async function read(): Promise<void> {
     triedAt = clock.monotonic();
-    const signal = new AbortController().signal;
-    const keys = await withinTime((until) => fetchKeys(url, get, until), { signal, ms: answerWithinMs, clock });
+    const keys = await inTime((until) => fetchKeys(url, get, until), answerWithinMs);
     held = { keys, readAt: triedAt };
   }
 
@@ -43,7 +48,8 @@ export function remoteKeys(
       });
     }
     try {
-      await reading;
+      if (found) await inTime(() => reading, renewedWithinMs);
+      else await reading;
     } catch (error) {
       if (found) return found;
       throw error;

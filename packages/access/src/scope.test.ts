@@ -78,3 +78,9 @@ describe('the access claim of a token', () => {
     expect(listsCatalog('registry:catalog:*')).toBe(false);
   });
 });
+
+test('a claim that names the list of repositories without an action does not open it', () => {
+  expect(listsCatalog([{ type: 'registry', name: 'catalog', actions: ['*'] }])).toBe(true);
+  expect(listsCatalog([{ type: 'registry', name: 'catalog', actions: [] }])).toBe(false);
+  expect(listsCatalog([{ type: 'registry', name: 'catalog' }])).toBe(false);
+});

@@ -53,7 +53,11 @@ export function pullableRepositories(access: unknown): readonly string[] | undef
 /** Whether a token's `access` claim lets its bearer list repositories. */
 export function listsCatalog(access: unknown): boolean {
   if (!Array.isArray(access)) return false;
-  return access.some((entry: Partial<AccessEntry> | null) => entry?.type === 'registry' && entry.name === 'catalog');
+  return access.some((entry: Partial<AccessEntry> | null) => {
+    // Token services name what they refuse, too, with no action (distribution, token specification).
+    const { type, name, actions } = entry ?? {};
+    return type === 'registry' && name === 'catalog' && Array.isArray(actions) && grantsPull(actions);
+  });
 }
 
 /** `repository:<name>:pull,push`: the name may have a colon, of a host's port. */

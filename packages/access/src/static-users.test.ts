@@ -49,10 +49,21 @@ describe('users given by the host', () => {
       { alice: { hash: '$apr1$secret' } },
       'users.alice.hash: expected a bcrypt hash, received an MD5 hash',
     ],
+    [
+      'what would narrow a user, misspelt',
+      { alice: { password: 'secret', repository: ['a'] } },
+      'users.alice: repository: there is no such option',
+    ],
+    [
+      'repositories that are no list',
+      { alice: { password: 'secret', repositories: 'a' } },
+      'users.alice.repositories: expected a list of names',
+    ],
     ['an empty password', { alice: { password: '' } }, 'users.alice.password: expected text that is not empty'],
     ['a password with a NUL', { alice: { password: 'sec\0ret' } }, 'without control characters'],
   ])('%s is refused, without showing a password', (_, users, message) => {
-    expect(() => passwordVerifier({ users })).toThrow(message);
-    expect(() => passwordVerifier({ users })).not.toThrow(/sec/);
+    const options = { users } as unknown as Parameters<typeof passwordVerifier>[0];
+    expect(() => passwordVerifier(options)).toThrow(message);
+    expect(() => passwordVerifier(options)).not.toThrow(/sec/);
   });
 });

@@ -3,6 +3,7 @@ import type { Identity } from '@proxycache/core';
 import { ProxyCacheError } from '@proxycache/core';
 import { type Account, type Accounts, createAccounts, type Secret } from './accounts.ts';
 import { readBcryptHash } from './bcrypt-hash.ts';
+import { expectKnown } from './token-options.ts';
 import { userNameProblem } from './user-name.ts';
 
 /** A user given by the host: with exactly one of `password` and `hash`. */
@@ -13,13 +14,25 @@ export interface StaticUser extends Pick<Identity, 'repositories' | 'attributes'
   hash?: string;
 }
 
+// A record, so that a new field cannot be forgotten here.
+const known: Readonly<Record<keyof StaticUser, true>> = {
+  password: true,
+  hash: true,
+  repositories: true,
+  attributes: true,
+};
+
 /** @throws ProxyCacheError `invalid-options` naming the user, without the password */
 export function staticAccounts(users: Readonly<Record<string, StaticUser>>): Accounts {
   const accounts = new Map<string, Account>();
   for (const [name, user] of Object.entries(users)) {
     const problem = userNameProblem(name);
     if (problem !== undefined) throw wrong(`users: ${JSON.stringify(name)}: ${problem}`);
+    expectKnown(`passwords: users.${name}`, user, Object.keys(known));
     const { repositories, attributes } = user;
+    if (repositories !== undefined && !isTexts(repositories)) {
+      throw wrong(`users.${name}.repositories: expected a list of names`);
+    }
     const identity: Identity = { name, ...(repositories && { repositories }), ...(attributes && { attributes }) };
     accounts.set(name, { identity, secret: secretOf(name, user) });
   }
@@ -49,5 +62,7 @@ function plainSecret(name: string, password: unknown): Secret {
   const expected = digestOf(password);
   return { kind: 'plain', matches: (text) => timingSafeEqual(digestOf(text), expected) };
 }
+
+const isTexts = (given: unknown) => Array.isArray(given) && given.every((one) => typeof one === 'string');
 
 const wrong = (message: string) => new ProxyCacheError('invalid-options', `passwords: ${message}`);

@@ -1,7 +1,9 @@
 import { createHmac, createPublicKey, generateKeyPairSync, verify } from 'node:crypto';
 import { type HttpRequest, type Identity, ProxyCacheError } from '@proxycache/core';
 import { manualClock } from '@proxycache/test-kit';
+import { hashSync } from 'bcryptjs';
 import { describe, expect, test } from 'vitest';
+import { passwordVerifier } from './password-options.ts';
 import type { PasswordVerifier } from './password-verifier.ts';
 import type { TokenServiceOptions } from './token-options.ts';
 import { tokenService } from './token-service.ts';
@@ -259,6 +261,30 @@ describe('no token is given', () => {
     const verify = () => Promise.reject(new Error('the directory is away'));
     const service = start({ verify });
     await expect(tokenFor(service)).rejects.toThrow('the directory is away');
+  });
+
+  test('for a password that the verifier refuses in words of its own: those are told, with 401', async () => {
+    const verify = passwordVerifier({ users: { alice: { hash: hashSync('wonderland', 4) } } });
+    const authorization = basic('alice', 'x'.repeat(73));
+    expect(await ask(start({ verify }), '/token', { authorization })).toMatchObject({
+      status: 401,
+      body: { error: 'invalid_grant', errors: [{ message: expect.stringContaining('72 bytes') }] },
+    });
+  });
+
+  test('and no password of a form is in what a verifier failed with', async () => {
+    const form = { grant_type: 'password', username: 'alice', password: 'hunter22' };
+    const failed = `bind of alice with hunter22 failed (${Buffer.from('alice:hunter22').toString('base64')})`;
+    for (const error of [new Error(failed), new ProxyCacheError('too-many-requests', failed)]) {
+      const service = start({ verify: () => Promise.reject(error) });
+      const shown = 'bind of alice with [redacted] failed ([redacted])';
+      await expect(ask(service, '/token', { method: 'POST', form })).rejects.toThrow(shown);
+    }
+  });
+
+  test('to an identity whose repositories are no list, of which any part would be in it', async () => {
+    const verify = () => ({ name: 'alice', repositories: 'hub/a' }) as unknown as Identity;
+    await expect(tokenFor(start({ verify }), scope)).rejects.toThrow('to be a list of names');
   });
 
   test('when that is told too late, and nobody waits on', async () => {

@@ -1,4 +1,4 @@
-import type { HttpRequest, HttpResponse, Identity } from '@proxycache/core';
+import { type HttpRequest, type HttpResponse, type Identity, isProxyCacheError } from '@proxycache/core';
 import { type BearerHooks, identityOf, splitUrl, takeBearer } from './bearer-token.ts';
 import { grantScopes } from './scope.ts';
 import { signToken } from './sign-token.ts';
@@ -9,6 +9,7 @@ import { checkTokenOptions, type TokenServiceOptions, type TokenSettings } from 
 import { readTokenRequest, type TokenRequest } from './token-request.ts';
 import { longestToken, verifyToken } from './verify-token.ts';
 import { withinTime } from './within-time.ts';
+import { withoutPassword } from './without-password.ts';
 
 /** The parts of a token service, as `access` of `createProxyCache` takes them. */
 export interface TokenService extends BearerHooks {
@@ -94,10 +95,22 @@ async function identify(
       ? { identity: { name: '' } }
       : refuseToken('invalid_client', 'log in first: no token is given without a password');
   }
-  const identity = await withinTime((until) => verify({ ...credentials, signal: until }), {
-    signal,
-    ms: withinMs,
-    clock,
-  });
-  return identity ? { identity } : refuseToken('invalid_grant', 'incorrect username or password');
+  try {
+    const identity = await withinTime((until) => verify({ ...credentials, signal: until }), {
+      signal,
+      ms: withinMs,
+      clock,
+    });
+    // Of a text, `includes` would find any part.
+    if (identity?.repositories !== undefined && !Array.isArray(identity.repositories)) {
+      throw new Error("expected an identity's repositories to be a list of names");
+    }
+    return identity ? { identity } : refuseToken('invalid_grant', 'incorrect username or password');
+  } catch (cause) {
+    const error = withoutPassword(cause, credentials);
+    // The verifier's own words why: a password longer than bcrypt reads, say.
+    if (isProxyCacheError(error) && error.code === 'unauthenticated')
+      return refuseToken('invalid_grant', error.message);
+    throw error;
+  }
 }

@@ -64,6 +64,14 @@ describe('rules', () => {
     expect([allowed(rules, 'nobody'), allowed(rules, 'ann', { repository: 'other' })]).toEqual([false, false]);
   });
 
+  it('about whoever is known are so also about names that no path would hold', () => {
+    const refusesKnown = accessRules({ rules: [{ identities: ['**'], allow: false }, { allow }] });
+    const asked = { action: 'pull', upstream: 'hub', repository: 'team/app' } as AccessQuestion;
+    for (const name of ['.', '..', './x', 'a/../b', 'a\\b', 'https://login.example/7']) {
+      expect([name, refusesKnown({ ...asked, identity: { name } })]).toMatchObject([name, { allow: false }]);
+    }
+  });
+
   it('say who may not do what', () => {
     const authorize = accessRules({ rules: [] });
     const asked = { action: 'list', upstream: 'hub', repository: 'team/app' } as AccessQuestion;

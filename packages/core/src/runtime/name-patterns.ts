@@ -11,9 +11,12 @@ const longestPattern = 255;
  * (picomatch's globs).
  */
 export function matchingPattern(patterns: readonly string[]): (name: string) => string | undefined {
-  const tests = patterns.map((pattern) => ({ pattern, matches: picomatch(pattern, options) }));
+  const tests = patterns.map((pattern) => ({ pattern, matches: matcherOf(pattern) }));
   return (name) => tests.find(({ matches }) => matches(name))?.pattern;
 }
+
+// A path never has a component `.` or `..` for picomatch; a name may, and anything is anything.
+const matcherOf = (pattern: string) => (pattern === '**' ? () => true : picomatch(pattern, options));
 
 /** @throws ProxyCacheError `invalid-options` for what is no list of patterns, also of a caller without types */
 export function expectPatterns(path: string, value: unknown): void {
