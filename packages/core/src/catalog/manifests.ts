@@ -2,13 +2,12 @@ import { LRUCache } from 'lru-cache';
 import { type Digest, digestAlgorithm, digestOf } from '../oci/digest.ts';
 import { type ParsedManifest, parseManifest } from '../oci/manifest.ts';
 import { createBuffers } from '../runtime/buffers.ts';
-import { collect } from '../runtime/bytes.ts';
 import type { Clock } from '../runtime/clock.ts';
 import { createFlights } from '../runtime/collapse.ts';
-import { readRange } from '../runtime/read-range.ts';
 import type { BlobStore } from '../store/blob-store.ts';
 import { type StoreEvent, storeFailed } from '../store/events.ts';
 import { putAside } from '../store/put-aside.ts';
+import { readManifest } from './manifest-bytes.ts';
 
 /** Manifest bytes by digest, verbatim: in memory first, the blob store behind it. */
 export interface Manifests {
@@ -65,25 +64,10 @@ export function createManifests(parts: ManifestsParts): Manifests {
     observe(storeFailed(operation, digest, error));
   }
 
-  async function read(digest: Digest, signal: AbortSignal): Promise<Uint8Array | undefined> {
-    const blob = await blobs.open(digest, { signal });
-    if (!blob) return undefined;
-    try {
-      if (blob.size > maxManifestBytes) return undefined;
-      const body = blob.kind === 'stream' ? blob.body : readRange(blob, { from: 0, to: blob.size - 1 }, buffers);
-      const bytes = await collect(body, maxManifestBytes);
-      // What ended short was not read: its hash says nothing about what is stored.
-      if (bytes?.byteLength !== blob.size) throw new Error(`not all ${blob.size} bytes of it came`);
-      return bytes;
-    } finally {
-      await blob.close();
-    }
-  }
-
   async function loadAnew(digest: Digest, signal: AbortSignal, isSecond = false): Promise<Uint8Array | undefined> {
     const openedAt = clock.now();
     try {
-      const bytes = await read(digest, signal);
+      const bytes = await readManifest(blobs, digest, { maxBytes: maxManifestBytes, buffers, signal });
       if (!bytes) return undefined;
       if (digestOf(bytes, digestAlgorithm(digest)) === digest) {
         keep(digest, bytes);

@@ -1,9 +1,8 @@
 import { LRUCache } from 'lru-cache';
+import { readManifest } from '../catalog/manifest-bytes.ts';
 import { type Digest, digestAlgorithm, digestOf } from '../oci/digest.ts';
 import { parseManifest } from '../oci/manifest.ts';
 import { createBuffers } from '../runtime/buffers.ts';
-import { collect } from '../runtime/bytes.ts';
-import { readRange } from '../runtime/read-range.ts';
 import type { BlobStore } from '../store/blob-store.ts';
 import { type StoreEvent, storeFailed } from '../store/events.ts';
 import { markOf } from './graph.ts';
@@ -39,18 +38,9 @@ export function createManifestNeeds(parts: {
   const buffers = createBuffers(0);
 
   async function read(digest: Digest, signal: AbortSignal): Promise<Uint8Array | undefined> {
-    const blob = await blobs.open(digest, { signal });
-    if (!blob) return undefined;
-    try {
-      // What is longer is a blob, and never served as a manifest.
-      if (blob.size > maxManifestBytes) return undefined;
-      const body = blob.kind === 'stream' ? blob.body : readRange(blob, { from: 0, to: blob.size - 1 }, buffers);
-      const bytes = await collect(body, maxManifestBytes);
-      if (!bytes || digestOf(bytes, digestAlgorithm(digest)) !== digest) throw new Error('its bytes are wrong');
-      return bytes;
-    } finally {
-      await blob.close();
-    }
+    const bytes = await readManifest(blobs, digest, { maxBytes: maxManifestBytes, buffers, signal });
+    if (bytes && digestOf(bytes, digestAlgorithm(digest)) !== digest) throw new Error('its bytes are wrong');
+    return bytes;
   }
 
   return {
