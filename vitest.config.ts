@@ -13,6 +13,8 @@ export default defineConfig({
     reporters: ['default', new CountReporter()],
     testTimeout: 20_000,
     hookTimeout: 60_000,
+    // What is waited for comes; on a busy machine it takes its time.
+    expect: { poll: { timeout: 15_000 } },
     projects: [
       {
         extends: true,

@@ -6,12 +6,15 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { chunkGate, type FakeUpstream, startFakeUpstream } from '@proxycache/test-kit';
-import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest';
 
 /** The built program: it runs as users run it. */
 const main = fileURLToPath(new URL('../dist/main.js', import.meta.url));
 const folder = mkdtempSync(join(tmpdir(), 'proxycache-main-'));
 const running = new Set<ChildProcess>();
+// Programs that start take seconds of processor time each: on a busy machine that is minutes.
+vi.setConfig({ testTimeout: 180_000 });
+const patiently = { timeout: 60_000 };
 let upstream: FakeUpstream;
 
 beforeAll(async () => {
@@ -57,7 +60,7 @@ async function start(args: readonly string[], environment: Record<string, string
   void program.ended.then(() => {
     isOver = true;
   });
-  await expect.poll(() => isOver || program.stdout().includes('\n'), { timeout: 15_000 }).toBe(true);
+  await expect.poll(() => isOver || program.stdout().includes('\n'), patiently).toBe(true);
   const url = /^proxycache listening on (http:\/\/127\.0\.0\.1:\d+)\n$/.exec(program.stdout())?.[1];
   if (url === undefined) throw new Error(`it does not listen: ${program.stdout()}${program.stderr()}`);
   return { ...program, url };
@@ -95,7 +98,7 @@ describe('a running server', () => {
     const program = await start([]);
     await fetch(`${program.url}/v2/`);
     await expect
-      .poll(() => logOf(program))
+      .poll(() => logOf(program), patiently)
       .toEqual([expect.objectContaining({ level: 'info', msg: 'request', path: '/v2/', status: 200 })]);
     program.child.kill('SIGTERM');
     expect(await program.ended).toBe(0);
@@ -112,7 +115,7 @@ describe('a running server', () => {
   test('warns of a key that hides an account of Docker Hub', async () => {
     const program = await start(['--upstream', `local=${upstream.url}`]);
     await expect
-      .poll(() => logOf(program))
+      .poll(() => logOf(program), patiently)
       .toEqual([
         expect.objectContaining({
           level: 'warn',
@@ -132,7 +135,7 @@ describe('a running server', () => {
     // A terminal's Ctrl-C comes twice where npm started it.
     child.kill(signal);
     child.kill(signal);
-    await expect.poll(() => fetch(url).catch(() => 'refused')).toBe('refused');
+    await expect.poll(() => fetch(url).catch(() => 'refused'), patiently).toBe('refused');
     held.open();
     expect(await bytesOf(response)).toHaveLength(3_000_000);
     expect(await ended).toBe(0);
@@ -147,7 +150,7 @@ describe('a running server', () => {
     held.allow();
     const response = await fetch(url + path);
     child.kill('SIGTERM');
-    await expect.poll(() => fetch(url).catch(() => 'refused')).toBe('refused');
+    await expect.poll(() => fetch(url).catch(() => 'refused'), patiently).toBe('refused');
     const again = setInterval(() => child.kill('SIGTERM'), 100);
     expect(await ended).toBe(1);
     clearInterval(again);
@@ -159,7 +162,8 @@ describe('a running server', () => {
 describe('a server of several workers', () => {
   const listening = (program: Program) => logOf(program).filter(({ msg }) => msg === 'worker listens');
   /** By a connection of its own, as each goes to the next worker. */
-  const get = (url: string) => fetch(url, { headers: { connection: 'close' }, signal: AbortSignal.timeout(5_000) });
+  const get = (url: string, within = patiently.timeout) =>
+    fetch(url, { headers: { connection: 'close' }, signal: AbortSignal.timeout(within) });
 
   test('serves by each of them what any of them stored, and replaces one that is killed', async () => {
     const image = upstream.addImage('team/shared', { tag: '1', layerSizes: [3_000_000] });
@@ -178,13 +182,13 @@ describe('a server of several workers', () => {
       for (let time = 0; time < 4; time++) expect(await bytesOf(await get(blob))).toHaveLength(image.layers[0]!.size);
       return upstream.requests;
     };
-    await expect.poll(askedFor).toEqual([]);
+    await expect.poll(askedFor, patiently).toEqual([]);
     const served = () => logOf(program).flatMap(({ msg, worker }) => (msg === 'request' ? [worker] : []));
-    await expect.poll(() => new Set(served())).toEqual(new Set([1, 2]));
+    await expect.poll(() => new Set(served()), patiently).toEqual(new Set([1, 2]));
 
     const [doomed] = listening(program);
     process.kill(Number(doomed?.['pid']), 'SIGKILL');
-    await expect.poll(() => listening(program), { timeout: 15_000 }).toHaveLength(3);
+    await expect.poll(() => listening(program), patiently).toHaveLength(3);
     expect(logOf(program)).toContainEqual(
       expect.objectContaining({ level: 'error', worker: doomed?.['worker'], how: 'SIGKILL' }),
     );
@@ -206,13 +210,13 @@ describe('a server of several workers', () => {
     const response = await fetch(url + path);
     child.kill('SIGTERM');
     // One that Node takes while the last worker closes is never given to any: it ends with the program.
-    await expect.poll(() => get(url).catch(({ cause }) => cause?.code), { timeout: 15_000 }).toBe('ECONNREFUSED');
+    await expect.poll(() => get(url, 5_000).catch(({ cause }) => cause?.code), patiently).toBe('ECONNREFUSED');
     held.open();
     expect(await bytesOf(response)).toHaveLength(3_000_000);
     expect(await ended).toBe(0);
   });
 
-  test('ends with 1 and says why when no worker comes up any more', { timeout: 60_000 }, async () => {
+  test('ends with 1 and says why when no worker comes up any more', async () => {
     const program = await start(['--workers', '2'], dyingWorkers('now'));
     writeFileSync(join(folder, 'now'), '');
     for (const { pid } of listening(program)) process.kill(Number(pid), 'SIGKILL');
@@ -222,7 +226,7 @@ describe('a server of several workers', () => {
     );
   });
 
-  test('goes on by the workers that it has while no other can be started', { timeout: 60_000 }, async () => {
+  test('goes on by the workers that it has while no other can be started', async () => {
     const preload = join(folder, 'no-more.cjs');
     writeFileSync(
       preload,
@@ -233,20 +237,18 @@ describe('a server of several workers', () => {
     program.child.kill('SIGUSR2');
     process.kill(Number(listening(program)[0]?.['pid']), 'SIGKILL');
     const refused = expect.objectContaining({ level: 'error', how: 'spawn /nowhere/node ENOENT' });
-    await expect.poll(() => logOf(program), { timeout: 15_000 }).toContainEqual(refused);
+    await expect.poll(() => logOf(program), patiently).toContainEqual(refused);
     expect((await get(`${program.url}/readyz`)).status).toBe(200);
     program.child.kill('SIGUSR2');
-    await expect.poll(() => listening(program), { timeout: 30_000 }).toHaveLength(3);
+    await expect.poll(() => listening(program), patiently).toHaveLength(3);
     program.child.kill('SIGTERM');
     expect(await program.ended).toBe(0);
   });
 
-  test('tries again when the system refuses a process in the place of a worker that died', {
-    timeout: 60_000,
-  }, async () => {
+  test('tries again when the system refuses a process in the place of a worker that died', async () => {
     const program = await start(['--workers', '2'], refusedWorkers([3, 4]));
     process.kill(Number(listening(program)[0]?.['pid']), 'SIGKILL');
-    await expect.poll(() => listening(program), { timeout: 30_000 }).toHaveLength(3);
+    await expect.poll(() => listening(program), patiently).toHaveLength(3);
     const refused = logOf(program).filter(({ how }) => how === 'spawn ENOMEM');
     expect(refused).toEqual([
       expect.objectContaining({ level: 'error', msg: 'no worker can be started; it is tried again', againInMs: 200 }),
@@ -270,7 +272,7 @@ describe('a server of several workers', () => {
       expect(await program.ended).toBe(signal === 'SIGTERM' ? 1 : 'SIGKILL');
       clearInterval(again);
       await cutOff;
-      await expect.poll(() => pids.filter(isAlive), { timeout: 10_000 }).toEqual([]);
+      await expect.poll(() => pids.filter(isAlive), patiently).toEqual([]);
     }
   });
 });
@@ -317,7 +319,7 @@ describe('a configuration file', () => {
     const program = await start(['--config', 'redis.yaml']);
     const error = expect.stringContaining('connect ECONNREFUSED 127.0.0.1:1');
     const away = { level: 'warn', msg: 'Redis is away: pulls go on without it', error };
-    await expect.poll(() => logOf(program)).toContainEqual(expect.objectContaining(away));
+    await expect.poll(() => logOf(program), patiently).toContainEqual(expect.objectContaining(away));
   });
 
   test('says where content comes from and stays, with what the environment has', async () => {
