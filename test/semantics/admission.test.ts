@@ -22,6 +22,12 @@ const manifestOf = (reference: string, repository = 'team/app') => `/v2/up/${rep
 const blobOf = (digest: string, repository = 'team/app') => `/v2/up/${repository}/blobs/${digest}`;
 const blobGets = (upstream: FakeUpstream) => upstream.count({ path: /\/blobs\// });
 
+/** As registries do that keep manifests as blobs. */
+async function alsoAsBlob(upstream: FakeUpstream, manifest: string): Promise<void> {
+  const answer = await fetch(`${upstream.url}/v2/team/app/manifests/${manifest}`);
+  upstream.putBlob('team/app', new Uint8Array(await answer.arrayBuffer()));
+}
+
 type Rules = Omit<AdmissionOptions, 'admit'>;
 
 /** A cache with a policy that counts what it is asked. */
@@ -212,6 +218,35 @@ describe('a child of an index', () => {
     expect((await cache.get(manifestOf(first!.digest))).status).toBe(200);
     expect((await cache.get(blobOf(image.config.digest))).status).toBe(200);
     expect((await cache.get(manifestOf(second!.digest))).status).toBe(403);
+  });
+
+  test('that is denied itself is refused as a blob, too, by GET, HEAD and ranges, whether it was asked for or not', async () => {
+    const { upstream, cache } = await judged(({ manifest }) =>
+      manifest.kind === 'index' ? { allow: true } : deny('bad image'),
+    );
+    const image = upstream.addImage('team/app', { tag: '1', platforms: ['linux/amd64', 'linux/arm64'] });
+    expect((await cache.get(manifestOf('1'))).status).toBe(200);
+    for (const { digest } of image.manifests) {
+      await alsoAsBlob(upstream, digest);
+      for (let asks = 0; asks < 2; asks++) {
+        const got = await cache.get(blobOf(digest));
+        expect([got.status, messageOf(got)]).toEqual([403, 'refused by policy: bad image']);
+        expect((await cache.get(blobOf(digest), { headers: { range: 'bytes=0-9' } })).status).toBe(403);
+        expect((await cache.head(blobOf(digest))).status).toBe(403);
+        expect((await cache.get(manifestOf(digest))).status).toBe(403);
+      }
+    }
+    expect(blobGets(upstream)).toBe(0);
+  });
+
+  test('that is let pass is served as a blob, too, where its upstream does so', async () => {
+    const { upstream, cache } = await judged(() => ({ allow: true }));
+    const image = upstream.addImage('team/app', { tag: '1', platforms: ['linux/amd64'] });
+    await cache.get(manifestOf('1'));
+    const [child] = image.manifests;
+    await alsoAsBlob(upstream, child!.digest);
+    const got = await cache.get(blobOf(child!.digest));
+    expect([got.status, sha256(got.body)]).toEqual([200, child!.digest]);
   });
 
   test('that is let pass is judged by itself, and tells which index let it', async () => {

@@ -63,7 +63,7 @@ export function createAdmission(
       passed.set(`${passKey(place, reference)} ${version}`, { digest, at: clock.now(), until });
     },
     async blob(asking, digest) {
-      const verdict = await verdicts.below(asking, digest);
+      const verdict = await verdicts.blob(asking, digest);
       if (!verdict) throw withoutManifest(asking.place, digest);
       if (!verdict.isAdmitted) throw verdict.error;
     },

@@ -12,6 +12,8 @@ export interface ParentsRecord {
   since?: number;
   /** Whether it was itself asked for by a tag. */
   tagged?: true;
+  /** Whether it is a manifest: one that was asked for, or that an index lists as one. */
+  isManifest?: true;
   /** When one of all that was last noted, within an hour, in ms since the epoch: by it retention tells what is left over. */
   notedAt?: number;
 }
@@ -60,11 +62,12 @@ export function createParents(parts: RecordsParts): Parents {
     async note(place, { digest, manifest, byTag, isAdmitted }) {
       const now = parts.clock.now();
       const noted: Promise<void>[] = [];
-      if (byTag) noted.push(records.update(keyFor(place, digest), (known) => tagged(known, now)));
-      const named = new Set([...manifest.children, ...manifest.blobs].map((named) => named.digest));
+      noted.push(records.update(keyFor(place, digest), (known) => asked(known, { byTag, now })));
+      const children = new Set(manifest.children.map((child) => child.digest));
+      const named = new Set([...children, ...manifest.blobs.map((blob) => blob.digest)]);
       for (const child of [...named].slice(0, mostNamed)) {
-        const key = keyFor(place, child);
-        noted.push(records.update(key, (known) => withParent(known, { digest, isAdmitted, now })));
+        const parent = { digest, isAdmitted, now, isOfManifest: children.has(child) };
+        noted.push(records.update(keyFor(place, child), (known) => withParent(known, parent)));
         if (noted.length >= atOnce) await Promise.all(noted.splice(0));
       }
       await Promise.all(noted);
@@ -73,19 +76,30 @@ export function createParents(parts: RecordsParts): Parents {
   };
 }
 
-function tagged(known: ParentsRecord | undefined, now: number): ParentsRecord | undefined {
-  if (known?.tagged && isNoted(known, now)) return undefined;
-  return { manifests: [], ...known, tagged: true, notedAt: now };
+/** A manifest that names something. `isOfManifest`: as a manifest, and not as a blob. */
+type NotedParent = { digest: Digest; isAdmitted: boolean; now: number; isOfManifest: boolean };
+
+function asked(
+  known: ParentsRecord | undefined,
+  { byTag, now }: { byTag: boolean; now: number },
+): ParentsRecord | undefined {
+  if (known?.isManifest && (known.tagged || !byTag) && isNoted(known, now)) return undefined;
+  return { manifests: [], ...known, isManifest: true, ...(byTag && { tagged: true }), notedAt: now };
 }
 
 function withParent(
   known: ParentsRecord | undefined,
-  { digest, isAdmitted, now }: { digest: Digest; isAdmitted: boolean; now: number },
+  { digest, isAdmitted, now, isOfManifest }: NotedParent,
 ): ParentsRecord | undefined {
   const before = known?.manifests ?? [];
   const isKnown = before.includes(digest);
-  if (isKnown && isNoted(known, now)) return undefined;
-  const noted = { ...known, since: known?.since ?? now, notedAt: now };
+  if (isKnown && isNoted(known, now) && (known?.isManifest || !isOfManifest)) return undefined;
+  const noted = {
+    ...known,
+    ...(isOfManifest && { isManifest: true as const }),
+    since: known?.since ?? now,
+    notedAt: now,
+  };
   if (isKnown || (!isAdmitted && before.length >= mostParents)) return { ...noted, manifests: before };
   return { ...noted, manifests: (isAdmitted ? [digest, ...before] : [...before, digest]).slice(0, mostParents) };
 }

@@ -31,8 +31,11 @@ export interface AskedContent {
 export interface Verdicts {
   /** On a manifest: its own, and where it is known as a child, that one of its parents is admitted, too. */
   on(asking: Asking, asked: AskedContent): Promise<Verdict>;
-  /** On what one of the manifests that name it lets pass; `undefined`: none of them is known. */
-  below(asking: Asking, child: Digest): Promise<Verdict | undefined>;
+  /**
+   * On what one of the manifests that name it lets pass; `undefined`: none of them is known. A manifest is judged as one,
+   * whatever it is asked for as: registries give its bytes as a blob's, too.
+   */
+  blob(asking: Asking, digest: Digest): Promise<Verdict | undefined>;
 }
 
 /** What has been looked at for one request. */
@@ -105,14 +108,17 @@ export function createVerdicts({ judge, parents, now }: { judge: Judge; parents:
     }
   }
 
+  function on(asking: Asking, asked: AskedContent): Promise<Verdict> {
+    const walk = newWalk();
+    walk.path.add(asked.digest);
+    return verdictOn(asking, asked, walk);
+  }
+
   return {
-    on(asking, asked) {
-      const walk = newWalk();
-      walk.path.add(asked.digest);
-      return verdictOn(asking, asked, walk);
-    },
-    async below(asking, child) {
-      const record = await parents.of(asking.place, child, asking.signal);
+    on,
+    async blob(asking, digest) {
+      const record = await parents.of(asking.place, digest, asking.signal);
+      if (record?.isManifest) return on(asking, { digest, reference: { kind: 'digest', digest } });
       if (!record || record.manifests.length === 0) return undefined;
       return (await firstAdmitted(asking, record.manifests, newWalk())).verdict;
     },
