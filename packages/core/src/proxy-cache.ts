@@ -91,7 +91,10 @@ export function createProxyCache(options: ProxyCacheOptions): ProxyCache {
   const { metadata, uploads, ...stored } = pullStorage(storage, { room: spool.room, maxWaitingBytes, ...told });
   const limits = limitsOf(options);
   const evict: Evict = (room) => sweeps.evict(room);
-  const quota = limits ? createQuota(limits, { ...stored, metadata, evict, ...told }) : unlimited(stored.blobs);
+  const isOneOfMany = storage.coordinator !== undefined;
+  const quota = limits
+    ? createQuota(limits, { ...stored, metadata, evict, isShared: isOneOfMany, ...told })
+    : unlimited(stored.blobs);
   const { blobs } = quota;
   const { isWaiting } = uploads;
   const coordinator = storage.coordinator && timelyCoordinator(storage.coordinator, told);
@@ -131,7 +134,11 @@ export function createProxyCache(options: ProxyCacheOptions): ProxyCache {
   const hasImage = createHasImage(parts);
   const scrubs = createScrubs({ blobs, metadata, ...told });
   const held = { ...parts, metadata, watchProofs, isWaiting, maxManifestBytes, upstreams, coordinator };
-  const sweeps = createRetention({ ...held, observe: quota.watched(observe) }, retentionSettings(options));
+  const { sweptElsewhere } = quota;
+  const sweeps = createRetention(
+    { ...held, sweptElsewhere, observe: quota.watched(observe) },
+    retentionSettings(options),
+  );
   const access = options.access && accessSettings(options.access);
   const callers = callersOf(options, { upstreams, locate, clock });
   const listsRepositories = options.catalog ?? defaults.catalog;

@@ -49,6 +49,7 @@ function retention(options: Partial<RetentionOptions> = {}, coordinator?: Coordi
       ...{ blobs, clock, coordinator, metadata: storage.metadata, maxManifestBytes: 1e6 },
       ingests: { find: () => undefined },
       isWaiting: () => false,
+      sweptElsewhere: () => undefined,
       upstreams: new Map(),
       observe: (event) => void events.push(event),
     },

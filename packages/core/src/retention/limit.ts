@@ -41,6 +41,8 @@ export interface LimitParts {
   /** Resolves when they are counted. Never rejects. */
   counted(): Promise<void>;
   evict: Evict;
+  /** Called before something has to go: counts what other processes brought and removed. Never rejects. */
+  recounted(): Promise<void>;
   /** Called after something has gone. */
   evicted(): Promise<void>;
   clock: Clock;
@@ -55,7 +57,7 @@ const mostForManifests = 64 * 1024 * 1024;
 const restMs = 2_000;
 
 export function createLimit(parts: LimitParts): Limit {
-  const { upstream, maxBytes, lowWater, stored, counted, evict, evicted, clock, signal, observe } = parts;
+  const { upstream, maxBytes, lowWater, stored, counted, recounted, evict, evicted, clock, signal, observe } = parts;
   const mostBytes = maxBytes - Math.min(Math.ceil(maxBytes / 100), mostForManifests);
   // Half-way between: so that it is there, as a rule, before somebody waits for it.
   const startsAt = (Math.min(lowWater * maxBytes, mostBytes) + mostBytes) / 2;
@@ -63,6 +65,8 @@ export function createLimit(parts: LimitParts): Limit {
   /** What waits for room. */
   let wanted = 0;
   let restsUntil = Number.NEGATIVE_INFINITY;
+  /** Whether somebody waited in vain for the count: nobody else does. */
+  let isSlow = false;
   let evicting: Promise<void> | undefined;
   const waiting = new Set<{ bytes: number; wake(): void }>();
 
@@ -70,6 +74,7 @@ export function createLimit(parts: LimitParts): Limit {
   const fits = (bytes: number, most = mostBytes) => used() + bytes <= most;
 
   async function evictAll(): Promise<void> {
+    await recounted();
     const bytes = used() - Math.max(Math.min(lowWater * maxBytes, mostBytes - wanted), 0);
     if (!(bytes > 0 && bytes < Number.POSITIVE_INFINITY)) return;
     let freed = 0;
@@ -89,6 +94,22 @@ export function createLimit(parts: LimitParts): Limit {
     return evicting;
   }
 
+  /** @returns whether it was in time */
+  async function untilCounted(withinMs: number): Promise<boolean> {
+    const counting = counted().then(() => {
+      const isCounted = stored() !== undefined;
+      // Whoever asks again meanwhile would have the store asked again at once.
+      if (!isCounted) restsUntil = clock.monotonic() + restMs;
+      return isCounted;
+    });
+    if (isSlow) return false;
+    const late = () => {
+      isSlow = true;
+      return false;
+    };
+    return await orLate(counting, { clock, ms: withinMs, late });
+  }
+
   function startAbove(most: number): void {
     if (stored() !== undefined && used() > most && clock.monotonic() >= restsUntil && !signal.aborted) void start();
   }
@@ -105,14 +126,14 @@ export function createLimit(parts: LimitParts): Limit {
       if (bytes > 0) startAbove(startsAt);
     },
     async makeRoom(bytes, withinMs, waits) {
-      const isCounted = stored() !== undefined;
-      if (isCounted && (clock.monotonic() < restsUntil || signal.aborted)) return false;
+      if (clock.monotonic() < restsUntil || signal.aborted) return false;
+      if (stored() === undefined) return await abortable(untilCounted(withinMs), waits);
       const room = createDeferred<void>();
       const waiter = { bytes, wake: room.resolve };
       waiting.add(waiter);
       wanted += bytes;
       try {
-        const done = Promise.race([isCounted ? start() : counted(), room.promise]).then(() => true);
+        const done = Promise.race([start(), room.promise]).then(() => true);
         return await abortable(orLate(done, { clock, ms: withinMs, late: () => false }), waits);
       } finally {
         waiting.delete(waiter);

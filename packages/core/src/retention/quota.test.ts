@@ -37,7 +37,7 @@ beforeEach(() => {
   onTestFinished(() => rmSync(directory, { recursive: true, force: true }));
 });
 
-function create(limits: Partial<Limits>): Quota {
+function create(limits: Partial<Limits>, { isShared = false } = {}): Quota {
   const observe = (event: QuotaEvent | StoreEvent) => void events.push(event);
   const quota = createQuota(
     { maxBytes: undefined, lowWater: 0.9, upstreams: new Map(), ...limits },
@@ -46,6 +46,7 @@ function create(limits: Partial<Limits>): Quota {
       metadata: storage.metadata,
       evict: (wanted) => evict(wanted),
       sharesDisk: false,
+      isShared,
       clock,
       observe,
     },
@@ -258,15 +259,46 @@ describe('until all is counted', () => {
     const quota = create({ maxBytes: 10_000 });
     await held.reached;
     expect(roomOf(quota).seemsReady(1)).toBe(false);
-    const late = refused(roomOf(quota).claim(1_000, signal));
-    await clock.advance(10_000);
-    expect([await late, told()]).toMatchObject([true, [{ type: 'quota-exceeded', wantedBytes: 1_000 }]]);
     const room = roomOf(quota);
     const claim = room.claim(4_000, signal);
     await adopt(quota, 'new', 900);
     held.open();
     await claim;
     expect([roomOf(quota).seemsReady(0), roomOf(quota).seemsReady(1)]).toEqual([true, false]);
+  });
+
+  it('which may take long, one pull waits for that in vain, and no other', async () => {
+    await fill('0', 5_000);
+    const held = gate();
+    storage.on('blobs.digests', { gate: held, times: 1 });
+    const quota = create({ maxBytes: 10_000 });
+    await held.reached;
+    const late = refused(roomOf(quota).claim(1_000, signal));
+    await clock.advance(10_000);
+    expect([await late, told()]).toMatchObject([true, [{ type: 'quota-exceeded', wantedBytes: 1_000 }]]);
+    expect(await refused(roomOf(quota).claim(1_000, signal))).toBe(true);
+    held.open();
+    await expect.poll(() => roomOf(quota).seemsReady(4_900)).toBe(true);
+  });
+
+  it('a store that is away is not asked over and over by what wants room, but again after a while', async () => {
+    storage.on('blobs.digests', { fail: 'away' });
+    const quota = create({ maxBytes: 10_000 });
+    await expect.poll(() => events.length).toBe(1);
+    const rooms = Array.from({ length: 5 }, () => refused(roomOf(quota).claim(1_000, signal)));
+    expect(await Promise.all(rooms)).toEqual([true, true, true, true, true]);
+    expect(await refused(roomOf(quota).claim(1_000, signal))).toBe(true);
+    expect(storage.calls('blobs.digests')).toBe(2);
+    storage.heal();
+    await clock.advance(2_000);
+    await roomOf(quota).claim(1_000, signal);
+  });
+
+  it('a cache that is closed has room for nothing', async () => {
+    storage.on('blobs.digests', { hang: true });
+    const quota = create({ maxBytes: 10_000 });
+    await quota.close();
+    expect(await refused(roomOf(quota).claim(1_000, signal))).toBe(true);
   });
 
   it('manifests are', async () => {
@@ -305,6 +337,26 @@ describe('counting anew', () => {
     held.open();
     await counting;
     expect([roomOf(quota).seemsReady(6_900), roomOf(quota).seemsReady(6_901)]).toEqual([true, false]);
+  });
+});
+
+describe('in a store that other processes use, too', () => {
+  it('nothing goes for room that another made', async () => {
+    await fill('0', 5_000);
+    await fill('1', 4_500);
+    const quota = create({ maxBytes: 10_000 }, { isShared: true });
+    await quota.recount();
+    await storage.blobs.delete(of('0', 5_000), { signal });
+    await roomOf(quota).claim(3_000, signal);
+    expect(evictions).toEqual([]);
+  });
+
+  it('what others brought is known of after the sweep of another', async () => {
+    const quota = create({ maxBytes: 10_000 }, { isShared: true });
+    await quota.recount();
+    await fill('of another', 9_000);
+    quota.sweptElsewhere();
+    await expect.poll(() => roomOf(quota).seemsReady(2_000)).toBe(false);
   });
 });
 

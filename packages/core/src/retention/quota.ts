@@ -33,6 +33,8 @@ export interface Quota {
   room(blob: { upstream: string; isSpare: boolean }): Room | undefined;
   /** The same observer, by whose events all is counted anew after each sweep. */
   watched<T>(observe: (event: T | RetentionEvent) => void): (event: T | RetentionEvent) => void;
+  /** Another process has swept: counts anew, in the background. */
+  sweptElsewhere(): void;
   /** Counts anew, and lets go what is over a limit. Rejects with what the stores throw. */
   recount(): Promise<void>;
   /** Ends what runs for it. Never rejects. */
@@ -46,6 +48,8 @@ export interface QuotaParts {
   evict: Evict;
   /** Whether what goes makes room on the spool's disk. */
   sharesDisk: boolean;
+  /** Whether other processes bring and remove things, too. */
+  isShared: boolean;
   clock: Clock;
   observe(event: QuotaEvent | StoreEvent): void;
 }
@@ -69,7 +73,10 @@ export function createQuota(limits: Limits, parts: QuotaParts): Quota {
   const toldAt = new Map<string, number>();
   let counting: Promise<void> | undefined;
   const { lowWater } = limits;
-  const told = { lowWater, evict: parts.evict, counted: () => tried(count()), clock, signal, observe };
+  const counted = () => tried(count());
+  // By what it remembers each of many processes would let as much go as is to go in all.
+  const recounted = parts.isShared ? counted : async () => undefined;
+  const told = { lowWater, evict: parts.evict, counted, recounted, clock, signal, observe };
   const ofAll =
     limits.maxBytes === undefined
       ? undefined
@@ -167,8 +174,10 @@ export function createQuota(limits: Limits, parts: QuotaParts): Quota {
     await counting?.catch(() => undefined);
   }
 
+  const recountBehind = () => void tried(recount());
+
   if (!isLimited) return { ...unlimited(parts.blobs), room, close };
-  void tried(recount());
+  recountBehind();
   return {
     blobs: countedBlobs(parts.blobs, { counts, limit: ofAll, withinMs: evictWithinMs, freed }),
     links: (links) => ({
@@ -182,8 +191,9 @@ export function createQuota(limits: Limits, parts: QuotaParts): Quota {
     watched: (observeAll) => (event) => {
       observeAll(event);
       const { type, reason, dryRun } = event as Partial<Extract<RetentionEvent, { type: 'sweep-ended' }>>;
-      if (type === 'sweep-ended' && reason === 'unused' && !dryRun) void tried(recount());
+      if (type === 'sweep-ended' && reason === 'unused' && !dryRun) recountBehind();
     },
+    sweptElsewhere: recountBehind,
     recount,
     close,
   };
@@ -193,5 +203,6 @@ export function createQuota(limits: Limits, parts: QuotaParts): Quota {
 export function unlimited(blobs: SharedBlobs): Quota {
   const nothing = async () => undefined;
   const same = <T>(value: T) => value;
-  return { blobs, links: same, watched: same, room: () => undefined, recount: nothing, close: nothing };
+  const sweptElsewhere = () => undefined;
+  return { blobs, links: same, watched: same, room: () => undefined, sweptElsewhere, recount: nothing, close: nothing };
 }

@@ -38,6 +38,8 @@ export interface RetentionParts {
   /** How long bytes stay that no repository has. */
   unusedForMs: number;
   coordinator: Coordinator | undefined;
+  /** Called when a sweep is left to another process, or has been its. */
+  sweptElsewhere(): void;
   clock: Clock;
   observe(event: RetentionEvent | StoreEvent): void;
 }

@@ -10,11 +10,13 @@ const hour = 60 * minute;
 let clock: ManualClock;
 let metadata: MetadataStore;
 let sweptAt: number[];
+let leftToOthers: number;
 
 beforeEach(() => {
   clock = manualClock({ now: 0 });
   metadata = createMemoryMetadata(clock);
   sweptAt = [];
+  leftToOthers = 0;
 });
 
 function start(every: Duration | false, elsewhere = false): { close(): void } {
@@ -22,7 +24,7 @@ function start(every: Duration | false, elsewhere = false): { close(): void } {
     sweptAt.push(clock.now());
     return { elsewhere };
   };
-  return createSchedule({ metadata, clock, every, sweep });
+  return createSchedule({ metadata, clock, every, sweep, sweptElsewhere: () => void leftToOthers++ });
 }
 
 async function pass(ms: number): Promise<void> {
@@ -53,6 +55,7 @@ it('of several processes with the same records only some sweep', async () => {
   await pass(10 * hour);
   expect(sweptAt.length).toBeLessThan(25);
   expect(sweptAt.length).toBeGreaterThan(8);
+  expect(leftToOthers).toBeGreaterThan(40);
 });
 
 it('does not count what another process is at', async () => {
@@ -64,7 +67,8 @@ it('does not count what another process is at', async () => {
 it('goes on after a sweep that failed, and never sweeps where it is not to', async () => {
   start(false);
   let times = 0;
-  createSchedule({ metadata, clock, every: '1h', sweep: () => Promise.reject(new Error(`failed ${++times}`)) });
+  const sweep = () => Promise.reject(new Error(`failed ${++times}`));
+  createSchedule({ metadata, clock, every: '1h', sweep, sweptElsewhere: () => undefined });
   await pass(5 * hour);
   expect(times).toBeGreaterThan(3);
   expect(sweptAt).toEqual([]);

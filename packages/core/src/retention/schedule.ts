@@ -16,12 +16,15 @@ export function createSchedule({
   clock,
   every,
   sweep,
+  sweptElsewhere,
 }: {
   metadata: MetadataStore;
   clock: Clock;
   /** `false`: never. */
   every: Duration | false;
   sweep(): Promise<{ elsewhere: boolean }>;
+  /** Called in place of it where another process has just done so. */
+  sweptElsewhere(): void;
 }): { close(): void } {
   const everyMs = every === false ? Number.POSITIVE_INFINITY : parseDuration(every);
   const closing = new AbortController();
@@ -42,7 +45,7 @@ export function createSchedule({
       const at = typeof record === 'object' ? record.at : Number.NEGATIVE_INFINITY;
       const now = clock.now();
       // An instant in the future is of a clock that was wrong.
-      if (at <= now && now - at < everyMs / 2) return;
+      if (at <= now && now - at < everyMs / 2) return sweptElsewhere();
       const { elsewhere } = await sweep();
       if (!elsewhere) await metadata.set(lastKey, encodeRecord({ at: now }), { signal });
     } catch {

@@ -82,7 +82,10 @@ export function createSweeps(parts: RetentionParts, every: Duration | false): Sw
     const startedAt = clock.monotonic();
     // What only tells disturbs nobody.
     const held = dryRun ? undefined : await lease(outer);
-    if (held === 'elsewhere') return { ...report, elsewhere: true };
+    if (held === 'elsewhere') {
+      parts.sweptElsewhere();
+      return { ...report, elsewhere: true };
+    }
     const signal = held ? AbortSignal.any([outer, held.lost]) : outer;
     const progress = () => {
       report.durationMs = clock.monotonic() - startedAt;
@@ -113,7 +116,7 @@ export function createSweeps(parts: RetentionParts, every: Duration | false): Sw
     }
   }
 
-  const schedule = createSchedule({ metadata: parts.metadata, clock, every, sweep: () => run({}) });
+  const schedule = createSchedule({ ...parts, every, sweep: () => run({}) });
 
   return {
     run,
