@@ -6,7 +6,8 @@ import { nearestName } from './nearest-name.ts';
 type Path = readonly PropertyKey[];
 
 /** Keys whose values never leave this process: messages end in logs. */
-const secret = /(password|token|sessionToken|secretAccessKey|peers\.secret|callerKey|tls\.key|\.exec(\[\d+\])?)$/;
+const secret =
+  /(password|token|sessionToken|secretAccessKey|\.secret|privateKey|callerKey|tls\.key|\.hash|\.(exec|users)(\[\d+\])?)$/;
 
 /** What is wrong with a configuration, a sentence each: the path, what was expected, and what was there instead. */
 export function describeProblems(error: z.ZodError, input: unknown): readonly string[] {

@@ -274,6 +274,11 @@ describe('secrets are not shown', () => {
     ['a URL with credentials and no scheme', withUpstream({ url: 'user:271828@ghcr.io' })],
     ['a proxy with credentials', withUpstream({ proxy: 'socks5://user:271828@proxy.example' })],
     ['a key', withUpstream({ tls: { cert: 'x', key: 271_828 } })],
+    ['a secret of tokens', { access: { basic: { htpasswd: 'x' }, tokens: { secret: 271_828 } } }],
+    ['a key of tokens', { access: { basic: { htpasswd: 'x' }, tokens: { privateKey: 271_828 } } }],
+    ['a user in one text', { access: { basic: { users: ['ann:271828'] } } }],
+    ['users in one text', { access: { basic: { users: 'ann:271828' } } }],
+    ['a hash that is no text', { access: { basic: { users: [{ name: 'ann', hash: 271_828 }] } } }],
   ])('%s', (_, input) => {
     const problems = problemsOf(input);
     expect(problems).not.toEqual([]);

@@ -52,6 +52,11 @@ it('does not follow a link to another origin', async () => {
   expect(await upstream.listTags(query)).toEqual({ kind: 'found', value: { tags: ['a'] } });
 });
 
+it('asks a cache behind this one for no other registry by a cursor that a client made up', async () => {
+  await upstream.listTags({ ...query, cursor: 'n=2&ns=ghcr.io&%6Es=quay.io' });
+  expect(registry.requests.at(-1)?.query.toString()).toBe('n=2');
+});
+
 it('asks for nothing but the next page by whatever cursor a client makes up', async () => {
   await upstream.listTags({ ...query, cursor: '../../../secret?x#y&last=a' });
   expect(registry.requests.map((request) => request.path)).toEqual([path]);

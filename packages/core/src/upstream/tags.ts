@@ -60,7 +60,10 @@ function searchOf({ n, last, cursor }: { n?: number; last?: string; cursor?: str
   if (cursor !== undefined) {
     // It went through a client's hands: nothing but a query may come of it.
     if (cursor.length > longestCursor) throw new ProxyCacheError('page-invalid', 'the cursor is not one we gave');
-    return `?${new URLSearchParams(cursor)}`;
+    const query = new URLSearchParams(cursor);
+    // OCI distribution-spec, registry proxying: of a cache behind this one it would list another registry's repository.
+    query.delete('ns');
+    return `?${query}`;
   }
   const query = new URLSearchParams();
   if (n !== undefined) query.set('n', String(n));
