@@ -100,7 +100,7 @@ describe('options', () => {
     ],
     [
       { upstreams: [{ ...upstream, include: { repositories: ['team/[ab'] } }] },
-      'upstreams[0].include.repositories[0]: expected a pattern such as "library/*", without "!", received "team/[ab"',
+      'upstreams[0].include.repositories[0]: expected a pattern such as "library/*", with each bracket closed, received "team/[ab"',
     ],
     [{ admission: {} }, 'admission.admit: expected a function, received undefined'],
     [{ admission: () => true }, 'admission: expected an object, received a function'],
