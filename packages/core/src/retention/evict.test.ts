@@ -108,6 +108,28 @@ it('makes room by what was used the longest ago, image by image, and by no more 
   expect(events.at(-1)).toMatchObject({ type: 'sweep-ended', reason: 'max-bytes', files: 4, bytes: freed });
 });
 
+it('removes the records of a large repository in short steps, however fast the store is', async () => {
+  for (let tag = 0; tag < 40; tag++) await pull('app', `v${tag}`);
+  await records.usage.settled();
+  const { metadata } = storage;
+  const remove = metadata.delete;
+  let [inTurn, most, isDone] = [0, 0, false];
+  metadata.delete = async (key, options) => {
+    most = Math.max(most, ++inTurn);
+    return await remove(key, options);
+  };
+  const turn = () => {
+    inTurn = 0;
+    if (!isDone) setImmediate(turn);
+  };
+  turn();
+  await retention().evict({ bytes: 1e9, signal });
+  isDone = true;
+  expect(await stored()).toEqual([]);
+  // Each with its last use.
+  expect(most).toBeLessThanOrEqual(4);
+});
+
 it('leaves what other images need, what rules keep, and has an end where nothing else is left', async () => {
   const old = await pull('app', 'v1', { layer: 'base' });
   await clock.advance(60_000);

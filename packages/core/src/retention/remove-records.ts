@@ -3,6 +3,7 @@ import { decodeRecord, isDamaged, isOtherFormat } from '../catalog/record-codec.
 import type { TagRecord } from '../catalog/tag-records.ts';
 import { latestInstant } from '../freshness/record.ts';
 import { inTurns } from '../runtime/in-turns.ts';
+import { turn } from '../runtime/turn.ts';
 import type { FoundLink } from './read-repository.ts';
 import type { RetentionParts } from './retention-parts.ts';
 import type { Survey } from './survey.ts';
@@ -85,6 +86,7 @@ export async function removeRecords(
     const used: Used = { place, kind: 'tag', tagOrDigest: tag };
     if (wasUsed(used, seenAt) || !(await remove('tags', key, latestInstant<TagRecord>))) return false;
     await parts.usage.forget(used, { unlessUsedAfter: at, signal });
+    await turn();
     removed({ kind: 'tag', tagOrDigest: tag, usedAt });
   }
   for (const { key, kind, digest, lastUsedAt, seenAt } of going.links) {
@@ -92,6 +94,7 @@ export async function removeRecords(
     const provenAt = (link: Link) => link.provenAt;
     if (wasUsed(used, seenAt) || !(await remove('links', key, provenAt))) return false;
     await parts.usage.forget(used, { unlessUsedAfter: at, signal });
+    await turn();
     removed({ kind, tagOrDigest: digest, usedAt: lastUsedAt });
   }
   for (const key of going.referrers) if (!(await remove('referrers', key, latestInstant))) return false;

@@ -1,6 +1,7 @@
 import { prefixOf, textOf } from '../catalog/keys.ts';
 import { listAll } from '../catalog/tag-records.ts';
 import { type Digest, isDigest } from '../oci/digest.ts';
+import { turn } from '../runtime/turn.ts';
 import type { BlobStore } from '../store/blob-store.ts';
 import type { MetadataStore } from '../store/metadata-store.ts';
 import { markOf } from './graph.ts';
@@ -19,6 +20,8 @@ export interface StoredBytes {
   /** Counts anew what an upstream's repositories hold. @throws what the store throws */
   countOf(upstream: string, signal: AbortSignal): Promise<void>;
 }
+
+const listedPerTurn = 1_024;
 
 /** The content of an upstream's repositories. */
 interface Holding {
@@ -95,7 +98,9 @@ export function createStoredBytes(
       news.add(changes);
       try {
         const fresh = new Map<number, number>();
-        for await (const { digest, size } of blobs.digests({ signal })) fresh.set(markOf(digest), size);
+        for await (const { digest, size } of blobs.digests({ signal })) {
+          if (fresh.set(markOf(digest), size).size % listedPerTurn === 0) await turn();
+        }
         for (const [mark, size] of changes) {
           if (size === 0) fresh.delete(mark);
           else fresh.set(mark, size);
