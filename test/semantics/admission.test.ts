@@ -70,6 +70,30 @@ describe('a manifest that is denied', () => {
     expect(cache.seen('request').at(-1)).toMatchObject({ error: 'not-admitted', status: 403 });
   });
 
+  test('is refused while the version of the policy cannot be told, from memory too, and the host told why', async () => {
+    let version: () => unknown = () => '1';
+    const { upstream, cache } = await judged(() => ({ allow: true }), {
+      freshFor: '1h',
+      version: () => version() as string,
+    });
+    upstream.addImage('team/app', { tag: '1' });
+    for (let pulls = 0; pulls < 3; pulls++) expect((await cache.get(manifestOf('1'))).status).toBe(200);
+    const broken = () => {
+      throw new Error('database away');
+    };
+    for (const [next, error] of [
+      [broken, 'database away'],
+      [() => undefined, 'expected version to give a text'],
+    ] as const) {
+      version = next;
+      const got = await cache.get(manifestOf('1'));
+      expect([got.status, messageOf(got)]).toEqual([503, 'which version of the policy holds cannot be told']);
+      expect(cache.seen('admission-failed').at(-1)).toMatchObject({ repository: 'team/app', reference: '1', error });
+    }
+    version = () => '1';
+    expect((await cache.get(manifestOf('1'))).status).toBe(200);
+  });
+
   test('changes nothing of what is stored: once it is let pass, all is served as before', async () => {
     let verdict: 'allow' | 'deny' = 'allow';
     const admit = () => (verdict === 'allow' ? ({ allow: true } as const) : deny('not today'));

@@ -59,7 +59,7 @@ export function createAdmission(
       await parents.note(place, { digest, manifest, byTag: reference.kind === 'tag', isAdmitted: verdict.isAdmitted });
       if (!verdict.isAdmitted) throw verdict.error;
       const { until } = verdict;
-      if (asker?.identity) return;
+      if (asker?.identity || version === undefined) return;
       passed.set(`${passKey(place, reference)} ${version}`, { digest, at: clock.now(), until });
     },
     async blob(asking, digest) {
@@ -70,7 +70,8 @@ export function createAdmission(
     passes(place, reference) {
       const key = passKey(place, reference);
       return (digest) => {
-        const pass = passed.get(`${key} ${judge.version()}`);
+        const version = judge.version();
+        const pass = version === undefined ? undefined : passed.get(`${key} ${version}`);
         const now = clock.now();
         return pass !== undefined && pass.digest === digest && now >= pass.at && now < pass.until;
       };

@@ -2,9 +2,11 @@ import { LRUCache } from 'lru-cache';
 import { keyOf } from '../catalog/keys.ts';
 import { createFlights } from '../runtime/collapse.ts';
 import { parseDuration } from '../runtime/duration.ts';
+import { ProxyCacheError } from '../runtime/errors.ts';
+import { redact } from '../upstream/redact.ts';
 import { createEvaluation, type Evaluated, type JudgeParts } from './evaluate.ts';
 import type { AdmissionSettings } from './hook.ts';
-import { type Asked, type Facet, facetOf, type Question } from './question.ts';
+import { type Asked, type Facet, facetOf, type Question, referenceText } from './question.ts';
 import type { Judgement } from './read-decision.ts';
 
 /** Judges manifests, each once for all whom the decision holds for. */
@@ -13,7 +15,8 @@ export interface Judge {
   known(question: Asked): Judgement | undefined;
   /** @throws ProxyCacheError `admission-failed`, `manifest-unsupported`, the signal's reason */
   judge(question: Question, signal: AbortSignal): Promise<Judgement>;
-  version(): string;
+  /** The policy's; `undefined` while it cannot be told. */
+  version(): string | undefined;
 }
 
 type Kept = { judgement: Judgement; at: number };
@@ -31,10 +34,23 @@ export function createJudge(settings: AdmissionSettings, parts: JudgeParts): Jud
   const evaluate = createEvaluation(settings, parts);
   const decisionForMs = parseDuration(settings.decisionFor);
 
-  const version = () => (typeof settings.version === 'function' ? settings.version() : settings.version);
+  function readVersion(): string {
+    const version: unknown = typeof settings.version === 'function' ? settings.version() : settings.version;
+    if (typeof version !== 'string') throw new Error('expected version to give a text');
+    return version;
+  }
 
-  function subjectOf({ place, digest }: Asked): string {
-    return `${keyOf(place.upstream, place.scope, place.repository)} ${digest} ${version()}`;
+  /** @throws ProxyCacheError `admission-failed`: by what policy a decision was made has to be known */
+  function subjectOf({ place, digest, reference }: Asked): string {
+    const { upstream, scope, repository } = place;
+    try {
+      return `${keyOf(upstream, scope, repository)} ${digest} ${readVersion()}`;
+    } catch (cause) {
+      const error = redact(cause instanceof Error ? cause.message : String(cause));
+      const about = { upstream, repository, reference: referenceText(reference), digest };
+      parts.observe({ type: 'admission-failed', ...about, error, durationMs: 0 });
+      throw new ProxyCacheError('admission-failed', 'which version of the policy holds cannot be told', { cause });
+    }
   }
 
   /** `undefined`: it is a question like no other. */
@@ -66,7 +82,14 @@ export function createJudge(settings: AdmissionSettings, parts: JudgeParts): Jud
   }
 
   return {
-    version,
+    version() {
+      try {
+        return readVersion();
+      } catch {
+        // Told where something is judged.
+        return undefined;
+      }
+    },
     known: (question) => keptUnder(keyFor(question, subjectOf(question))),
     async judge(question, signal) {
       for (let tries = 0; tries < mostTries; tries++) {

@@ -1,4 +1,4 @@
-import { type Duration, parseDuration } from '../runtime/duration.ts';
+import { type Duration, parseDuration, showDuration } from '../runtime/duration.ts';
 import { expectDuration, expectKnown, expectObject, expectOneOf, invalidOption } from '../runtime/expect-option.ts';
 import type { AdmissionContext, Admit } from './hook.ts';
 
@@ -29,12 +29,10 @@ export function minimumAge(age: Duration, options: { since?: 'seen' | 'created' 
     const from = created ?? context.firstSeenAt;
     if (context.now - from >= ms) return { allow: true };
     const what = created === undefined ? 'it was first seen here' : 'it says that it was created';
-    const reason = `it has to be ${shown(age)} old, and ${what} ${new Date(from).toISOString().slice(0, 19)}Z`;
+    const reason = `it has to be ${showDuration(ms)} old, and ${what} ${new Date(from).toISOString().slice(0, 19)}Z`;
     return { holdUntil: from + ms, reason };
   };
 }
-
-const shown = (age: Duration) => (typeof age === 'number' ? `${age} ms` : age);
 
 async function createdAt({ annotations, manifest, config }: AdmissionContext): Promise<number | undefined> {
   const said = annotations[createdAnnotation];

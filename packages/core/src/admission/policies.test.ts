@@ -60,7 +60,7 @@ describe('minimumAge', () => {
   it('tells what it counts from', async () => {
     expect(await minimumAge(500)(image(undefined, { firstSeenAt: 0, now: 1 }))).toEqual({
       holdUntil: 500,
-      reason: 'it has to be 500 ms old, and it was first seen here 1970-01-01T00:00:00Z',
+      reason: 'it has to be 500ms old, and it was first seen here 1970-01-01T00:00:00Z',
     });
   });
 

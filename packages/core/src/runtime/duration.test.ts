@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { type Duration, parseDuration } from './duration.ts';
+import { type Duration, parseDuration, showDuration } from './duration.ts';
 
 describe('parseDuration', () => {
   it.each<[Duration, number]>([
@@ -45,5 +45,18 @@ describe('parseDuration', () => {
         expect(parseDuration(`${ms}ms`)).toBe(ms);
       }),
     );
+  });
+});
+
+describe('showDuration', () => {
+  it.each([
+    [0, '0ms'],
+    [500, '500ms'],
+    [20_000, '20s'],
+    [90_000, '90s'],
+    [604_800_000, '7d'],
+  ])('writes %s as people do: %s', (ms, text) => {
+    expect(showDuration(ms)).toBe(text);
+    expect(parseDuration(text as Duration)).toBe(ms);
   });
 });

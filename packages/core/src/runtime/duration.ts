@@ -21,3 +21,9 @@ export function parseDuration(duration: Duration): number {
   }
   return ms;
 }
+
+/** A duration as it is written: by the longest unit that it is a whole number of. */
+export function showDuration(ms: number): string {
+  const [unit, length] = Object.entries(unitMs).findLast(([, length]) => ms > 0 && ms % length === 0) ?? ['ms', 1];
+  return `${ms / length}${unit}`;
+}
