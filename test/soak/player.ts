@@ -160,7 +160,7 @@ export function createPlayer(
     await upstreams.heal();
     store.heal();
     await pump.idle();
-    for (let minutes = 0; !stand.quiet(); minutes++) {
+    for (let minutes = 0; !stand.quiet() || stand.hasUploads(); minutes++) {
       if (minutes > 30) throw new Violation('something is still under way half an hour after all was healed');
       await pump.run(60_000);
     }

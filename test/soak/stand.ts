@@ -65,6 +65,8 @@ export interface Stand {
   ask(asked: Asked): Promise<Answered>;
   /** Whether nobody waits for anything: no client, no request to an upstream, no blob coming in. */
   quiet(): boolean;
+  /** Whether verified blobs wait for the store: after trouble it is asked again ever later, up to a minute. */
+  hasUploads(): boolean;
   clearLogs(): void;
   /** Closes the cache and looks for what it left behind, does what is to be done meanwhile, then opens another. */
   restart(setup: Setup, meanwhile: () => void): Promise<void>;
@@ -191,6 +193,8 @@ export async function startStand(): Promise<Stand> {
       waiting--;
       return answered;
     },
+    hasUploads: () =>
+      readdirSync(join(directory, 'spool'), { recursive: true }).some((path) => /waiting-[^/]*\//.test(`${path}`)),
     quiet: () => waiting === 0 && ingests === 0 && hosts.every((host) => host.underWay() === 0),
     clearLogs() {
       events = [];
