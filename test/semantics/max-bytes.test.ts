@@ -17,8 +17,11 @@ async function stored(directory: string): Promise<string[]> {
   return digests;
 }
 
+/** Pulls an image, until all of it is stored or was passed through. */
 async function pull(cache: CacheUnderTest, tag: string): Promise<void> {
   expect((await pullImage(cache, { path: '/v2/up/app', tag })).status).toBe(200);
+  const running = () => cache.seen('ingest-started').length - cache.seen('ingest-ended').length;
+  await expect.poll(running, { timeout: 15_000 }).toBe(0);
   await cache.clock.advance(10);
 }
 

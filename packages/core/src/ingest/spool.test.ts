@@ -188,6 +188,23 @@ it('looks at the disk once for claims that come together, and anew where that to
   spool.close();
 });
 
+it('counts what was written since it looked at the disk, also of files that are stored by now', async () => {
+  const spool = open(1_000);
+  disk.free = 10_000;
+  const [one, two] = [await spool.create(), await spool.create()];
+  await spool.claim(one, 8_000);
+  one.append(Buffer.alloc(8_000));
+  await one.flush();
+  disk.free = 2_000;
+  expect(spool.seemsReady(1_001)).toBe(false);
+  await one.close();
+  // At once: the first look told of enough for it.
+  await expect(spool.claim(two, 1_001)).rejects.toMatchObject({ code: 'storage-full' });
+  await spool.claim(two, 1_000);
+  await two.close();
+  spool.close();
+});
+
 describe('seems ready', () => {
   it('from the start on, for as much as the disk would have left', async () => {
     const spool = open(0);

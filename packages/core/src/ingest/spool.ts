@@ -6,6 +6,7 @@ import { ProxyCacheError } from '../runtime/errors.ts';
 import { ownerName, thisOwner } from '../runtime/process-owner.ts';
 import { makeFolder } from '../store/make-folder.ts';
 import { createStoreDeadline } from '../store/store-deadline.ts';
+import { createDiskClaims } from './disk-claims.ts';
 import { createSpoolFile, type SpoolFile } from './spool-file.ts';
 import { sweepSpool } from './sweep-spool.ts';
 
@@ -53,7 +54,7 @@ const heartbeatMs = 60_000;
 const withinMs = 3_000;
 const writeWithinMs = 10_000;
 
-/** For so long a look at the disk counts: what is written meanwhile is little beside `minFree`. */
+/** For so long a look at the disk counts: what others write meanwhile is little beside `minFree`. */
 const looksForMs = 100;
 
 /** A disk that refuses bytes (a quota, an error) would break each transfer half-way: pulls pass through instead. */
@@ -81,7 +82,7 @@ export function openSpool({ directory, minFree, clock, diskClock = systemClock }
   let made = 0;
   let restsUntil = Number.NEGATIVE_INFINITY;
   const deadline = createStoreDeadline(diskClock, withinMs);
-  const claims = new Map<SpoolFile, number>();
+  const claims = createDiskClaims();
   let disk = diskOf(folder);
   let lookedAt = Number.NEGATIVE_INFINITY;
   let looking = 0;
@@ -95,7 +96,7 @@ export function openSpool({ directory, minFree, clock, diskClock = systemClock }
       failed() {
         restsUntil = clock.monotonic() + restMs;
       },
-      closed: () => void claims.delete(file),
+      closed: () => claims.end(file),
       within: (operation, work) =>
         deadline.run(
           { operation: `spool ${operation}`, withinMs: operation === 'write' ? writeWithinMs : withinMs, rests: false },
@@ -116,17 +117,11 @@ export function openSpool({ directory, minFree, clock, diskClock = systemClock }
     }
   }
 
-  function taken(): number {
-    let bytes = 0;
-    for (const [file, most] of claims) bytes += Math.max(most - file.written - file.placed.size, 0);
-    return bytes;
-  }
-
   /** What is free beside what files may still grow by and `minFree`, as the last look at the disk told. */
   function spare(): number {
     if (!disk) return Number.NEGATIVE_INFINITY;
     const { bavail, bsize, blocks } = disk;
-    return bavail * bsize - taken() - (minFree ?? Math.min(0.05 * blocks * bsize, 1024 ** 3));
+    return bavail * bsize - claims.taken() - (minFree ?? Math.min(0.05 * blocks * bsize, 1024 ** 3));
   }
 
   async function askDisk(): Promise<StatsFs> {
@@ -139,8 +134,10 @@ export function openSpool({ directory, minFree, clock, diskClock = systemClock }
   }
 
   async function look(signal?: AbortSignal): Promise<void> {
+    const told = claims.looking();
     try {
       disk = await deadline.run({ operation: 'spool claim', ...(signal && { signal }) }, askDisk);
+      told();
     } catch (cause) {
       signal?.throwIfAborted();
       disk = undefined;
@@ -168,12 +165,10 @@ export function openSpool({ directory, minFree, clock, diskClock = systemClock }
       await look(signal);
       lookedAt = diskClock.monotonic();
       if (spare() >= 0) return;
-      claims.delete(file);
+      claims.drop(file);
       throw new ProxyCacheError('storage-full', 'the disk has less than minFree left; free some or lower minFree');
     },
-    release(file) {
-      claims.delete(file);
-    },
+    release: claims.end,
     close() {
       stopHeartbeat();
       try {
