@@ -21,7 +21,9 @@ export interface DiskClaims {
 export function createDiskClaims(): DiskClaims {
   /** What a file may grow to, and what of it the last look knows of. */
   const claims = new Map<SpoolFile, { most: number; seen: number }>();
-  let keptSince = 0;
+  // Both only grow, so that looks which overlap take nothing off twice.
+  let kept = 0;
+  let keptAndSeen = 0;
   const presentOf = ({ written, placed }: SpoolFile) => written + placed.size;
   return {
     set(file, most) {
@@ -30,19 +32,19 @@ export function createDiskClaims(): DiskClaims {
     end(file) {
       const claim = claims.get(file);
       // It may be stored now, by its name alone.
-      if (claim && claims.delete(file)) keptSince += Math.max(presentOf(file) - claim.seen, 0);
+      if (claim && claims.delete(file)) kept += Math.max(presentOf(file) - claim.seen, 0);
     },
     drop: (file) => void claims.delete(file),
     taken() {
-      let bytes = keptSince;
+      let bytes = kept - keptAndSeen;
       for (const { most, seen } of claims.values()) bytes += Math.max(most - seen, 0);
       return bytes;
     },
     looking() {
       const present = [...claims.keys()].map((file) => [file, presentOf(file)] as const);
-      const kept = keptSince;
+      const keptBefore = kept;
       return () => {
-        keptSince -= kept;
+        keptAndSeen = Math.max(keptAndSeen, keptBefore);
         for (const [file, seen] of present) {
           const claim = claims.get(file);
           if (claim) claim.seen = seen;
