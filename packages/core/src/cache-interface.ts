@@ -1,6 +1,7 @@
 import type { ScrubOptions, ScrubReport } from './catalog/scrub.ts';
 import type { CloseOptions } from './close-cache.ts';
 import type { Handle } from './http/message.ts';
+import type { Observer } from './observers.ts';
 import type { Descriptor } from './oci/descriptor.ts';
 import type { SweepReport } from './retention/sweep-report.ts';
 import type { SweepOptions } from './retention/sweeps.ts';
@@ -22,6 +23,12 @@ export interface ProxyCache {
   has(reference: string): Promise<boolean>;
   /** What a reference means now, by the rules of a pull (a HEAD's). @throws ProxyCacheError, UpstreamError */
   resolve(reference: string): Promise<Descriptor>;
+  /**
+   * Has an observer told each event from now on, as the option `observer` is. Returns what ends that.
+   *
+   * @throws ProxyCacheError `invalid-options`
+   */
+  observe(observer: Observer): () => void;
   /** The upstreams, in the order of the option. */
   upstreams: {
     /** How each of them is doing, from memory. */

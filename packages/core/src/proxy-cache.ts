@@ -1,10 +1,10 @@
 import { admitClients } from './admit-clients.ts';
 import type { ProxyCache } from './cache-interface.ts';
-import { callerKeyOf, callersOf, callerWarnings, refuseWithoutCaller } from './callers-of.ts';
+import { callerKeyOf, callersOf, callerWarnings } from './callers-of.ts';
 import { createScrubs } from './catalog/scrub.ts';
 import { checkOptions } from './check-options.ts';
 import { closeCache } from './close-cache.ts';
-import type { ProxyCacheEvent } from './events.ts';
+import { createFromCode } from './from-code.ts';
 import { createBeside } from './http/beside.ts';
 import { bounded } from './http/bounded.ts';
 import { createDispatch } from './http/dispatch.ts';
@@ -13,7 +13,7 @@ import { createGate } from './http/gate.ts';
 import { servePeers } from './http/serve-peers.ts';
 import { createIngests } from './ingest/ingests.ts';
 import { openSpool } from './ingest/spool.ts';
-import { parseReference } from './oci/reference.ts';
+import { createObservers } from './observers.ts';
 import { createOffload } from './offload.ts';
 import {
   accessSettings,
@@ -40,8 +40,7 @@ import { createQuota, unlimited } from './retention/quota.ts';
 import { createRetention } from './retention/retention.ts';
 import { createBuffers } from './runtime/buffers.ts';
 import { systemClock } from './runtime/clock.ts';
-import { ProxyCacheError } from './runtime/errors.ts';
-import { expectBoolean, expectFunction, expectOneOf, expectWhole } from './runtime/expect-option.ts';
+import { expectOneOf, expectWhole } from './runtime/expect-option.ts';
 import { createSlabs } from './runtime/slabs.ts';
 import { shareTransfers } from './share-transfers.ts';
 import { pullStorage } from './store/pull-storage.ts';
@@ -59,13 +58,8 @@ export function createProxyCache(options: ProxyCacheOptions): ProxyCache {
   checkOptions(options);
   const { storage, peers, clock = systemClock } = options;
   const memory = { ...defaults.memory, ...options.memory };
-  const observe = (event: ProxyCacheEvent) => {
-    try {
-      options.observer?.(event);
-    } catch {
-      // An observer's failure is its own: it must never cost a pull.
-    }
-  };
+  const observers = createObservers(options.observer);
+  const observe = observers.tell;
 
   const callerKey = callerKeyOf(options);
   const { threads, lanes, isShared, ...hashing } = createOffload(options, observe);
@@ -165,48 +159,15 @@ export function createProxyCache(options: ProxyCacheOptions): ProxyCache {
     observe,
   });
 
-  function locateReference(text: string): {
-    target: Target;
-    reference: ReturnType<typeof parseReference>['reference'];
-  } {
-    if (closing !== undefined) throw new ProxyCacheError('closed', 'the cache is closed');
-    const { name, reference } = parseReference(text);
-    const located = locate({ name, ns: undefined, host: undefined });
-    if (!located) throw new ProxyCacheError('name-unknown', `${name} names no upstream; expected <key>/<name>`);
-    refuseWithoutCaller(located.target);
-    return { target: located.target, reference };
-  }
-
   // Not now: whoever makes a cache goes on first.
   setImmediate(practise).unref();
   for (const message of [...shadowWarnings(routing), ...callerWarnings(options)]) observe({ type: 'warning', message });
   return {
     handle: answers.handle,
     fetch: (request, host) => answerFetch(request, answers.handle, host?.context),
-    async has(text) {
-      const { target, reference } = locateReference(text);
-      return hasImage({ target, reference, signal: new AbortController().signal });
-    },
-    async resolve(text) {
-      const { target, reference } = locateReference(text);
-      const pull = { target, want: 'descriptor', signal: new AbortController().signal } as const;
-      const answer =
-        reference.kind === 'digest'
-          ? await pulls.pullDigest({ ...pull, digest: reference.digest })
-          : await pulls.pullTag.pull({ ...pull, tag: reference.tag });
-      return answer.descriptor;
-    },
+    observe: observers.add,
+    ...createFromCode({ locate, isClosed: () => closing !== undefined, hasImage, pulls, scrubs, sweeps }),
     upstreams: { status: () => [...upstreams.values()].map(({ client }) => client.status()) },
-    async scrub(how = {}) {
-      expectFunction('scrub: onProgress', how.onProgress);
-      expectWhole('scrub: bytesPerSecond', how.bytesPerSecond, 1);
-      return await scrubs.run(how);
-    },
-    async sweep(how = {}) {
-      expectFunction('sweep: onProgress', how.onProgress);
-      expectBoolean('sweep: dryRun', how.dryRun);
-      return await sweeps.run(how);
-    },
     close(how = {}) {
       expectWhole('close: graceMs', how.graceMs);
       expectOneOf('close: ingests', how.ingests, ['finish', 'drop']);
