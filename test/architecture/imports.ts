@@ -9,6 +9,7 @@ export const layers: readonly string[] = [
   'proxy-cache.ts',
   'from-code.ts',
   'cache-interface.ts',
+  'upstream-checks.ts',
   'close-cache.ts',
   'offload.ts',
   'admit-clients.ts',

@@ -6,6 +6,7 @@ import type { Descriptor } from './oci/descriptor.ts';
 import type { SweepReport } from './retention/sweep-report.ts';
 import type { SweepOptions } from './retention/sweeps.ts';
 import type { UpstreamStatus } from './upstream/upstream.ts';
+import type { CheckUpstream } from './upstream-checks.ts';
 
 /** A pull-through cache. One per process and storage; adapters mount it. */
 export interface ProxyCache {
@@ -33,6 +34,14 @@ export interface ProxyCache {
   upstreams: {
     /** How each of them is doing, from memory. */
     status(): readonly UpstreamStatus[];
+    /**
+     * Asks an upstream at `/v2/` whether it is there, is a registry and lets us in: once, with its credential, also where
+     * pulls leave it alone as it failed; at most for 30 s. What it learns changes nothing that pulls go by.
+     *
+     * @param upstream its key, or the options of one that is none yet
+     * @throws ProxyCacheError `name-unknown`, `invalid-options`; the signal's reason. What is wrong with it is told, not thrown
+     */
+    check: CheckUpstream;
   };
   /**
    * Reads all that is stored, slowly and beside the pulls: takes blobs that are wrong out of sight, to be fetched again,

@@ -50,6 +50,7 @@ export type { BlobsReport, WrongBlob } from './store/scrub-blobs.ts';
 export type { Storage } from './store/storage.ts';
 export { type Tiers, tiered } from './store/tiered.ts';
 export type { BreakerState } from './upstream/breaker.ts';
+export type { CheckFailure, EndpointCheck, UpstreamCheck } from './upstream/check.ts';
 export type { Credential, CredentialProvider, CredentialQuery, UpstreamAuth } from './upstream/credentials.ts';
 export {
   type ArtifactRegistryOptions,
@@ -67,5 +68,11 @@ export {
 } from './upstream/presets.ts';
 export type { QuotaReading } from './upstream/quota.ts';
 export type * from './upstream/upstream.ts';
-export { isUpstreamError, UpstreamError, type UpstreamErrorCode } from './upstream/upstream-error.ts';
+export {
+  isUpstreamError,
+  UpstreamError,
+  type UpstreamErrorCode,
+  type UpstreamFailure,
+} from './upstream/upstream-error.ts';
 export type { UpstreamEndpoint, UpstreamOptions, UpstreamTls } from './upstream/upstream-options.ts';
+export type { CheckOptions } from './upstream-checks.ts';

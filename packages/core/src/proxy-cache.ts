@@ -48,6 +48,7 @@ import { timelyCoordinator } from './store/timely-coordinator.ts';
 import { practise } from './upstream/practise.ts';
 import { createResolver } from './upstream/resolver.ts';
 import { shadowWarnings } from './upstream/upstream-key.ts';
+import { createUpstreamChecks } from './upstream-checks.ts';
 
 /**
  * Makes a pull-through cache. What dead processes left in its spool is gone when it returns; no upstream is asked.
@@ -137,6 +138,7 @@ export function createProxyCache(options: ProxyCacheOptions): ProxyCache {
   const callers = callersOf(options, { upstreams, locate, clock });
   const listsRepositories = options.catalog ?? defaults.catalog;
   let closing: Promise<void> | undefined;
+  const isClosed = () => closing !== undefined;
   const dispatch = createDispatch({
     locate,
     ...clients.pulls,
@@ -153,7 +155,7 @@ export function createProxyCache(options: ProxyCacheOptions): ProxyCache {
   const served = peers && sharing ? servePeers(dispatch, { ...parts, ...peers, ...sharing, observe }) : dispatch;
   const answers = bounded(served, {
     maxRequests: options.maxRequests ?? defaults.maxRequests,
-    closed: () => closing !== undefined,
+    closed: isClosed,
     beside: access && createBeside(access, told),
     now: () => clock.now(),
     observe,
@@ -166,8 +168,15 @@ export function createProxyCache(options: ProxyCacheOptions): ProxyCache {
     handle: answers.handle,
     fetch: (request, host) => answerFetch(request, answers.handle, host?.context),
     observe: observers.add,
-    ...createFromCode({ locate, isClosed: () => closing !== undefined, hasImage, pulls, scrubs, sweeps }),
-    upstreams: { status: () => [...upstreams.values()].map(({ client }) => client.status()) },
+    ...createFromCode({ locate, isClosed, hasImage, pulls, scrubs, sweeps }),
+    upstreams: {
+      status: () => [...upstreams.values()].map(({ client }) => client.status()),
+      check: createUpstreamChecks({
+        settingsOf: (key) => routing.upstreams.find((one) => one.key === key),
+        isClosed,
+        ...told,
+      }),
+    },
     close(how = {}) {
       expectWhole('close: graceMs', how.graceMs);
       expectOneOf('close: ingests', how.ingests, ['finish', 'drop']);

@@ -1,9 +1,10 @@
 import { AddressRefused } from './connector.ts';
-import type { UpstreamErrorCode } from './upstream-error.ts';
+import type { UpstreamErrorCode, UpstreamFailure } from './upstream-error.ts';
 
 /** Why no answer came, in words a person can act on. */
 export interface ConnectionFailure {
   code: UpstreamErrorCode;
+  failure?: UpstreamFailure;
   /** Continues "HOST ..." and names no host itself. */
   why: string;
 }
@@ -18,6 +19,12 @@ const network: Readonly<Record<string, string>> = {
   ETIMEDOUT: 'did not answer in time',
   EHOSTUNREACH: 'cannot be reached: no route to it',
   ENETUNREACH: 'cannot be reached: no route to its network',
+};
+
+const failures: Readonly<Record<string, UpstreamFailure>> = {
+  ENOTFOUND: 'dns',
+  EAI_AGAIN: 'dns',
+  ECONNREFUSED: 'refused',
 };
 
 const certificate: Readonly<Record<string, string>> = {
@@ -44,11 +51,17 @@ export function describeFailure(error: unknown): ConnectionFailure {
   if (code === 'EMFILE' || code === 'ENFILE') {
     return { code: 'busy', why: 'was not asked: this process has no file descriptor left' };
   }
-  const known = network[code] ?? certificate[code];
-  if (known) return { code: 'unreachable', why: known };
+  const known = network[code];
+  if (known) {
+    const failure = failures[code];
+    return { code: 'unreachable', ...(failure && { failure }), why: known };
+  }
+  const distrusted = certificate[code];
+  if (distrusted) return { code: 'unreachable', failure: 'tls', why: distrusted };
   if (code === 'EPROTO' || code.startsWith('ERR_SSL') || code.startsWith('ERR_TLS') || message.includes('TLS')) {
     return {
       code: 'unreachable',
+      failure: 'tls',
       why: 'did not complete a TLS handshake; is it plain http, or does it ask for tls.cert?',
     };
   }

@@ -7,10 +7,11 @@ import type { EndpointQuestion } from './ask-round.ts';
 import type { BreakerState } from './breaker.ts';
 import { createClient, type UpstreamParts } from './client.ts';
 import { createEndpoint, type Endpoint } from './endpoint.ts';
+import { endpointSettings } from './endpoint-settings.ts';
 import { retryRulesOf } from './retry.ts';
 import { createRetryBudget } from './retry-budget.ts';
 import type { Query, Reply, Upstream, UpstreamStatus } from './upstream.ts';
-import type { UpstreamEndpoint, UpstreamSettings } from './upstream-options.ts';
+import type { UpstreamSettings } from './upstream-options.ts';
 
 /** What composing an upstream takes, beside what its clients do. */
 export interface EndpointsParts extends UpstreamParts {
@@ -177,25 +178,4 @@ function placeOf(cursor: string, endpoints: readonly Endpoint[]): { endpoint: En
   const endpoint = endpoints.find((one) => (id === undefined ? one.isFirst : one.id === id));
   if (!endpoint) throw new ProxyCacheError('page-invalid', 'the cursor is not one we gave');
   return { endpoint, cursor: own ?? cursor };
-}
-
-/** The settings of each endpoint: what says who we are and how to get there is its own, the rest is the upstream's. */
-function endpointSettings(settings: UpstreamSettings): readonly UpstreamSettings[] {
-  const { tls: _tls, proxy: _proxy, endpoints, ...shared } = settings;
-  const others = endpoints.map((given): UpstreamSettings => {
-    const { tls, proxy, ...own }: UpstreamEndpoint = typeof given === 'string' ? { url: given } : given;
-    return {
-      ...shared,
-      // Its credential helper is asked for the endpoint's own host.
-      hosts: [],
-      endpoints: [],
-      url: own.url,
-      auth: own.auth ?? 'anonymous',
-      tokenHosts: own.tokenHosts ?? [],
-      allowPrivate: own.allowPrivate ?? shared.allowPrivate,
-      ...(tls && { tls }),
-      ...(proxy !== undefined && { proxy }),
-    };
-  });
-  return [settings, ...others];
 }

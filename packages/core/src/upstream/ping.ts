@@ -16,8 +16,8 @@ export type Ping = Pick<Upstream, 'ping'>;
 export function createPing(ask: Ask, options: { key: string; markers: readonly string[] }): Ping {
   const { key, markers } = options;
 
-  const fail = (status: number, why: string) =>
-    new UpstreamError('foreign-answer', `${key} ${why}`, { upstream: key, status });
+  const fail = (status: number, failure: 'web-page' | 'no-registry', why: string) =>
+    new UpstreamError('foreign-answer', `${key} ${why}`, { upstream: key, status, failure });
 
   async function denied(answer: Answer): Promise<Reply<undefined>> {
     const { status, headers, denial } = answer;
@@ -26,6 +26,7 @@ export function createPing(ask: Ask, options: { key: string; markers: readonly s
       letGo(answer);
       throw fail(
         status,
+        'web-page',
         `answered ${status} with a web page: something in front of it asks for a sign-in or blocks it`,
       );
     }
@@ -33,6 +34,7 @@ export function createPing(ask: Ask, options: { key: string; markers: readonly s
     if (!voice.own && headers['www-authenticate'] === undefined) {
       throw fail(
         status,
+        'no-registry',
         `answered ${status} with something that is no registry error; does its url lead to a registry?`,
       );
     }
@@ -48,13 +50,17 @@ export function createPing(ask: Ask, options: { key: string; markers: readonly s
       letGo(answer);
       const type = essenceOf(headerOf(headers, 'content-type'));
       if (status === 200 && isHtml(headers)) {
-        throw fail(status, 'answered with a web page: is that a portal in between, or not the url of a registry?');
+        throw fail(
+          status,
+          'web-page',
+          'answered with a web page: is that a portal in between, or not the url of a registry?',
+        );
       }
       const says =
         headers['docker-distribution-api-version'] !== undefined || type === 'application/json' || type === '';
       if (status === 200 && says) return { kind: 'found', value: undefined };
       const hint = status === 404 ? '; a registry below a path needs that path in its url' : '';
-      throw fail(status, `is no registry: it answered ${status} to /v2/${hint}`);
+      throw fail(status, 'no-registry', `is no registry: it answered ${status} to /v2/${hint}`);
     },
   };
 }

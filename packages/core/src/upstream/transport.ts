@@ -13,7 +13,7 @@ import { createHosts } from './hosts.ts';
 import { redactError } from './redact.ts';
 import type { ThreadLanes } from './thread-lanes.ts';
 import type { HostStatus } from './upstream.ts';
-import { UpstreamError, type UpstreamErrorCode } from './upstream-error.ts';
+import { UpstreamError, type UpstreamErrorCode, type UpstreamFailure } from './upstream-error.ts';
 import type { UpstreamSettings } from './upstream-options.ts';
 import { createWires } from './wires.ts';
 
@@ -83,9 +83,15 @@ export function createTransport(settings: UpstreamSettings, parts: TransportPart
   let closed = false;
 
   // Messages reach clients, who are to see no host: which one it was is for logs, in `cause`.
-  const failure = (code: UpstreamErrorCode, url: URL, why: string, cause?: unknown) =>
+  const failure = (
+    code: UpstreamErrorCode,
+    url: URL,
+    why: string,
+    { cause, failure: more }: { cause?: unknown; failure?: UpstreamFailure | undefined } = {},
+  ) =>
     new UpstreamError(code, `${key} ${hosts.isOwn(url) ? '' : 'led to a host that '}${why}`, {
       upstream: key,
+      failure: more,
       host: url.host,
       cause: new Error(`${url.host} ${why}`, cause === undefined ? {} : { cause: redactError(cause) }),
     });
@@ -94,8 +100,8 @@ export function createTransport(settings: UpstreamSettings, parts: TransportPart
 
   function translate(url: URL, error: unknown): Error {
     if (closed) return closedError();
-    const { code, why } = describeFailure(error);
-    return failure(code, url, why, error);
+    const { code, failure: more, why } = describeFailure(error);
+    return failure(code, url, why, { cause: error, failure: more });
   }
 
   function refuseAddress(url: URL): void {
@@ -154,7 +160,7 @@ export function createTransport(settings: UpstreamSettings, parts: TransportPart
       hooks: {
         late: (step) => late(url, step),
         broken: (cause) =>
-          closed ? closedError() : failure('unreachable', url, 'broke off in the middle of its answer', cause),
+          closed ? closedError() : failure('unreachable', url, 'broke off in the middle of its answer', { cause }),
         done: (reusable) => pool.release(connection, reusable),
       },
     });

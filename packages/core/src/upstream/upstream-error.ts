@@ -28,6 +28,15 @@ export type UpstreamErrorCode =
   | 'busy'
   | 'unavailable';
 
+/**
+ * What an `UpstreamErrorCode` leaves open:
+ *
+ * - of `unreachable`: `dns`, the name is not known; `refused`, nothing listens; `tls`, no handshake, or not a certificate
+ *   that is trusted; none of them for what else a network can fail by
+ * - of `foreign-answer`: `web-page`, HTML of something in between; `no-registry`, what is asked is none
+ */
+export type UpstreamFailure = 'dns' | 'refused' | 'tls' | 'web-page' | 'no-registry';
+
 const brand = Symbol.for('proxycache.upstream-error');
 
 /**
@@ -41,13 +50,22 @@ export class UpstreamError extends Error {
   readonly status: number | undefined;
   /** When to ask again, in ms since the epoch, where it said so. */
   readonly retryAt: number | undefined;
+  /** More about the code, where more is known. */
+  readonly failure: UpstreamFailure | undefined;
   /** The host that failed, with its port, where it is known: for logs, clients are not to see it. */
   declare readonly host: string | undefined;
 
   constructor(
     code: UpstreamErrorCode,
     message: string,
-    options: { upstream: string; status?: number; retryAt?: number; host?: string; cause?: unknown },
+    options: {
+      upstream: string;
+      status?: number;
+      retryAt?: number;
+      failure?: UpstreamFailure | undefined;
+      host?: string;
+      cause?: unknown;
+    },
   ) {
     super(message, { cause: options.cause });
     Object.defineProperty(this, brand, { value: true });
@@ -56,6 +74,7 @@ export class UpstreamError extends Error {
     this.upstream = options.upstream;
     this.status = options.status;
     this.retryAt = options.retryAt;
+    this.failure = options.failure;
     // Not among what is printed or made JSON of.
     Object.defineProperty(this, 'host', { value: options.host });
   }
