@@ -131,6 +131,11 @@ export const upstreamSchema = mapping({
   auth: optional(auth(), 'How we authenticate there', 'anonymous'),
   tokenHosts: optional(list(host()), 'Token services on other hosts that may get its credential', "the source's"),
   allowPrivate: optional(privatePlaces(), 'Private places redirects and realms may lead to'),
+  mode: optional(
+    choice('normal', 'offline', 'local-first'),
+    '`offline`: it gets no request, a miss is 504; `local-first`: what is stored is served without asking',
+    'normal',
+  ),
   freshFor: optional(durationOrUnlimited(), 'How long a tag is served without asking', '0'),
   staleIfErrorFor: optional(durationOrUnlimited(), 'How long a stored image is served when it fails', 'unlimited'),
   staleWhileRevalidateFor: optional(durationOrUnlimited(), 'How long a stale image is served at once', '0'),

@@ -52,6 +52,7 @@ export { type Tiers, tiered } from './store/tiered.ts';
 export type { BreakerState } from './upstream/breaker.ts';
 export type { CheckFailure, EndpointCheck, UpstreamCheck } from './upstream/check.ts';
 export type { Credential, CredentialProvider, CredentialQuery, UpstreamAuth } from './upstream/credentials.ts';
+export type { UpstreamMode } from './upstream/mode.ts';
 export {
   type ArtifactRegistryOptions,
   artifactRegistry,

@@ -145,6 +145,7 @@ export const defaults: Defaults = {
     auth: 'anonymous',
     tokenHosts: [],
     allowPrivate: [],
+    mode: 'normal',
     freshFor: 0,
     staleIfErrorFor: Number.POSITIVE_INFINITY,
     staleWhileRevalidateFor: 0,

@@ -60,6 +60,7 @@ const upstream: Record<UpstreamErrorCode, Expected> = {
   'too-large': [502, 'UNAVAILABLE'],
   busy: [503, 'UNAVAILABLE', '1'],
   unavailable: [503, 'UNAVAILABLE', '5'],
+  offline: [504, 'UNAVAILABLE'],
 };
 
 /** Errors whose own words are for the host: they may hold paths and options. */

@@ -69,6 +69,7 @@ const upstream: Readonly<Record<UpstreamErrorCode, Row>> = {
   'too-large': { status: 502, code: 'UNAVAILABLE' },
   busy: { status: 503, code: 'UNAVAILABLE', retryAfter: 1 },
   unavailable: { status: 503, code: 'UNAVAILABLE', retryAfter: 5 },
+  offline: { status: 504, code: 'UNAVAILABLE' },
 };
 
 const unknown: Row = { status: 500, code: 'UNKNOWN', message: 'the cache failed to answer; its host knows more' };

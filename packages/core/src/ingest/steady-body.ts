@@ -35,7 +35,12 @@ export interface SteadyParts {
 }
 
 // What asking again does not mend.
-const final: ReadonlySet<UpstreamErrorCode> = new Set(['credentials-rejected', 'address-refused', 'too-large']);
+const final: ReadonlySet<UpstreamErrorCode> = new Set([
+  'credentials-rejected',
+  'address-refused',
+  'too-large',
+  'offline',
+]);
 
 /** Whether asking again for a body, or the rest of it, mends nothing. */
 export const isFinal = ({ code }: UpstreamError): boolean => final.has(code);

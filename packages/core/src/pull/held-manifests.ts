@@ -1,6 +1,7 @@
 import type { Link } from '../catalog/links.ts';
 import type { TagRecord } from '../catalog/tag-records.ts';
 import { type Decision, decideLasting, type LastingDecision } from '../freshness/decide.ts';
+import type { FreshnessRules } from '../freshness/rules.ts';
 import type { Descriptor } from '../oci/descriptor.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { TagOrDigest } from '../oci/name.ts';
@@ -56,11 +57,12 @@ function byTag(parts: Parts, target: Target, tag: string): HeldManifest {
   const findRecord = lookupTag(parts, { target, tag });
   const answers = new WeakMap<Uint8Array | Descriptor, ManifestAnswer>();
   // A record is never changed, only replaced.
-  let last: (LastingDecision<Descriptor> & { record: TagRecord }) | undefined;
+  let last: (LastingDecision<Descriptor> & { record: TagRecord; rules: FreshnessRules }) | undefined;
 
   function decided(record: TagRecord, now: number): Decision<Descriptor> {
-    if (last?.record !== record || !(now >= last.from && now < last.until)) {
-      last = { ...decideLasting(record, target.upstream.rules, now), record };
+    const { rules } = target.upstream;
+    if (last?.record !== record || last.rules !== rules || !(now >= last.from && now < last.until)) {
+      last = { ...decideLasting(record, rules, now), record, rules };
     }
     return last.decision;
   }

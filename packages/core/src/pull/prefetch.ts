@@ -176,7 +176,13 @@ export function createPrefetch(parts: PullParts): Prefetch {
 
   return {
     served(target, { descriptor, bytes }) {
-      if (target.upstream.prefetches === 0 || !bytes || !imageTypes.has(descriptor.mediaType)) return;
+      if (
+        target.upstream.prefetches === 0 ||
+        target.upstream.mode === 'offline' ||
+        !bytes ||
+        !imageTypes.has(descriptor.mediaType)
+      )
+        return;
       const { digest } = descriptor;
       const at = seen.get(digest);
       if (at !== undefined && clock.monotonic() - at < seenForMs) return;

@@ -111,7 +111,8 @@ export function createSettleTag(
 
   return async (asking) => {
     // Where nothing stays fresh, each pull asks: what another process learnt before it is as old as what this one knows.
-    const isShared = turns && !asking.isAlone && asking.target.upstream.rules.freshForMs > 0;
+    const { mode, rules } = asking.target.upstream;
+    const isShared = turns && !asking.isAlone && mode !== 'offline' && rules.freshForMs > 0;
     return isShared ? inTurn(asking, turns) : (await settled(asking)).asked;
   };
 }

@@ -24,8 +24,9 @@ export function warningOf(
 }
 
 function whyFailed(error: unknown): string {
-  const isLimited = isUpstreamError(error) && error.code === 'rate-limited';
-  return isLimited ? 'limits the rate of requests' : 'is unavailable';
+  if (!isUpstreamError(error)) return 'is unavailable';
+  if (error.code === 'offline') return 'is set to offline';
+  return error.code === 'rate-limited' ? 'limits the rate of requests' : 'is unavailable';
 }
 
 /** How an answer came about, once the upstream was asked. */

@@ -3,13 +3,17 @@ import type { Place } from '../catalog/place.ts';
 import type { FreshnessRules } from '../freshness/rules.ts';
 import type { SegmentLink } from '../ingest/segment-link.ts';
 import type { BasicCredential, Caller } from '../upstream/caller.ts';
+import type { UpstreamMode } from '../upstream/mode.ts';
 import type { Query, Upstream } from '../upstream/upstream.ts';
 
 /** An upstream and the rules by which its content is pulled. Durations in ms. */
 export interface PullUpstream {
   key: string;
   client: Upstream;
-  rules: FreshnessRules;
+  /** How it is used now; it may be switched at any time. */
+  mode: UpstreamMode;
+  /** Those of its mode. */
+  readonly rules: FreshnessRules;
   /** `undefined`: nothing is refused by its name. */
   names: NameRules | undefined;
   /** See {@link Place.generation}. */

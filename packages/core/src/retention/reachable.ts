@@ -23,7 +23,8 @@ export function createReachable(parts: {
   async function ask(upstream: string): Promise<boolean> {
     const client = clientOf(upstream);
     if (!client) return true;
-    if (client.status().state !== 'closed') {
+    const { mode, state } = client.status();
+    if (mode === 'offline' || state !== 'closed') {
       observe({ type: 'sweep-paused', upstream });
       return false;
     }

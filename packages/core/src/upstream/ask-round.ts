@@ -59,7 +59,7 @@ export interface Course<T> {
   sent(): void;
 }
 
-const unsent: ReadonlySet<UpstreamErrorCode> = new Set(['unavailable', 'busy', 'address-refused']);
+const unsent: ReadonlySet<UpstreamErrorCode> = new Set(['unavailable', 'offline', 'busy', 'address-refused']);
 /** No instant. */
 export const never: number = Number.POSITIVE_INFINITY;
 

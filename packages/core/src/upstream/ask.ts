@@ -6,13 +6,14 @@ import { bytesByDeadline } from './by-deadline.ts';
 import type { UpstreamEvent } from './events.ts';
 import { type ExchangeResponse, headerOf } from './exchange.ts';
 import { letGo } from './let-go.ts';
+import { offlineError, type UpstreamMode } from './mode.ts';
 import type { Ask, Question } from './question.ts';
 import type { Quota } from './quota.ts';
 import { parseRetryAfter, type RateLimits } from './rate-limit.ts';
 import { redact } from './redact.ts';
 import { followRedirects, type Hop, RedirectRefused } from './redirect.ts';
 import type { Transport } from './transport.ts';
-import { isUpstreamError, UpstreamError } from './upstream-error.ts';
+import { isUpstreamError, UpstreamError, wasNotAsked } from './upstream-error.ts';
 import type { UpstreamSettings } from './upstream-options.ts';
 
 /** What an {@link Ask} is made of. */
@@ -23,11 +24,12 @@ export interface AskParts {
   quota: Quota;
   limits: RateLimits;
   observe(event: UpstreamEvent): void;
+  mode(): UpstreamMode;
 }
 
 /** Makes the one way in which questions leave for an upstream. Rejects with UpstreamError or the signal's reason. */
 export function createAsk({ key, url: root }: UpstreamSettings, parts: AskParts): Ask {
-  const { clock, transport, authenticator, quota, limits, observe } = parts;
+  const { clock, transport, authenticator, quota, limits, observe, mode } = parts;
   const base = root.replace(/\/+$/, '');
 
   // Each host has limits of its own: that of a CDN, which a redirect led to, says nothing of the registry.
@@ -72,7 +74,7 @@ export function createAsk({ key, url: root }: UpstreamSettings, parts: AskParts)
       return response;
     } catch (error) {
       // Nobody was asked.
-      if (!isUpstreamError(error) || error.code !== 'unavailable') report(undefined, error);
+      if (!wasNotAsked(error)) report(undefined, error);
       throw error;
     }
   }
@@ -117,6 +119,7 @@ export function createAsk({ key, url: root }: UpstreamSettings, parts: AskParts)
 
   return async (question) => {
     const url = new URL(`${base}/v2/${question.path}${question.search ?? ''}`);
+    if (mode() === 'offline') throw offlineError(key, question.subject);
     // Before a token is asked for in vain.
     refuseLimited(question, url);
     transport.check({ url, deadlineAt: question.deadlineAt });

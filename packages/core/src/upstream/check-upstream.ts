@@ -13,6 +13,7 @@ import {
 import { expectPatterns } from '../runtime/name-patterns.ts';
 import { checkCredentials } from './check-credentials.ts';
 import { checkEndpoint, checkEndpoints, hostText } from './check-endpoint.ts';
+import { upstreamModes } from './mode.ts';
 import { checkUpstreamKey } from './upstream-key.ts';
 import type { NamePatterns, UpstreamOptions, UpstreamSettings } from './upstream-options.ts';
 
@@ -29,6 +30,7 @@ const known: Readonly<Record<keyof UpstreamOptions, true>> = {
   auth: true,
   tokenHosts: true,
   allowPrivate: true,
+  mode: true,
   freshFor: true,
   staleIfErrorFor: true,
   staleWhileRevalidateFor: true,
@@ -89,6 +91,7 @@ export function checkUpstream(
   expectOneOf(`${path}.onAbsent`, upstream.onAbsent, ['refuse', 'serve-stale']);
   expectOneOf(`${path}.onDenied`, upstream.onDenied, ['refuse', 'serve-stale']);
   checkCredentials(path, upstream);
+  expectOneOf(`${path}.mode`, upstream.mode, upstreamModes);
   expectOneOf(`${path}.coldRange`, upstream.coldRange, ['pass', 'verify']);
   expectOneOf(`${path}.prefetch`, upstream.prefetch, ['off', 'layers']);
   expectWhole(`${path}.connections`, upstream.connections, 1);

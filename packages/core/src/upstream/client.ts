@@ -9,6 +9,7 @@ import { createCredentialLoader } from './credential-load.ts';
 import { createCredentialSource } from './credential-source.ts';
 import type { UpstreamEvent } from './events.ts';
 import { createManifests } from './manifests.ts';
+import type { UpstreamMode } from './mode.ts';
 import { createPing } from './ping.ts';
 import { createQuota } from './quota.ts';
 import { createRateLimits } from './rate-limit.ts';
@@ -37,6 +38,8 @@ export interface UpstreamParts {
   lookup?: Lookup;
   /** Threads that receive blobs. Default: none, this one does. */
   lanes?: ThreadLanes | undefined;
+  /** How it is used now. Default: as its options say. */
+  mode?(): UpstreamMode;
 }
 
 /**
@@ -46,7 +49,15 @@ export interface UpstreamParts {
  * @throws ProxyCacheError `invalid-options`
  */
 export function createClient(settings: UpstreamSettings, parts: UpstreamParts): Upstream {
-  const { clock, observe, userAgent = `proxycache/${version}`, crowded, lookup, lanes } = parts;
+  const {
+    clock,
+    observe,
+    userAgent = `proxycache/${version}`,
+    crowded,
+    lookup,
+    lanes,
+    mode = () => settings.mode,
+  } = parts;
   const { key, ownVoice: markers, maxManifestBytes } = settings;
   const ofCallers = settings.credentials === 'caller';
   const transport = createTransport(settings, {
@@ -56,6 +67,7 @@ export function createClient(settings: UpstreamSettings, parts: UpstreamParts): 
     ...(crowded && { crowded }),
     ...(lookup && { lookup }),
     lanes,
+    mode,
   });
   const loader = createCredentialLoader(settings.auth, { key, server: helperServer(settings), clock });
   const authenticator = createAuthenticator({
@@ -75,7 +87,7 @@ export function createClient(settings: UpstreamSettings, parts: UpstreamParts): 
     changed: (state) => !ofCallers && observe({ type: 'rate-limit', upstream: key, ...state }),
   });
   const limits = createRateLimits(clock);
-  const ask = createAsk(settings, { clock, transport, authenticator, quota, limits, observe });
+  const ask = createAsk(settings, { clock, transport, authenticator, quota, limits, observe, mode });
   const manifests = createManifests(ask, { key, maxManifestBytes, markers });
   return {
     ...manifests,
@@ -84,6 +96,7 @@ export function createClient(settings: UpstreamSettings, parts: UpstreamParts): 
     ...createReferrers(ask, { key, markers, clock, fetchManifest: manifests.fetchManifest }),
     ...createPing(ask, { key, markers }),
     state(query) {
+      if (mode() === 'offline') return 'open';
       const state = transport.stateOf(own);
       const tokenService = state === 'closed' ? authenticator.tokenService() : undefined;
       if (!tokenService || transport.stateOf(tokenService.host) === 'closed') return state;
@@ -93,13 +106,19 @@ export function createClient(settings: UpstreamSettings, parts: UpstreamParts): 
       const rateLimit = quota.reading(ownScope);
       const state = statusOf(transport.hosts(), own);
       const limitedUntil = limits.anyLimitedUntil();
-      return { key, ...state, ...(rateLimit && { rateLimit }), ...(limitedUntil !== undefined && { limitedUntil }) };
+      return {
+        key,
+        mode: mode(),
+        ...state,
+        ...(rateLimit && { rateLimit }),
+        ...(limitedUntil !== undefined && { limitedUntil }),
+      };
     },
     close: () => transport.close(),
   };
 }
 
-function statusOf(hosts: readonly HostStatus[], own: string): Omit<UpstreamStatus, 'key'> {
+function statusOf(hosts: readonly HostStatus[], own: string): Omit<UpstreamStatus, 'key' | 'mode'> {
   const { state, retryAt } = hosts.find(({ host }) => host === own) ?? { state: 'closed' as const };
   return { state, ...(retryAt !== undefined && { retryAt }), hosts };
 }

@@ -40,7 +40,7 @@ const failingForMs = 30_000;
 const failingOnceForMs = 5_000;
 
 // These say something of one request or of ourselves, not of the endpoint.
-const ofTheRequest: ReadonlySet<UpstreamErrorCode> = new Set(['rate-limited', 'too-large', 'busy']);
+const ofTheRequest: ReadonlySet<UpstreamErrorCode> = new Set(['rate-limited', 'too-large', 'busy', 'offline']);
 
 /**
  * Makes an endpoint that remembers whether it failed lately. What is about some content (a blob's body, its CDN, one

@@ -25,7 +25,7 @@ beforeEach(() => {
 
 function statusOf(name: string, state: UpstreamStatus['state'], retryAt?: number): UpstreamStatus {
   const at = retryAt === undefined ? {} : { retryAt };
-  return { key: 'up', state, ...at, hosts: [{ host: `${name}.example`, state, failures: 3, ...at }] };
+  return { key: 'up', mode: 'normal', state, ...at, hosts: [{ host: `${name}.example`, state, failures: 3, ...at }] };
 }
 
 function error(

@@ -124,6 +124,7 @@ function isPassing({ code, status, retryAt }: UpstreamError): boolean {
     case 'too-large':
     case 'busy':
     case 'unavailable':
+    case 'offline':
       return false;
   }
 }

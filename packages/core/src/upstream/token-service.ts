@@ -9,7 +9,7 @@ import { createRateLimits, parseRetryAfter } from './rate-limit.ts';
 import type { AskTokenService, TokenRequest } from './token.ts';
 import { isTokenServiceVoice, parseTokenAnswer } from './token-answer.ts';
 import type { Transport } from './transport.ts';
-import { isUpstreamError, UpstreamError, type UpstreamErrorCode } from './upstream-error.ts';
+import { isUpstreamError, UpstreamError, type UpstreamErrorCode, wasNotAsked } from './upstream-error.ts';
 
 /** What talking to token services takes. */
 export interface TokenServiceParts {
@@ -64,7 +64,7 @@ export function createTokenServiceClient({ key, clock, transport, observe }: Tok
       return response;
     } catch (error) {
       // Nobody was asked.
-      if (!isUpstreamError(error) || error.code !== 'unavailable') report(undefined, error);
+      if (!wasNotAsked(error)) report(undefined, error);
       throw error;
     }
   }

@@ -10,6 +10,7 @@ import type { Lookup } from './connector.ts';
 import type { UpstreamEvent } from './events.ts';
 import { type ExchangeResponse, receive, type TransferPlan } from './exchange.ts';
 import { createHosts } from './hosts.ts';
+import { offlineError, type UpstreamMode } from './mode.ts';
 import { redactError } from './redact.ts';
 import type { ThreadLanes } from './thread-lanes.ts';
 import type { HostStatus } from './upstream.ts';
@@ -63,6 +64,8 @@ export interface TransportParts {
   lookup?: Lookup;
   /** Where blobs are received. Default: in this thread. */
   lanes?: ThreadLanes | undefined;
+  /** How the upstream is used now. Default: as its options say. */
+  mode?(): UpstreamMode;
 }
 
 // Most servers keep idle connections for a minute or more; one that was closed meanwhile is noticed and replaced.
@@ -70,7 +73,7 @@ const idleFor = 30_000;
 
 /** Makes the transport of one upstream: one pool of connections for each host. */
 export function createTransport(settings: UpstreamSettings, parts: TransportParts): Transport {
-  const { clock } = parts;
+  const { clock, mode = () => settings.mode } = parts;
   const { key, timeouts, connections: limit } = settings;
   const connect = parseDuration(timeouts.connect);
   const headers = parseDuration(timeouts.headers);
@@ -174,6 +177,11 @@ export function createTransport(settings: UpstreamSettings, parts: TransportPart
       const pool = poolOf(url);
       const connection = await pool.acquire({ kind, wire: wires.of(request), deadlineAt, signal });
       const kept = connection.used;
+      if (mode() === 'offline') {
+        // It was switched while this one waited.
+        pool.release(connection, kept);
+        throw offlineError(key, 'what was asked for');
+      }
       leaves();
       try {
         const response = await once(request, pool, connection);
@@ -192,6 +200,7 @@ export function createTransport(settings: UpstreamSettings, parts: TransportPart
   async function send(request: TransportRequest): Promise<ExchangeResponse> {
     const { url, deadlineAt, leavesAt = deadlineAt, signal } = request;
     if (closed) throw closedError();
+    if (mode() === 'offline') throw offlineError(key, 'what was asked for');
     refuseAddress(url);
     signal.throwIfAborted();
     const end = breakers.admit({ url, deadlineAt: Math.min(deadlineAt, leavesAt) });

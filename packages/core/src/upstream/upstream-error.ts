@@ -13,6 +13,7 @@
  * - `too-large`: a manifest over the limit
  * - `busy`: no connection slot within `queueFor`
  * - `unavailable`: known to be down, not asked
+ * - `offline`: its `mode` is `'offline'`, not asked
  */
 export type UpstreamErrorCode =
   | 'unreachable'
@@ -26,7 +27,8 @@ export type UpstreamErrorCode =
   | 'digest-mismatch'
   | 'too-large'
   | 'busy'
-  | 'unavailable';
+  | 'unavailable'
+  | 'offline';
 
 /**
  * What an `UpstreamErrorCode` leaves open:
@@ -83,4 +85,9 @@ export class UpstreamError extends Error {
 /** Whether a value is an {@link UpstreamError}, also of another copy of this package. */
 export function isUpstreamError(value: unknown): value is UpstreamError {
   return typeof value === 'object' && value !== null && brand in value;
+}
+
+/** Whether nobody was asked, and nothing was sent. */
+export function wasNotAsked(error: unknown): boolean {
+  return isUpstreamError(error) && (error.code === 'unavailable' || error.code === 'offline');
 }

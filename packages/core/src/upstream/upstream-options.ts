@@ -1,5 +1,6 @@
 import type { Duration } from '../runtime/duration.ts';
 import type { UpstreamAuth } from './credentials.ts';
+import type { UpstreamMode } from './mode.ts';
 
 /** TLS towards an upstream and its token hosts, nowhere else. PEM text. */
 export interface UpstreamTls {
@@ -65,6 +66,11 @@ export interface UpstreamOptions {
   tokenHosts?: readonly string[];
   /** Hosts, addresses or CIDR blocks in private ranges that redirects and realms may lead to. Default none. */
   allowPrivate?: readonly string[];
+  /**
+   * `'offline'`: it gets no request of any kind, what is stored is served as it is and said to be stale, and what is not is
+   * 504. `'local-first'`: what is stored is served without asking, and what is not is asked for. Default `'normal'`.
+   */
+  mode?: UpstreamMode;
   /** How long a tag's record is served without asking. Default 0: each pull is validated. */
   freshFor?: Duration;
   /** How long after `freshFor` a stored image is served when the upstream fails. Default: no limit. */

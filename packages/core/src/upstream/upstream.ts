@@ -5,6 +5,7 @@ import type { Bytes } from '../runtime/bytes.ts';
 import type { Slabs } from '../runtime/slabs.ts';
 import type { BreakerState } from './breaker.ts';
 import type { Caller } from './caller.ts';
+import type { UpstreamMode } from './mode.ts';
 import type { QuotaReading } from './quota.ts';
 
 /**
@@ -96,6 +97,8 @@ export interface HostStatus {
 export interface UpstreamStatus {
   /** The upstream's key. */
   key: string;
+  /** How it is used now. */
+  mode: UpstreamMode;
   /** The registry's own host: stored content is served at once while it is not `closed`. */
   state: BreakerState;
   /** Until when it is not asked, in ms since the epoch, where it is `open`. */
@@ -137,7 +140,7 @@ export interface Upstream {
   /** GET /v2/: is it there, is it a registry, does it take the credential? */
   ping(query: Omit<Query, 'repository'>): Promise<Reply<undefined>>;
   /**
-   * Whether it answers, as far as is known, cheaply: what its own host is. `half-open`, too, while a token is needed and its
+   * Whether it answers, as far as is known, cheaply: what its own host is, and `open` while its mode is `'offline'`. `half-open`, too, while a token is needed and its
    * token service is not known to be up: the registry may name another by now.
    */
   state(query: Pick<Query, 'repository' | 'scope'>): BreakerState;

@@ -1,0 +1,141 @@
+import type { UpstreamOptions } from '@proxycache/core';
+import type { FakeUpstream } from '@proxycache/test-kit';
+import { describe, expect, test } from 'vitest';
+import { type CacheUnderTest, startPair } from './cache-under-test.ts';
+import { clientStyles, pullImage } from './pull-image.ts';
+
+const byTag = '/v2/up/team/app/manifests/1';
+const at = { path: '/v2/up/team/app', tag: '1' };
+const day = 86_400_000;
+
+/** A cache that has all of tag 1, whose upstream is then used in another mode. */
+async function startStored(mode: UpstreamOptions['mode'], options: Parameters<typeof startPair>[0] = {}) {
+  const { upstream, cache } = await startPair({ fake: { auth: { bearer: { public: ['team/app'] } } }, ...options });
+  const image = upstream.addImage('team/app', { tag: '1' });
+  const referrer = upstream.addReferrer('team/app', { subject: image.root, artifactType: 'application/signature' });
+  await pullImage(cache, at);
+  await cache.get(`/v2/up/team/app/referrers/${image.root.digest}`);
+  await expect.poll(() => cache.seen('ingest-ended').length).toBe(image.layers.length + 1);
+  await use(mode, { upstream, cache }, options);
+  return { upstream, cache, image, referrer };
+}
+
+async function use(
+  mode: UpstreamOptions['mode'],
+  { upstream, cache }: { upstream: FakeUpstream; cache: CacheUnderTest },
+  { fake: _fake, cache: _cache, mount: _mount, ...options }: Parameters<typeof startPair>[0] = {},
+): Promise<void> {
+  await cache.restart({ upstreams: [{ key: 'up', url: upstream.url, ...options, ...(mode && { mode }) }] });
+  upstream.clear();
+}
+
+const nothing = (upstream: FakeUpstream) => expect([upstream.requests, upstream.tokenCalls()]).toEqual([[], 0]);
+
+describe('45: of an upstream that is offline', () => {
+  test.each(clientStyles)('a stored image is pulled whole (%s), whatever its age, said to be stale', async (style) => {
+    const { upstream, cache } = await startStored('offline', { staleIfErrorFor: '1h' });
+    await cache.clock.advance(30 * day);
+    const pulled = await pullImage(cache, at, style);
+    expect(pulled.status).toBe(200);
+    expect(pulled.first.headers['warning']).toMatch(/^299 - "stale: up is set to offline, last validated /);
+    nothing(upstream);
+  });
+
+  test('what is not stored is 504, and says why', async () => {
+    const { upstream, cache, image } = await startStored('offline');
+    const absent = `sha256:${'0'.repeat(64)}`;
+    for (const path of [
+      '/v2/up/team/app/manifests/2',
+      `/v2/up/team/app/manifests/${absent}`,
+      `/v2/up/team/app/blobs/${absent}`,
+      `/v2/up/other/app/blobs/${image.config.digest}`,
+      '/v2/up/other/app/tags/list',
+      `/v2/up/team/app/referrers/${absent}`,
+    ]) {
+      const got = await cache.get(path);
+      expect([path, got.status, got.headers['retry-after']]).toEqual([path, 504, undefined]);
+      expect(got.body.toString()).toContain('up is set to offline: ');
+      expect((await cache.head(path)).status).toBe(504);
+    }
+    nothing(upstream);
+    expect(cache.seen('upstream-request').filter(({ error }) => error !== undefined)).toEqual([]);
+  });
+
+  test('tags and referrers are listed from what is stored', async () => {
+    const { upstream, cache, image, referrer } = await startStored('offline');
+    const tags = await cache.get('/v2/up/team/app/tags/list');
+    expect([tags.status, JSON.parse(tags.body.toString()).tags]).toEqual([200, ['1']]);
+    expect(tags.headers['warning']).toContain('partial list');
+    const referrers = await cache.get(`/v2/up/team/app/referrers/${image.root.digest}`);
+    const digests = JSON.parse(referrers.body.toString()).manifests.map(({ digest }: { digest: string }) => digest);
+    expect([referrers.status, digests]).toEqual([200, [referrer.digest]]);
+    nothing(upstream);
+  });
+
+  test('a tag that it said it has no longer stays away', async () => {
+    const { upstream, cache } = await startStored(undefined, { absentFor: '1h' });
+    upstream.removeTag('team/app', '1');
+    expect((await cache.get(byTag)).status).toBe(404);
+    await use('offline', { upstream, cache }, { absentFor: '1h' });
+    expect((await cache.get(byTag)).status).toBe(404);
+    await cache.clock.advance(day);
+    expect((await cache.get(byTag)).status).toBe(504);
+    nothing(upstream);
+  });
+
+  test('nothing is asked in the background either: no validation, no fetching ahead, no sweep', async () => {
+    const options = { staleWhileRevalidateFor: '1d', prefetch: 'layers' } as const;
+    const { upstream, cache } = await startStored('offline', options);
+    await cache.clock.advance(1_000);
+    expect((await cache.get(byTag)).status).toBe(200);
+    await cache.clock.advance(30 * day);
+    await cache.cache.sweep();
+    expect(cache.seen('sweep-paused').map(({ upstream: key }) => key)).toContain('up');
+    expect((await pullImage(cache, at)).status).toBe(200);
+    nothing(upstream);
+  });
+
+  test('its status says so', async () => {
+    const { cache } = await startStored('offline');
+    expect(cache.cache.upstreams.status()).toMatchObject([{ key: 'up', mode: 'offline', state: 'closed' }]);
+  });
+});
+
+describe('45: of a local-first upstream', () => {
+  test.each(clientStyles)('a stored image is pulled whole (%s) without a question, whatever its age', async (style) => {
+    const { upstream, cache } = await startStored('local-first');
+    upstream.addImage('team/app', { tag: '1', seed: 'another' });
+    await cache.clock.advance(30 * day);
+    const pulled = await pullImage(cache, at, style);
+    expect([pulled.status, pulled.first.headers['warning']]).toEqual([200, undefined]);
+    expect(pulled.first.headers['age']).toBe(String(30 * 86_400));
+    nothing(upstream);
+  });
+
+  test('referrers that are stored are not asked for again', async () => {
+    const { upstream, cache, image } = await startStored('local-first');
+    await cache.clock.advance(day);
+    expect((await cache.get(`/v2/up/team/app/referrers/${image.root.digest}`)).status).toBe(200);
+    nothing(upstream);
+  });
+
+  test('what is not stored is asked for, once', async () => {
+    const { upstream, cache } = await startStored('local-first');
+    upstream.addImage('team/app', { tag: '2', seed: 'another' });
+    expect((await pullImage(cache, { ...at, tag: '2' })).status).toBe(200);
+    expect(upstream.count({ path: /\/manifests\// })).toBeGreaterThan(0);
+    await expect.poll(() => cache.seen('ingest-ended').length).toBeGreaterThan(3);
+    upstream.clear();
+    await cache.clock.advance(day);
+    expect((await pullImage(cache, { ...at, tag: '2' })).status).toBe(200);
+    nothing(upstream);
+  });
+
+  test('what was said under another URL has to be said again first', async () => {
+    const { upstream, cache } = await startStored(undefined);
+    await cache.restart({ upstreams: [{ key: 'up', url: `${upstream.url}/`, mode: 'local-first' }] });
+    upstream.clear();
+    expect((await cache.get(byTag)).status).toBe(200);
+    expect(upstream.requests.length).toBeGreaterThan(0);
+  });
+});
