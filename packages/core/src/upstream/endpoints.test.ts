@@ -716,7 +716,7 @@ describe('the status', () => {
       [open('a', 2), open('b', 3), { state: 'open', retryAt: clock.now() + 2 }],
     ] as const) {
       statuses.set('a', one).set('b', other);
-      expect(merged()).toEqual({ key: 'up', ...expected, hosts: [...one.hosts, ...other.hosts] });
+      expect(merged()).toEqual({ key: 'up', mode: 'normal', ...expected, hosts: [...one.hosts, ...other.hosts] });
       expect(pair().state({ repository: 'team/app', scope: '-' })).toBe(expected.state);
     }
   });
