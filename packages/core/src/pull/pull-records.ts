@@ -4,7 +4,7 @@ import { createReferrersRecords } from '../catalog/referrer-records.ts';
 import { createRepositories } from '../catalog/repositories.ts';
 import { createTagRecords } from '../catalog/tag-records.ts';
 import { createUsage } from '../retention/usage.ts';
-import { type WatchedLinks, watchProofs } from '../retention/watch-proofs.ts';
+import { type WatchProofs, watchProofs } from '../retention/watch-proofs.ts';
 import type { Clock } from '../runtime/clock.ts';
 import type { BlobStore } from '../store/blob-store.ts';
 import type { StoreEvent } from '../store/events.ts';
@@ -19,7 +19,7 @@ const mostReferrers = 1_000;
 /** What is known of what is stored, as pulls use it. */
 export interface PullRecords
   extends Pick<PullParts, 'tags' | 'links' | 'manifests' | 'referrers' | 'repositories' | 'usage'> {
-  watchProofs: WatchedLinks['watch'];
+  watchProofs: WatchProofs;
 }
 
 /** @param parts.maxBytes bytes of manifests kept in memory */

@@ -168,6 +168,159 @@ it('leaves bytes that no repository has for last only where they are younger', a
   expect(await stored()).toEqual(filesOf([image]));
 });
 
+/** Does something once, when the record of a link has gone. */
+function whenLinkGoes(digest: Digest, then: () => void | Promise<void>): void {
+  const { metadata } = storage;
+  const remove = metadata.delete;
+  let isDone = false;
+  metadata.delete = async (key, options) => {
+    const removed = await remove(key, options);
+    const isIt = key.startsWith('link/') && key.endsWith(digest.replace(':', '%3A'));
+    if (!isIt || !removed || isDone) return removed;
+    isDone = true;
+    await then();
+    return removed;
+  };
+}
+
+it('lets an image that somebody reads be, and takes the next one in its place', async () => {
+  const images = [];
+  for (const tag of ['a', 'b', 'c']) {
+    images.push(await pull('app', tag));
+    await clock.advance(60_000);
+  }
+  const reading = await blobs.share(images[0]!.blob, { signal });
+  const sweeps = retention();
+  await sweeps.evict({ bytes: 500, signal });
+  expect(await stored()).toEqual(filesOf([images[0]!, images[2]!]));
+  await reading?.blob.close();
+  await sweeps.evict({ bytes: 500, signal });
+  expect(await stored()).toEqual(filesOf([images[2]!]));
+});
+
+it('what somebody read while its image went is gone with the next sweep, however young it is', async () => {
+  const { blob } = await pull('app', 'v1');
+  const sweeps = retention();
+  let reading: Awaited<ReturnType<SharedBlobs['share']>>;
+  whenLinkGoes(blob, async () => {
+    reading = await blobs.share(blob, { signal });
+  });
+  await sweeps.evict({ bytes: 1e9, signal });
+  expect(await stored()).toEqual([blob]);
+  // As the pull does, that had found its link before.
+  records.usage.note(records.usage.of({ place: placeOf('up', 'app'), kind: 'blob', tagOrDigest: blob }), clock.now());
+  expect(await sweeps.run({})).toMatchObject({ files: 0 });
+  await reading?.blob.close();
+  expect(await sweeps.run({ dryRun: true })).toMatchObject({ files: 1 });
+  expect(await sweeps.run({})).toMatchObject({ files: 1, bytes: 1_000 });
+  expect(await stored()).toEqual([]);
+});
+
+it('makes room first by what no repository has any more since its image went', async () => {
+  const { blob } = await pull('app', 'v1');
+  const sweeps = retention();
+  let reading: Awaited<ReturnType<SharedBlobs['share']>>;
+  whenLinkGoes(blob, async () => {
+    reading = await blobs.share(blob, { signal });
+  });
+  await sweeps.evict({ bytes: 1e9, signal });
+  await clock.advance(60_000);
+  const image = await pull('app', 'v2');
+  await reading?.blob.close();
+  expect(await sweeps.evict({ bytes: 1, signal })).toBe(1_000);
+  expect(await stored()).toEqual(filesOf([image]));
+});
+
+it('leaves what a repository proved to hold again while its image went', async () => {
+  const { blob } = await pull('app', 'v1');
+  const sweeps = retention();
+  const content = { digest: blob, mediaType: 'x', size: 1_000 };
+  whenLinkGoes(blob, () => records.links.prove(placeOf('up', 'app'), 'blob', content));
+  await sweeps.evict({ bytes: 1e9, signal });
+  expect(await sweeps.run({})).toMatchObject({ files: 0 });
+  expect(await stored()).toEqual([blob]);
+  expect(await records.links.find(placeOf('up', 'app'), 'blob', blob, signal)).toBeDefined();
+});
+
+it('leaves what was proven again while the records could not be written', async () => {
+  const { manifest } = await pull('app', 'v1');
+  const sweeps = retention();
+  whenLinkGoes(manifest, async () => {
+    storage.metadata.set = () => Promise.reject(new Error('read-only'));
+    await records.links.prove(placeOf('up', 'app'), 'manifest', { digest: manifest, mediaType: 'x', size: 9 });
+  });
+  await sweeps.evict({ bytes: 1e9, signal });
+  await sweeps.run({});
+  expect(await stored()).toContain(manifest);
+});
+
+it('leaves what was used after its record had gone: another process may bring it back', async () => {
+  const { blob } = await pull('app', 'v1');
+  const sweeps = retention();
+  let reading: Awaited<ReturnType<SharedBlobs['share']>>;
+  whenLinkGoes(blob, async () => {
+    reading = await blobs.share(blob, { signal });
+  });
+  await sweeps.evict({ bytes: 1e9, signal });
+  await reading?.blob.close();
+  await clock.advance(60_000);
+  records.usage.note(records.usage.of({ place: placeOf('up', 'app'), kind: 'blob', tagOrDigest: blob }), clock.now());
+  await records.usage.settled();
+  expect(await sweeps.run({})).toMatchObject({ files: 0 });
+  await clock.advance(8 * day);
+  expect(await sweeps.run({})).toMatchObject({ files: 1 });
+});
+
+it('leaves bytes that were stored anew since their records went', async () => {
+  const { blob } = await pull('app', 'v1');
+  const sweeps = retention();
+  await sweeps.evict({ bytes: 1e9, signal });
+  await clock.advance(60_000);
+  await blobs.put({ digest: blob, bytes: Buffer.alloc(1_000, 'app:v1'), signal });
+  expect(await sweeps.run({})).toMatchObject({ files: 0 });
+  expect(await stored()).toEqual([blob]);
+});
+
+it('goes on where a pull cut it off: the manifest whose record had gone is gone with the next sweep', async () => {
+  const { manifest, blob } = await pull('app', 'v1');
+  const sweeps = retention();
+  const place = placeOf('up', 'app');
+  whenLinkGoes(manifest, async () => {
+    await clock.advance(1_000);
+    records.usage.note(records.usage.of({ place, kind: 'blob', tagOrDigest: blob }), clock.now());
+  });
+  await sweeps.evict({ bytes: 1e9, signal });
+  expect(await stored()).toEqual(filesOf([{ manifest, blob }]));
+  expect(await sweeps.run({})).toMatchObject({ files: 1 });
+  expect(await stored()).toEqual([blob]);
+  expect(await records.links.find(place, 'blob', blob, signal)).toBeDefined();
+});
+
+it('goes on where the store failed, by the next sweep', async () => {
+  for (const tag of ['a', 'b', 'c']) await pull('app', tag);
+  const sweeps = retention();
+  const remove = storage.blobs.delete;
+  storage.blobs.delete = () => Promise.reject(new Error('away'));
+  await expect(sweeps.evict({ bytes: 1e9, signal })).rejects.toThrow('failed 3 times in a row');
+  storage.blobs.delete = remove;
+  expect(await stored()).toHaveLength(6);
+  expect(await sweeps.run({})).toMatchObject({ files: 6 });
+  expect(await stored()).toEqual([]);
+});
+
+it('a sweep waits for what makes room, and finds nothing half gone', async () => {
+  const { blob } = await pull('app', 'v1');
+  const sweeps = retention();
+  let swept: Promise<{ files: number }> | undefined;
+  whenLinkGoes(blob, () => {
+    swept = sweeps.run({});
+  });
+  await sweeps.evict({ bytes: 1e9, signal });
+  expect(await swept).toMatchObject({ files: 0 });
+  const ended = events.filter((event) => event.type === 'sweep-ended').map((event) => event.reason);
+  expect(ended).toEqual(['max-bytes', 'unused']);
+});
+
 it('lets go of what admission noted of content that is gone, not of what was noted lately or is here', async () => {
   const path = (digest: Digest) => `parents/up/-/app/${digest.replace(':', '%3A')}`;
   const note = (digest: Digest) =>

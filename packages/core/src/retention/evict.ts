@@ -2,6 +2,7 @@ import { inTurns } from '../runtime/in-turns.ts';
 import { turn } from '../runtime/turn.ts';
 import { ageThatFrees } from './age-that-frees.ts';
 import { markOf } from './graph.ts';
+import { isHeld } from './is-held.ts';
 import { createMarks } from './marks.ts';
 import { removeFiles } from './remove-files.ts';
 import type { RetentionParts } from './retention-parts.ts';
@@ -9,6 +10,7 @@ import { type StoredRepository, storedRepositories } from './stored-repositories
 import { surveyRepository } from './survey.ts';
 import { addRemoval, type SweepReport } from './sweep-report.ts';
 import { sweepRepository } from './sweep-repository.ts';
+import { recentProofs } from './watch-proofs.ts';
 
 /** Room that is wanted. */
 export interface WantedRoom {
@@ -33,6 +35,8 @@ interface Weighed {
   usedAt: Map<number, number>;
   /** What other upstreams have. */
   elsewhere: Set<number>;
+  /** Whether something may need what is not known. */
+  isPartial: boolean;
   /** Those that may go, each with the oldest that it has. */
   repositories: { stored: StoredRepository; oldest: number }[];
 }
@@ -42,7 +46,7 @@ export async function evict(
   report: SweepReport,
   { bytes, upstream, signal }: WantedRoom,
 ): Promise<number> {
-  const proofs = parts.watchProofs();
+  const proofs = recentProofs(parts.watchProofs);
   try {
     const since = await parts.usage.since(signal);
     const weighed = await weigh(parts, { since, upstream, signal });
@@ -70,8 +74,8 @@ export async function evict(
         const known = weighed.usedAt.get(mark);
         if (weighed.elsewhere.has(mark) || (known !== undefined && known >= cut)) return undefined;
         if (marks.wasSeen(mark)) return marks.goneAt(mark);
-        const isOrphan = known === undefined && upstream === undefined && !marks.isPartial;
-        return isOrphan && storedAt < cut ? storedAt : undefined;
+        const isOrphan = known === undefined && upstream === undefined && !marks.isPartial && !weighed.isPartial;
+        return isOrphan && (storedAt < cut || parts.unlinked.has(mark, storedAt)) ? storedAt : undefined;
       },
       isManifest: marks.wasManifest,
       wasSeen: (mark: number) => marks.wasSeen(mark) || weighed.usedAt.has(mark) || weighed.elsewhere.has(mark),
@@ -95,10 +99,11 @@ async function weigh(
   parts: RetentionParts,
   { since, upstream, signal }: { since: number; upstream: string | undefined; signal: AbortSignal },
 ): Promise<Weighed> {
-  const weighed: Weighed = { usedAt: new Map(), elsewhere: new Set(), repositories: [] };
+  const weighed: Weighed = { usedAt: new Map(), elsewhere: new Set(), isPartial: false, repositories: [] };
   for (const stored of await storedRepositories(parts.metadata, signal)) {
     // What could not be read may need anything, however old it is.
     const { found, uses } = await surveyRepository(parts, stored, { since, isOld: () => false, signal });
+    if (!uses.isKnown) weighed.isPartial = true;
     const isOther = upstream !== undefined && stored.upstream !== upstream;
     let oldest = Number.POSITIVE_INFINITY;
     await inTurns(found.graph.marks.entries(), ([number, mark]) => {
@@ -120,7 +125,7 @@ const listedPerTurn = 1_024;
 
 /** Before when all that was used last is to go. */
 async function findCut(
-  { blobs, isUnderWay }: RetentionParts,
+  parts: RetentionParts,
   { usedAt, elsewhere }: Weighed,
   { bytes, upstream, signal }: WantedRoom,
 ): Promise<{ cut: number | undefined; sizes: Map<number, number> }> {
@@ -128,14 +133,15 @@ async function findCut(
   const weights: number[] = [];
   const sizes = new Map<number, number>();
   let listed = 0;
-  for await (const { digest, size, storedAt } of blobs.digests({ signal })) {
+  for await (const { digest, size, storedAt } of parts.blobs.digests({ signal })) {
     if (++listed % listedPerTurn === 0) await turn();
     const mark = markOf(digest);
     const known = usedAt.get(mark);
     if (upstream !== undefined && known === undefined) continue;
     if (upstream !== undefined && elsewhere.has(mark)) sizes.set(mark, size);
-    const at = known ?? storedAt;
-    if (at === Number.POSITIVE_INFINITY || isUnderWay(digest)) continue;
+    // What nothing has any more goes before all else.
+    const at = known ?? (parts.unlinked.has(mark, storedAt) ? 0 : storedAt);
+    if (at === Number.POSITIVE_INFINITY || isHeld(parts, digest)) continue;
     ages.push(at);
     weights.push(size);
   }

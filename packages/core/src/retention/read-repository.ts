@@ -6,10 +6,10 @@ import { type Digest, isDigest } from '../oci/digest.ts';
 import { inTurns } from '../runtime/in-turns.ts';
 import { turn } from '../runtime/turn.ts';
 import { mapBounded } from '../store/map-bounded.ts';
-import type { MetadataStore } from '../store/metadata-store.ts';
 import { emptyGraph, type Graph, markOf } from './graph.ts';
-import type { ManifestNeeds } from './manifest-needs.ts';
+import { isHeld } from './is-held.ts';
 import { type ReadRecord, readRecords, readTogether } from './read-records.ts';
+import type { RetentionParts } from './retention-parts.ts';
 import type { StoredRepository } from './stored-repositories.ts';
 import type { Usage } from './usage.ts';
 import type { Used } from './use.ts';
@@ -39,10 +39,9 @@ export interface FoundRepository {
 }
 
 /** What {@link readRepository} works with. */
-export interface ReadParts {
-  metadata: MetadataStore;
+export interface ReadParts
+  extends Pick<RetentionParts, 'metadata' | 'needs' | 'blobs' | 'isUnderWay' | 'unlinked' | 'clock'> {
   usage: Pick<Usage, 'lastUsed'>;
-  needs: ManifestNeeds;
   /** Since when uses are noted, in ms since the epoch: what is not known to have been used may have been until then. */
   since: number;
 }
@@ -51,10 +50,11 @@ const manifestsAtOnce = 8;
 
 /** Reads what a repository holds and when that was used. @throws what the metadata store throws; the signal's reason */
 export async function readRepository(
-  { metadata, usage, needs, since }: ReadParts,
+  parts: ReadParts,
   stored: StoredRepository,
   signal: AbortSignal,
 ): Promise<FoundRepository> {
+  const { metadata, usage, needs, since } = parts;
   const { upstream, scope, path } = stored;
   // A hash in place of the name makes the same keys.
   const repository = stored.repository ?? path.split('/')[2] ?? '';
@@ -104,6 +104,8 @@ export async function readRepository(
         const number = numberOf(link.digest);
         found.links.push({ ...link, number, seenAt: at[index] });
         raise(number, at[index] ?? provenAt(proven.get(link.key), since));
+        // Its use was noted when that began, or is not yet.
+        if (isHeld(parts, link.digest)) raise(number, parts.clock.now());
       }
     }
   }
@@ -186,7 +188,9 @@ export async function readRepository(
       const at = await usage.lastUsed(asked, signal);
       for (const [index, { kind, tagOrDigest }] of left.entries()) {
         const usedThen = at[index];
-        if (kind !== 'tag' && isDigest(tagOrDigest) && usedThen !== undefined) raise(numberOf(tagOrDigest), usedThen);
+        if (kind === 'tag' || !isDigest(tagOrDigest) || usedThen === undefined) continue;
+        // Of a pull that went on while its record went.
+        if (!parts.unlinked.has(markOf(tagOrDigest), usedThen)) raise(numberOf(tagOrDigest), usedThen);
       }
     }
   }

@@ -6,8 +6,9 @@ import { turn } from '../runtime/turn.ts';
 import type { StoredBlob } from '../store/blob-store.ts';
 import { storeFailed } from '../store/events.ts';
 import { markOf } from './graph.ts';
+import { isHeld } from './is-held.ts';
 import type { RetentionParts } from './retention-parts.ts';
-import type { ProofWatch } from './watch-proofs.ts';
+import type { RecentProofs } from './watch-proofs.ts';
 
 /** What bytes are of no use to any repository. */
 export interface UselessFiles {
@@ -42,10 +43,10 @@ export async function removeFiles(
     proofs,
     dryRun,
     signal,
-  }: { useless: UselessFiles; proofs: ProofWatch; dryRun: boolean; signal: AbortSignal },
+  }: { useless: UselessFiles; proofs: RecentProofs; dryRun: boolean; signal: AbortSignal },
   removed: (file: StoredBlob & { usedAt: number }) => void,
 ): Promise<void> {
-  const { metadata, blobs, needs, manifests, gone, observe } = parts;
+  const { metadata, blobs, needs, manifests, gone, unlinked, observe } = parts;
   const spared = new Set<number>();
   let failures = 0;
 
@@ -74,7 +75,7 @@ export async function removeFiles(
     }
   }
 
-  const stays = (digest: Digest) => spared.has(markOf(digest)) || blobs.isOpen(digest) || parts.isUnderWay(digest);
+  const stays = (digest: Digest) => spared.has(markOf(digest)) || isHeld(parts, digest);
 
   async function remove(file: StoredBlob & { usedAt: number }): Promise<void> {
     const { digest, storedAt } = file;
@@ -84,6 +85,7 @@ export async function removeFiles(
       manifests.forget(digest);
       if (await blobs.delete(digest, { unlessStoredAfter: storedAt, signal })) {
         removed(file);
+        unlinked.delete(digest);
         if (useless.isManifest(markOf(digest))) await gone.add(digest);
       }
       failures = 0;

@@ -4,6 +4,7 @@ import type { TagRecord } from '../catalog/tag-records.ts';
 import { latestInstant } from '../freshness/record.ts';
 import { inTurns } from '../runtime/in-turns.ts';
 import { turn } from '../runtime/turn.ts';
+import { isHeld } from './is-held.ts';
 import type { FoundLink } from './read-repository.ts';
 import type { RetentionParts } from './retention-parts.ts';
 import type { Survey } from './survey.ts';
@@ -92,7 +93,9 @@ export async function removeRecords(
   for (const { key, kind, digest, lastUsedAt, seenAt } of going.links) {
     const used: Used = { place, kind, tagOrDigest: digest };
     const provenAt = (link: Link) => link.provenAt;
-    if (wasUsed(used, seenAt) || !(await remove('links', key, provenAt))) return false;
+    if (wasUsed(used, seenAt) || isHeld(parts, digest)) return false;
+    parts.unlinked.add(digest);
+    if (!(await remove('links', key, provenAt))) return false;
     await parts.usage.forget(used, { unlessUsedAfter: at, signal });
     await turn();
     removed({ kind, tagOrDigest: digest, usedAt: lastUsedAt });

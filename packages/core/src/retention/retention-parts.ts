@@ -14,8 +14,9 @@ import type { RetentionEvent } from './events.ts';
 import type { ManifestNeeds } from './manifest-needs.ts';
 import type { StayOf } from './retention-options.ts';
 import type { Gone } from './tell-others.ts';
+import type { Unlinked } from './unlinked.ts';
 import type { Usage } from './usage.ts';
-import type { WatchedLinks } from './watch-proofs.ts';
+import type { WatchProofs } from './watch-proofs.ts';
 
 /** What retention works with. */
 export interface RetentionParts {
@@ -29,7 +30,8 @@ export interface RetentionParts {
   needs: ManifestNeeds;
   gone: Gone;
   usage: Pick<Usage, 'held' | 'lastUsed' | 'forget' | 'since'>;
-  watchProofs: WatchedLinks['watch'];
+  unlinked: Unlinked;
+  watchProofs: WatchProofs;
   /** Whether a blob is coming in, or waits for the store. */
   isUnderWay(digest: Digest): boolean;
   /** The client of an upstream; `undefined` of one that was removed. */

@@ -8,13 +8,17 @@ import { type RetentionOptions, stays } from './retention-options.ts';
 import type { RetentionParts } from './retention-parts.ts';
 import { createSweeps, type Sweeps } from './sweeps.ts';
 import { tellOthers } from './tell-others.ts';
+import { createUnlinked } from './unlinked.ts';
 
 /** Options of retention with every default filled in. */
 export type RetentionSettings = Required<Pick<RetentionOptions, 'unusedFor' | 'rules' | 'every'>>;
 
 /** What {@link createRetention} works with. */
 export interface RetentionOf
-  extends Omit<RetentionParts, 'needs' | 'gone' | 'isUnderWay' | 'clientOf' | 'stayOf' | 'unusedForMs' | 'manifests'> {
+  extends Omit<
+    RetentionParts,
+    'needs' | 'gone' | 'unlinked' | 'isUnderWay' | 'clientOf' | 'stayOf' | 'unusedForMs' | 'manifests'
+  > {
   manifests: Pick<Manifests, 'held' | 'forget'>;
   maxManifestBytes: number;
   ingests: Pick<Ingests, 'find'>;
@@ -33,6 +37,7 @@ export function createRetention(parts: RetentionOf, settings: RetentionSettings)
       ...parts,
       needs: createManifestNeeds({ ...parts, held: manifests.held }),
       gone: tellOthers(parts.coordinator, manifests.forget),
+      unlinked: createUnlinked({ ...parts, now: parts.clock.now }),
       isUnderWay: (digest) => isWaiting(digest) || keys.some((key) => ingests.find(key, digest) !== undefined),
       clientOf: (upstream) => upstreams.get(upstream)?.client,
       stayOf: stays(settings),

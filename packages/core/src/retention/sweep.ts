@@ -7,6 +7,7 @@ import { type StoredRepository, storedRepositories } from './stored-repositories
 import { repositoryKey } from './survey.ts';
 import { addRemoval, type SweepReport } from './sweep-report.ts';
 import { type SweepRun, sweepRepository } from './sweep-repository.ts';
+import { recentProofs } from './watch-proofs.ts';
 
 /** How a sweep goes. */
 export interface SweepHow {
@@ -40,7 +41,7 @@ async function runSweep(
   how: SweepHow & Pick<SweepRun, 'reason' | 'isOld' | 'mayGo'> & { orphanGoes(storedAt: number): boolean },
 ): Promise<void> {
   const { signal, dryRun, reason, progress } = how;
-  const proofs = parts.watchProofs();
+  const proofs = recentProofs(parts.watchProofs);
   try {
     const marks = createMarks();
     const run: SweepRun = { ...how, marks, report, since: await parts.usage.since(signal) };
@@ -60,7 +61,8 @@ async function runSweep(
     const useless = {
       goesAt(mark: number, storedAt: number) {
         if (marks.wasSeen(mark)) return marks.goneAt(mark);
-        return !marks.isPartial && how.orphanGoes(storedAt) ? storedAt : undefined;
+        if (marks.isPartial) return undefined;
+        return parts.unlinked.has(mark, storedAt) || how.orphanGoes(storedAt) ? storedAt : undefined;
       },
       isManifest: marks.wasManifest,
       wasSeen: marks.wasSeen,

@@ -105,7 +105,10 @@ export function createSweeps(parts: RetentionParts, every: Duration | false): Sw
     const waiter = { dryRun, onProgress: onProgress ?? (() => undefined) };
     if (onProgress) waiters.add(waiter);
     const work = (signalOfAll: AbortSignal) => {
-      const running = last.then(() => sweepAll(dryRun, AbortSignal.any([signalOfAll, closing.signal])));
+      // What something makes room by meanwhile would be looked at twice, and its bytes be in nobody's records yet.
+      const running = Promise.all([last, evicting]).then(() =>
+        sweepAll(dryRun, AbortSignal.any([signalOfAll, closing.signal])),
+      );
       last = running.catch(() => undefined);
       return running;
     };
@@ -142,6 +145,7 @@ export function createSweeps(parts: RetentionParts, every: Duration | false): Sw
       closing.abort(new ProxyCacheError('closed', 'the cache is closed'));
       await Promise.all([last, evicting]);
       parts.gone.close();
+      parts.unlinked.close();
     },
   };
 }

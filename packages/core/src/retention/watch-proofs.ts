@@ -1,44 +1,57 @@
 import type { ContentKind, Links } from '../catalog/links.ts';
 import type { Digest } from '../oci/digest.ts';
 
-/** What repositories have proved to hold since somebody looks. */
-export interface ProofWatch {
-  /** What is new since it was asked last. */
-  take(): readonly { kind: ContentKind; digest: Digest }[];
-  end(): void;
+/** What a repository has just proved to hold. */
+export interface Proof {
+  kind: ContentKind;
+  digest: Digest;
 }
+
+/** Calls `told` at each proof, before it is written down, until the function is called. */
+export type WatchProofs = (told: (proof: Proof) => void) => () => void;
 
 /** Links, and whoever wants to know which ones are new: what is about to be served must not go. */
 export interface WatchedLinks {
   links: Links;
-  watch(): ProofWatch;
+  watch: WatchProofs;
 }
 
 export function watchProofs(links: Links): WatchedLinks {
-  const watches = new Set<Map<string, { kind: ContentKind; digest: Digest }>>();
+  const watches = new Set<{ told: (proof: Proof) => void }>();
   return {
     links: {
       ...links,
       prove(place, kind, content) {
         const { digest } = content;
-        for (const seen of watches) seen.set(`${kind} ${digest}`, { kind, digest });
+        for (const { told } of watches) told({ kind, digest });
         return links.prove(place, kind, content);
       },
     },
-    watch() {
-      let seen = new Map<string, { kind: ContentKind; digest: Digest }>();
-      watches.add(seen);
-      return {
-        take() {
-          if (seen.size === 0) return [];
-          const taken = [...seen.values()];
-          watches.delete(seen);
-          seen = new Map();
-          watches.add(seen);
-          return taken;
-        },
-        end: () => void watches.delete(seen),
-      };
+    watch(told) {
+      const watch = { told };
+      watches.add(watch);
+      return () => void watches.delete(watch);
     },
+  };
+}
+
+/** What repositories have proved to hold since somebody looks. */
+export interface RecentProofs {
+  /** What is new since it was asked last. */
+  take(): readonly Proof[];
+  end(): void;
+}
+
+export function recentProofs(watch: WatchProofs): RecentProofs {
+  const seen = new Map<string, Proof>();
+  const end = watch((proof) => void seen.set(`${proof.kind} ${proof.digest}`, proof));
+  return {
+    take() {
+      if (seen.size === 0) return [];
+      const taken = [...seen.values()];
+      seen.clear();
+      return taken;
+    },
+    end,
   };
 }
