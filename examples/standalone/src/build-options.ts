@@ -1,5 +1,5 @@
 import { resolve } from 'node:path';
-import { fileStorage, type ProxyCacheOptions, registry, type UpstreamOptions } from '@proxycache/core';
+import { type ProxyCacheOptions, registry, type UpstreamOptions } from '@proxycache/core';
 import { buildUpstream } from './build-upstream.ts';
 import { checkExposure } from './check-exposure.ts';
 import { checkRules } from './check-rules.ts';
@@ -39,17 +39,20 @@ export function applyFlags({ config, folder }: LoadedConfig, flags: Flags): Load
 }
 
 /**
- * Core's options, with a storage on this machine. No upstream is asked anything, but the storage's folder is made.
+ * Core's options but its storage. Nothing is asked and nothing made.
  *
- * @throws ProxyCacheError `invalid-options` naming the path, and what `fileStorage` throws
+ * @throws ProxyCacheError `invalid-options` naming the path
  */
-export function buildOptions({ config, folder }: LoadedConfig, moved: Flags['upstreams']): ProxyCacheOptions {
+export function buildOptions(
+  { config, folder }: LoadedConfig,
+  moved: Flags['upstreams'],
+): Omit<ProxyCacheOptions, 'storage'> {
   const listed = config.upstreams ?? defaults.upstreams;
   const configured = listed.map((one, index) => buildUpstream(one, { path: `upstreams[${index}]`, folder }));
   const upstreams = moved.reduce(moveUpstream, configured);
   checkExposure(config, upstreams);
   checkRules(config, upstreams);
-  const { directory, durable = false, spool, metadata, blobs, local, ...room } = config.storage;
+  const { directory, durable, spool, metadata, blobs, local, ...room } = config.storage;
   const { maxConnections, shutdownWithin, stalledFor, shutdownIngests, ...bounds } = config.limits;
   const defaultUpstream = config.defaultUpstream ?? (config.upstreams ? undefined : defaults.defaultUpstream);
   return {
@@ -58,7 +61,6 @@ export function buildOptions({ config, folder }: LoadedConfig, moved: Flags['ups
     ...bounds,
     ...(defaultUpstream !== undefined && { defaultUpstream }),
     upstreams,
-    storage: fileStorage(resolve(folder, directory), { durable }),
   };
 }
 

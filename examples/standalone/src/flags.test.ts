@@ -2,7 +2,7 @@ import { expect, test } from 'vitest';
 import { parseFlags, usage } from './flags.ts';
 
 test('no flags mean nothing', () => {
-  expect(parseFlags([])).toEqual({ help: false, upstreams: [] });
+  expect(parseFlags([])).toEqual({ command: 'serve', help: false, upstreams: [] });
 });
 
 test('every flag is read, in both spellings', () => {
@@ -20,6 +20,7 @@ test('every flag is read, in both spellings', () => {
   ];
   expect(parseFlags([...args, '--upstream', 'local=http://127.0.0.1:1', '--upstream=b=https://b.example/x=y'])).toEqual(
     {
+      command: 'serve',
       help: false,
       config: 'a.yaml',
       host: '::1',
@@ -59,7 +60,7 @@ test.each([
   ],
   [['--prot', '1'], "Unknown option '--prot'"],
   [['--port'], '--port <value>'],
-  [['config.yaml'], "Unexpected argument 'config.yaml'"],
+  [['config.yaml'], 'command: expected "check FILE", or flags alone, received "config.yaml"'],
 ])('%j is refused', (args, message) => {
   expect(() => parseFlags(args)).toThrow(message);
 });
@@ -68,4 +69,15 @@ test('a password in an upstream URL is not shown', () => {
   const parse = () => parseFlags(['--upstream', 'local=http://user:271828@127.0.0.1:1']);
   expect(parse).toThrow('--upstream: expected an http(s) URL without user');
   expect(parse).not.toThrow('271828');
+});
+
+test.each([[['check', 'a.yaml']], [['check', '--config', 'a.yaml']]])('%j checks a configuration', (args) => {
+  expect(parseFlags(args)).toEqual({ command: 'check', help: false, config: 'a.yaml', upstreams: [] });
+});
+
+test.each([
+  [['check', 'a.yaml', 'b.yaml'], 'check: expected one configuration, received "b.yaml"'],
+  [['check', 'a.yaml', '--config', 'b.yaml'], 'check: expected one configuration, received "a.yaml"'],
+])('%j is refused', (args, message) => {
+  expect(() => parseFlags(args)).toThrow(message);
 });

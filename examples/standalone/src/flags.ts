@@ -6,6 +6,8 @@ import { integer, processes, registryUrl, text } from './config-values.ts';
 
 /** What the command line says. It counts more than the configuration file. */
 export interface Flags {
+  /** `check`: look at the configuration and its upstreams, and end. */
+  command: 'serve' | 'check';
   help: boolean;
   config?: string;
   host?: string;
@@ -17,6 +19,10 @@ export interface Flags {
 }
 
 export const usage = `Usage: node examples/standalone/dist/main.js [options]
+       node examples/standalone/dist/main.js check [FILE] [options]
+
+  check FILE                does not serve: says what is wrong with a configuration and
+                            its upstreams, and ends with 0 only if nothing is
 
   --config FILE             YAML or JSON file; docs/configuration.md has all its keys
   --host HOST               address to listen at (127.0.0.1)
@@ -31,18 +37,24 @@ export const usage = `Usage: node examples/standalone/dist/main.js [options]
 
 /** @throws ProxyCacheError `invalid-options` naming the flag and the value */
 export function parseFlags(args: readonly string[]): Flags {
-  const values = parse(args);
+  const { values, positionals } = parse(args);
+  const [command, file, ...others] = positionals;
+  if (command !== undefined && command !== 'check')
+    throw refuse('command', 'expected "check FILE", or flags alone', command);
   const {
     upstream = [],
     'default-upstream': defaultUpstream,
     help = false,
-    config,
+    config = file,
     host,
     port,
     data,
     workers,
   } = values;
+  const [surplus] = values.config !== undefined && file !== undefined ? [file] : others;
+  if (surplus !== undefined) throw refuse('check', 'expected one configuration', surplus);
   return {
+    command: command ?? 'serve',
     help,
     ...(config !== undefined && { config: check('--config', text('file'), config) }),
     ...(host !== undefined && { host: check('--host', text('address'), host) }),
@@ -70,7 +82,8 @@ function parse(args: readonly string[]) {
         upstream: { type: 'string', multiple: true },
         'default-upstream': { type: 'string' },
       },
-    }).values;
+      allowPositionals: true,
+    });
   } catch (error) {
     // Node's message names the flag.
     throw new ProxyCacheError('invalid-options', error instanceof Error ? error.message : String(error));

@@ -159,6 +159,21 @@ describe('a running server', () => {
   });
 });
 
+test('check says on stdout what is wrong with a configuration, and ends with 0 only if nothing is', async () => {
+  const file = join(folder, 'to-check.yaml');
+  writeFileSync(file, JSON.stringify({ upstreams: [{ key: 'my-own', url: upstream.url }] }));
+  const fine = run(['check', file]);
+  expect(await fine.ended).toBe(0);
+  expect(fine.stdout()).toMatch(/^ok {7}the configuration\nok {7}my-own at 127/);
+  const moved = run(['check', file, '--upstream', 'my-own=http://127.0.0.1:1']);
+  expect(await moved.ended).toBe(1);
+  expect(moved.stdout()).toContain('FAILED   my-own at 127.0.0.1:1: refused');
+  writeFileSync(file, 'upstreams: 7');
+  const wrong = run(['check', file]);
+  expect(await wrong.ended).toBe(1);
+  expect(wrong.stderr()).toMatch(/^proxycache: .*to-check\.yaml: upstreams/);
+});
+
 describe('a server of several workers', () => {
   const listening = (program: Program) => logOf(program).filter(({ msg }) => msg === 'worker listens');
   /** By a connection of its own, as each goes to the next worker. */

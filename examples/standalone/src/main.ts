@@ -1,4 +1,5 @@
 import { applyFlags } from './build-options.ts';
+import { checkConfig } from './check-config.ts';
 import { parseFlags, usage } from './flags.ts';
 import { defaultConfig, loadConfig } from './load-config.ts';
 import { failureText, openLog, runServer } from './run-server.ts';
@@ -18,6 +19,10 @@ async function main(): Promise<void> {
   const task = { loaded, upstreams: flags.upstreams };
   const { workers, limits, log } = loaded.config;
   const logger = openLog(log.level);
+  if (flags.command === 'check') {
+    const isFine = await checkConfig(task, { logger, write: (line) => process.stdout.write(`${line}\n`) });
+    process.exit(isFine ? 0 : 1);
+  }
   const announce = (url: string) => process.stdout.write(`proxycache listening on ${url}\n`);
   const tellStopping = (signal: NodeJS.Signals) =>
     logger.info({ signal, withinMs: limits.shutdownWithin }, 'stopping: no new requests, what runs may end');

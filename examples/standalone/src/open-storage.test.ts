@@ -1,7 +1,7 @@
 import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { localCoordinator, memoryStorage } from '@proxycache/core';
+import { localCoordinator } from '@proxycache/core';
 import { pino } from 'pino';
 import { afterAll, describe, expect, test } from 'vitest';
 import { parseConfig } from './load-config.ts';
@@ -9,14 +9,14 @@ import { type OpenStorage, openStorage } from './open-storage.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'proxycache-storage-'));
 afterAll(() => rmSync(folder, { recursive: true }));
-const local = { ...memoryStorage(), spoolDirectory: join(folder, 'own') };
 const logger = pino({ level: 'silent' });
+const within = { signal: AbortSignal.timeout(60_000) };
 /** Nobody answers there. */
 const nowhere = '127.0.0.1:1';
 
 function open(storage: unknown, environment: Record<string, string> = {}): Promise<OpenStorage> {
-  const config = parseConfig({ storage }, environment);
-  return openStorage(local, { loaded: { config, folder }, logger, coordinator: localCoordinator() });
+  const config = parseConfig({ storage: { directory: 'own', ...(storage as object) } }, environment);
+  return openStorage({ loaded: { config, folder }, logger, coordinator: localCoordinator() });
 }
 
 function problemOf(storage: unknown): string {
@@ -28,9 +28,10 @@ function problemOf(storage: unknown): string {
   return 'none';
 }
 
-test('without keys for it a storage is the local one, with the coordinator of its workers', async () => {
+test('a storage is a folder beside the file, with the coordinator of its workers', async () => {
   const { storage, close } = await open({});
-  expect(storage).toMatchObject({ blobs: local.blobs, metadata: local.metadata, spoolDirectory: local.spoolDirectory });
+  expect(storage.spoolDirectory).toBe(join(folder, 'own', 'spool'));
+  expect(existsSync(join(folder, 'own'))).toBe(true);
   expect(storage.coordinator).toBeDefined();
   await close();
 });
@@ -49,8 +50,8 @@ describe('Redis', () => {
     'has metadata and coordination by %j, and does not keep a server from starting while it is away',
     async (redis) => {
       const { storage, close } = await open({ metadata: { redis } });
-      expect(storage.blobs).toBe(local.blobs);
-      expect(storage.metadata).not.toBe(local.metadata);
+      expect(await storage.blobs.open(`sha256:${'0'.repeat(64)}`, within)).toBeUndefined();
+      await expect(storage.metadata.get('key', within)).rejects.toThrow();
       await expect(storage.coordinator?.holder('key')).rejects.toMatchObject({ code: 'storage-failed' });
       await close();
     },
@@ -92,7 +93,7 @@ describe('S3', () => {
       redirectReads: true,
     };
     const { storage, close } = await open({ blobs: { s3 } }, { ID: 'a', SECRET: 'b' });
-    expect(storage.metadata).toBe(local.metadata);
+    expect(await storage.metadata.get('key', within)).toBeUndefined();
     const { signal } = new AbortController();
     await expect(storage.blobs.open(`sha256:${'0'.repeat(64)}`, { signal })).rejects.toMatchObject({
       code: 'storage-failed',

@@ -1,5 +1,5 @@
 import { resolve } from 'node:path';
-import { type Coordinator, type FileBlobs, fileBlobs, type Storage, tiered } from '@proxycache/core';
+import { type Coordinator, type FileBlobs, fileBlobs, fileStorage, type Storage, tiered } from '@proxycache/core';
 import type { Logger } from 'pino';
 import { buildTls } from './build-upstream.ts';
 import type { Config } from './config-schema.ts';
@@ -16,18 +16,24 @@ type RedisConfig = NonNullable<Config['storage']['metadata']>['redis'];
 type S3Config = NonNullable<Config['storage']['blobs']>['s3'];
 
 /**
- * Puts in the place of parts of a local storage what the configuration has elsewhere. Nothing is asked yet: a Redis or an
- * S3 that is away must not keep a server from starting. Their clients are loaded only where they are configured.
+ * A folder of this machine, and in the place of its parts what the configuration has elsewhere. Nothing is asked yet: a
+ * Redis or an S3 that is away must not keep a server from starting. Their clients are loaded only where they are configured.
  *
  * @param parts.coordinator of the workers of this machine; with Redis that coordinates, for all machines
- * @throws ProxyCacheError `invalid-options` naming the path
+ * @throws ProxyCacheError `invalid-options` naming the path, and what `fileStorage` throws
  */
-export async function openStorage(
-  local: Storage,
-  { loaded, coordinator, logger }: { loaded: LoadedConfig; coordinator?: Coordinator; logger: Logger },
-): Promise<OpenStorage> {
+export async function openStorage({
+  loaded,
+  coordinator,
+  logger,
+}: {
+  loaded: LoadedConfig;
+  coordinator?: Coordinator;
+  logger: Logger;
+}): Promise<OpenStorage> {
   const { config, folder } = loaded;
-  const { spool, metadata, blobs, local: near } = config.storage;
+  const { directory, durable = false, spool, metadata, blobs, local: near } = config.storage;
+  const local = fileStorage(resolve(folder, directory), { durable });
   const spoolDirectory = spool === undefined ? local.spoolDirectory : resolve(folder, spool);
   const redis = metadata && (await openRedis(metadata.redis, { folder, logger }));
   const s3 = blobs && (await openS3(blobs.s3, logger));

@@ -32,11 +32,7 @@ export async function runServer(
   const options = buildOptions(loaded, upstreams);
   const access = await openAccess(loaded, logger);
   const admission = await openAdmission(loaded);
-  const { storage, close } = await openStorage(options.storage, {
-    loaded,
-    logger,
-    ...(coordinator && { coordinator }),
-  });
+  const { storage, close } = await openStorage({ loaded, logger, ...(coordinator && { coordinator }) });
   const policies = { ...(access && { access: noteUser(access) }), ...(admission && { admission }) };
   const cache = createProxyCache({ ...options, ...policies, storage, observer: logEvents(logger) });
   const server = await startServer({ cache, ...loaded, logger });
