@@ -1,4 +1,4 @@
-import { createClient } from '@keyv/redis';
+import { newClient } from './new-client.ts';
 import type { RedisLink } from './redis.ts';
 
 /** Where a server listens. */
@@ -40,7 +40,7 @@ export async function openServerLink(
   signal.throwIfAborted();
   // The client cannot end a socket that is still connecting: without this it would log in whenever the server is back.
   const abandoned = new AbortController();
-  const client = createClient({
+  const client = newClient({
     ...(username === undefined ? {} : { username }),
     ...(password === undefined ? {} : { password }),
     database,

@@ -28,7 +28,8 @@ export function timelyCoordinator(
   async function run<T>(call: StoreCall<T>, work: (given: CallWork) => Promise<T>): Promise<T> {
     try {
       const value = await deadline.run(call, work);
-      isAway = false;
+      // To give back a lease never fails, so that it says nothing.
+      if (call.operation !== 'release') isAway = false;
       return value;
     } catch (error) {
       if (!call.signal?.aborted) failed(call.operation, error);
