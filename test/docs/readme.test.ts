@@ -72,7 +72,7 @@ describe('README', () => {
       manifestWithin: ms(upstream.manifestWithin),
       blobWithin: ms(upstream.blobWithin),
       validateWithin: ms(upstream.validateWithin),
-      connections: upstream.connections,
+      'limits.maxConnections': upstream.limits.maxConnections,
       maxRequests,
       maxIngests,
       memory: `${defaults.memory.manifests / 1024 ** 2} MiB + ${defaults.memory.buffers / 1024 ** 2} MiB`,

@@ -12,7 +12,7 @@ const bytes = Buffer.from(seededBytes('resume', size));
 const gets = { method: 'GET', path: /\/blobs\// };
 // Time limits that pass only where a test lets them.
 const timeouts = { connect: '1d', headers: '1d', idle: '20s' } as const;
-const patient = { timeouts, blobWithin: '1d', queueFor: '1d', breaker: { maxOpenFor: '4s' } } as const;
+const patient = { timeouts, blobWithin: '1d', limits: { queueFor: '1d' }, breaker: { maxOpenFor: '4s' } } as const;
 
 type PairOptions = Parameters<typeof startPair>[0];
 

@@ -69,7 +69,7 @@ describe('a large blob of an upstream that gives each connection only so much', 
   test.each([
     ['where nothing is said of segments', { segments: false }],
     ['where it is smaller than `minSize`', { segments: { minSize: size + 1 } }],
-    ['where blobs have too few connections', { connections: 4, segments: { minSize: MiB } }],
+    ['where blobs have too few connections', { limits: { maxConnections: 4 }, segments: { minSize: MiB } }],
     ['where the upstream says no length', { fake: { personality: 'no-content-length' } }],
   ] as [string, PairOptions][])('is brought by one %s', async (_, options) => {
     const started = await start(options);
@@ -122,7 +122,7 @@ describe('a large blob of an upstream that gives each connection only so much', 
   });
 
   test('is never why another request has no connection', async () => {
-    const started = await start({ connections: 11, segments: { connections: 8, minSize: MiB } });
+    const started = await start({ limits: { maxConnections: 11 }, segments: { connections: 8, minSize: MiB } });
     const { upstream: host, cache, path } = started;
     const others = Array.from({ length: 7 }, (_, index) => host.putBlob('team/app', `other ${index}`));
     const image = host.addImage('team/app', { tag: '1' });

@@ -64,7 +64,7 @@ describe('blobs that a thread receives', () => {
   });
 
   test('come over few connections, which serve one after the other', async () => {
-    const started = await start({ connections: 4, cache: { threads: 2 } });
+    const started = await start({ limits: { maxConnections: 4 }, cache: { threads: 2 } });
     const blobs = Array.from({ length: 12 }, (_, at) => put(started, `many ${at}`, 2 * MiB + at));
     await Promise.all([...blobs, ...blobs].map((blob) => expectPulled(started.cache, blob)));
     expect(started.upstream.connections().accepted).toBeLessThanOrEqual(3);

@@ -78,7 +78,7 @@ async function start(
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}${basePath}`;
   const cache = createProxyCache({
-    upstreams: [{ key: 'up', url: upstream.url, connections: 100 }],
+    upstreams: [{ key: 'up', url: upstream.url, limits: { maxConnections: 100 } }],
     storage: { ...shared, spoolDirectory, coordinator },
     peers: { url: options.url ?? url, secret: options.secret ?? secret },
     minFree: 0,

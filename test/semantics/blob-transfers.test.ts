@@ -56,7 +56,7 @@ describe('18: where there is no room to keep a blob', () => {
   });
 
   it('clients that do not read keep no manifest and no proof away', async () => {
-    const { upstream, cache } = await startPair({ ...noRoom, connections: 2, queueFor: '1s' });
+    const { upstream, cache } = await startPair({ ...noRoom, limits: { maxConnections: 2, queueFor: '1s' } });
     const large = seededBytes('large', 32 * 1024 * 1024);
     const path = `/v2/up/team/app/blobs/${upstream.putBlob('team/app', large)}`;
     const image = upstream.addImage('team/app', { tag: '1' });

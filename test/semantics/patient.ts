@@ -3,6 +3,6 @@ export const patient = {
   manifestWithin: '1d',
   validateWithin: '1d',
   blobWithin: '1d',
-  queueFor: '1d',
+  limits: { queueFor: '1d' },
   timeouts: { connect: '1d', headers: '1d', idle: '1d' },
 } as const;

@@ -9,6 +9,12 @@ type Path = readonly PropertyKey[];
 const secret =
   /(password|token|sessionToken|secretAccessKey|\.secret|privateKey|callerKey|tls\.key|\.hash|\.(exec|users)(\[\d+\])?)$/;
 
+/** What was a key of its own, and is one of `limits` now. */
+const moved: ReadonlyMap<string, string> = new Map([
+  ['upstreams[].connections', 'limits.maxConnections'],
+  ['upstreams[].queueFor', 'limits.queueFor'],
+]);
+
 /** What is wrong with a configuration, a sentence each: the path, what was expected, and what was there instead. */
 export function describeProblems(error: z.ZodError, input: unknown): readonly string[] {
   return error.issues.flatMap((issue) => describeIssue(issue, [], input));
@@ -38,7 +44,7 @@ function describeUnknown(folder: string, key: string): string {
   const prefix = folder === '' ? '' : `${folder.replace(/\[\d+\]/g, '[]')}.`;
   const known = listConfigKeys(configSchema).filter(({ path }) => path.startsWith(prefix));
   const siblings = new Set(known.map(({ path }) => /^\w+/.exec(path.slice(prefix.length))?.[0] ?? ''));
-  const meant = nearestName(key, siblings);
+  const meant = moved.get(`${prefix}${key}`) ?? nearestName(key, siblings);
   // Its value is not shown: a misspelt `password` is a password all the same.
   const advice = meant === undefined ? `expected one of ${[...siblings].join(', ')}` : `did you mean "${meant}"?`;
   return `${formatPath([...(folder === '' ? [] : [folder]), key])}: unknown key; ${advice}`;

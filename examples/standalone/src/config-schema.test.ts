@@ -188,7 +188,10 @@ describe('a wrong value names its path, what was expected and what was received'
     ],
     [withUpstream({ coldRange: 'wait' }), 'upstreams[0].coldRange: expected one of "pass", "verify", received "wait"'],
     [withUpstream({ timeouts: { idle: true } }), `upstreams[0].timeouts.idle: ${duration}, received true`],
-    [withUpstream({ connections: '0' }), 'upstreams[0].connections: expected an integer from 1 to 10000, received "0"'],
+    [
+      withUpstream({ limits: { maxConnections: '0' } }),
+      'upstreams[0].limits.maxConnections: expected an integer from 1 to 10000, received "0"',
+    ],
     [
       withUpstream({ auth: 'none' }),
       'upstreams[0].auth: expected "anonymous", or keys such as username and password, received "none"',
@@ -255,6 +258,8 @@ describe('an unknown key is refused', () => {
     [{ listen: { hots: 'x' } }, 'listen.hots: unknown key; did you mean "host"?'],
     [{ listen: { address: 'x' } }, 'listen.address: unknown key; expected one of host, port, tls'],
     [withUpstream({ freshfor: 0 }), 'upstreams[0].freshfor: unknown key; did you mean "freshFor"?'],
+    [withUpstream({ connections: 2 }), 'upstreams[0].connections: unknown key; did you mean "limits.maxConnections"?'],
+    [withUpstream({ queueFor: 2 }), 'upstreams[0].queueFor: unknown key; did you mean "limits.queueFor"?'],
     [withUpstream({ tls: { CA: 'x' } }), 'upstreams[0].tls.CA: unknown key; did you mean "ca"?'],
     [{ limits: { memory: { buffer: 1 } } }, 'limits.memory.buffer: unknown key; did you mean "buffers"?'],
     [JSON.parse('{"__proto__": {}}'), '__proto__: unknown key; expected one of'],

@@ -82,6 +82,15 @@ const retry = mapping({
   budget: optional(share(), 'Retries beside the first for each request, over all of them; beside one a second', '0.2'),
 });
 
+const limits = mapping({
+  maxConnections: optional(
+    integer(1, 10_000),
+    'Connections to one host at most, three quarters of them for blobs',
+    '32',
+  ),
+  queueFor: optional(duration(), 'Waiting for a free one; then 503', '60s'),
+});
+
 const rateLimit = mapping({
   reserve: optional(share(), 'Share of its rate limit that is kept for images that are not stored', '0.1'),
 });
@@ -160,8 +169,7 @@ export const upstreamSchema = mapping({
   blobWithin: optional(duration(), "To a blob's first byte, with nothing stored", '60s'),
   resumeWithin: optional(duration(), 'How long a broken transfer may bring nothing new', '2m'),
   validateWithin: optional(duration(), 'To the answer of a validation, with a copy stored', '2s'),
-  queueFor: optional(duration(), 'Waiting for a free connection', '60s'),
-  connections: optional(integer(1, 10_000), 'Connections to one host at most, three quarters of them for blobs', '32'),
+  limits: optional(limits, ''),
   segments: optional(
     z.union([noSegments, segmentKeys]).meta({ type: '`false` or the keys below' }),
     'Whether a large blob is brought by several connections, where they are faster than one',

@@ -21,6 +21,7 @@ export function createPullUpstream(
   settings: UpstreamSettings,
   parts: UpstreamParts & { callerKey: string | Uint8Array },
 ): PullUpstream {
+  const { maxConnections } = settings.limits;
   const rules = rulesOfModes(settings);
   const upstream: PullUpstream = {
     key: settings.key,
@@ -39,9 +40,9 @@ export function createPullUpstream(
     serveUnproven: settings.serveUnproven,
     callerOf: settings.credentials === 'caller' ? createCallerOf(settings.key, parts.callerKey) : undefined,
     coldRange: settings.coldRange,
-    prefetches: settings.prefetch === 'layers' ? prefetchesOf(settings.connections) : 0,
+    prefetches: settings.prefetch === 'layers' ? prefetchesOf(maxConnections) : 0,
     segments: settings.segments
-      ? createSegmentLink({ ...settings.segments, limit: connectionsForBodies(settings.connections) }, parts.clock)
+      ? createSegmentLink({ ...settings.segments, limit: connectionsForBodies(maxConnections) }, parts.clock)
       : undefined,
   };
   return upstream;

@@ -151,7 +151,7 @@ it('a kept connection that was closed and its replacement are one attempt', asyn
 
 it('a probe that finds no free connection makes room for the next one', async () => {
   const host = await startHost();
-  const transport = transportTo(host.url, { connections: 1 });
+  const transport = transportTo(host.url, { limits: { maxConnections: 1 } });
   const hanging = host.on({}, { hang: true });
   for (let i = 1; i <= 3; i++) {
     const waiting = ask(transport, host.url, 1_000);

@@ -13,6 +13,7 @@ import {
 import { expectPatterns } from '../runtime/name-patterns.ts';
 import { checkCredentials } from './check-credentials.ts';
 import { checkEndpoint, checkEndpoints, hostText } from './check-endpoint.ts';
+import { checkLimits, expectUnmoved } from './check-limits.ts';
 import { upstreamModes } from './mode.ts';
 import { checkUpstreamKey } from './upstream-key.ts';
 import type { NamePatterns, UpstreamOptions, UpstreamSettings } from './upstream-options.ts';
@@ -47,8 +48,7 @@ const known: Readonly<Record<keyof UpstreamOptions, true>> = {
   blobWithin: true,
   resumeWithin: true,
   validateWithin: true,
-  queueFor: true,
-  connections: true,
+  limits: true,
   segments: true,
   maxManifestBytes: true,
   maxBytes: true,
@@ -76,6 +76,7 @@ export function checkUpstream(
   defaults: Pick<UpstreamSettings, 'breaker' | 'retry'>,
 ): void {
   expectObject(path, upstream);
+  expectUnmoved(path, upstream);
   expectKnown(path, upstream, Object.keys(known));
   if (typeof upstream.key !== 'string') throw invalidOption(`${path}.key`, 'a key such as "docker-hub"', upstream.key);
   checkUpstreamKey(upstream.key, `${path}.key`);
@@ -94,7 +95,7 @@ export function checkUpstream(
   expectOneOf(`${path}.mode`, upstream.mode, upstreamModes);
   expectOneOf(`${path}.coldRange`, upstream.coldRange, ['pass', 'verify']);
   expectOneOf(`${path}.prefetch`, upstream.prefetch, ['off', 'layers']);
-  expectWhole(`${path}.connections`, upstream.connections, 1);
+  checkLimits(`${path}.limits`, upstream.limits);
   expectSegments(`${path}.segments`, upstream.segments);
   expectWhole(`${path}.maxManifestBytes`, upstream.maxManifestBytes, 1);
   expectWhole(`${path}.maxBytes`, upstream.maxBytes, 1);
@@ -157,7 +158,7 @@ function expectTimes(path: string, upstream: UpstreamOptions): void {
   ] as const;
   for (const name of spans) expectDuration(`${path}.${name}`, upstream[name]);
   // None at all would be a limit that nothing can keep.
-  for (const name of ['manifestWithin', 'blobWithin', 'validateWithin', 'queueFor'] as const) {
+  for (const name of ['manifestWithin', 'blobWithin', 'validateWithin'] as const) {
     expectDuration(`${path}.${name}`, upstream[name], 1);
   }
   const { timeouts } = upstream;

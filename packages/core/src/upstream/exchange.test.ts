@@ -175,7 +175,7 @@ describe.each([
       const host = await start();
       const held = gate();
       host.on({ times: 1 }, { gate: held });
-      const transport = transportTo(host.url, { connections: 1 });
+      const transport = transportTo(host.url, { limits: { maxConnections: 1 } });
       const first = transport.send(get(host.url));
       await held.reached;
       const abort = new AbortController();
@@ -243,7 +243,7 @@ describe.each([
 
     it('that is given up frees its connection for others', async () => {
       const host = await start();
-      const transport = transportTo(host.url, { connections: 1 });
+      const transport = transportTo(host.url, { limits: { maxConnections: 1 } });
       await discard((await transport.send(get(host.url))).body);
       expect(await whole(await transport.send(get(host.url)))).toBe(megabytes.byteLength);
     });

@@ -83,7 +83,7 @@ describe('connections', () => {
     const host = await start();
     const held = gate();
     host.on({}, { gate: held });
-    const transport = transportTo(host.url, { connections: 2 });
+    const transport = transportTo(host.url, { limits: { maxConnections: 2 } });
     const all = [1, 2, 3, 4, 5].map(async () => await whole(await transport.send(get(host.url))));
     await held.reachedBy(2);
     await clock.advance(1);
@@ -96,7 +96,7 @@ describe('connections', () => {
   it('are waited for as long as queueFor, or until the deadline', async () => {
     const host = await start();
     host.on({}, { hang: true });
-    const transport = transportTo(host.url, { connections: 1, timeouts: { headers: '10m' } });
+    const transport = transportTo(host.url, { limits: { maxConnections: 1 }, timeouts: { headers: '10m' } });
     const first = transport.send(get(host.url)).catch(() => undefined);
     await expect.poll(() => host.count()).toBe(1);
     const refused = Promise.all([
@@ -117,7 +117,7 @@ describe('connections', () => {
     [32, 24],
   ])('of which there are %i hold %i bodies that nobody reads, and the rest answer what is short', async (all, most) => {
     const host = await start();
-    const transport = transportTo(host.url, { connections: all, queueFor: '1s' });
+    const transport = transportTo(host.url, { limits: { maxConnections: all, queueFor: '1s' } });
     const bodies = await Promise.all(Array.from({ length: most }, () => transport.send(get(host.url, { long: true }))));
     const refused = expect(transport.send(get(host.url, { long: true }))).rejects.toMatchObject({
       code: 'busy',
@@ -134,7 +134,7 @@ describe('connections', () => {
 
   it('are shared by all where there is one', async () => {
     const host = await start();
-    const transport = transportTo(host.url, { connections: 1 });
+    const transport = transportTo(host.url, { limits: { maxConnections: 1 } });
     const body = await transport.send(get(host.url, { long: true }));
     const next = transport.send(get(host.url));
     await clock.advance(1);
@@ -145,7 +145,7 @@ describe('connections', () => {
 
   it('go to whoever has waited longest of those that may have one, also when one is lost', async () => {
     const host = await start();
-    const transport = transportTo(host.url, { connections: 2 });
+    const transport = transportTo(host.url, { limits: { maxConnections: 2 } });
     const left = new AbortController();
     const order: string[] = [];
     const ask = async (name: string, long: boolean, signal = new AbortController().signal) => {
@@ -205,7 +205,7 @@ describe('connections', () => {
 
   it('are as many for content and all else together', async () => {
     const host = await start();
-    const transport = transportTo(host.url, { connections: 2 });
+    const transport = transportTo(host.url, { limits: { maxConnections: 2 } });
     const both = () => [false, true].map(async (long) => await whole(await transport.send(get(host.url, { long }))));
     const size = megabytes.byteLength;
     for (let round = 0; round < 3; round++) {
@@ -216,7 +216,7 @@ describe('connections', () => {
 
   it('for content make room for others where there is but one, and the other way round', async () => {
     const host = await start();
-    const transport = transportTo(host.url, { connections: 1 });
+    const transport = transportTo(host.url, { limits: { maxConnections: 1 } });
     for (const long of [true, false, true, false]) {
       expect(await whole(await transport.send(get(host.url, { long })))).toBe(megabytes.byteLength);
       await expect.poll(() => host.connections().open).toBe(1);
@@ -227,7 +227,7 @@ describe('connections', () => {
   it('end with the transport, and no request is taken after', async () => {
     const host = await start();
     host.on({}, { hang: true });
-    const transport = transportTo(host.url, { connections: 1 });
+    const transport = transportTo(host.url, { limits: { maxConnections: 1 } });
     const running = expect(transport.send(get(host.url))).rejects.toMatchObject({ code: 'closed' });
     await expect.poll(() => host.count()).toBe(1);
     const waiting = expect(transport.send(get(host.url))).rejects.toMatchObject({ code: 'closed' });

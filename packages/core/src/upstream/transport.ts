@@ -74,11 +74,12 @@ const idleFor = 30_000;
 /** Makes the transport of one upstream: one pool of connections for each host. */
 export function createTransport(settings: UpstreamSettings, parts: TransportParts): Transport {
   const { clock, mode = () => settings.mode } = parts;
-  const { key, timeouts, connections: limit } = settings;
+  const { key, timeouts, limits } = settings;
+  const { maxConnections: limit } = limits;
   const connect = parseDuration(timeouts.connect);
   const headers = parseDuration(timeouts.headers);
   const idle = parseDuration(timeouts.idle);
-  const queueFor = parseDuration(settings.queueFor);
+  const queueFor = parseDuration(limits.queueFor);
   const hosts = createHosts(settings, { lookup: parts.lookup, connectFor: connect, lanes: parts.lanes });
   const breakers = createBreakers(settings, { clock, observe: parts.observe, isOwn: hosts.isOwn });
   const wires = createWires(hosts.hasLanes);

@@ -11,7 +11,7 @@
  * - `address-refused`: a redirect or realm led where it must not
  * - `digest-mismatch`: the bytes are not those of the digest
  * - `too-large`: a manifest over the limit
- * - `busy`: no connection slot within `queueFor`
+ * - `busy`: no connection slot within `limits.queueFor`
  * - `unavailable`: known to be down, not asked
  * - `offline`: its `mode` is `'offline'`, not asked
  */

@@ -36,6 +36,17 @@ export interface NamePatterns {
   tags?: readonly string[];
 }
 
+/** How much an upstream is asked for at once: no one who asks is refused for it at once, but waits. */
+export interface UpstreamLimits {
+  /**
+   * Connections to one host at most. Default 32. Blobs' bodies, which last as long as their readers take, use three quarters
+   * of them; the rest is for manifests, HEADs, tokens and lists. Of one, all is shared.
+   */
+  maxConnections?: number;
+  /** Waiting for one of them; then 503 with `Retry-After`. Default 60 s. */
+  queueFor?: Duration;
+}
+
 /** A registry that content comes from. Presets such as `dockerHub()` make these. */
 export interface UpstreamOptions {
   /** Its name in paths: starts with a lowercase letter and is a legal path component of a repository name. */
@@ -106,13 +117,8 @@ export interface UpstreamOptions {
   resumeWithin?: Duration;
   /** To the answer of a validation, with a copy stored. Default 2 s. */
   validateWithin?: Duration;
-  /** Waiting for a connection of the pool. Default 60 s. */
-  queueFor?: Duration;
-  /**
-   * Connections to one host at most. Default 32. Blobs' bodies, which last as long as their readers take, use three quarters
-   * of them; the rest is for manifests, HEADs, tokens and lists. Of one, all is shared.
-   */
-  connections?: number;
+  /** How much may be asked of it at once. */
+  limits?: UpstreamLimits;
   /**
    * Whether the end of a blob of `minSize` bytes or more (default 128 MiB) is asked for in parts beside its beginning, over
    * `connections` of them together (default 8), where that brings it sooner: for upstreams that give each connection only
@@ -161,4 +167,4 @@ export type UpstreamSettings = Required<Omit<UpstreamOptions, 'tls' | 'proxy' | 
 export type SegmentSettings = Required<Exclude<UpstreamOptions['segments'], false | undefined>>;
 
 /** Options that are several, each with a default of its own. */
-type Grouped = 'timeouts' | 'rateLimit' | 'breaker' | 'retry';
+type Grouped = 'timeouts' | 'limits' | 'rateLimit' | 'breaker' | 'retry';
