@@ -108,6 +108,7 @@ function needsAttention(event: ProxyCacheEvent): boolean {
     case 'segments-changed':
     // Each failure has a line of its own, by its 'upstream-request'.
     case 'upstream-retried':
+    case 'upstream-received':
       return false;
   }
 }

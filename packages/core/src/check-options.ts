@@ -24,6 +24,7 @@ const known: Readonly<Record<keyof ProxyCacheOptions, true>> = {
   defaultUpstream: true,
   reservedKeys: true,
   observer: true,
+  tracing: true,
   clock: true,
   memory: true,
   maxIngests: true,
@@ -89,6 +90,10 @@ export function checkOptions(options: ProxyCacheOptions): void {
   expectBoolean('publicContent', options.publicContent);
   expectUrl('publicUrl', options.publicUrl);
   expectFunction('observer', options.observer);
+  if (options.tracing !== undefined) {
+    expectObject('tracing', options.tracing);
+    expectMethod('tracing', options.tracing, 'span');
+  }
   if (options.access !== undefined) checkAccess(options.access, options);
   if (options.callerKey !== undefined) expectSecret('callerKey', options.callerKey);
   if (options.admission !== undefined)

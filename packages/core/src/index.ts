@@ -35,6 +35,7 @@ export { type Clock, systemClock } from './runtime/clock.ts';
 export { type Duration, parseDuration } from './runtime/duration.ts';
 export { type ErrorCode, isProxyCacheError, ProxyCacheError } from './runtime/errors.ts';
 export { pause } from './runtime/pause.ts';
+export type { Span, SpanAttributes, SpanStart, Tracing } from './runtime/tracing.ts';
 export type { BlobLocation, BlobStore, OpenBlob, StoredBlob } from './store/blob-store.ts';
 export type { Coordinator, Lease } from './store/coordinator.ts';
 export type { BlobFlaw } from './store/events.ts';

@@ -6,6 +6,7 @@ import type { Limits } from './retention/quota.ts';
 import type { RetentionSettings } from './retention/retention.ts';
 import type { RetentionOptions } from './retention/retention-options.ts';
 import type { Clock } from './runtime/clock.ts';
+import type { Tracing } from './runtime/tracing.ts';
 import type { Storage } from './store/storage.ts';
 import type { SegmentSettings, UpstreamOptions, UpstreamSettings } from './upstream/upstream-options.ts';
 
@@ -21,6 +22,8 @@ export interface ProxyCacheOptions {
   reservedKeys?: readonly string[];
   /** Called with each event, synchronously. What it throws is dropped. */
   observer?: (event: ProxyCacheEvent) => void;
+  /** Where spans go, around each request and each call upstream; `openTelemetry` of `@proxycache/admin` makes one. Default: nowhere. */
+  tracing?: Tracing;
   /** Default: the machine's clock. */
   clock?: Clock;
   /** Memory bounds in bytes: manifests and records kept at hand (64 MiB), buffers of running transfers (64 MiB). */

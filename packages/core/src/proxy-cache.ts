@@ -42,6 +42,7 @@ import { createBuffers } from './runtime/buffers.ts';
 import { systemClock } from './runtime/clock.ts';
 import { expectOneOf, expectWhole } from './runtime/expect-option.ts';
 import { createSlabs } from './runtime/slabs.ts';
+import { createTrace } from './runtime/tracing.ts';
 import { shareTransfers } from './share-transfers.ts';
 import { pullStorage } from './store/pull-storage.ts';
 import { timelyCoordinator } from './store/timely-coordinator.ts';
@@ -61,13 +62,21 @@ export function createProxyCache(options: ProxyCacheOptions): ProxyCache {
   const memory = { ...defaults.memory, ...options.memory };
   const observers = createObservers(options.observer);
   const observe = observers.tell;
+  const trace = options.tracing && createTrace(options.tracing);
 
   const callerKey = callerKeyOf(options);
   const { threads, lanes, isShared, ...hashing } = createOffload(options, observe);
   const upstreams = new Map(
     options.upstreams.map((given) => {
       const crowded = () => prefetch.crowded(given.key);
-      const upstream = createPullUpstream(upstreamSettings(given), { clock, observe, crowded, lanes, callerKey });
+      const upstream = createPullUpstream(upstreamSettings(given), {
+        clock,
+        observe,
+        trace,
+        crowded,
+        lanes,
+        callerKey,
+      });
       return [upstream.key, upstream] as const;
     }),
   );
@@ -78,7 +87,7 @@ export function createProxyCache(options: ProxyCacheOptions): ProxyCache {
   };
   const resolver = createResolver(routing);
 
-  const told = { clock, observe };
+  const told = { clock, observe, trace };
   const spool = openSpool({ directory: storage.spoolDirectory, minFree: options.minFree, clock });
   const buffers = createBuffers(memory.buffers);
   const slabs = createSlabs(memory.buffers, { shared: isShared });
@@ -112,6 +121,7 @@ export function createProxyCache(options: ProxyCacheOptions): ProxyCache {
     clock,
     checks: createChecks(),
     verifyOnRead: options.verifyOnRead ?? defaults.verifyOnRead,
+    trace,
     observe,
   };
 

@@ -1,6 +1,6 @@
 import type { PullEvent } from '../access/events.ts';
-import type { Bytes } from '../runtime/bytes.ts';
 import type { Clock } from '../runtime/clock.ts';
+import { countedBytes } from '../runtime/counted-bytes.ts';
 import { isStream } from './body.ts';
 import type { RequestEvent } from './events.ts';
 import { createFromMemory, type FromMemoryParts } from './from-memory.ts';
@@ -24,39 +24,10 @@ export function audited(
   const { status, headers, body } = response;
   const tell = (bytes: number, complete: boolean) =>
     observe({ type: 'pull', ...answered, status, bytes, complete, durationMs: clock.monotonic() - startedAt });
-  if (isStream(body)) return { ...response, body: counted(body, headers['content-length'], tell) };
+  const announced = Number(headers['content-length'] ?? Number.NaN);
+  if (isStream(body)) return { ...response, body: countedBytes(body, announced, tell) };
   tell(body?.byteLength ?? 0, true);
   return response;
-}
-
-/** @param announced a body of which so much was taken is whole, also where nobody waits for its end */
-function counted(body: Bytes, announced: unknown, tell: (bytes: number, complete: boolean) => void): Bytes {
-  const source = body[Symbol.asyncIterator]();
-  let bytes = 0;
-  let isTold = false;
-  const over = (ended: boolean) => {
-    if (!isTold) tell(bytes, ended || String(bytes) === announced);
-    isTold = true;
-  };
-  const iterator: AsyncIterator<Uint8Array, undefined> = {
-    async next() {
-      try {
-        const result = await source.next();
-        if (!result.done) bytes += result.value.byteLength;
-        else over(true);
-        return result.done ? { done: true, value: undefined } : result;
-      } catch (error) {
-        over(false);
-        throw error;
-      }
-    },
-    async return() {
-      over(false);
-      await source.return?.();
-      return { done: true, value: undefined };
-    },
-  };
-  return { [Symbol.asyncIterator]: () => iterator };
 }
 
 /** Answers from memory that are told of, too: for a cache that asks nobody who may pull. */

@@ -8,6 +8,7 @@ import type { PullDigest } from '../pull/pull-digest.ts';
 import type { PullTag } from '../pull/pull-tag.ts';
 import type { Target } from '../pull/target.ts';
 import { isProxyCacheError, ProxyCacheError } from '../runtime/errors.ts';
+import { noSpan, type Span, type Trace } from '../runtime/tracing.ts';
 import { redact } from '../upstream/redact.ts';
 import { isUpstreamError } from '../upstream/upstream-error.ts';
 import { baseHeaders, etagOf } from './answer-headers.ts';
@@ -22,6 +23,7 @@ import { requestedRanges } from './range.ts';
 import { respondBlob, respondManifest } from './respond.ts';
 import { respondCatalog, respondPing, respondReferrers, respondTags } from './respond-list.ts';
 import { parseRoute, pushRefused, type Route, wantOf } from './route.ts';
+import { noteAnswer, tracedFromMemory, tracedRequests } from './traced.ts';
 
 /** The use cases, and what answering them over HTTP takes. */
 export interface DispatchParts extends FromMemoryParts {
@@ -36,6 +38,8 @@ export interface DispatchParts extends FromMemoryParts {
   publicUrl: string | undefined;
   /** `undefined`: whoever asks is let in, and nobody told. */
   gate: Gate | undefined;
+  /** Default: nobody traces. */
+  trace?: Trace | undefined;
   observe(event: RequestEvent | PullEvent): void;
 }
 
@@ -152,13 +156,7 @@ export function createDispatch(parts: DispatchParts): Handle {
     return { ...located, target };
   }
 
-  /** Tells of an answer, once. */
-  function tell(request: HttpRequest, startedAt: number, told: Told, status: number): void {
-    const durationMs = clock.monotonic() - startedAt;
-    parts.observe({ type: 'request', method: request.method, ...told, status, durationMs });
-  }
-
-  async function handle(request: HttpRequest): Promise<HttpResponse | undefined> {
+  async function handle(request: HttpRequest, span: Span): Promise<HttpResponse | undefined> {
     const startedAt = clock.monotonic();
     const told: Told = { kind: 'invalid' };
     const passage = parts.gate?.arrive(request);
@@ -183,12 +181,18 @@ export function createDispatch(parts: DispatchParts): Handle {
       const refusal = errorResponse(error, request, { now: clock.now(), challenges });
       response = { ...refusal, headers: { ...refusal.headers, ...baseHeaders(ns) } };
     }
-    tell(request, startedAt, told, response.status);
+    const durationMs = clock.monotonic() - startedAt;
+    const { status } = response;
+    const event: RequestEvent = { type: 'request', method: request.method, ...told, status, durationMs };
+    parts.observe(event);
+    if (span !== noSpan) noteAnswer(span, request, event);
     return passage && route ? passage.leave(response, { told, refused }) : response;
   }
 
-  const { gate } = parts;
+  const { gate, trace } = parts;
+  const handled: Handle = trace ? tracedRequests(trace, handle) : (request) => handle(request, noSpan);
   // What is in memory is for those who were let in.
-  if (gate?.asks) return handle;
-  return Object.assign(handle, { fromMemory: gate?.audits ? auditedFromMemory(parts) : createFromMemory(parts) });
+  if (gate?.asks) return handled;
+  const make = gate?.audits ? auditedFromMemory : createFromMemory;
+  return Object.assign(handled, { fromMemory: trace ? tracedFromMemory(trace, parts, make) : make(parts) });
 }

@@ -2,19 +2,21 @@ import { LRUCache } from 'lru-cache';
 import type { Digest } from '../oci/digest.ts';
 import { systemClock } from '../runtime/clock.ts';
 import { ProxyCacheError } from '../runtime/errors.ts';
+import type { Trace } from '../runtime/tracing.ts';
 import { createAttendance } from './attendance.ts';
 import { claimStep } from './claimed-body.ts';
 import type { ContentHash } from './content-hash.ts';
 import { inTurn } from './in-turn.ts';
-import { createIngest, type Ingest, type IngestParts, type IngestRequest } from './ingest.ts';
+import { createIngest, type IngestParts, type IngestRequest } from './ingest.ts';
 import { isLocal } from './is-local.ts';
 import { createPrecedence, type Standing } from './precedence.ts';
 import type { SharedTransfers } from './shared-transfers.ts';
 import { leastElsewhere } from './spooling.ts';
+import { type TracedIngest, tracedIngest } from './traced-ingest.ts';
 import { createTurns } from './turns.ts';
 
 /** An ingest under way, and who may read it. Repositories are given as `<scope>/<repository>`. */
-export interface RunningIngest extends Ingest {
+export interface RunningIngest extends TracedIngest {
   /** Whose request it is: what it comes to is said of this repository alone. */
   readonly startedFor: string;
   /** Who proved to hold its blob, and who it was started for: others join only after a proof of their own. */
@@ -85,9 +87,11 @@ export function createIngests(
     hashElsewhereFrom?: number;
     prepareElsewhere?: () => void;
     sharing?: SharedTransfers | undefined;
+    /** Default: nobody traces. */
+    trace?: Trace | undefined;
   },
 ): Ingests {
-  const { clock, maxIngests, hashElsewhereFrom = 1, prepareElsewhere, sharing } = parts;
+  const { clock, maxIngests, hashElsewhereFrom = 1, prepareElsewhere, sharing, trace } = parts;
   const turns = createTurns();
   const joinable = new Map<string, RunningIngest>();
   const running = new Map<RunningIngest, AbortController>();
@@ -139,18 +143,16 @@ export function createIngests(
       const standing = precedence.enter(request.upstream, spare);
       const own = { ...request, fetch: spare ? inTurn(request.fetch, standing) : request.fetch };
       const shared = sharing?.begin(own, { ...parts, claim: () => standing.claim() });
-      const ingest = createIngest(
-        {
-          leastSize,
-          ...own,
-          ...(shared && { fetch: shared.fetch, resumeWithinMs: Math.max(own.resumeWithinMs, leastTakeoverMs) }),
-          get segments() {
-            return shared?.leads() === false ? undefined : own.segments;
-          },
+      const asked = {
+        leastSize,
+        ...own,
+        ...(shared && { fetch: shared.fetch, resumeWithinMs: Math.max(own.resumeWithinMs, leastTakeoverMs) }),
+        get segments() {
+          return shared?.leads() === false ? undefined : own.segments;
         },
-        { ...parts, turns, hashElsewhere, ...(shared && { spool: shared.spool, blobs: shared.blobs }) },
-        cutOff.signal,
-      );
+      };
+      const itsParts = { ...parts, turns, hashElsewhere, ...(shared && { spool: shared.spool, blobs: shared.blobs }) };
+      const ingest = tracedIngest(trace, request, () => createIngest(asked, itsParts, cutOff.signal));
       const { received } = ingest;
       const part = () => {
         if (joinable.get(key) === entry) joinable.delete(key);

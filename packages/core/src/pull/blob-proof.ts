@@ -1,6 +1,7 @@
 import type { Digest } from '../oci/digest.ts';
 import { mediaTypes } from '../oci/media-type.ts';
 import { createFlights } from '../runtime/collapse.ts';
+import { traceFlights } from '../runtime/trace-flights.ts';
 import type { Reply } from '../upstream/upstream.ts';
 import type { PullParts } from './pull-parts.ts';
 import { refusedReply } from './refusal.ts';
@@ -59,7 +60,7 @@ export type BlobProof = (
 ) => Promise<SaidOfBlob>;
 
 export function createBlobProof(parts: PullParts): BlobProof {
-  const flights = createFlights<Reply<SaidOfBlob>>();
+  const flights = traceFlights(createFlights<Reply<SaidOfBlob>>(), parts.trace, 'ask for proof');
 
   return async (target, { digest, known, since = parts.clock.monotonic(), signal }) => {
     const asked = flights.join(

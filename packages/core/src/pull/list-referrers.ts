@@ -3,6 +3,7 @@ import type { Outcome } from '../freshness/record.ts';
 import { settle, type Verdict } from '../freshness/settle.ts';
 import type { Digest } from '../oci/digest.ts';
 import { createFlights } from '../runtime/collapse.ts';
+import { traceFlights } from '../runtime/trace-flights.ts';
 import type { Referrers } from '../upstream/upstream.ts';
 import { isUpstreamError, UpstreamError } from '../upstream/upstream-error.ts';
 import type { ReferrersAnswer } from './answer.ts';
@@ -30,7 +31,7 @@ type Asked = { verdict: Verdict<Referrers>; record: { stored: boolean } | undefi
  */
 export function createListReferrers(parts: PullParts): ListReferrers {
   const { referrers, clock } = parts;
-  const flights = createFlights<Asked>();
+  const flights = traceFlights(createFlights<Asked>(), parts.trace, 'ask for referrers');
 
   async function ask({ target, digest, signal }: ReferrersPull): Promise<Asked> {
     const startedAt = clock.now();

@@ -1,6 +1,7 @@
 import { createFlights } from '../runtime/collapse.ts';
 import { ProxyCacheError } from '../runtime/errors.ts';
 import { orLate } from '../runtime/or-late.ts';
+import { traceFlights } from '../runtime/trace-flights.ts';
 import { storeFailed } from '../store/events.ts';
 import type { PageQuery, Reply, TagPage } from '../upstream/upstream.ts';
 import { isUpstreamError } from '../upstream/upstream-error.ts';
@@ -29,7 +30,7 @@ const ownCursor = 's.';
  * listing tags).
  */
 export function createListTags(parts: PullParts): ListTags {
-  const flights = createFlights<Reply<TagPage>>();
+  const flights = traceFlights(createFlights<Reply<TagPage>>(), parts.trace, 'ask for tags');
 
   function ask(target: Target, page: PageQuery, signal: AbortSignal) {
     const key = `${targetKey(target)} ${page.n ?? ''} ${page.last ?? ''} ${page.cursor ?? ''}`;

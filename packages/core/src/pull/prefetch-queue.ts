@@ -9,6 +9,8 @@ export interface Wanted {
   /** In bytes, as the manifest says. */
   size: number;
   manifest: Digest;
+  /** Runs what is done for it as part of the request that it is for. Default: as nobody's. */
+  within?: (<T>(run: () => T) => T) | undefined;
 }
 
 /** What is to be fetched from one upstream, in the order in which clients ask. */

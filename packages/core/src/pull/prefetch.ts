@@ -5,6 +5,7 @@ import { parseManifest } from '../oci/manifest.ts';
 import { mediaTypes } from '../oci/media-type.ts';
 import { createDeferred } from '../runtime/deferred.ts';
 import { ProxyCacheError } from '../runtime/errors.ts';
+import { keptSpan } from '../runtime/tracing.ts';
 import { turn } from '../runtime/turn.ts';
 import { storeFailed } from '../store/events.ts';
 import type { ManifestAnswer } from './answer.ts';
@@ -94,11 +95,12 @@ export function createPrefetch(parts: PullParts): Prefetch {
 
   async function line(lane: Lane, target: Target, manifest: { digest: Digest; bytes: Uint8Array }): Promise<void> {
     // The client's answer goes first.
+    const within = parts.trace && keptSpan();
     await turn();
     if (rests(lane)) return void seen.delete(manifest.digest);
     for (const { digest, size, foreign } of blobsOf(manifest.bytes)) {
       if (foreign) continue;
-      const dropped = lane.waiting.add({ target, digest, size, manifest: manifest.digest });
+      const dropped = lane.waiting.add({ target, digest, size, manifest: manifest.digest, within });
       if (dropped) seen.delete(dropped.manifest);
     }
     goOn(lane, target.upstream.prefetches);
@@ -110,8 +112,9 @@ export function createPrefetch(parts: PullParts): Prefetch {
       const wanted = lane.waiting.take({ large: quiet });
       if (!wanted) break;
       lane.running++;
+      const { within = (run) => run() } = wanted;
       track(
-        bring(lane, wanted).finally(() => {
+        within(() => bring(lane, wanted)).finally(() => {
           lane.running--;
           goOn(lane, most);
         }),

@@ -1,6 +1,7 @@
 import type { Asker } from '../admission/asker.ts';
 import type { RunningIngest } from '../ingest/ingests.ts';
 import { isLocal, uncachedReason } from '../ingest/is-local.ts';
+import { tracedWait } from '../ingest/traced-ingest.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { RangeSpec } from '../runtime/byte-range.ts';
 import { abortable } from '../runtime/collapse.ts';
@@ -180,7 +181,7 @@ export function createPullBlob(parts: PullParts, started: (blob: BlobPull) => vo
       if (!running) started(request);
       if (proven) ingest.provenFor.add(placeKey(target));
       try {
-        const answer = await joined(request, ingest, running !== undefined);
+        const answer = await tracedWait(parts.trace, running, () => joined(request, ingest, running !== undefined));
         if (answer) return answer;
         // It has ended in between: the store should have it.
         await abortable(ingest.ended, signal);

@@ -1,6 +1,7 @@
 import type { Asker } from '../admission/asker.ts';
 import type { Digest } from '../oci/digest.ts';
 import { createFlights } from '../runtime/collapse.ts';
+import { traceFlights } from '../runtime/trace-flights.ts';
 import type { FetchedManifest, Reply } from '../upstream/upstream.ts';
 import type { ManifestAnswer } from './answer.ts';
 import { fileManifest, storedElsewhere } from './file-manifest.ts';
@@ -38,7 +39,7 @@ export function createPullDigest(
   recentTagOf: (target: Target, digest: Digest) => string | undefined,
 ): PullDigest {
   const { links, manifests, clock } = parts;
-  const flights = createFlights<Reply<Found>>();
+  const flights = traceFlights(createFlights<Reply<Found>>(), parts.trace, 'ask for manifest');
 
   /** Bytes that are here already need only the proof that this repository holds them too. */
   async function prove(request: Asking): Promise<Reply<Found>> {

@@ -10,6 +10,7 @@ import type { Usage } from '../retention/usage.ts';
 import type { Buffers } from '../runtime/buffers.ts';
 import type { Clock } from '../runtime/clock.ts';
 import type { Slabs } from '../runtime/slabs.ts';
+import type { Trace } from '../runtime/tracing.ts';
 import type { StoreEvent } from '../store/events.ts';
 import type { SharedBlobs } from '../store/shared-blobs.ts';
 import type { Checks } from './checks.ts';
@@ -34,5 +35,7 @@ export interface PullParts {
   checks: Checks;
   /** Whether a stored blob is hashed before its first read after start. */
   verifyOnRead: 'never' | 'first';
+  /** Default: nobody traces. */
+  trace?: Trace | undefined;
   observe(event: StoreEvent | IngestEvent | PrefetchEvent): void;
 }

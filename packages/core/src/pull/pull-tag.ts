@@ -7,6 +7,7 @@ import type { Descriptor } from '../oci/descriptor.ts';
 import type { Digest } from '../oci/digest.ts';
 import { abortable, createFlights } from '../runtime/collapse.ts';
 import { orLate } from '../runtime/or-late.ts';
+import { traceFlights } from '../runtime/trace-flights.ts';
 import { UpstreamError } from '../upstream/upstream-error.ts';
 import type { CacheStatus, ManifestAnswer } from './answer.ts';
 import type { AskTag, TagOutcome } from './ask-tag.ts';
@@ -51,7 +52,7 @@ export function createPullTag(parts: PullParts, turns?: TagTurns): PullTag {
   const { manifests, clock } = parts;
   const isComplete = createIsComplete(parts);
   const settleTag = createSettleTag(parts, { isComplete, turns });
-  const flights = createFlights<AskedTag>();
+  const flights = traceFlights(createFlights<AskedTag>(), parts.trace, 'ask for tag');
   const recentTags = new LRUCache<string, { tag: string; at: number }>({ max: mostRecentTags });
 
   /** Asks the upstream, once for all who want the same at the same time, and writes down what came of it. */

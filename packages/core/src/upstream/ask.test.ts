@@ -190,6 +190,7 @@ describe('an observer', () => {
     };
     expect(events).toEqual([
       { ...common, status: 500 },
+      { ...common, type: 'upstream-received', bytes: 4, complete: true },
       { ...common, status: undefined, error: 'unreachable' },
     ]);
   });

@@ -3,7 +3,6 @@ import { bytesOf } from '../runtime/bytes.ts';
 import type { Clock } from '../runtime/clock.ts';
 import type { Arrived, Authenticator } from './authenticate.ts';
 import { bytesByDeadline } from './by-deadline.ts';
-import type { UpstreamEvent } from './events.ts';
 import { type ExchangeResponse, headerOf } from './exchange.ts';
 import { letGo } from './let-go.ts';
 import { offlineError, type UpstreamMode } from './mode.ts';
@@ -12,8 +11,9 @@ import type { Quota } from './quota.ts';
 import { parseRetryAfter, type RateLimits } from './rate-limit.ts';
 import { redact } from './redact.ts';
 import { followRedirects, type Hop, RedirectRefused } from './redirect.ts';
+import type { TellRequest } from './told-request.ts';
 import type { Transport } from './transport.ts';
-import { isUpstreamError, UpstreamError, wasNotAsked } from './upstream-error.ts';
+import { UpstreamError } from './upstream-error.ts';
 import type { UpstreamSettings } from './upstream-options.ts';
 
 /** What an {@link Ask} is made of. */
@@ -23,13 +23,13 @@ export interface AskParts {
   authenticator: Authenticator;
   quota: Quota;
   limits: RateLimits;
-  observe(event: UpstreamEvent): void;
+  tell: TellRequest;
   mode(): UpstreamMode;
 }
 
 /** Makes the one way in which questions leave for an upstream. Rejects with UpstreamError or the signal's reason. */
 export function createAsk({ key, url: root }: UpstreamSettings, parts: AskParts): Ask {
-  const { clock, transport, authenticator, quota, limits, observe, mode } = parts;
+  const { clock, transport, authenticator, quota, limits, tell, mode } = parts;
   const base = root.replace(/\/+$/, '');
 
   // Each host has limits of its own: that of a CDN, which a redirect led to, says nothing of the registry.
@@ -49,34 +49,16 @@ export function createAsk({ key, url: root }: UpstreamSettings, parts: AskParts)
 
   async function sendHop(question: Question, hop: Hop): Promise<ExchangeResponse> {
     refuseLimited(question, hop.url);
-    const started = clock.monotonic();
     const { operation, method, repository, long, slabs, deadlineAt, signal } = question;
-    const report = (status: number | undefined, error?: unknown) =>
-      observe({
-        type: 'upstream-request',
-        upstream: key,
-        operation,
-        host: hop.url.host,
-        method,
-        ...(repository !== undefined && { repository }),
-        status,
-        durationMs: clock.monotonic() - started,
-        ...(isUpstreamError(error) && { error: error.code }),
-      });
-    try {
-      const { url, headers } = hop;
-      const response = await transport.send({ url, method, headers, long, slabs, deadlineAt, signal });
-      report(response.status);
-      // What anybody can have said to a wrong password pushes out what was said to the right ones.
-      const counts = question.caller === undefined || response.status < 400;
-      if (counts && transport.isOwn(hop.url)) quota.note(question.scope, response.headers);
-      if (response.status >= 300 && response.status < 400) limits.passed(limitKind(question, hop.url));
-      return response;
-    } catch (error) {
-      // Nobody was asked.
-      if (!wasNotAsked(error)) report(undefined, error);
-      throw error;
-    }
+    const { url, headers } = hop;
+    const response = await tell({ operation, method, url, repository }, (over) =>
+      transport.send({ url, method, headers, long, slabs, deadlineAt, signal, over }),
+    );
+    // What anybody can have said to a wrong password pushes out what was said to the right ones.
+    const counts = question.caller === undefined || response.status < 400;
+    if (counts && transport.isOwn(hop.url)) quota.note(question.scope, response.headers);
+    if (response.status >= 300 && response.status < 400) limits.passed(limitKind(question, hop.url));
+    return response;
   }
 
   async function follow(question: Question, first: Hop): Promise<Arrived> {

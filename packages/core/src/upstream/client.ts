@@ -1,4 +1,5 @@
 import type { Clock } from '../runtime/clock.ts';
+import type { Trace } from '../runtime/tracing.ts';
 import { version } from '../runtime/version.ts';
 import { createAsk } from './ask.ts';
 import { createAuthenticator } from './authenticate.ts';
@@ -19,6 +20,7 @@ import { createTags } from './tags.ts';
 import type { ThreadLanes } from './thread-lanes.ts';
 import { createTokens } from './token.ts';
 import { createTokenServiceClient } from './token-service.ts';
+import { createTellRequest } from './told-request.ts';
 import { createTransport } from './transport.ts';
 import type { HostStatus, Upstream, UpstreamStatus } from './upstream.ts';
 import type { UpstreamSettings } from './upstream-options.ts';
@@ -40,6 +42,8 @@ export interface UpstreamParts {
   lanes?: ThreadLanes | undefined;
   /** How it is used now. Default: as its options say. */
   mode?(): UpstreamMode;
+  /** Default: nobody traces. */
+  trace?: Trace | undefined;
 }
 
 /**
@@ -56,8 +60,10 @@ export function createClient(settings: UpstreamSettings, parts: UpstreamParts): 
     crowded,
     lookup,
     lanes,
+    trace,
     mode = () => settings.mode,
   } = parts;
+  const tell = createTellRequest({ key: settings.key, clock, observe, trace });
   const { key, ownVoice: markers, maxManifestBytes } = settings;
   const ofCallers = settings.credentials === 'caller';
   const transport = createTransport(settings, {
@@ -74,7 +80,7 @@ export function createClient(settings: UpstreamSettings, parts: UpstreamParts): 
     key,
     clock,
     source: loader && createCredentialSource(loader, { clock, key }),
-    tokens: createTokens(createTokenServiceClient({ key, clock, transport, observe }), { clock, key }),
+    tokens: createTokens(createTokenServiceClient({ key, clock, transport, tell }), { clock, key, trace }),
     rejections: ofCallers ? createCallerRejections({ key, clock }) : createRejections({ key, clock, observe }),
     ofCallers,
     isOwn: transport.isOwn,
@@ -87,7 +93,7 @@ export function createClient(settings: UpstreamSettings, parts: UpstreamParts): 
     changed: (state) => !ofCallers && observe({ type: 'rate-limit', upstream: key, ...state }),
   });
   const limits = createRateLimits(clock);
-  const ask = createAsk(settings, { clock, transport, authenticator, quota, limits, observe, mode });
+  const ask = createAsk(settings, { clock, transport, authenticator, quota, limits, tell, mode });
   const manifests = createManifests(ask, { key, maxManifestBytes, markers });
   return {
     ...manifests,

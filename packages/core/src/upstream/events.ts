@@ -18,6 +18,19 @@ export type UpstreamEvent =
       durationMs: number;
       error?: UpstreamErrorCode;
     }
+  /** The body of a response is over, whole or not: told where any of it came. `durationMs` is that of all of the request. */
+  | {
+      type: 'upstream-received';
+      upstream: string;
+      operation: UpstreamOperation;
+      host: string;
+      method: string;
+      repository?: string;
+      /** As they came, also those that nobody had use for. */
+      bytes: number;
+      complete: boolean;
+      durationMs: number;
+    }
   /**
    * `low`: less than `rateLimit.reserve` of the quota is left, which is kept for images that are not stored; told again
    * when it has recovered. `limit` and `remaining` are numbers of pulls within `windowMs`.

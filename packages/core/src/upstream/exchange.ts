@@ -52,8 +52,12 @@ export interface ExchangeHooks {
   late(step: 'connect' | 'headers' | 'idle'): Error;
   /** Makes the error of a body that broke off. */
   broken(error: Error): Error;
-  /** The connection is free again; not `reusable` when it is in an unknown state. Called once. */
-  done(reusable: boolean): void;
+  /**
+   * The connection is free again; not `reusable` when it is in an unknown state. Called once.
+   *
+   * @param received bytes of the body; `undefined` where no headers came
+   */
+  done(reusable: boolean, received: number | undefined): void;
 }
 
 /** What came back: headers, and a body on its way. */
@@ -74,6 +78,7 @@ export function receive(plan: TransferPlan, receiving: Receiving): Promise<Excha
   return new Promise((resolve, reject) => {
     let controller: Dispatcher.DispatchController | undefined;
     let body: ResponseBody | undefined;
+    let received = 0;
     let over = false;
 
     const timeLeft = () => until - clock.monotonic();
@@ -86,7 +91,7 @@ export function receive(plan: TransferPlan, receiving: Receiving): Promise<Excha
       signal.removeEventListener('abort', onAbort);
       // The last bytes may have come beyond what its reader wanted.
       connection.valve?.resume();
-      hooks.done(reusable);
+      hooks.done(reusable, body && received);
     }
 
     function giveUp(error: unknown): void {
@@ -124,6 +129,7 @@ export function receive(plan: TransferPlan, receiving: Receiving): Promise<Excha
         resolve({ status, headers, body: body.bytes });
       },
       onResponseData(_controller, chunk) {
+        received += chunk.byteLength;
         body?.push(chunk);
       },
       onResponseEnd() {

@@ -1,15 +1,15 @@
 import { collect } from '../runtime/bytes.ts';
 import type { Clock } from '../runtime/clock.ts';
 import { byDeadline, type Deadline } from './by-deadline.ts';
-import type { UpstreamEvent } from './events.ts';
 import { type ExchangeResponse, headerOf } from './exchange.ts';
 import { letGo } from './let-go.ts';
 import { isHtml } from './own-voice.ts';
 import { createRateLimits, parseRetryAfter } from './rate-limit.ts';
 import type { AskTokenService, TokenRequest } from './token.ts';
 import { isTokenServiceVoice, parseTokenAnswer } from './token-answer.ts';
+import type { TellRequest } from './told-request.ts';
 import type { Transport } from './transport.ts';
-import { isUpstreamError, UpstreamError, type UpstreamErrorCode, wasNotAsked } from './upstream-error.ts';
+import { UpstreamError, type UpstreamErrorCode } from './upstream-error.ts';
 
 /** What talking to token services takes. */
 export interface TokenServiceParts {
@@ -17,7 +17,7 @@ export interface TokenServiceParts {
   key: string;
   clock: Clock;
   transport: Transport;
-  observe(event: UpstreamEvent): void;
+  tell: TellRequest;
 }
 
 type Wait = Deadline & { leavesAt: number };
@@ -32,41 +32,23 @@ const within = 30_000;
  * Makes the way in which tokens are asked for: GET with Basic, as every token service understands; POST (OAuth2) for
  * identity tokens and where GET is not known. The credential goes to paired hosts only, others are asked as nobody.
  */
-export function createTokenServiceClient({ key, clock, transport, observe }: TokenServiceParts): AskTokenService {
+export function createTokenServiceClient({ key, clock, transport, tell }: TokenServiceParts): AskTokenService {
   const limits = createRateLimits(clock);
 
   const fail = (code: UpstreamErrorCode, why: string, more: { host: string; status?: number; retryAt?: number }) =>
     new UpstreamError(code, `${key}: its token service ${why}`, { upstream: key, ...more });
 
   async function send(url: URL, wire: { form?: string; basic?: string }, { deadlineAt, leavesAt, signal }: Wait) {
-    const started = clock.monotonic();
     const method = wire.form === undefined ? 'GET' : 'POST';
-    const report = (status: number | undefined, error?: unknown) =>
-      observe({
-        type: 'upstream-request',
-        upstream: key,
-        operation: 'token',
-        host: url.host,
-        method,
-        status,
-        durationMs: clock.monotonic() - started,
-        ...(isUpstreamError(error) && { error: error.code }),
-      });
     const headers = {
       accept: 'application/json',
       ...(wire.basic !== undefined && { authorization: wire.basic }),
       ...(wire.form !== undefined && { 'content-type': 'application/x-www-form-urlencoded' }),
     };
     const body = wire.form === undefined ? {} : { body: wire.form };
-    try {
-      const response = await transport.send({ url, method, headers, ...body, deadlineAt, leavesAt, signal });
-      report(response.status);
-      return response;
-    } catch (error) {
-      // Nobody was asked.
-      if (!wasNotAsked(error)) report(undefined, error);
-      throw error;
-    }
+    return await tell({ operation: 'token', method, url }, (over) =>
+      transport.send({ url, method, headers, ...body, deadlineAt, leavesAt, signal, over }),
+    );
   }
 
   async function ask(request: TokenRequest, wait: Wait): Promise<ExchangeResponse> {

@@ -1,6 +1,8 @@
 import { LRUCache } from 'lru-cache';
 import type { Clock } from '../runtime/clock.ts';
 import { createFlights } from '../runtime/collapse.ts';
+import { traceFlights } from '../runtime/trace-flights.ts';
+import type { Trace } from '../runtime/tracing.ts';
 import { byDeadline, type Deadline } from './by-deadline.ts';
 import type { HeldCredential } from './credential-source.ts';
 import { UpstreamError } from './upstream-error.ts';
@@ -52,10 +54,13 @@ const most = 2_000;
 const mostUntried = 500;
 
 /** Makes the memory of one upstream's tokens: per credential, realm, service and scope. */
-export function createTokens(askService: AskTokenService, { clock, key }: { clock: Clock; key: string }): Tokens {
+export function createTokens(
+  askService: AskTokenService,
+  { clock, key, trace }: { clock: Clock; key: string; trace?: Trace | undefined },
+): Tokens {
   const tried = new LRUCache<string, { token: string; until: number }>({ max: most });
   const untried = new LRUCache<string, { token: string; until: number }>({ max: mostUntried });
-  const flights = createFlights<TokenReply>();
+  const flights = traceFlights(createFlights<TokenReply>(), trace, 'token');
   const generations = new Map<string, number>();
 
   function keyOf({ realm, service, scope, owner }: Omit<TokenRequest, 'held'>, generation: number): string {

@@ -13,6 +13,7 @@ import { createHosts } from './hosts.ts';
 import { offlineError, type UpstreamMode } from './mode.ts';
 import { redactError } from './redact.ts';
 import type { ThreadLanes } from './thread-lanes.ts';
+import type { ResponseOver } from './told-request.ts';
 import type { HostStatus } from './upstream.ts';
 import { UpstreamError, type UpstreamErrorCode, type UpstreamFailure } from './upstream-error.ts';
 import type { UpstreamSettings } from './upstream-options.ts';
@@ -34,6 +35,8 @@ export interface TransportRequest {
   leavesAt?: number;
   /** Ends the exchange at any time, also while the body is read. */
   signal: AbortSignal;
+  /** Told once when a response is over, from the socket's side. Default: nobody is. */
+  over?: ResponseOver | undefined;
 }
 
 /** How requests leave for an upstream and the hosts it leads to. */
@@ -165,7 +168,10 @@ export function createTransport(settings: UpstreamSettings, parts: TransportPart
         late: (step) => late(url, step),
         broken: (cause) =>
           closed ? closedError() : failure('unreachable', url, 'broke off in the middle of its answer', { cause }),
-        done: (reusable) => pool.release(connection, reusable),
+        done(reusable, received) {
+          pool.release(connection, reusable);
+          if (received !== undefined) request.over?.(received, reusable);
+        },
       },
     });
   }

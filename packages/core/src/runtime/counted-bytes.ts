@@ -1,0 +1,40 @@
+import type { Bytes } from './bytes.ts';
+
+/**
+ * The same body, which tells once how much of it was taken, and whether that is all: at its end, at a failure, or when its
+ * reader returns.
+ *
+ * @param announced a body of which so many bytes were taken is whole, also where nobody waits for its end
+ */
+export function countedBytes(
+  body: Bytes,
+  announced: number | undefined,
+  tell: (bytes: number, complete: boolean) => void,
+): Bytes {
+  const source = body[Symbol.asyncIterator]();
+  let bytes = 0;
+  let isTold = false;
+  const over = (ended: boolean) => {
+    if (!isTold) tell(bytes, ended || bytes === announced);
+    isTold = true;
+  };
+  const iterator: AsyncIterator<Uint8Array, undefined> = {
+    async next() {
+      try {
+        const result = await source.next();
+        if (!result.done) bytes += result.value.byteLength;
+        else over(true);
+        return result.done ? { done: true, value: undefined } : result;
+      } catch (error) {
+        over(false);
+        throw error;
+      }
+    },
+    async return() {
+      over(false);
+      await source.return?.();
+      return { done: true, value: undefined };
+    },
+  };
+  return { [Symbol.asyncIterator]: () => iterator };
+}
