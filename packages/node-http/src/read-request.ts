@@ -1,5 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import type { HttpRequest } from '@proxycache/core';
+import type { Connection, HttpRequest } from '@proxycache/core';
 import { onClientLeft } from './client-left.ts';
 import { type ParsedBody, readRequestBody } from './request-body.ts';
 
@@ -51,6 +51,12 @@ class NodeRequest implements HttpRequest {
     this.#signal = controller.signal;
     onClientLeft(this.#exchange.req, this.#exchange.res, () => controller.abort());
     return this.#signal;
+  }
+
+  get connection(): Connection {
+    const { headers, socket } = this.#exchange.req;
+    const { remoteAddress: address } = socket;
+    return { ...(address !== undefined && { address }), headerNames: Object.keys(headers) };
   }
 
   body(limit: number): Promise<Uint8Array> {

@@ -1,7 +1,7 @@
-import type { AccessRequest, Identity } from '../admission/asker.ts';
+import type { AccessRequest, Connection, Identity } from '../admission/asker.ts';
 import type { Duration } from '../runtime/duration.ts';
 
-export type { AccessRequest, Identity };
+export type { AccessRequest, Connection, Identity };
 
 /**
  * Says who asks; `undefined`: the request brings no credentials.

@@ -22,8 +22,18 @@ export interface AccessRequest {
   headers: { get(name: string): string | null };
   /** The host's own (user, TLS peer, address), handed to hooks. */
   context?: unknown;
+  /** What the adapter sees of the connection itself. Absent where it sees nothing, as of web requests. */
+  readonly connection?: Connection;
   /** Fires when the client has left; for hooks, also when their time is up. A lazy getter: creating one per request is dear. */
   readonly signal: AbortSignal;
+}
+
+/** A connection that a request came by. */
+export interface Connection {
+  /** The address at its other end, which no header can change: a client's, or a reverse proxy's. Missing of Unix sockets. */
+  address?: string;
+  /** The names of the headers that came, in lowercase. */
+  headerNames: readonly string[];
 }
 
 /** Whoever asks for something, and how. */

@@ -1,0 +1,88 @@
+import { type Clock, type Duration, ProxyCacheError, parseDuration, systemClock } from '@proxycache/core';
+import type { AuthorizeAdmin } from './authorize.ts';
+
+/** Options of `createAdmin`. */
+export interface AdminOptions {
+  /**
+   * Who may use the API. `'loopback-only'`: users of this machine, as the connection says; whoever was passed on by a proxy
+   * that says so is none. There is no default.
+   */
+  authorize: 'loopback-only' | AuthorizeAdmin;
+  /** The path it is at, below where the adapter mounts it; `''`: none of its own. Default `/admin`. */
+  basePath?: string;
+  /** The metrics that `/metrics` shows. Default: none. */
+  metrics?: { contentType: string; text(): string | Promise<string> };
+  /** How long `authorize` may take; then 503. Default `'5s'`. */
+  within?: Duration;
+  /** Jobs that run at once at most. Default 8. */
+  maxJobs?: number;
+  /** Origin that users reach it at, `https://ops.example`: the only one whose pages may write. Default: what `Host` says. */
+  publicUrl?: string;
+  /** Told of what failed and was foreseen by nobody; the client is told nothing of it. Default: nobody. */
+  onError?: (error: unknown) => void;
+  /** Default: the machine's. */
+  clock?: Clock;
+}
+
+/** {@link AdminOptions} with every default filled in. */
+export interface AdminSettings {
+  authorize: 'loopback-only' | AuthorizeAdmin;
+  basePath: string;
+  metrics: AdminOptions['metrics'];
+  withinMs: number;
+  maxJobs: number;
+  publicUrl: URL | undefined;
+  onError(error: unknown): void;
+  clock: Clock;
+}
+
+const names = ['authorize', 'basePath', 'metrics', 'within', 'maxJobs', 'publicUrl', 'onError', 'clock'];
+
+/** @throws ProxyCacheError `invalid-options`, with the path and what was expected */
+export function adminSettings(options: AdminOptions): AdminSettings {
+  const unknown = Object.keys(options).find((name) => !names.includes(name));
+  if (unknown !== undefined) throw wrong(unknown, 'no such option');
+  const { authorize, basePath = '/admin', metrics, maxJobs = 8, onError = () => undefined } = options;
+  if (authorize !== 'loopback-only' && typeof authorize !== 'function') {
+    throw wrong('authorize', `"loopback-only" or a function, as nobody is let in by default`);
+  }
+  if (basePath !== '' && !/^(?:\/[\w.~-]+)+$/.test(basePath)) throw wrong('basePath', '"" or a path such as "/admin"');
+  if (!Number.isSafeInteger(maxJobs) || maxJobs < 1) throw wrong('maxJobs', 'a whole number from 1');
+  if (metrics && typeof metrics.text !== 'function') throw wrong('metrics', 'what createMetrics gives');
+  if (typeof onError !== 'function') throw wrong('onError', 'a function');
+  return {
+    authorize,
+    basePath,
+    metrics,
+    withinMs: msOf(options.within ?? '5s'),
+    maxJobs,
+    publicUrl: originOf(options.publicUrl),
+    onError: (error) => {
+      try {
+        onError(error);
+      } catch {
+        // The client is owed its answer, whatever becomes of the report.
+      }
+    },
+    clock: options.clock ?? systemClock,
+  };
+}
+
+function msOf(within: Duration): number {
+  try {
+    return parseDuration(within);
+  } catch {
+    throw wrong('within', 'a duration such as 500 or "5s"');
+  }
+}
+
+function originOf(publicUrl: string | undefined): URL | undefined {
+  if (publicUrl === undefined) return undefined;
+  const url = URL.canParse(publicUrl) ? new URL(publicUrl) : undefined;
+  if (url && /^https?:$/.test(url.protocol) && `${url.origin}` === publicUrl.replace(/\/$/, '')) return url;
+  throw wrong('publicUrl', 'an origin such as "https://ops.example", without a path');
+}
+
+function wrong(path: string, expected: string): ProxyCacheError {
+  return new ProxyCacheError('invalid-options', `createAdmin: ${path}: expected ${expected}`);
+}

@@ -1,0 +1,92 @@
+import { problemSchema } from './problem.ts';
+import { count, flag, instant, listOf, record, type Schema, text, word } from './schema.ts';
+
+const removal = record(
+  {
+    kind: word('tag', 'manifest', 'blob', 'file'),
+    upstream: text,
+    repository: text,
+    tagOrDigest: text,
+    usedAt: instant,
+    bytes: count,
+    reason: text,
+  },
+  { optional: ['upstream', 'repository', 'usedAt', 'bytes'] },
+);
+
+const sweepReport = record(
+  {
+    dryRun: flag,
+    elsewhere: { ...flag, description: 'Another process that shares the storage is at it: nothing was done here' },
+    repositories: { ...count, description: 'Repositories that were looked at' },
+    tags: count,
+    manifests: count,
+    blobs: count,
+    files: { ...count, description: 'What left the store' },
+    bytes: count,
+    removals: listOf(removal, { description: 'The first 1,000' }),
+    paused: listOf(text, { description: 'Upstreams whose content stays, as they fail' }),
+    unread: listOf(record({ upstream: text, repository: text }), { description: 'Repositories that stay whole' }),
+    durationMs: { type: 'number' },
+  },
+  { title: 'SweepReport', description: 'What a sweep removed, or of a dry run would have' },
+);
+
+const scrubReport = record(
+  {
+    blobs: record({
+      checked: count,
+      bytes: count,
+      flawed: count,
+      wrong: listOf(record({ digest: text, size: count, reason: text, quarantined: flag }), {
+        description: 'The first 1,000',
+      }),
+    }),
+    records: record({ checked: count, damaged: count }),
+    durationMs: { type: 'number' },
+  },
+  { title: 'ScrubReport', description: 'What a scrub found' },
+);
+
+/** What a job is asked for: `kind` says which. */
+export const askedSchema: Schema = {
+  title: 'JobRequest',
+  anyOf: [
+    record(
+      {
+        kind: word('sweep'),
+        dryRun: { ...flag, description: 'Tells what would go, and removes nothing', default: false },
+      },
+      { optional: ['dryRun'] },
+    ),
+    record(
+      {
+        kind: word('scrub'),
+        bytesPerSecond: { type: 'integer', minimum: 1, description: 'Reads no more of blobs than this' },
+      },
+      { optional: ['bytesPerSecond'] },
+    ),
+  ],
+};
+
+const fields: Readonly<Record<string, Schema>> = {
+  id: { ...text, format: 'uuid' },
+  kind: word('sweep', 'scrub'),
+  asked: askedSchema,
+  state: word('running', 'cancelling', 'finished', 'failed', 'cancelled'),
+  startedAt: instant,
+  endedAt: instant,
+};
+
+/** A job in a list. */
+export const jobSummarySchema: Schema = record(fields, { title: 'JobSummary', optional: ['endedAt'] });
+
+export const jobSchema: Schema = record(
+  {
+    ...fields,
+    progress: { anyOf: [sweepReport, scrubReport], description: 'How far it has come, while it runs' },
+    report: { anyOf: [sweepReport, scrubReport], description: 'What came of it, once it has finished' },
+    problem: problemSchema,
+  },
+  { title: 'Job', optional: ['endedAt', 'progress', 'report', 'problem'] },
+);
