@@ -34,7 +34,7 @@ test('an empty file means all defaults', () => {
 });
 
 test('the configuration has every option of core that a file can say', () => {
-  type InCode = 'observer' | 'clock' | 'storage' | 'upstreams';
+  type InCode = 'observer' | 'tracing' | 'clock' | 'storage' | 'upstreams';
   type Elsewhere = keyof Config | keyof Config['limits'] | keyof Config['storage'];
   expectTypeOf<Exclude<keyof ProxyCacheOptions, InCode | Elsewhere>>().toEqualTypeOf<never>();
   expectTypeOf<Exclude<keyof UpstreamOptions, keyof UpstreamConfig>>().toEqualTypeOf<never>();
