@@ -5,6 +5,7 @@ import { ProxyCacheError } from '../runtime/errors.ts';
 import { turn } from '../runtime/turn.ts';
 import type { StoredBlob } from '../store/blob-store.ts';
 import { storeFailed } from '../store/events.ts';
+import { fewAtOnce } from './few-at-once.ts';
 import { markOf } from './graph.ts';
 import { isHeld } from './is-held.ts';
 import type { RetentionParts } from './retention-parts.ts';
@@ -100,11 +101,11 @@ export async function removeFiles(
 
   async function removeAll(files: readonly (StoredBlob & { usedAt: number })[]): Promise<void> {
     if (!dryRun) await spareLinked(new Set(files.map(({ digest }) => markOf(digest))));
-    for (const file of files) {
+    await fewAtOnce(files, async (file) => {
       if (!dryRun) await remove(file);
       else if (!stays(file.digest)) removed(file);
-      await turn();
-    }
+      return true;
+    });
   }
 
   let listed = 0;

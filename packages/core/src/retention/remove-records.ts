@@ -1,9 +1,9 @@
-import type { Link } from '../catalog/links.ts';
+import type { ContentKind, Link } from '../catalog/links.ts';
 import { decodeRecord, isDamaged, isOtherFormat } from '../catalog/record-codec.ts';
 import type { TagRecord } from '../catalog/tag-records.ts';
 import { latestInstant } from '../freshness/record.ts';
 import { inTurns } from '../runtime/in-turns.ts';
-import { turn } from '../runtime/turn.ts';
+import { fewAtOnce } from './few-at-once.ts';
 import { isHeld } from './is-held.ts';
 import type { FoundLink } from './read-repository.ts';
 import type { RetentionParts } from './retention-parts.ts';
@@ -43,7 +43,7 @@ export async function goingOf({ found, uses }: Survey, isOld: (usedAt: number) =
 }
 
 /**
- * Removes what goes of a repository, record by record: tags, then manifests, then what they need. Whatever is met that was
+ * Removes what goes of a repository, a few records at once: tags, then manifests, then what they need. Whatever is met that was
  * used or written since it was looked at ends it: what is left may be about to be asked for.
  *
  * @param at when the repository was looked at, in ms since the epoch
@@ -83,25 +83,31 @@ export async function removeRecords(
     return same !== false && (await parts[kind].remove(key, same, signal));
   }
 
-  for (const { key, tag, usedAt, seenAt } of going.tags) {
+  async function removeTag({ key, tag, usedAt, seenAt }: Going['tags'][number]): Promise<boolean> {
     const used: Used = { place, kind: 'tag', tagOrDigest: tag };
     if (wasUsed(used, seenAt) || !(await remove('tags', key, latestInstant<TagRecord>))) return false;
     await parts.usage.forget(used, { unlessUsedAfter: at, signal });
-    await turn();
     removed({ kind: 'tag', tagOrDigest: tag, usedAt });
+    return true;
   }
-  for (const { key, kind, digest, lastUsedAt, seenAt } of going.links) {
+
+  async function removeLink({ key, kind, digest, lastUsedAt, seenAt }: Going['links'][number]): Promise<boolean> {
     const used: Used = { place, kind, tagOrDigest: digest };
-    const provenAt = (link: Link) => link.provenAt;
     if (wasUsed(used, seenAt) || isHeld(parts, digest)) return false;
     parts.unlinked.add(digest);
-    if (!(await remove('links', key, provenAt))) return false;
+    if (!(await remove('links', key, (link: Link) => link.provenAt))) return false;
     await parts.usage.forget(used, { unlessUsedAfter: at, signal });
-    await turn();
     removed({ kind, tagOrDigest: digest, usedAt: lastUsedAt });
+    return true;
   }
-  for (const key of going.referrers) if (!(await remove('referrers', key, latestInstant))) return false;
-  return true;
+
+  const linksOf = (kind: ContentKind) => going.links.filter((link) => link.kind === kind);
+  return (
+    (await fewAtOnce(going.tags, removeTag)) &&
+    (await fewAtOnce(linksOf('manifest'), removeLink)) &&
+    (await fewAtOnce(linksOf('blob'), removeLink)) &&
+    (await fewAtOnce(going.referrers, (key) => remove('referrers', key, latestInstant)))
+  );
 }
 
 const never = Number.NEGATIVE_INFINITY;
