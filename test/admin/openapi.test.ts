@@ -33,8 +33,13 @@ describe('each operation answers as the document says', () => {
   test('upstreams', async () => {
     const { ask } = await startAdmin();
     const listed = await ask('/upstreams');
-    expect(listed.json.upstreams).toEqual([{ key: 'my-own', state: 'closed', hosts: [] }]);
-    expect((await ask('/upstreams/my-own')).json).toEqual({ key: 'my-own', state: 'closed', hosts: [] });
+    expect(listed.json.upstreams).toEqual([{ key: 'my-own', mode: 'normal', state: 'closed', hosts: [] }]);
+    expect((await ask('/upstreams/my-own')).json).toEqual({
+      key: 'my-own',
+      mode: 'normal',
+      state: 'closed',
+      hosts: [],
+    });
     expect((await ask('/upstreams/other')).json).toMatchObject({ status: 404, code: 'name-unknown' });
   });
 

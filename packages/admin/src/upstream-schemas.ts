@@ -7,6 +7,7 @@ const quotaReading = record({ limit: count, remaining: count, windowMs: { type: 
 export const upstreamStatusSchema: Schema = record(
   {
     key: text,
+    mode: { ...word('normal', 'offline', 'local-first'), description: 'How it is used' },
     state: {
       ...breakerState,
       description: 'Of the registry’s own host: `open` is not asked, as it failed again and again',
