@@ -1,6 +1,6 @@
 import { setMaxListeners } from 'node:events';
 import type { MetadataStore } from '@proxycache/core';
-import { type RedisEvent, type RedisMetadata, redisMetadata } from '@proxycache/redis';
+import { type RedisEvent, type RedisMetadata, redisCoordinator, redisMetadata } from '@proxycache/redis';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { requireProgram } from '../system.ts';
 import { type RedisServer, startRedisServer } from './redis-server.ts';
@@ -73,6 +73,22 @@ describe.skipIf(program === undefined)('a Redis that is away', () => {
     // The write and the delete were sent and not answered: Redis may have done them.
     await expect.poll(() => store.set('key', 'x', { signal }).catch(() => false), waiting).toBe(true);
     await backAgain();
+  });
+
+  test('while it stood still it was waited for twice, for metadata and for a coordinator that was made apart', async () => {
+    const coordinator = redisCoordinator({ url: server.url, answerWithin: 1_000 });
+    await coordinator.holder('lease');
+    server.freeze();
+    await expect(store.get('key', { signal })).rejects.toThrow('did not answer GET within 1000 ms');
+    // It says what the other had asked: nothing more was.
+    await expect(coordinator.acquire('lease', { for: 1_000, signal })).rejects.toThrow(
+      /did not answer (GET|PING)|is away/,
+    );
+    server.thaw();
+    const acquired = () => coordinator.acquire('lease', { for: 1_000, signal }).catch(() => undefined);
+    await expect.poll(acquired, waiting).toBeDefined();
+    await backAgain();
+    await coordinator.close();
   });
 
   test('notices that it stands still also under calls that never cease', async () => {

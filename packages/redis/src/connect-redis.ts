@@ -38,7 +38,8 @@ export function messagesBy({ target, server: settings }: RedisSettings): { serve
 /** Connects by what the settings say. */
 export function connectRedis({ target, server: settings, clock, tell }: RedisSettings): Redis {
   const { answerWithinMs } = settings;
-  const connect = (server: string, open: OpenLink) => createConnection({ server, open, clock, answerWithinMs, tell });
+  const connect = (server: string, open: OpenLink, sameServer = server) =>
+    createConnection({ server, sameServer, open, clock, answerWithinMs, tell });
   const connectServer = (address: ServerAddress) =>
     connect(nameOf(address), (opening) => openServerLink(address, settings, opening));
 
@@ -46,7 +47,11 @@ export function connectRedis({ target, server: settings, clock, tell }: RedisSet
     case 'server':
       return connectServer(target.address);
     case 'sentinel':
-      return connect(`primary "${target.name}"`, (opening) => openPrimaryLink(target, settings, opening));
+      return connect(
+        `primary "${target.name}"`,
+        (opening) => openPrimaryLink(target, settings, opening),
+        `${target.name} of ${target.nodes.map(nameOf).sort()}`,
+      );
     case 'cluster':
       return createCluster({ nodes: target.nodes, connect: connectServer, clock, answerWithinMs });
     case 'client':

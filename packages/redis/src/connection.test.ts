@@ -185,3 +185,37 @@ test('of a server that answers, and too late, each of many questions was waited 
   await clock.advance(2_000);
   expect(clock.pending()).toBe(0);
 });
+
+test('a server that stood still was waited for by each connection to it, one after the other', async () => {
+  const clock = manualClock();
+  const [one, other] = [madeUp(clock), madeUp(clock)];
+  await Promise.all([ask(one.redis, 'GET', 'a'), ask(other.redis, 'GET', 'a')]);
+  await clock.advance(100);
+  one.set({ answers: false });
+  other.set({ answers: false });
+  const late = outcome(ask(one.redis, 'GET', 'b'));
+  await clock.advance(1_000);
+  expect(await late).toContain('did not answer GET within 1000 ms');
+  expect(await outcome(ask(other.redis, 'SET', 'c'))).toContain('did not answer GET within 1000 ms');
+
+  for (const { set } of [one, other]) set({ answers: true });
+  await clock.advance(5_000);
+  expect(await ask(other.redis, 'GET', 'd')).toBe('GET d');
+  await Promise.all([one.redis.close(), other.redis.close()]);
+  await clock.advance(2_000);
+  expect(clock.pending()).toBe(0);
+});
+
+test('a connection that is answered goes on when another to the same server is not, also when nobody had asked by it', async () => {
+  const clock = manualClock();
+  const [broken, whole] = [madeUp(clock), madeUp(clock)];
+  await Promise.all([ask(broken.redis, 'GET', 'a'), ask(whole.redis, 'GET', 'a')]);
+  await clock.advance(3_000);
+  broken.set({ answers: false });
+  const late = outcome(ask(broken.redis, 'GET', 'b'));
+  await clock.advance(1_000);
+  expect(await late).toContain('did not answer GET within 1000 ms');
+  expect(await ask(whole.redis, 'GET', 'c')).toBe('GET c');
+  expect(whole.links).toHaveLength(1);
+  await Promise.all([broken.redis.close(), whole.redis.close()]);
+});

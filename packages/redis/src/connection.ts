@@ -1,5 +1,7 @@
-import { afterRunning, type Clock, ProxyCacheError } from '@proxycache/core';
+import { type Clock, ProxyCacheError } from '@proxycache/core';
 import { within } from './deadline.ts';
+import { joinFellows } from './fellows.ts';
+import { openInTime } from './open-in-time.ts';
 import type { OpenLink, Redis, RedisCall, RedisEvent, RedisLink } from './redis.ts';
 import { redisAway, redisFailure, replyCode } from './redis-failure.ts';
 
@@ -7,6 +9,8 @@ import { redisAway, redisFailure, replyCode } from './redis-failure.ts';
 export interface ConnectionOptions {
   /** The server's name in messages, without secrets. */
   server: string;
+  /** What all connections to it have in common, also when their names differ. Default: the name. */
+  sameServer?: string;
   open: OpenLink;
   clock: Clock;
   answerWithinMs: number;
@@ -21,16 +25,28 @@ const longestPauseMs = 2_000;
 /** How long a connection may be idle before it is looked after: one whose server vanished would cost a call its deadline. */
 const heartbeatMs = 5_000;
 
-/** `slow`: what calls fail with while it answers, and later than anybody waits. */
-type Held = { link: RedisLink; since: number; answeredAt: number; slow?: ProxyCacheError | undefined };
+/**
+ * `provenAt`: when what was asked last of all that was answered was asked. `slow`: what calls fail with while it answers
+ * later than anybody waits.
+ */
+type Held = {
+  link: RedisLink;
+  since: number;
+  answeredAt: number;
+  provenAt: number;
+  slow?: Error | undefined;
+  isLooking?: boolean;
+};
 
 /**
  * One server, connected to from now on and again whenever the connection ends. While there is none, calls fail at once;
  * only the first attempt after a connection was there is waited for. A server that answers nothing within the deadline
  * counts as away: its connection is dropped, so that the next calls do not wait for it too. One that answers, and too
- * late, is asked no more but whether it has caught up: whoever has several questions waits for one of them.
+ * late, is asked no more but whether it has caught up: whoever has several questions waits for one of them. So is one
+ * that another connection to the same server waited for in vain, unless it was answered meanwhile.
  */
-export function createConnection({ server, open, clock, answerWithinMs, tell }: ConnectionOptions): Redis {
+export function createConnection(options: ConnectionOptions): Redis {
+  const { server, sameServer = server, open, clock, answerWithinMs, tell } = options;
   let held: Held | undefined;
   let attempt: Promise<void> | undefined;
   let worthWaiting = true;
@@ -43,23 +59,8 @@ export function createConnection({ server, open, clock, answerWithinMs, tell }: 
 
   const closedError = () => new ProxyCacheError('closed', `the connection to Redis (${server}) was closed`);
 
-  async function openInTime(): Promise<RedisLink> {
-    const controller = new AbortController();
-    const leave = () => controller.abort(leaving.signal.reason);
-    leaving.signal.addEventListener('abort', leave, { once: true });
-    const stop = afterRunning(clock, answerWithinMs, () =>
-      controller.abort(new Error(`not connected within ${answerWithinMs} ms`)),
-    );
-    try {
-      return await open({ signal: controller.signal });
-    } finally {
-      stop();
-      leaving.signal.removeEventListener('abort', leave);
-    }
-  }
-
   function connect(): void {
-    attempt = openInTime().then(connected, (cause) => {
+    attempt = openInTime(open, { clock, ms: answerWithinMs, leaving: leaving.signal }).then(connected, (cause) => {
       attempt = undefined;
       missed(cause);
       retry();
@@ -89,7 +90,7 @@ export function createConnection({ server, open, clock, answerWithinMs, tell }: 
       return;
     }
     const now = clock.monotonic();
-    const mine: Held = { link, since: now, answeredAt: now };
+    const mine: Held = { link, since: now, answeredAt: now, provenAt: now };
     held = mine;
     away = undefined;
     worthWaiting = true;
@@ -124,7 +125,7 @@ export function createConnection({ server, open, clock, answerWithinMs, tell }: 
     });
   }
 
-  function fallBehind(mine: Held, error: ProxyCacheError): void {
+  function fallBehind(mine: Held, error: Error): void {
     if (held !== mine || mine.slow !== undefined) return;
     mine.slow = error;
     const catchUp = async (): Promise<void> => {
@@ -141,6 +142,27 @@ export function createConnection({ server, open, clock, answerWithinMs, tell }: 
     void catchUp();
   }
 
+  /** The connection, where nothing was answered that it asked in so long. */
+  const doubtful = (forMs: number) => {
+    const isProven = held === undefined || held.provenAt > clock.monotonic() - forMs;
+    return isProven ? undefined : held;
+  };
+  const fellows = joinFellows(sameServer, {
+    look(forMs) {
+      const mine = doubtful(forMs);
+      if (mine === undefined || mine.isLooking || mine.slow !== undefined) return;
+      mine.isLooking = true;
+      const looked = () => {
+        mine.isLooking = false;
+      };
+      ask(['PING'], {}, mine).then(looked, looked);
+    },
+    giveUp(forMs, error) {
+      const mine = doubtful(forMs);
+      if (mine !== undefined) fallBehind(mine, error);
+    },
+  });
+
   async function usable(): Promise<Held> {
     if (held === undefined && attempt !== undefined && worthWaiting) await attempt;
     if (held?.slow !== undefined) throw held.slow;
@@ -148,10 +170,16 @@ export function createConnection({ server, open, clock, answerWithinMs, tell }: 
     throw closed ? closedError() : (away ?? redisAway(server, new Error('not connected yet')));
   }
 
+  function answered(connection: Held, askedAt: number): void {
+    connection.answeredAt = clock.monotonic();
+    connection.provenAt = Math.max(connection.provenAt, askedAt);
+  }
+
   function ask(args: readonly string[], { signal, sent }: RedisCall = {}, by?: Held): Promise<unknown> {
     const command = args[0] ?? '';
     let used: Held | undefined;
     let sentAt = 0;
+    let hasLooked = false;
     const late = () => {
       const error = new ProxyCacheError(
         'storage-failed',
@@ -161,9 +189,15 @@ export function createConnection({ server, open, clock, answerWithinMs, tell }: 
       // Where others were answered meanwhile, the server is slow, not away.
       if (used.answeredAt <= sentAt) lose(used, { cause: error, hangs: true });
       else fallBehind(used, error);
+      if (hasLooked) fellows.giveUp(clock.monotonic() - sentAt, error);
       return error;
     };
-    return within({ clock, ms: answerWithinMs, signal, late }, async () => {
+    const halfway = () => {
+      if (used === undefined) return;
+      hasLooked = true;
+      fellows.look(clock.monotonic() - sentAt);
+    };
+    return within({ clock, ms: answerWithinMs, signal, halfway, late }, async () => {
       const connection = by ?? (await usable());
       signal?.throwIfAborted();
       used = connection;
@@ -171,11 +205,11 @@ export function createConnection({ server, open, clock, answerWithinMs, tell }: 
       sent?.();
       try {
         const reply = await connection.link.send(args);
-        connection.answeredAt = clock.monotonic();
+        answered(connection, sentAt);
         return reply;
       } catch (cause) {
         const code = replyCode(cause);
-        if (code !== undefined) connection.answeredAt = clock.monotonic();
+        if (code !== undefined) answered(connection, sentAt);
         // A primary that became a replica: whoever is the primary now is to be found anew.
         if (code === 'READONLY') lose(connection, { cause, hangs: false });
         throw closed ? closedError() : redisFailure(server, command, cause);
@@ -194,6 +228,7 @@ export function createConnection({ server, open, clock, answerWithinMs, tell }: 
     async close() {
       if (closed) return;
       closed = true;
+      fellows.leave();
       cancelPause();
       cancelHeartbeat();
       leaving.abort(closedError());

@@ -6,22 +6,35 @@ export interface Deadline {
   clock: Clock;
   ms: number;
   signal: AbortSignal | undefined;
+  /** Called when half of the time is over. */
+  halfway?: () => void;
   /** Called at the deadline; gives what to reject with. */
   late: () => unknown;
 }
 
 /** The work's outcome; rejects at the deadline, and with the signal's reason when that fires. */
-export function within<T>({ clock, ms, signal, late }: Deadline, work: () => Promise<T>): Promise<T> {
+export function within<T>({ clock, ms, signal, halfway, late }: Deadline, work: () => Promise<T>): Promise<T> {
   signal?.throwIfAborted();
   return new Promise<T>((resolve, reject) => {
     const finish = () => {
       stop();
       signal?.removeEventListener('abort', leave);
     };
-    const stop = afterRunning(clock, ms, () => {
+    const wait = (left: number, fn: () => void) => {
+      stop = afterRunning(clock, left, fn);
+    };
+    let stop = (): void => undefined;
+    const giveUp = () => {
       finish();
       reject(late());
-    });
+    };
+    const half = Math.floor(ms / 2);
+    if (halfway === undefined) wait(ms, giveUp);
+    else
+      wait(half, () => {
+        wait(ms - half, giveUp);
+        halfway();
+      });
     const leave = () => {
       finish();
       reject(signal?.reason);

@@ -1,0 +1,36 @@
+/** A connection, as the others of this process to the same server know it. */
+export interface Fellow {
+  /** One of the others was not answered what it asked so long ago: it is time to find out whether this one is. */
+  look(forMs: number): void;
+  /** The same, and that nobody waits for it any more. */
+  giveUp(forMs: number, error: Error): void;
+}
+
+/** The other connections of this process to a server. */
+export interface Fellows {
+  look(forMs: number): void;
+  giveUp(forMs: number, error: Error): void;
+  leave(): void;
+}
+
+// Of the process, as its servers are: metadata and a coordinator that were made apart know nothing else of one another.
+const byServer = new Map<string, Set<Fellow>>();
+
+/** Without this each of them finds out for itself that the server stands still, and one pull waits for each. */
+export function joinFellows(server: string, me: Fellow): Fellows {
+  const all = byServer.get(server) ?? new Set();
+  byServer.set(server, all.add(me));
+  const others = () => [...all].filter((one) => one !== me);
+  return {
+    look(forMs) {
+      for (const one of others()) one.look(forMs);
+    },
+    giveUp(forMs, error) {
+      for (const one of others()) one.giveUp(forMs, error);
+    },
+    leave() {
+      all.delete(me);
+      if (all.size === 0 && byServer.get(server) === all) byServer.delete(server);
+    },
+  };
+}
