@@ -60,13 +60,14 @@ function isTold(event: ProxyCacheEvent): boolean {
   const isRecovery = (event.type === 'breaker-changed' && event.state === 'closed') || event.type === 'upload-done';
   const isRemoval = event.type === 'sweep-ended' && event.tags + event.manifests + event.blobs + event.files > 0;
   // An audit is there because it was asked for.
-  return isRecovery || isRemoval || event.type === 'pull';
+  return isRecovery || isRemoval || event.type === 'pull' || event.type === 'upstream-changed';
 }
 
 function needsAttention(event: ProxyCacheEvent): boolean {
   switch (event.type) {
     case 'warning':
     case 'credentials-rejected':
+    case 'upstream-unusable':
     case 'store-failed':
     case 'coordinator-failed':
     case 'peer-failed':
@@ -99,6 +100,7 @@ function needsAttention(event: ProxyCacheEvent): boolean {
     case 'ingest-resumed':
     case 'ingest-shared':
     case 'upload-done':
+    case 'upstream-changed':
     case 'pull':
     case 'prefetch-paused':
     // The client's own line says why it got nothing.

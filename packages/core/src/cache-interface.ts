@@ -5,6 +5,7 @@ import type { Observer } from './observers.ts';
 import type { Descriptor } from './oci/descriptor.ts';
 import type { SweepReport } from './retention/sweep-report.ts';
 import type { SweepOptions } from './retention/sweeps.ts';
+import type { Roster } from './roster/roster.ts';
 import type { UpstreamStatus } from './upstream/upstream.ts';
 import type { CheckUpstream } from './upstream-checks.ts';
 
@@ -30,8 +31,8 @@ export interface ProxyCache {
    * @throws ProxyCacheError `invalid-options`
    */
   observe(observer: Observer): () => void;
-  /** The upstreams, in the order of the option. */
-  upstreams: {
+  /** The upstreams, in the order of the option and then of their keys: what can be changed of them while they are used. */
+  upstreams: Roster & {
     /** How each of them is doing, from memory. */
     status(): readonly UpstreamStatus[];
     /**

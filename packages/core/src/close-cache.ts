@@ -31,7 +31,8 @@ export interface ClosedParts {
   quota: { close(): Promise<void> };
   /** The memory of what runs. */
   memory: readonly { close(): void }[];
-  upstreams: Iterable<{ client: { close(): Promise<void> } }>;
+  /** Of upstreams that there are and were. */
+  clients(): Iterable<{ close(): Promise<void> }>;
   uploads: { close(graceMs: number): Promise<void> };
   spool: { close(): void };
   threads: { close(): Promise<void> };
@@ -56,7 +57,7 @@ export async function closeCache(
   for (const pool of parts.memory) pool.close();
   const answered = answers.cutOff();
   await transferred;
-  await Promise.all([...parts.upstreams].map(({ client }) => client.close()));
+  await Promise.all([...parts.clients()].map((client) => client.close()));
   await within(clock, letGoWithin, answered);
   await Promise.all([scrubbed, prefetched, pulls.checks.close()]);
   await pulls.blobs.close();

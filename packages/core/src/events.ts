@@ -4,6 +4,7 @@ import type { RequestEvent } from './http/events.ts';
 import type { IngestEvent } from './ingest/events.ts';
 import type { PrefetchEvent } from './pull/events.ts';
 import type { QuotaEvent, RetentionEvent } from './retention/events.ts';
+import type { RosterEvent } from './roster/events.ts';
 import type { StoreEvent } from './store/events.ts';
 import type { UpstreamEvent } from './upstream/events.ts';
 
@@ -23,5 +24,6 @@ export type ProxyCacheEvent =
   | RetentionEvent
   | QuotaEvent
   | StoreEvent
+  | RosterEvent
   | AdmissionEvents
   | WarningEvent;

@@ -15,14 +15,7 @@ import { createIngests } from './ingest/ingests.ts';
 import { openSpool } from './ingest/spool.ts';
 import { createObservers } from './observers.ts';
 import { createOffload } from './offload.ts';
-import {
-  accessSettings,
-  defaults,
-  limitsOf,
-  type ProxyCacheOptions,
-  retentionSettings,
-  upstreamSettings,
-} from './options.ts';
+import { accessSettings, defaults, limitsOf, type ProxyCacheOptions, retentionSettings } from './options.ts';
 import { createChecks } from './pull/checks.ts';
 import { createHasImage } from './pull/has-image.ts';
 import { createListReferrers } from './pull/list-referrers.ts';
@@ -31,13 +24,12 @@ import { createListTags } from './pull/list-tags.ts';
 import { createPrefetch } from './pull/prefetch.ts';
 import type { PullParts } from './pull/pull-parts.ts';
 import { createPullRecords } from './pull/pull-records.ts';
-import { createPullUpstream } from './pull/pull-upstream.ts';
 import { createPulls } from './pull/pulls.ts';
 import { createTagTurns } from './pull/tag-turns.ts';
-import { type Target, targetOf } from './pull/target.ts';
 import type { Evict } from './retention/evict.ts';
 import { createQuota, unlimited } from './retention/quota.ts';
 import { createRetention } from './retention/retention.ts';
+import { rosterOf } from './roster-of.ts';
 import { createBuffers } from './runtime/buffers.ts';
 import { systemClock } from './runtime/clock.ts';
 import { expectOneOf, expectWhole } from './runtime/expect-option.ts';
@@ -47,8 +39,6 @@ import { shareTransfers } from './share-transfers.ts';
 import { pullStorage } from './store/pull-storage.ts';
 import { timelyCoordinator } from './store/timely-coordinator.ts';
 import { practise } from './upstream/practise.ts';
-import { createResolver } from './upstream/resolver.ts';
-import { shadowWarnings } from './upstream/upstream-key.ts';
 import { createUpstreamChecks } from './upstream-checks.ts';
 
 /**
@@ -66,28 +56,15 @@ export function createProxyCache(options: ProxyCacheOptions): ProxyCache {
 
   const callerKey = callerKeyOf(options);
   const { threads, lanes, isShared, ...hashing } = createOffload(options, observe);
-  const upstreams = new Map(
-    options.upstreams.map((given) => {
-      const crowded = () => prefetch.crowded(given.key);
-      const upstream = createPullUpstream(upstreamSettings(given), {
-        clock,
-        observe,
-        trace,
-        crowded,
-        lanes,
-        callerKey,
-      });
-      return [upstream.key, upstream] as const;
-    }),
-  );
-  const routing = {
-    upstreams: options.upstreams.map(upstreamSettings),
-    defaultUpstream: options.defaultUpstream,
-    reservedKeys: options.reservedKeys ?? defaults.reservedKeys,
-  };
-  const resolver = createResolver(routing);
-
   const told = { clock, observe, trace };
+  let closing: Promise<void> | undefined;
+  const isClosed = () => closing !== undefined;
+  const crowded = (key: string) => prefetch.crowded(key);
+  const { live, locate, roster, settingsOf, maxManifestBytes } = rosterOf(options, {
+    ...{ lanes, callerKey, crowded, isClosed },
+    ...told,
+  });
+  const { upstreams } = live;
   const spool = openSpool({ directory: storage.spoolDirectory, minFree: options.minFree, clock });
   const buffers = createBuffers(memory.buffers);
   const slabs = createSlabs(memory.buffers, { shared: isShared });
@@ -104,7 +81,6 @@ export function createProxyCache(options: ProxyCacheOptions): ProxyCache {
   const coordinator = storage.coordinator && timelyCoordinator(storage.coordinator, told);
   const sharing = shareTransfers(coordinator, { directory: storage.spoolDirectory, peers, slabs, ...told });
   const maxIngests = options.maxIngests ?? defaults.maxIngests;
-  const maxManifestBytes = Math.max(...routing.upstreams.map((upstream) => upstream.maxManifestBytes));
   const validForMs = (key: string) => upstreams.get(key)?.linkValidForMs ?? 0;
   const { watchProofs, ...records } = createPullRecords({
     ...{ metadata, blobs, maxBytes: memory.manifests, maxManifestBytes, validForMs },
@@ -125,12 +101,6 @@ export function createProxyCache(options: ProxyCacheOptions): ProxyCache {
     observe,
   };
 
-  function locate(route: Parameters<typeof resolver.resolve>[0]): { target: Target; clientName: string } | undefined {
-    const found = resolver.resolve(route);
-    const upstream = found && upstreams.get(found.candidates[0].key);
-    return upstream && { target: targetOf(upstream, found.candidates[0].repository), clientName: found.clientName };
-  }
-
   const prefetch = createPrefetch(parts);
   const turns = coordinator && createTagTurns(parts, coordinator);
   const pulls = createPulls(parts, { turns, started: prefetch.started });
@@ -138,7 +108,16 @@ export function createProxyCache(options: ProxyCacheOptions): ProxyCache {
   const { admission, ...clients } = admitClients(options.admission, { pulls, listReferrers, metadata, ...told });
   const hasImage = createHasImage(parts);
   const scrubs = createScrubs({ blobs, metadata, ...told });
-  const held = { ...parts, metadata, watchProofs, isWaiting, maxManifestBytes, upstreams, coordinator };
+  const held = {
+    ...parts,
+    metadata,
+    watchProofs,
+    isWaiting,
+    maxManifestBytes,
+    upstreams,
+    keys: live.keys,
+    coordinator,
+  };
   const { sweptElsewhere } = quota;
   const sweeps = createRetention(
     { ...held, sweptElsewhere, observe: quota.watched(observe) },
@@ -147,15 +126,14 @@ export function createProxyCache(options: ProxyCacheOptions): ProxyCache {
   const access = options.access && accessSettings(options.access);
   const callers = callersOf(options, { upstreams, locate, clock });
   const listsRepositories = options.catalog ?? defaults.catalog;
-  let closing: Promise<void> | undefined;
-  const isClosed = () => closing !== undefined;
   const dispatch = createDispatch({
     locate,
+    whenRelocated: live.watch,
     ...clients.pulls,
     prefetch,
     listTags: createListTags(parts),
     listReferrers,
-    listRepositories: listsRepositories ? createListRepositories(parts, [...upstreams.values()]) : undefined,
+    listRepositories: listsRepositories ? createListRepositories(parts, () => upstreams.values()) : undefined,
     callers,
     publicContent: options.publicContent ?? defaults.publicContent,
     publicUrl: options.publicUrl,
@@ -173,7 +151,7 @@ export function createProxyCache(options: ProxyCacheOptions): ProxyCache {
 
   // Not now: whoever makes a cache goes on first.
   setImmediate(practise).unref();
-  for (const message of [...shadowWarnings(routing), ...callerWarnings(options)]) observe({ type: 'warning', message });
+  for (const message of callerWarnings(options)) observe({ type: 'warning', message });
   return {
     handle: answers.handle,
     fetch: (request, host) => answerFetch(request, answers.handle, host?.context),
@@ -181,16 +159,13 @@ export function createProxyCache(options: ProxyCacheOptions): ProxyCache {
     ...createFromCode({ locate, isClosed, hasImage, pulls, scrubs, sweeps }),
     upstreams: {
       status: () => [...upstreams.values()].map(({ client }) => client.status()),
-      check: createUpstreamChecks({
-        settingsOf: (key) => routing.upstreams.find((one) => one.key === key),
-        isClosed,
-        ...told,
-      }),
+      ...roster,
+      check: createUpstreamChecks({ settingsOf, isClosed, ...told }),
     },
     close(how = {}) {
       expectWhole('close: graceMs', how.graceMs);
       expectOneOf('close: ingests', how.ingests, ['finish', 'drop']);
-      const ended = { memory: [buffers, slabs], upstreams: upstreams.values(), quota };
+      const ended = { memory: [buffers, slabs], clients: live.clients, quota };
       closing ??= closeCache(
         { clock, pulls: parts, turns, answers, ...ended, prefetch, admission, scrubs, sweeps, uploads, spool, threads },
         how,

@@ -23,7 +23,7 @@ function create(maxBytes = 1_000_000): Manifests {
   return createManifests({
     blobs: storage.blobs,
     maxBytes,
-    maxManifestBytes: 4_194_304,
+    maxManifestBytes: () => 4_194_304,
     clock,
     observe: (event) => events.push(event),
   });
@@ -137,7 +137,7 @@ describe('the bytes of a manifest', () => {
     const careful = createManifests({
       blobs,
       maxBytes: 1000,
-      maxManifestBytes: 4_194_304,
+      maxManifestBytes: () => 4_194_304,
       clock,
       observe: () => undefined,
     });

@@ -36,8 +36,8 @@ export interface ManifestsParts {
   blobs: BlobStore;
   /** Bytes of manifests kept in memory. */
   maxBytes: number;
-  /** The longest manifest that any upstream may give, in bytes: what is longer is a blob, and is never loaded. */
-  maxManifestBytes: number;
+  /** The longest manifest that any upstream may give now, in bytes: what is longer is a blob, and is never loaded. */
+  maxManifestBytes(): number;
   clock: Clock;
   observe(event: StoreEvent): void;
 }
@@ -67,7 +67,7 @@ export function createManifests(parts: ManifestsParts): Manifests {
   async function loadAnew(digest: Digest, signal: AbortSignal, isSecond = false): Promise<Uint8Array | undefined> {
     const openedAt = clock.now();
     try {
-      const bytes = await readManifest(blobs, digest, { maxBytes: maxManifestBytes, buffers, signal });
+      const bytes = await readManifest(blobs, digest, { maxBytes: maxManifestBytes(), buffers, signal });
       if (!bytes) return undefined;
       if (digestOf(bytes, digestAlgorithm(digest)) === digest) {
         keep(digest, bytes);
@@ -93,7 +93,7 @@ export function createManifests(parts: ManifestsParts): Manifests {
       try {
         const blob = await blobs.open(digest, { forBytes: false, signal });
         await blob?.close();
-        return blob !== undefined && blob.size <= maxManifestBytes;
+        return blob !== undefined && blob.size <= maxManifestBytes();
       } catch (error) {
         signal.throwIfAborted();
         failed('open', digest, error);

@@ -29,6 +29,7 @@ export interface Callers {
 
 /** What {@link createCallers} works with. */
 export interface CallersParts {
+  /** Those that there are now. */
   upstreams: ReadonlyMap<string, PullUpstream>;
   /** Finds what a name means; the empty one means what host or default there is. */
   locate(route: { name: string } & Pick<Route, 'ns' | 'host'>): { target: Target } | undefined;
@@ -38,7 +39,12 @@ export interface CallersParts {
 }
 
 export function createCallers({ upstreams, locate, hasUsers, clock }: CallersParts): Callers {
-  const ofCallers = [...upstreams.values()].filter(({ callerOf }) => callerOf !== undefined);
+  const ofCallers = () => [...upstreams.values()].filter(({ callerOf }) => callerOf !== undefined);
+
+  function hasOfCallers(): boolean {
+    for (const { callerOf } of upstreams.values()) if (callerOf) return true;
+    return false;
+  }
 
   function callerOf(upstream: PullUpstream, request: HttpRequest): Caller | undefined {
     const credential = basicCredentialOf(request.headers.get('authorization'));
@@ -61,13 +67,13 @@ export function createCallers({ upstreams, locate, hasUsers, clock }: CallersPar
     // Who comes without a login to an upstream that needs none, a mirror say, is not to be sent away.
     if (located || ns !== undefined) return located?.callerOf && located;
     if (hasUsers) return undefined;
-    const [first, ...others] = ofCallers;
+    const [first, ...others] = ofCallers();
     return others.length > 0 ? 'any' : first;
   }
 
   return {
     areAsked(route) {
-      if (ofCallers.length === 0) return false;
+      if (!hasOfCallers()) return false;
       if (route.kind === 'ping') return pinged(route) !== undefined;
       return 'name' in route && locate(route)?.target.upstream.callerOf !== undefined;
     },
@@ -79,7 +85,7 @@ export function createCallers({ upstreams, locate, hasUsers, clock }: CallersPar
       return asCaller(target, caller);
     },
     async ping(route, request, told) {
-      const upstream = ofCallers.length === 0 ? undefined : pinged(route);
+      const upstream = hasOfCallers() ? pinged(route) : undefined;
       if (upstream === undefined) return;
       if (upstream === 'any') {
         // Whichever of them is meant checks them: a password is not for the others.
@@ -93,7 +99,7 @@ export function createCallers({ upstreams, locate, hasUsers, clock }: CallersPar
     },
     challenges(key) {
       if (key !== undefined) return upstreams.get(key)?.callerOf && [`Basic realm="${key}"`];
-      return ofCallers.length > 0 ? ['Basic realm="proxycache"'] : undefined;
+      return hasOfCallers() ? ['Basic realm="proxycache"'] : undefined;
     },
   };
 }

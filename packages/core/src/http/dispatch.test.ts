@@ -39,6 +39,7 @@ function make(parts: Partial<DispatchParts> = {}) {
   const events: RequestEvent[] = [];
   const dispatch = createDispatch({
     locate: ({ name }) => (name.startsWith('up/') ? { target, clientName: name } : undefined),
+    whenRelocated: () => undefined,
     heldManifests: () => () => undefined,
     pullTag: { pull: unexpected, recentTagOf: () => undefined },
     pullDigest: unexpected,

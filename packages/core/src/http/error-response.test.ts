@@ -22,6 +22,7 @@ const own: Record<ErrorCode, Expected> = {
   'range-invalid': [400, 'RANGE_INVALID'],
   'page-invalid': [400, 'PAGINATION_NUMBER_INVALID'],
   'name-unknown': [404, 'NAME_UNKNOWN'],
+  'upstream-unusable': [503, 'UNAVAILABLE', '30'],
   'manifest-unknown': [404, 'MANIFEST_UNKNOWN'],
   'manifest-unsupported': [415, 'MANIFEST_INVALID'],
   'blob-unknown': [404, 'BLOB_UNKNOWN'],
@@ -45,6 +46,8 @@ const own: Record<ErrorCode, Expected> = {
   'storage-format': [500, 'UNKNOWN'],
   'digest-mismatch': [502, 'UNAVAILABLE'],
   'invalid-options': [500, 'UNKNOWN'],
+  'upstream-exists': [409, 'UNKNOWN'],
+  'secret-required': [400, 'UNKNOWN'],
 };
 
 const upstream: Record<UpstreamErrorCode, Expected> = {

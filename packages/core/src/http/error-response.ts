@@ -31,6 +31,7 @@ const own: Readonly<Record<ErrorCode, Row>> = {
   'range-invalid': { status: 400, code: 'RANGE_INVALID' },
   'page-invalid': { status: 400, code: 'PAGINATION_NUMBER_INVALID' },
   'name-unknown': { status: 404, code: 'NAME_UNKNOWN' },
+  'upstream-unusable': { status: 503, code: 'UNAVAILABLE', retryAfter: 30 },
   'manifest-unknown': { status: 404, code: 'MANIFEST_UNKNOWN' },
   'manifest-unsupported': { status: 415, code: 'MANIFEST_INVALID' },
   'blob-unknown': { status: 404, code: 'BLOB_UNKNOWN' },
@@ -53,6 +54,8 @@ const own: Readonly<Record<ErrorCode, Row>> = {
   'storage-damaged': { status: 503, code: 'UNAVAILABLE', retryAfter: 5, message: "the cache's storage is damaged" },
   'storage-format': { status: 500, code: 'UNKNOWN', message: "the cache's storage cannot be read by this version" },
   'digest-mismatch': { status: 502, code: 'UNAVAILABLE' },
+  'upstream-exists': { status: 409, code: 'UNKNOWN' },
+  'secret-required': { status: 400, code: 'UNKNOWN' },
   'invalid-options': { status: 500, code: 'UNKNOWN', message: 'the cache is not set up correctly' },
 };
 

@@ -29,6 +29,7 @@ function make(parts: Partial<FromMemoryParts> = {}) {
       located.push(route.name);
       return { target, clientName: route.name };
     },
+    whenRelocated: () => undefined,
     heldManifests: () => () => byDigest,
     prefetch: { served: (_, { descriptor }) => void served.push(descriptor.digest) },
     publicContent: false,

@@ -11,8 +11,10 @@ import { parseRoute, type Route, wantOf } from './route.ts';
 
 /** What answering from memory takes. */
 export interface FromMemoryParts {
-  /** Finds what a name means; `undefined`: nothing that is served here. What it gives for a route is always the same. */
+  /** Finds what a name means; `undefined`: nothing that is served here. */
   locate(route: { name: string } & Pick<Route, 'ns' | 'host'>): { target: Target; clientName: string } | undefined;
+  /** Has `fn` called when {@link FromMemoryParts.locate} may give something else for a route than before. */
+  whenRelocated(fn: () => void): void;
   heldManifests: HeldManifests;
   prefetch: Pick<Prefetch, 'served'>;
   publicContent: boolean;
@@ -48,18 +50,28 @@ const longestUrl = 512;
 export function createFromMemory(parts: FromMemoryParts): NonNullable<Handle['fromMemory']> {
   const { clock, publicContent } = parts;
   const byUrl = new Map<string, Known>();
+  parts.whenRelocated(() => byUrl.clear());
   // The last responses, for as long as what they answer with is in memory: they are not what keeps it there.
   const last = { GET: new WeakMap<ManifestAnswer, Answered>(), HEAD: new WeakMap<ManifestAnswer, Answered>() };
 
   function locate(request: HttpRequest, host: string | null): Known | undefined {
     const route = manifestRoute(request);
-    const located = route && parts.locate(route);
+    const located = route && locatedOf(route);
     if (!located) return undefined;
     const { target } = located;
     const { ns, reference } = route;
     const text = reference.kind === 'tag' ? reference.tag : reference.digest;
     const find = parts.heldManifests(target, reference);
     return { host, ns, target, reference: text, find };
+  }
+
+  function locatedOf(route: Parameters<typeof parts.locate>[0]): ReturnType<typeof parts.locate> {
+    try {
+      return parts.locate(route);
+    } catch {
+      // Told by whoever handles it.
+      return undefined;
+    }
   }
 
   function keep(url: string, known: Known): void {

@@ -29,7 +29,7 @@ beforeEach(() => {
   const observe = (event: StoreEvent) => void events.push(event);
   const { blobs, metadata } = storage;
   links = createLinks({ metadata, observe, clock, validForMs: () => 1e9 }, 100);
-  const manifests = createManifests({ blobs, maxBytes: 1e6, maxManifestBytes: 4_194_304, clock, observe });
+  const manifests = createManifests({ blobs, maxBytes: 1e6, maxManifestBytes: () => 4_194_304, clock, observe });
   parts = { links, manifests, blobs, observe } as unknown as PullParts;
   isComplete = createIsComplete(parts);
 });

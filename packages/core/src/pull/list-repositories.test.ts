@@ -10,7 +10,7 @@ async function pagesOf(count: number, n: number, shows?: (name: string) => boole
   const names = Array.from({ length: count }, (_, index) => `app-${String(index).padStart(5, '0')}`);
   const list = async (upstream: string) => names.map((repository) => ({ upstream, repository }));
   const asked: string[] = [];
-  const answer = createListRepositories({ repositories: { list } } as unknown as PullParts, [
+  const answer = createListRepositories({ repositories: { list } } as unknown as PullParts, () => [
     { key: 'up', names: undefined, callerOf: undefined },
   ]);
   const view = {
@@ -62,7 +62,7 @@ describe('a catalog', () => {
   });
 
   it('is not gone on with by a cursor that is none of ours', async () => {
-    const answer = createListRepositories({} as unknown as PullParts, []);
+    const answer = createListRepositories({} as unknown as PullParts, () => []);
     await expect(answer({ cursor: '+1x' }, { signal })).rejects.toMatchObject({ code: 'page-invalid' });
     expect(await answer({ cursor: '+999999999' }, { signal })).toEqual({ repositories: [] });
     expect(await answer({ cursor: 'up/z' }, { signal })).toEqual({ repositories: [] });

@@ -20,10 +20,10 @@ const pageSize = 100;
 const mostLookedAt = 1000;
 const lookedAtOnce = 8;
 
-/** @param upstreams those that are served now */
+/** @param upstreams those that are served now, asked each time */
 export function createListRepositories(
   parts: PullParts,
-  upstreams: readonly Pick<PullUpstream, 'key' | 'names' | 'callerOf'>[],
+  upstreams: () => Iterable<Pick<PullUpstream, 'key' | 'names' | 'callerOf'>>,
 ): ListRepositories {
   async function list(key: string, signal: AbortSignal): Promise<KnownRepository[]> {
     try {
@@ -36,7 +36,7 @@ export function createListRepositories(
 
   async function listAll(signal: AbortSignal): Promise<Listed[]> {
     const known: Listed[] = [];
-    for (const { key, names: rules, callerOf } of upstreams) {
+    for (const { key, names: rules, callerOf } of upstreams()) {
       // What is stored of it each caller may know for itself alone.
       if (callerOf) continue;
       const found = (await list(key, signal)).filter(({ repository }) => !rules?.reasonAgainst(repository));

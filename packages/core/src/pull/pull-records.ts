@@ -27,7 +27,7 @@ export function createPullRecords(parts: {
   metadata: MetadataStore;
   blobs: BlobStore;
   maxBytes: number;
-  maxManifestBytes: number;
+  maxManifestBytes(): number;
   validForMs(upstream: string): number;
   clock: Clock;
   observe(event: StoreEvent): void;

@@ -6,29 +6,42 @@ import type { UpstreamParts } from '../upstream/client.ts';
 import { connectionsForBodies } from '../upstream/connection-pool.ts';
 import { createUpstream } from '../upstream/endpoints.ts';
 import { generationOf } from '../upstream/generation.ts';
+import type { UpstreamMode } from '../upstream/mode.ts';
+import type { Upstream } from '../upstream/upstream.ts';
 import type { UpstreamSettings } from '../upstream/upstream-options.ts';
 import { rulesOfModes } from './mode-rules.ts';
 import { prefetchesOf } from './prefetch.ts';
 import type { PullUpstream } from './target.ts';
 
+/** What an upstream needs to be pulled from. */
+export interface PullUpstreamParts extends Omit<UpstreamParts, 'mode'> {
+  /** What tells its callers apart, where it is asked with their credentials. */
+  callerKey: string | Uint8Array;
+  /** That of the same upstream before a change of other options. Default: a new one. */
+  client?: Upstream;
+  /** The mode that holds now; may change. Default: that of the settings, for good. */
+  inUse?: { mode: UpstreamMode };
+}
+
 /**
  * An upstream as pulls use it.
  *
- * @param parts.callerKey what tells its callers apart, where it is asked with their credentials
  * @throws ProxyCacheError `invalid-options`
  */
 export function createPullUpstream(
   settings: UpstreamSettings,
-  parts: UpstreamParts & { callerKey: string | Uint8Array },
+  { client, inUse = { mode: settings.mode }, ...parts }: PullUpstreamParts,
 ): PullUpstream {
   const { maxConnections } = settings.limits;
   const rules = rulesOfModes(settings);
-  const upstream: PullUpstream = {
+  return {
     key: settings.key,
-    client: createUpstream(settings, { ...parts, mode: () => upstream.mode }),
-    mode: settings.mode,
+    client: client ?? createUpstream(settings, { ...parts, mode: () => inUse.mode }),
+    get mode() {
+      return inUse.mode;
+    },
     get rules() {
-      return rules[upstream.mode];
+      return rules[inUse.mode];
     },
     names: createNameRules(settings),
     generation: generationOf(settings),
@@ -45,5 +58,4 @@ export function createPullUpstream(
       ? createSegmentLink({ ...settings.segments, limit: connectionsForBodies(maxConnections) }, parts.clock)
       : undefined,
   };
-  return upstream;
 }

@@ -59,9 +59,8 @@ export function startIngest(parts: PullParts, start: IngestStart): RunningIngest
 
 /** Whether other processes' bytes are this repository's, too. */
 function permissionOf(parts: PullParts, { target, digest, proven = false }: IngestStart): Permission {
-  const { generation } = target.place;
   return {
-    place: `${generation}/${placeKey(target)}`,
+    place: placeKey(target),
     isProven: proven,
     async ask(signal) {
       const within = { ms: target.upstream.blobWithinMs, signal };
@@ -73,4 +72,4 @@ function permissionOf(parts: PullParts, { target, digest, proven = false }: Inge
 }
 
 /** A repository as those who may read a transfer are told by. */
-export const placeKey = ({ place }: Target): string => `${place.scope}/${place.repository}`;
+export const placeKey = ({ place }: Target): string => `${place.generation}/${place.scope}/${place.repository}`;

@@ -11,7 +11,7 @@ export interface PullUpstream {
   key: string;
   client: Upstream;
   /** How it is used now; it may be switched at any time. */
-  mode: UpstreamMode;
+  readonly mode: UpstreamMode;
   /** Those of its mode. */
   readonly rules: FreshnessRules;
   /** `undefined`: nothing is refused by its name. */
@@ -65,5 +65,6 @@ export function queryOf(
 
 /** The target as one text, for keys of what is shared between requests. */
 export function targetKey({ place }: Target): string {
-  return `${place.upstream} ${place.scope} ${place.repository}`;
+  // What was asked of another URL, or with another identity, says nothing here.
+  return `${place.upstream} ${place.generation} ${place.scope} ${place.repository}`;
 }

@@ -37,7 +37,7 @@ beforeEach(() => {
   records = createPullRecords({
     ...{ metadata, blobs, ...told },
     maxBytes: 1e6,
-    maxManifestBytes: 1e6,
+    maxManifestBytes: () => 1e6,
     validForMs: () => Number.POSITIVE_INFINITY,
   });
 });
@@ -46,7 +46,7 @@ function retention(options: Partial<RetentionOptions> = {}, coordinator?: Coordi
   return createRetention(
     {
       ...records,
-      ...{ blobs, clock, coordinator, metadata: storage.metadata, maxManifestBytes: 1e6 },
+      ...{ blobs, clock, coordinator, metadata: storage.metadata, maxManifestBytes: () => 1e6, keys: () => [] },
       ingests: { find: () => undefined },
       isWaiting: () => false,
       sweptElsewhere: () => undefined,

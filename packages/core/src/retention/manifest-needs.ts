@@ -30,7 +30,7 @@ const mostKnown = 50_000;
 export function createManifestNeeds(parts: {
   blobs: Pick<BlobStore, 'open'>;
   held(digest: Digest): Uint8Array | undefined;
-  maxManifestBytes: number;
+  maxManifestBytes(): number;
   observe(event: StoreEvent): void;
 }): ManifestNeeds {
   const { blobs, held, maxManifestBytes, observe } = parts;
@@ -38,7 +38,7 @@ export function createManifestNeeds(parts: {
   const buffers = createBuffers(0);
 
   async function read(digest: Digest, signal: AbortSignal): Promise<Uint8Array | undefined> {
-    const bytes = await readManifest(blobs, digest, { maxBytes: maxManifestBytes, buffers, signal });
+    const bytes = await readManifest(blobs, digest, { maxBytes: maxManifestBytes(), buffers, signal });
     if (bytes && digestOf(bytes, digestAlgorithm(digest)) !== digest) throw new Error('its bytes are wrong');
     return bytes;
   }

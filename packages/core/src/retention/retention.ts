@@ -20,25 +20,33 @@ export interface RetentionOf
     'needs' | 'gone' | 'unlinked' | 'isUnderWay' | 'clientOf' | 'stayOf' | 'unusedForMs' | 'manifests'
   > {
   manifests: Pick<Manifests, 'held' | 'forget'>;
-  maxManifestBytes: number;
+  maxManifestBytes(): number;
   ingests: Pick<Ingests, 'find'>;
   /** Whether a blob waits for the store. */
   isWaiting(digest: Digest): boolean;
+  /** The keys of all that there are or were, while this process runs. */
+  keys(): Iterable<string>;
+  /** Those that there are now. */
   upstreams: ReadonlyMap<string, { client: Pick<Upstream, 'status' | 'ping'> }>;
 }
 
 /** What lets go of what nobody uses any more. */
 export function createRetention(parts: RetentionOf, settings: RetentionSettings): Sweeps {
-  const { manifests, ingests, isWaiting, upstreams } = parts;
+  const { manifests, ingests, isWaiting, keys, upstreams } = parts;
   const { unusedFor, every } = settings;
-  const keys = [...upstreams.keys()];
+
+  function isComingIn(digest: Digest): boolean {
+    for (const key of keys()) if (ingests.find(key, digest)) return true;
+    return false;
+  }
+
   return createSweeps(
     {
       ...parts,
       needs: createManifestNeeds({ ...parts, held: manifests.held }),
       gone: tellOthers(parts.coordinator, manifests.forget),
       unlinked: createUnlinked({ ...parts, now: parts.clock.now }),
-      isUnderWay: (digest) => isWaiting(digest) || keys.some((key) => ingests.find(key, digest) !== undefined),
+      isUnderWay: (digest) => isWaiting(digest) || isComingIn(digest),
       clientOf: (upstream) => upstreams.get(upstream)?.client,
       stayOf: stays(settings),
       unusedForMs: unusedFor === 'never' ? Number.POSITIVE_INFINITY : parseDuration(unusedFor),

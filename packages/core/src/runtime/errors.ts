@@ -7,6 +7,7 @@ export type ErrorCode =
   | 'range-invalid'
   | 'page-invalid'
   | 'name-unknown'
+  | 'upstream-unusable'
   | 'manifest-unknown'
   | 'manifest-unsupported'
   | 'blob-unknown'
@@ -32,7 +33,9 @@ export type ErrorCode =
   | 'quota-exceeded'
   | 'digest-mismatch'
   // Set-up
-  | 'invalid-options';
+  | 'invalid-options'
+  | 'upstream-exists'
+  | 'secret-required';
 
 const brand = Symbol.for('proxycache.error');
 

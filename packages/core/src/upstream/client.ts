@@ -36,6 +36,8 @@ export interface UpstreamParts {
   userAgent?: string;
   /** Called when a request has to wait for a connection, while others have all that it may use. */
   crowded?(): void;
+  /** Called with 1 when it turns to a host, with -1 when it has no connection to it any more. */
+  pooled?(change: 1 | -1): void;
   /** Resolves host names. Default: the machine's `dns.lookup`. */
   lookup?: Lookup;
   /** Threads that receive blobs. Default: none, this one does. */
@@ -58,6 +60,7 @@ export function createClient(settings: UpstreamSettings, parts: UpstreamParts): 
     observe,
     userAgent = `proxycache/${version}`,
     crowded,
+    pooled,
     lookup,
     lanes,
     trace,
@@ -71,6 +74,7 @@ export function createClient(settings: UpstreamSettings, parts: UpstreamParts): 
     userAgent,
     observe,
     ...(crowded && { crowded }),
+    ...(pooled && { pooled }),
     ...(lookup && { lookup }),
     lanes,
     mode,

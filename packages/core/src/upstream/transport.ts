@@ -63,6 +63,8 @@ export interface TransportParts {
   observe(event: UpstreamEvent): void;
   /** Called when a request has to wait for a connection. */
   crowded?(): void;
+  /** Called with 1 when it turns to a host, with -1 when it has no connection to it any more. */
+  pooled?(change: 1 | -1): void;
   /** Default: the machine's resolver. */
   lookup?: Lookup;
   /** Where blobs are received. Default: in this thread. */
@@ -132,9 +134,12 @@ export function createTransport(settings: UpstreamSettings, parts: TransportPart
         failure('busy', url, `has no free connection: all ${most} ${most < limit ? 'for blobs ' : ''}are in use`),
       ...(parts.crowded && { crowded: parts.crowded }),
       // Redirects may lead to ever new hosts.
-      emptied: () => pools.delete(url.origin),
+      emptied: () => {
+        if (pools.delete(url.origin)) parts.pooled?.(-1);
+      },
     });
     pools.set(url.origin, pool);
+    parts.pooled?.(1);
     return pool;
   }
 

@@ -1,0 +1,188 @@
+import { createPullUpstream } from '../pull/pull-upstream.ts';
+import type { PullUpstream } from '../pull/target.ts';
+import type { UpstreamParts } from '../upstream/client.ts';
+import type { UpstreamMode } from '../upstream/mode.ts';
+import { createResolver, type Resolver } from '../upstream/resolver.ts';
+import type { Upstream } from '../upstream/upstream.ts';
+import type { UpstreamOptions, UpstreamSettings } from '../upstream/upstream-options.ts';
+import type { Entry } from './entry.ts';
+import { createRetiredClients } from './retired-clients.ts';
+import { changedNames } from './upstream-change.ts';
+
+/** How paths name upstreams, beside their keys and hosts. */
+export interface Routing {
+  defaultUpstream: string | undefined;
+  reservedKeys: readonly string[];
+  /** Whether the default may be one that is added later, or was removed. */
+  mayLackDefault: boolean;
+}
+
+/** What {@link createLiveUpstreams} works with. */
+export interface LiveUpstreamsParts extends Pick<UpstreamParts, 'clock' | 'observe' | 'lanes' | 'trace'> {
+  routing: Routing;
+  callerKey: string | Uint8Array;
+  /** Fills in the defaults. */
+  settingsOf(options: UpstreamOptions): UpstreamSettings;
+  /** See {@link UpstreamParts.crowded}. */
+  crowded(key: string): void;
+}
+
+/** The upstreams that there are now. */
+export interface LiveUpstreams {
+  /** Those that can be used, in the order of the options and then of their keys: the same map all along. */
+  upstreams: ReadonlyMap<string, PullUpstream>;
+  /** All keys that something is known of: those of removed upstreams, too. */
+  keys(): Iterable<string>;
+  /** All that is known of keys, in the same order. */
+  entries(): ReadonlyMap<string, Entry>;
+  entryOf(key: string): Entry | undefined;
+  resolve: Resolver['resolve'];
+  /**
+   * Makes ready what is to hold of a key; nothing changes before the answer is called, which is to be done before anything
+   * else is prepared. Requests that are under way end with what they began with.
+   *
+   * @throws ProxyCacheError `invalid-options`
+   */
+  prepare(key: string, entry: Entry): () => void;
+  /** Has `fn` called after each change. */
+  watch(fn: (key: string, entry: Entry) => void): void;
+  /** Those in use, and those that were. */
+  clients(): Iterable<Upstream>;
+}
+
+/** A key's entry and what was made of it. */
+interface Member {
+  entry: Entry;
+  upstream?: PullUpstream;
+  isConnected?: () => boolean;
+  /** How it is used: of all that was ever made of it, also of what is under way. */
+  inUse?: { mode: UpstreamMode };
+}
+
+// Options that nothing of the client depends on: what it has learnt, and its connections, stay when they change.
+const notOfClient: ReadonlySet<string> = new Set<keyof UpstreamOptions>([
+  'mode',
+  'library',
+  'include',
+  'exclude',
+  'freshFor',
+  'staleIfErrorFor',
+  'staleWhileRevalidateFor',
+  'absentFor',
+  'onAbsent',
+  'onDenied',
+  'deniedMayMeanAbsent',
+  'serveUnproven',
+  'coldRange',
+  'prefetch',
+  'manifestWithin',
+  'blobWithin',
+  'resumeWithin',
+  'validateWithin',
+  'segments',
+  'maxBytes',
+]);
+
+/** @param given the upstreams of the options @throws ProxyCacheError `invalid-options` */
+export function createLiveUpstreams(given: readonly UpstreamOptions[], parts: LiveUpstreamsParts): LiveUpstreams {
+  const { routing, settingsOf, crowded, ...made } = parts;
+  const order = new Map(given.map(({ key }, index) => [key, index]));
+  const upstreams = new Map<string, PullUpstream>();
+  const retired = createRetiredClients(parts.clock);
+  const watchers: ((key: string, entry: Entry) => void)[] = [];
+  let members = new Map<string, Member>();
+  let resolver: Resolver;
+
+  function sorted(changed: ReadonlyMap<string, Member>): Map<string, Member> {
+    const place = (key: string) => order.get(key) ?? order.size;
+    return new Map(
+      [...changed].sort(([one], [other]) => place(one) - place(other) || (one < other ? -1 : one > other ? 1 : 0)),
+    );
+  }
+
+  /** @throws ProxyCacheError `invalid-options` */
+  function resolverOf(all: ReadonlyMap<string, Member>): Resolver {
+    const known: UpstreamOptions[] = [];
+    const reservedKeys = [...routing.reservedKeys];
+    for (const [key, { entry }] of all) {
+      if (entry.kind !== 'removed' && entry.options) known.push(entry.options);
+      else reservedKeys.push(key);
+    }
+    const { defaultUpstream } = routing;
+    const lacksDefault = !known.some(({ key }) => key === defaultUpstream);
+    return createResolver({
+      upstreams: known.map(settingsOf),
+      defaultUpstream: lacksDefault ? undefined : defaultUpstream,
+      reservedKeys,
+    });
+  }
+
+  function memberOf(entry: Entry, before: Member | undefined): Member {
+    if (entry.kind !== 'upstream') return { entry };
+    const { options } = entry;
+    const settings = settingsOf(options);
+    const { inUse = { mode: settings.mode } } = before ?? {};
+    if (before?.upstream && before.entry.kind === 'upstream') {
+      const names = changedNames(before.entry.options, options);
+      const { client } = before.upstream;
+      if (names.every((name) => notOfClient.has(name))) {
+        return { ...before, entry, inUse, upstream: createPullUpstream(settings, { ...made, client, inUse }) };
+      }
+    }
+    let connected = 0;
+    const upstream = createPullUpstream(settings, {
+      ...made,
+      inUse,
+      crowded: () => crowded(options.key),
+      pooled: (change) => {
+        connected += change;
+      },
+    });
+    return { entry, inUse, upstream, isConnected: () => connected > 0 };
+  }
+
+  function show(all: Map<string, Member>, next: Resolver): void {
+    members = all;
+    resolver = next;
+    upstreams.clear();
+    for (const [key, { upstream }] of all) if (upstream) upstreams.set(key, upstream);
+  }
+
+  const atStart = new Map<string, Member>();
+  resolver = createResolver({
+    upstreams: given.map(settingsOf),
+    defaultUpstream:
+      routing.mayLackDefault && !order.has(routing.defaultUpstream ?? '') ? undefined : routing.defaultUpstream,
+    reservedKeys: routing.reservedKeys,
+  });
+  for (const options of given) {
+    atStart.set(options.key, memberOf({ kind: 'upstream', revision: 0, options }, undefined));
+  }
+  show(atStart, resolver);
+
+  return {
+    upstreams,
+    keys: () => members.keys(),
+    entries: () => new Map([...members].map(([key, { entry }]) => [key, entry])),
+    entryOf: (key) => members.get(key)?.entry,
+    resolve: (route) => resolver.resolve(route),
+    prepare(key, entry) {
+      const before = members.get(key);
+      const member = memberOf(entry, before);
+      const all = sorted(new Map([...members, [key, member]]));
+      const next = resolverOf(all);
+      return () => {
+        if (member.inUse && entry.kind === 'upstream') member.inUse.mode = settingsOf(entry.options).mode;
+        show(all, next);
+        const client = before?.upstream?.client;
+        if (client && client !== member.upstream?.client) retired.add(client, before.isConnected ?? (() => false));
+        for (const watcher of watchers) watcher(key, entry);
+      };
+    },
+    watch: (fn) => void watchers.push(fn),
+    *clients() {
+      for (const { client } of upstreams.values()) yield client;
+      yield* retired.all();
+    },
+  };
+}
