@@ -5,7 +5,7 @@ import type { UpstreamEndpoint, UpstreamOptions } from '../upstream/upstream-opt
 const mayBeSecret = ['auth', 'tls', 'proxy', 'endpoints'] as const;
 
 /** The names of those options that hold a secret's own text: it must not be shown, nor stored as it is. */
-export function secretNames(options: UpstreamOptions): readonly (keyof UpstreamOptions)[] {
+function secretNames(options: UpstreamOptions): readonly (keyof UpstreamOptions)[] {
   return mayBeSecret.filter(
     (name) => name in options && (name === 'endpoints' ? inEndpoints : inEndpoint)(options, name),
   );
@@ -31,7 +31,7 @@ export function hasSecret(options: UpstreamOptions): boolean {
 }
 
 /** Whether a URL has a user, and so mostly a password. */
-export function hasUser(url: string): boolean {
+function hasUser(url: string): boolean {
   const { username, password } = new URL(url);
   return username !== '' || password !== '';
 }
