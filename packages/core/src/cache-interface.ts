@@ -3,6 +3,7 @@ import type { CloseOptions } from './close-cache.ts';
 import type { Handle } from './http/message.ts';
 import type { Observer } from './observers.ts';
 import type { Descriptor } from './oci/descriptor.ts';
+import type { WarmOptions, WarmReport } from './pull/warm-report.ts';
 import type { SweepReport } from './retention/sweep-report.ts';
 import type { SweepOptions } from './retention/sweeps.ts';
 import type { Roster } from './roster/roster.ts';
@@ -58,6 +59,14 @@ export interface ProxyCache {
    * @throws ProxyCacheError `storage-failed` when a store fails as a whole, `closed`, `invalid-options`; the signal's reason
    */
   sweep(options?: SweepOptions): Promise<SweepReport>;
+  /**
+   * Has images stored before anybody pulls them, as a client nobody knows would pull them: manifests, configs and layers. What
+   * was pulled so asks its upstream for nothing but whether a tag is still right. A reference that fails is told, and keeps the
+   * others from nothing.
+   *
+   * @throws ProxyCacheError `invalid-options`, `closed`; the signal's reason
+   */
+  warm(references: readonly string[], options?: WarmOptions): Promise<WarmReport>;
   /**
    * Ends: later requests get 503, running answers may end within the grace time and are cut off then. Called again, it is
    * the same end.

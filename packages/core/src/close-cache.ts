@@ -28,6 +28,7 @@ export interface ClosedParts {
   admission: { settled(): Promise<void> } | undefined;
   scrubs: { close(): Promise<void> };
   sweeps: { close(): Promise<void> };
+  warms: { close(): Promise<void> };
   quota: { close(): Promise<void> };
   /** The memory of what runs. */
   memory: readonly { close(): void }[];
@@ -48,7 +49,7 @@ export async function closeCache(
 ): Promise<void> {
   const { clock, pulls, answers } = parts;
   const endsAt = clock.monotonic() + graceMs;
-  const scrubbed = Promise.all([parts.scrubs, parts.sweeps, parts.quota].map((work) => work.close()));
+  const scrubbed = Promise.all([parts.scrubs, parts.sweeps, parts.quota, parts.warms].map((work) => work.close()));
   const prefetched = parts.prefetch.close();
   // What runs may still need a transfer: none is refused before.
   await within(clock, graceMs, answers.idle());

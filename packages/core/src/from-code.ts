@@ -5,6 +5,7 @@ import { parseReference } from './oci/reference.ts';
 import type { HasImage } from './pull/has-image.ts';
 import type { Pulls } from './pull/noted-pulls.ts';
 import type { Target } from './pull/target.ts';
+import type { Warms } from './pull/warm.ts';
 import type { Sweeps } from './retention/sweeps.ts';
 import { ProxyCacheError } from './runtime/errors.ts';
 import { expectBoolean, expectFunction, expectWhole } from './runtime/expect-option.ts';
@@ -17,11 +18,12 @@ interface FromCodeParts {
   pulls: Pulls;
   scrubs: Pick<Scrubs, 'run'>;
   sweeps: Pick<Sweeps, 'run'>;
+  warms: Pick<Warms, 'run'>;
 }
 
 /** The part of a cache that its host calls rather than its clients. */
-export function createFromCode(parts: FromCodeParts): Pick<ProxyCache, 'has' | 'resolve' | 'scrub' | 'sweep'> {
-  const { pulls, scrubs, sweeps } = parts;
+export function createFromCode(parts: FromCodeParts): Pick<ProxyCache, 'has' | 'resolve' | 'scrub' | 'sweep' | 'warm'> {
+  const { pulls, scrubs, sweeps, warms } = parts;
 
   function locate(text: string): { target: Target; reference: ReturnType<typeof parseReference>['reference'] } {
     if (parts.isClosed()) throw new ProxyCacheError('closed', 'the cache is closed');
@@ -56,5 +58,6 @@ export function createFromCode(parts: FromCodeParts): Pick<ProxyCache, 'has' | '
       expectBoolean('sweep: dryRun', how.dryRun);
       return await sweeps.run(how);
     },
+    warm: (references, how = {}) => warms.run(references, how, locate),
   };
 }

@@ -26,6 +26,7 @@ import type { PullParts } from './pull/pull-parts.ts';
 import { createPullRecords } from './pull/pull-records.ts';
 import { createPulls } from './pull/pulls.ts';
 import { createTagTurns } from './pull/tag-turns.ts';
+import { createWarms } from './pull/warm.ts';
 import type { Evict } from './retention/evict.ts';
 import { createQuota, unlimited } from './retention/quota.ts';
 import { createRetention } from './retention/retention.ts';
@@ -107,6 +108,7 @@ export function createProxyCache(options: ProxyCacheOptions): ProxyCache {
   const listReferrers = createListReferrers(parts);
   const { admission, ...clients } = admitClients(options.admission, { pulls, listReferrers, metadata, ...told });
   const hasImage = createHasImage(parts);
+  const warms = createWarms({ ...parts, isWaiting }, clients.pulls);
   const scrubs = createScrubs({ blobs, metadata, ...told });
   const held = {
     ...parts,
@@ -156,7 +158,7 @@ export function createProxyCache(options: ProxyCacheOptions): ProxyCache {
     handle: answers.handle,
     fetch: (request, host) => answerFetch(request, answers.handle, host?.context),
     observe: observers.add,
-    ...createFromCode({ locate, isClosed, hasImage, pulls, scrubs, sweeps }),
+    ...createFromCode({ locate, isClosed, hasImage, pulls, scrubs, sweeps, warms }),
     upstreams: {
       status: () => [...upstreams.values()].map(({ client }) => client.status()),
       ...roster,
@@ -167,7 +169,21 @@ export function createProxyCache(options: ProxyCacheOptions): ProxyCache {
       expectOneOf('close: ingests', how.ingests, ['finish', 'drop']);
       const ended = { memory: [buffers, slabs], clients: live.clients, quota };
       closing ??= closeCache(
-        { clock, pulls: parts, turns, answers, ...ended, prefetch, admission, scrubs, sweeps, uploads, spool, threads },
+        {
+          clock,
+          pulls: parts,
+          turns,
+          answers,
+          ...ended,
+          prefetch,
+          admission,
+          scrubs,
+          sweeps,
+          warms,
+          uploads,
+          spool,
+          threads,
+        },
         how,
       );
       return closing;

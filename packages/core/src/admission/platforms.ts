@@ -1,4 +1,5 @@
 import type { Platform } from '../oci/manifest.ts';
+import { isOfPlatform, isPlatform, nowhere, parsePlatform, platformList, platformText } from '../oci/platform.ts';
 import { expectEach, invalidOption } from '../runtime/expect-option.ts';
 import type { AdmissionContext, Admit } from './hook.ts';
 
@@ -6,11 +7,6 @@ const imageConfigs: ReadonlySet<string> = new Set([
   'application/vnd.oci.image.config.v1+json',
   'application/vnd.docker.container.image.v1+json',
 ]);
-
-// What runs on nothing: attestations (OCI image-spec, image-index.md).
-const nowhere = 'unknown';
-// Without a variant these are meant (containerd, platforms).
-const usualVariants: Readonly<Record<string, string>> = { arm: 'v7', arm64: 'v8' };
 
 /**
  * Lets pass images of these platforms, by what their own config says, and indexes that list one: `linux/amd64`,
@@ -22,37 +18,24 @@ export function platforms(allowed: readonly string[]): Admit {
   if (allowed === undefined || allowed.length === 0) throw invalidOption('platforms', 'at least one platform', allowed);
   expectEach('platforms', allowed, {
     is: 'a platform such as "linux/amd64"',
-    test: (text) => platformPattern.test(text),
+    test: isPlatform,
   });
   const wanted = allowed.map(parsePlatform);
-  const isWanted = (platform: Platform) => wanted.some((one) => isOf(platform, one));
+  const isWanted = (platform: Platform) => wanted.some((one) => isOfPlatform(platform, one));
   return async (context) => {
     const { manifest } = context;
     if (manifest.kind === 'index') {
       const listed = manifest.children.flatMap(({ platform }) => (platform ? [platform] : []));
       const isOpen = manifest.children.length === 0 || listed.length < manifest.children.length;
       if (isOpen || listed.some(isWanted)) return { allow: true };
-      return { deny: true, reason: `it has images for ${shownList(listed)} only, not for ${allowed.join(', ')}` };
+      return { deny: true, reason: `it has images for ${platformList(listed)} only, not for ${allowed.join(', ')}` };
     }
     if (!manifest.config || !imageConfigs.has(manifest.config.mediaType)) return { allow: true };
     const platform = await platformOf(context);
     if (!platform) return { deny: true, reason: 'its config does not say what it runs on' };
     if (platform.os === nowhere || isWanted(platform)) return { allow: true };
-    return { deny: true, reason: `it runs on ${shown(platform)}, and not on ${allowed.join(', ')}` };
+    return { deny: true, reason: `it runs on ${platformText(platform)}, and not on ${allowed.join(', ')}` };
   };
-}
-
-const platformPattern = /^[a-z0-9_]+\/[a-z0-9_]+(\/[a-z0-9_.]+)?$/;
-
-function parsePlatform(text: string): Platform {
-  const [os = '', architecture = '', variant] = text.split('/');
-  return { os, architecture, ...(variant !== undefined && { variant }) };
-}
-
-function isOf(platform: Platform, wanted: Platform): boolean {
-  if (platform.os !== wanted.os || platform.architecture !== wanted.architecture) return false;
-  const variant = platform.variant ?? usualVariants[platform.architecture];
-  return wanted.variant === undefined || wanted.variant === variant;
 }
 
 async function platformOf({ config }: AdmissionContext): Promise<Platform | undefined> {
@@ -64,14 +47,4 @@ async function platformOf({ config }: AdmissionContext): Promise<Platform | unde
   } catch {
     return undefined;
   }
-}
-
-const shown = ({ os, architecture, variant }: Platform) =>
-  `${os}/${architecture}${variant === undefined ? '' : `/${variant}`}`;
-
-const mostShown = 10;
-
-function shownList(listed: readonly Platform[]): string {
-  const names = listed.filter(({ os }) => os !== nowhere).map(shown);
-  return `${names.slice(0, mostShown).join(', ')}${names.length > mostShown ? ' and others' : ''}` || 'nothing';
 }

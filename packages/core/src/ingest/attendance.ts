@@ -1,9 +1,12 @@
 import type { Clock } from '../runtime/clock.ts';
 
+/** How somebody leaves. `endsAlone`: what nobody else wants is given up at once, however much of it has come. Default false. */
+export type Leave = (how?: { endsAlone?: boolean }) => void;
+
 /** Who is there for a transfer: see {@link createAttendance}. */
 export interface Attendance {
   /** Counts one more, until the function is called; more than once does no harm. */
-  join(): () => void;
+  join(): Leave;
   /** From now on it is nobody's matter who leaves. */
   end(): void;
 }
@@ -30,11 +33,12 @@ export function createAttendance(transfer: { received(): number; giveUp(why: Err
     });
   }
 
-  function leave(): void {
+  function leave(endsAlone: boolean): void {
     present--;
     if (present > 0 || ended) return;
-    if (transfer.received() > 0) watch();
-    else transfer.giveUp(new Error('all who waited for its first byte have left'));
+    if (transfer.received() === 0) transfer.giveUp(new Error('all who waited for its first byte have left'));
+    else if (endsAlone) transfer.giveUp(new Error('nobody wants it any more'));
+    else watch();
   }
 
   return {
@@ -42,8 +46,8 @@ export function createAttendance(transfer: { received(): number; giveUp(why: Err
       present++;
       stopWatching();
       let joined = true;
-      return () => {
-        if (joined) leave();
+      return ({ endsAlone = false } = {}) => {
+        if (joined) leave(endsAlone);
         joined = false;
       };
     },

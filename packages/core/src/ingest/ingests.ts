@@ -3,7 +3,7 @@ import type { Digest } from '../oci/digest.ts';
 import { systemClock } from '../runtime/clock.ts';
 import { ProxyCacheError } from '../runtime/errors.ts';
 import type { Trace } from '../runtime/tracing.ts';
-import { createAttendance } from './attendance.ts';
+import { createAttendance, type Leave } from './attendance.ts';
 import { claimStep } from './claimed-body.ts';
 import type { ContentHash } from './content-hash.ts';
 import { inTurn } from './in-turn.ts';
@@ -29,7 +29,7 @@ export interface RunningIngest extends TracedIngest {
    * Counts one who waits for it or reads it, until the function is called. It goes on when all have left, unless nothing
    * has come yet, or nothing more comes for a while.
    */
-  join(): () => void;
+  join(): Leave;
 }
 
 /** All ingests of this process: one per upstream and digest. */

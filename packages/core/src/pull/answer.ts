@@ -1,3 +1,4 @@
+import type { UncachedReason } from '../ingest/is-local.ts';
 import type { Descriptor } from '../oci/descriptor.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { ByteRange } from '../runtime/byte-range.ts';
@@ -36,6 +37,8 @@ export interface BlobAnswer {
   /** Of the whole blob, where it is known. */
   size?: number;
   cacheStatus: CacheStatus;
+  /** Why it is passed on without being kept. */
+  uncached?: UncachedReason;
   /** The parts to send: `undefined` is the whole blob, none is an unsatisfiable range. */
   parts?: readonly ByteRange[];
   /** The bytes of one of `parts`, or of the whole; opens them when they are first asked for. */

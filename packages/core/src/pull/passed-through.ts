@@ -18,7 +18,7 @@ export function createPassedThrough(
     const asked = { target, digest, ranges, signal };
     parts.observe({ type: 'passed-through', upstream, repository, digest, reason });
     // What takes over from a stored blob that cannot be read on is read from the middle.
-    if (!ranges?.length) return readableInPart(await passedWhole(parts, asked));
+    if (!ranges?.length) return { ...readableInPart(await passedWhole(parts, asked)), uncached: reason };
     const { size } = await prove(target, { digest, signal });
     if (size === undefined) return heldParts(parts, asked);
     const [first, ...others] = satisfiableRanges(ranges, size);

@@ -1,0 +1,90 @@
+import type { Digest } from '../oci/digest.ts';
+import { abortable } from '../runtime/collapse.ts';
+import { isProxyCacheError, ProxyCacheError } from '../runtime/errors.ts';
+import { pause } from '../runtime/pause.ts';
+import type { Pulls } from './noted-pulls.ts';
+import type { PullParts } from './pull-parts.ts';
+import type { Target } from './target.ts';
+
+/** A blob that is to be stored. */
+export interface KeptBlob {
+  target: Target;
+  digest: Digest;
+  signal: AbortSignal;
+  /** Told of a transfer that brings it in: `received` says how many bytes have come. */
+  follows(received: () => number): void;
+}
+
+/** How many bytes came in for it: 0 where it was here. @throws as a pull of it does, and where it cannot be kept */
+export type KeepBlob = (blob: KeptBlob) => Promise<number>;
+
+// Clients have the places of transfers; they leave some within a minute or so.
+const betweenTriesMs = 1_000;
+const mostTries = 120;
+
+/**
+ * Has a blob stored as a pull would, and waits until it is. It takes no place from a client: where all transfers that may run
+ * do, it waits for one to end.
+ *
+ * @param pulls by which rules it is let in
+ */
+export function createKeepBlob(parts: PullParts, pulls: Pick<Pulls, 'pullBlob'>): KeepBlob {
+  const { ingests, clock } = parts;
+
+  async function bring({ target, digest, signal, follows }: KeptBlob): Promise<number> {
+    const { upstream } = target.place;
+    const answer = await pulls.pullBlob({ target, digest, want: 'bytes', signal });
+    const ingest = ingests.find(upstream, digest);
+    const leave = ingest?.join();
+    try {
+      await answer.close();
+      if (answer.uncached) throw notKept(digest, answer.uncached);
+      if (ingest) {
+        follows(ingest.received);
+        await abortable(ingest.verified, signal);
+        await abortable(ingest.ended, signal);
+      }
+    } finally {
+      leave?.({ endsAlone: true });
+    }
+    if (!(await isStored(parts, digest, signal))) throw notKept(digest, 'spool-failed');
+    return ingest?.received() ?? (answer.cacheStatus.stored ? (answer.size ?? 0) : 0);
+  }
+
+  return async (blob) => {
+    const { target, digest, signal } = blob;
+    for (let tries = 1; ; tries++) {
+      try {
+        if (!(await isStored(parts, digest, signal))) return await bring(blob);
+        // Whether it is this repository's, and may pass.
+        const said = await pulls.pullBlob({ target, digest, want: 'descriptor', signal });
+        await said.close();
+        const isProven = (await parts.links.find(target.place, 'blob', digest, signal)) !== undefined;
+        return isProven ? 0 : await bring(blob);
+      } catch (error) {
+        signal.throwIfAborted();
+        const isCrowded = isProxyCacheError(error) && error.code === 'too-many-ingests';
+        if (!isCrowded || tries >= mostTries) throw error;
+        await pause(betweenTriesMs, clock, signal);
+      }
+    }
+  };
+}
+
+/** Whether the store has some content now. @throws what the store throws */
+export async function isStored({ blobs }: PullParts, digest: Digest, signal: AbortSignal): Promise<boolean> {
+  const blob = await blobs.open(digest, { forBytes: false, signal });
+  await blob?.close();
+  return blob !== undefined;
+}
+
+const reasons = {
+  'min-free': ['storage-full', 'the disk has less than minFree left'],
+  'max-bytes': ['quota-exceeded', 'it does not fit into maxBytes'],
+  'spool-failed': ['storage-failed', 'the store did not take it'],
+} as const;
+
+function notKept(digest: Digest, reason: keyof typeof reasons): ProxyCacheError {
+  const [code, why] = reasons[reason];
+  return new ProxyCacheError(code, `${digest} can be pulled, and is not stored: ${why}`);
+}
