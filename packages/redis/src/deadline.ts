@@ -18,23 +18,15 @@ export function within<T>({ clock, ms, signal, halfway, late }: Deadline, work: 
   return new Promise<T>((resolve, reject) => {
     const finish = () => {
       stop();
+      forget?.();
       signal?.removeEventListener('abort', leave);
     };
-    const wait = (left: number, fn: () => void) => {
-      stop = afterRunning(clock, left, fn);
-    };
-    let stop = (): void => undefined;
-    const giveUp = () => {
+    const stop = afterRunning(clock, ms, () => {
       finish();
       reject(late());
-    };
-    const half = Math.floor(ms / 2);
-    if (halfway === undefined) wait(ms, giveUp);
-    else
-      wait(half, () => {
-        wait(ms - half, giveUp);
-        halfway();
-      });
+    });
+    // Not in steps of its own, which would make the deadline later than one of the same length without it.
+    const forget = halfway && clock.after(ms / 2, halfway);
     const leave = () => {
       finish();
       reject(signal?.reason);
