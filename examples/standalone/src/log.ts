@@ -111,6 +111,7 @@ function needsAttention(event: ProxyCacheEvent): boolean {
     // Each failure has a line of its own, by its 'upstream-request'.
     case 'upstream-retried':
     case 'upstream-received':
+    case 'response-ended':
       return false;
   }
 }

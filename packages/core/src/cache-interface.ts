@@ -45,6 +45,8 @@ export interface ProxyCache {
      */
     check: CheckUpstream;
   };
+  /** Bytes of blobs and manifests that are stored, from memory; `undefined` where no `maxBytes` has them counted, or not yet. */
+  storedBytes(): number | undefined;
   /**
    * Reads all that is stored, slowly and beside the pulls: takes blobs that are wrong out of sight, to be fetched again,
    * tells those that are unreadable, and removes records that cannot be decoded. One runs at a time: a call meanwhile joins it.

@@ -1,6 +1,6 @@
 import type { AccessEvent } from './access/events.ts';
 import type { AdmissionEvents } from './admission/events.ts';
-import type { RequestEvent } from './http/events.ts';
+import type { HttpEvent } from './http/events.ts';
 import type { IngestEvent } from './ingest/events.ts';
 import type { PrefetchEvent } from './pull/events.ts';
 import type { QuotaEvent, RetentionEvent } from './retention/events.ts';
@@ -16,7 +16,7 @@ export interface WarningEvent {
 
 /** Everything an observer is told, by `type`. No URL, credential or token is ever in one. */
 export type ProxyCacheEvent =
-  | RequestEvent
+  | HttpEvent
   | AccessEvent
   | UpstreamEvent
   | IngestEvent

@@ -158,6 +158,7 @@ export function createProxyCache(options: ProxyCacheOptions): ProxyCache {
     handle: answers.handle,
     fetch: (request, host) => answerFetch(request, answers.handle, host?.context),
     observe: observers.add,
+    storedBytes: quota.storedBytes,
     ...createFromCode({ locate, isClosed, hasImage, pulls, scrubs, sweeps, warms }),
     upstreams: {
       status: () => [...upstreams.values()].map(({ client }) => client.status()),

@@ -90,18 +90,60 @@ describe('createBody', () => {
   });
 });
 
+describe('who wants to know when a body is over', () => {
+  const over = (length: number | undefined, chunks: readonly string[]) => {
+    const told: [number, boolean][] = [];
+    async function* open() {
+      for (const chunk of chunks) yield Buffer.from(chunk);
+    }
+    const body = createBody({ open, length, close: async () => undefined, over: (...how) => told.push(how) });
+    return { told, iterator: body[Symbol.asyncIterator]() };
+  };
+
+  it('is told once, of all that was read', async () => {
+    const { told, iterator } = over(4, ['ab', 'cd']);
+    while (!(await iterator.next()).done);
+    await iterator.return?.();
+    expect(told).toEqual([[4, true]]);
+  });
+
+  it('is told that it is whole where its reader wants no more than was announced', async () => {
+    const { told, iterator } = over(2, ['ab']);
+    await iterator.next();
+    await iterator.return?.();
+    expect(told).toEqual([[2, true]]);
+  });
+
+  it('is told that it is not where it ends early or its reader leaves', async () => {
+    const short = over(5, ['ab']);
+    await short.iterator.next();
+    await expect(short.iterator.next()).rejects.toThrow('ended after 2 of 5');
+    const left = over(4, ['ab', 'cd']);
+    await left.iterator.next();
+    await left.iterator.return?.();
+    expect([...short.told, ...left.told]).toEqual([
+      [2, false],
+      [2, false],
+    ]);
+  });
+});
+
 describe('bodyOf', () => {
   function piece(close: () => Promise<void> = async () => undefined) {
     const told: string[] = [];
-    const body = bodyOf(Buffer.from('abc'), async () => {
-      told.push('close');
-      await close();
+    const over: [number, boolean][] = [];
+    const body = bodyOf(Buffer.from('abc'), {
+      async close() {
+        told.push('close');
+        await close();
+      },
+      over: (bytes, complete) => over.push([bytes, complete]),
     });
-    return { told, body };
+    return { told, over, body };
   }
 
   it('gives its one chunk, and closes when the next is asked for, not before', async () => {
-    const { told, body } = piece();
+    const { told, over, body } = piece();
     const iterator = body[Symbol.asyncIterator]();
     expect(await iterator.next()).toEqual({ done: false, value: Buffer.from('abc') });
     expect(told).toEqual([]);
@@ -109,6 +151,7 @@ describe('bodyOf', () => {
     expect(await iterator.next()).toEqual({ done: true, value: undefined });
     await iterator.return?.();
     expect(told).toEqual(['close']);
+    expect(over).toEqual([[3, true]]);
   });
 
   it('closes when the reader returns, before its chunk or after, and gives nothing from then on', async () => {

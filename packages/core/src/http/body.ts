@@ -15,21 +15,27 @@ export interface BodySource {
   length: number | undefined;
   /** Lets go of what the body is read from. */
   close(): Promise<void>;
+  /** Told once it is over: how many bytes were read, and whether those are all. Default: nobody is. */
+  over?: BodyOver | undefined;
 }
+
+/** Told of a body that is over: see {@link BodySource.over}. */
+export type BodyOver = (bytes: number, complete: boolean) => void;
 
 /**
  * A body that closes its source once it is over: at its end, on a failure, and when the reader returns, also before the
  * first chunk. It fails rather than end with another length than was announced, since a short body that ends in good
  * order would be taken for the rest of the connection, or for the whole.
  */
-export function createBody({ open, length, close }: BodySource): Bytes {
+export function createBody({ open, length, close, over: tell }: BodySource): Bytes {
   let chunks: AsyncIterator<Uint8Array> | undefined;
   let sent = 0;
   let over = false;
 
   // The reader has what it wanted, or was told what failed: that the source would not close is of no use to it.
-  async function finish(): Promise<void> {
+  async function finish(isWhole: boolean): Promise<void> {
     over = true;
+    tell?.(sent, isWhole || sent === length);
     await settled(async () => chunks?.return?.());
     await settled(close);
   }
@@ -59,27 +65,28 @@ export function createBody({ open, length, close }: BodySource): Bytes {
         if (over) return { done: true, value: undefined };
         try {
           const result = await take();
-          if (result.done) await finish();
+          if (result.done) await finish(true);
           return result;
         } catch (error) {
-          await finish();
+          await finish(false);
           throw error;
         }
       },
       async return() {
-        if (!over) await finish();
+        if (!over) await finish(false);
         return { done: true, value: undefined };
       },
     }),
   };
 }
 
-/** A body of one chunk that is here. `close`: as of {@link createBody}. */
-export function bodyOf(chunk: Uint8Array, close: () => Promise<void>): Bytes {
+/** A body of one chunk that is here. `close`, `over`: as of {@link createBody}. */
+export function bodyOf(chunk: Uint8Array, { close, over }: Pick<BodySource, 'close' | 'over'>): Bytes {
   let isTaken = false;
   let closing: Promise<void> | undefined;
 
   async function end(): Promise<{ done: true; value: undefined }> {
+    if (!closing) over?.(isTaken ? chunk.byteLength : 0, isTaken);
     isTaken = true;
     closing ??= close().catch(() => undefined);
     await closing;

@@ -89,6 +89,7 @@ describe('a request', () => {
         reference: '1',
         status: 200,
         durationMs: 25,
+        bytes: 2,
         cacheStatus: { hit: true },
       },
     ]);

@@ -13,9 +13,10 @@ import { redact } from '../upstream/redact.ts';
 import { isUpstreamError } from '../upstream/upstream-error.ts';
 import { baseHeaders, etagOf } from './answer-headers.ts';
 import { auditedFromMemory } from './audit.ts';
+import { isStream } from './body.ts';
 import type { Callers } from './callers.ts';
 import { errorResponse } from './error-response.ts';
-import type { RequestEvent } from './events.ts';
+import type { HttpEvent, RequestEvent } from './events.ts';
 import { createFromMemory, type FromMemoryParts } from './from-memory.ts';
 import type { Caller, Gate } from './gate.ts';
 import type { Handle, HttpRequest, HttpResponse } from './message.ts';
@@ -40,10 +41,10 @@ export interface DispatchParts extends FromMemoryParts {
   gate: Gate | undefined;
   /** Default: nobody traces. */
   trace?: Trace | undefined;
-  observe(event: RequestEvent | PullEvent): void;
+  observe(event: HttpEvent | PullEvent): void;
 }
 
-type Told = Omit<RequestEvent, 'type' | 'method' | 'status' | 'durationMs'>;
+type Told = Omit<RequestEvent, 'type' | 'method' | 'status' | 'durationMs' | 'bytes'>;
 
 /** A request that was let in. `caller`: who asks, where that is asked. */
 interface Visit {
@@ -132,9 +133,12 @@ export function createDispatch(parts: DispatchParts): Handle {
         return request.signal;
       },
     });
-    const response = await respondBlob(blob, request, { ...termsOf(target), ns });
     told.cacheStatus = blob.cacheStatus;
-    return response;
+    const { upstream, repository } = target.place;
+    const { cacheStatus } = blob;
+    const over = (bytes: number, complete: boolean) =>
+      parts.observe({ type: 'response-ended', kind: 'blob', upstream, repository, cacheStatus, bytes, complete });
+    return await respondBlob(blob, request, { ...termsOf(target), ns, over });
   }
 
   /** RFC 9111 3.5: what one caller may read is in no cache for all. */
@@ -182,8 +186,10 @@ export function createDispatch(parts: DispatchParts): Handle {
       response = { ...refusal, headers: { ...refusal.headers, ...baseHeaders(ns) } };
     }
     const durationMs = clock.monotonic() - startedAt;
-    const { status } = response;
-    const event: RequestEvent = { type: 'request', method: request.method, ...told, status, durationMs };
+    const { status, body } = response;
+    const bytes = isStream(body) ? undefined : (body?.byteLength ?? 0);
+    const about = { ...told, status, durationMs, ...(bytes !== undefined && { bytes }) };
+    const event: RequestEvent = { type: 'request', method: request.method, ...about };
     parts.observe(event);
     if (span !== noSpan) noteAnswer(span, request, event);
     return passage && route ? passage.leave(response, { told, refused }) : response;

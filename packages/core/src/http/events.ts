@@ -13,9 +13,25 @@ export interface RequestEvent {
   reference?: string;
   status: number;
   durationMs: number;
+  /** Of a body that was there as one piece; what is read and sent bit by bit is told by `response-ended`. */
+  bytes?: number;
   cacheStatus?: CacheStatus;
   /** The error's code, of a request that failed; `internal` for a defect, here or in a store. */
   error?: string;
   /** Of a defect: what broke and where, on one line and without secrets. Clients are not told. */
   defect?: string;
 }
+
+/** A body that was read bit by bit is over. `bytes`: so many were read for the client; `complete`: those are all. */
+export interface ResponseEndedEvent {
+  type: 'response-ended';
+  kind: 'blob';
+  upstream: string;
+  repository: string;
+  cacheStatus: CacheStatus;
+  bytes: number;
+  complete: boolean;
+}
+
+/** Events of this folder. */
+export type HttpEvent = RequestEvent | ResponseEndedEvent;

@@ -189,7 +189,7 @@ test('each answer is told to the observer, with its repository and how long it t
   ask(url('app'), { 'if-none-match': '*' }, 'HEAD');
   const told = { type: 'request', kind: 'manifest', upstream: 'up', repository: 'team/app', reference: '1' };
   expect(events).toEqual([
-    { ...told, method: 'GET', cacheStatus: { hit: true }, status: 200, durationMs: 0 },
-    { ...told, method: 'HEAD', cacheStatus: { hit: true }, status: 304, durationMs: 0 },
+    { ...told, method: 'GET', cacheStatus: { hit: true }, status: 200, durationMs: 0, bytes: 2 },
+    { ...told, method: 'HEAD', cacheStatus: { hit: true }, status: 304, durationMs: 0, bytes: 0 },
   ]);
 });

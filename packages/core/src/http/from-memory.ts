@@ -119,6 +119,8 @@ export function createFromMemory(parts: FromMemoryParts): NonNullable<Handle['fr
       reference: known.reference,
       cacheStatus: manifest.cacheStatus,
       status: response.status,
+      // One from memory is in one piece.
+      bytes: (response.body as Uint8Array | null)?.byteLength ?? 0,
       durationMs: clock.monotonic() - startedAt,
     });
     return response;

@@ -13,7 +13,7 @@ import {
   unkeptContent,
   warningHeader,
 } from './answer-headers.ts';
-import { bodyOf, createBody } from './body.ts';
+import { type BodyOver, bodyOf, createBody } from './body.ts';
 import { writeError } from './error-response.ts';
 import type { HttpRequest, HttpResponse } from './message.ts';
 import { contentRange, createMultipart } from './multipart.ts';
@@ -46,9 +46,10 @@ export function respondManifest(answer: ManifestAnswer, request: HttpRequest, op
 export async function respondBlob(
   answer: BlobAnswer,
   request: HttpRequest,
-  options: AnswerOptions,
+  options: AnswerOptions & { over?: BodyOver | undefined },
 ): Promise<HttpResponse> {
   const { digest, size } = answer;
+  const { over } = options;
   const etag = etagOf(digest);
   const headers = baseHeaders(options.ns);
   headers['docker-content-digest'] = digest;
@@ -73,20 +74,20 @@ export async function respondBlob(
   if (elsewhere !== undefined) return sendElsewhere(answer, headers, elsewhere);
   if (parts === undefined) {
     const piece = await answer.piece?.();
-    if (!piece) return sendBlob(answer, { status: 200, headers, length: size, open: () => answer.read() });
+    if (!piece) return sendBlob(answer, { status: 200, headers, length: size, open: () => answer.read(), over });
     headers['content-length'] = String(piece.byteLength);
-    return { status: 200, headers, body: bodyOf(piece, () => answer.close()) };
+    return { status: 200, headers, body: bodyOf(piece, { close: () => answer.close(), over }) };
   }
   const [part, ...others] = parts;
   if (part === undefined) return refuseRange(answer, request, options);
   if (others.length > 0) {
     const multipart = createMultipart({ digest, size, parts, read: (wanted) => answer.read(wanted) });
     headers['content-type'] = multipart.contentType;
-    return sendBlob(answer, { status: 206, headers, length: multipart.length, open: multipart.open });
+    return sendBlob(answer, { status: 206, headers, length: multipart.length, open: multipart.open, over });
   }
   headers['content-range'] = contentRange(part, size);
   const length = part.to - part.from + 1;
-  return sendBlob(answer, { status: 206, headers, length, open: () => answer.read(part) });
+  return sendBlob(answer, { status: 206, headers, length, open: () => answer.read(part), over });
 }
 
 /** The client asks there for the range that it asked for here (RFC 9110 15.4.8). Who holds the URL may read by it: nobody keeps it. */
@@ -109,11 +110,12 @@ async function sendBlob(
     headers: Record<string, string>;
     length: number | undefined;
     open: () => ReturnType<BlobAnswer['read']>;
+    over: BodyOver | undefined;
   },
 ): Promise<HttpResponse> {
-  const { status, headers, length, open } = sent;
+  const { status, headers, length, open, over } = sent;
   if (length !== undefined) headers['content-length'] = String(length);
-  const body = await begun(createBody({ open, length, close: () => answer.close() }));
+  const body = await begun(createBody({ open, length, close: () => answer.close(), over }));
   return { status, headers, body };
 }
 

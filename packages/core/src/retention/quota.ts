@@ -33,6 +33,8 @@ export interface Quota {
   room(blob: { upstream: string; isSpare: boolean }): Room | undefined;
   /** The same observer, by whose events all is counted anew after each sweep. */
   watched<T>(observe: (event: T | RetentionEvent) => void): (event: T | RetentionEvent) => void;
+  /** Bytes of all that is stored; `undefined`: not counted, as nothing bounds it, or not yet. */
+  storedBytes(): number | undefined;
   /** Another process has swept: counts anew, in the background. */
   sweptElsewhere(): void;
   /** Counts anew, and lets go what is over a limit. Rejects with what the stores throw. */
@@ -193,6 +195,7 @@ export function createQuota(limits: Limits, parts: QuotaParts): Quota {
       const { type, reason, dryRun } = event as Partial<Extract<RetentionEvent, { type: 'sweep-ended' }>>;
       if (type === 'sweep-ended' && reason === 'unused' && !dryRun) recountBehind();
     },
+    storedBytes: () => counts.bytes(),
     sweptElsewhere: recountBehind,
     recount,
     close,
@@ -203,6 +206,7 @@ export function createQuota(limits: Limits, parts: QuotaParts): Quota {
 export function unlimited(blobs: SharedBlobs): Quota {
   const nothing = async () => undefined;
   const same = <T>(value: T) => value;
-  const sweptElsewhere = () => undefined;
-  return { blobs, links: same, watched: same, room: () => undefined, sweptElsewhere, recount: nothing, close: nothing };
+  const none = () => undefined;
+  const counts = { storedBytes: none, recount: nothing };
+  return { blobs, links: same, watched: same, room: none, sweptElsewhere: none, ...counts, close: nothing };
 }
