@@ -146,7 +146,8 @@ test(`${count} images under a maxBytes of half their size stay within it while c
     pulls += await stop();
     // What is here whole is served whole by itself, at whatever moment the upstream ends.
     await upstream.stop();
-    for (const image of images) {
+    const from = Math.floor(Math.random() * count);
+    for (const image of [...images.slice(from), ...images.slice(0, from)].slice(0, 100)) {
       if (!(await running.cache.has(`up/${image.repository}:${image.tag}`))) continue;
       wholeAtStop++;
       const failure = await pullWhole(running.url, image, round % 2 === 0);

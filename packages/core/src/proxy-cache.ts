@@ -73,13 +73,12 @@ export function createProxyCache(options: ProxyCacheOptions): ProxyCache {
   const { metadata, uploads, ...stored } = pullStorage(storage, { room: spool.room, maxWaitingBytes, ...told });
   const limits = limitsOf(options);
   const evict: Evict = (room) => sweeps.evict(room);
-  const isOneOfMany = storage.coordinator !== undefined;
+  const coordinator = storage.coordinator && timelyCoordinator(storage.coordinator, told);
   const quota = limits
-    ? createQuota(limits, { ...stored, metadata, evict, isShared: isOneOfMany, ...told })
+    ? createQuota(limits, { ...stored, metadata, evict, coordinator, ...told })
     : unlimited(stored.blobs);
   const { blobs } = quota;
   const { isWaiting } = uploads;
-  const coordinator = storage.coordinator && timelyCoordinator(storage.coordinator, told);
   const sharing = shareTransfers(coordinator, { directory: storage.spoolDirectory, peers, slabs, ...told });
   const maxIngests = options.maxIngests ?? defaults.maxIngests;
   const validForMs = (key: string) => upstreams.get(key)?.linkValidForMs ?? 0;

@@ -3,6 +3,7 @@ import { abortable } from '../runtime/collapse.ts';
 import { orLate } from '../runtime/or-late.ts';
 import { type StoreEvent, storeFailed } from '../store/events.ts';
 import type { Evict } from './evict.ts';
+import type { EvictionTurn } from './eviction-turn.ts';
 
 /** Makes room on a disk that has less than `minFree` left, for whoever asks. */
 export interface DiskRoom {
@@ -15,19 +16,23 @@ const restMs = 5_000;
 
 export function createDiskRoom(parts: {
   evict: Evict;
+  inTurn: EvictionTurn;
   withinMs: number;
   clock: Clock;
   signal: AbortSignal;
   observe(event: StoreEvent): void;
 }): DiskRoom {
-  const { evict, withinMs, clock, signal, observe } = parts;
+  const { evict, inTurn, withinMs, clock, signal, observe } = parts;
   let restsUntil = Number.NEGATIVE_INFINITY;
   let freeing: Promise<boolean> | undefined;
 
   async function free(bytes: number): Promise<boolean> {
     let freed = 0;
     try {
-      freed = await evict({ bytes, signal });
+      const made = await inTurn(async (waited) => (waited ? undefined : evict({ bytes, signal })), signal);
+      // Another process made some: that is worth a look.
+      if (made === undefined) return true;
+      freed = made;
     } catch (error) {
       if (!signal.aborted) observe(storeFailed('evict', 'all', error));
     }

@@ -4,6 +4,7 @@ import { createDeferred } from '../runtime/deferred.ts';
 import { orLate } from '../runtime/or-late.ts';
 import { type StoreEvent, storeFailed } from '../store/events.ts';
 import type { Evict } from './evict.ts';
+import type { EvictionTurn } from './eviction-turn.ts';
 
 /** How much may be stored, in all or of one upstream, and what is on its way. */
 export interface Limit {
@@ -41,6 +42,7 @@ export interface LimitParts {
   /** Resolves when they are counted. Never rejects. */
   counted(): Promise<void>;
   evict: Evict;
+  inTurn: EvictionTurn;
   /** Called before something has to go: counts what other processes brought and removed. Never rejects. */
   recounted(): Promise<void>;
   /** Called after something has gone. */
@@ -57,7 +59,8 @@ const mostForManifests = 64 * 1024 * 1024;
 const restMs = 2_000;
 
 export function createLimit(parts: LimitParts): Limit {
-  const { upstream, maxBytes, lowWater, stored, counted, recounted, evict, evicted, clock, signal, observe } = parts;
+  const { upstream, maxBytes, lowWater, stored, counted, recounted, evict, inTurn, evicted } = parts;
+  const { clock, signal, observe } = parts;
   const mostBytes = maxBytes - Math.min(Math.ceil(maxBytes / 100), mostForManifests);
   // Half-way between: so that it is there, as a rule, before somebody waits for it.
   const startsAt = (Math.min(lowWater * maxBytes, mostBytes) + mostBytes) / 2;
@@ -88,9 +91,11 @@ export function createLimit(parts: LimitParts): Limit {
   }
 
   function start(): Promise<void> {
-    evicting ??= evictAll().finally(() => {
-      evicting = undefined;
-    });
+    evicting ??= inTurn(evictAll, signal)
+      .catch(() => undefined)
+      .finally(() => {
+        evicting = undefined;
+      });
     return evicting;
   }
 

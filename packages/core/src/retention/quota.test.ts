@@ -6,7 +6,9 @@ import { beforeEach, describe, expect, it, onTestFinished } from 'vitest';
 import { createLinks } from '../catalog/links.ts';
 import { type Digest, digestOf } from '../oci/digest.ts';
 import { isProxyCacheError } from '../runtime/errors.ts';
+import type { Coordinator } from '../store/coordinator.ts';
 import type { StoreEvent } from '../store/events.ts';
+import { localCoordinator } from '../store/local-coordinator.ts';
 import { memoryStorage } from '../store/memory-storage.ts';
 import { shareBlobs } from '../store/shared-blobs.ts';
 import type { QuotaEvent } from './events.ts';
@@ -37,7 +39,7 @@ beforeEach(() => {
   onTestFinished(() => rmSync(directory, { recursive: true, force: true }));
 });
 
-function create(limits: Partial<Limits>, { isShared = false } = {}): Quota {
+function create(limits: Partial<Limits>, { coordinator }: { coordinator?: Coordinator } = {}): Quota {
   const observe = (event: QuotaEvent | StoreEvent) => void events.push(event);
   const quota = createQuota(
     { maxBytes: undefined, lowWater: 0.9, upstreams: new Map(), ...limits },
@@ -46,7 +48,7 @@ function create(limits: Partial<Limits>, { isShared = false } = {}): Quota {
       metadata: storage.metadata,
       evict: (wanted) => evict(wanted),
       sharesDisk: false,
-      isShared,
+      coordinator,
       clock,
       observe,
     },
@@ -344,7 +346,7 @@ describe('in a store that other processes use, too', () => {
   it('nothing goes for room that another made', async () => {
     await fill('0', 5_000);
     await fill('1', 4_500);
-    const quota = create({ maxBytes: 10_000 }, { isShared: true });
+    const quota = create({ maxBytes: 10_000 }, { coordinator: localCoordinator({ clock }) });
     await quota.recount();
     await storage.blobs.delete(of('0', 5_000), { signal });
     await roomOf(quota).claim(3_000, signal);
@@ -352,11 +354,65 @@ describe('in a store that other processes use, too', () => {
   });
 
   it('what others brought is known of after the sweep of another', async () => {
-    const quota = create({ maxBytes: 10_000 }, { isShared: true });
+    const quota = create({ maxBytes: 10_000 }, { coordinator: localCoordinator({ clock }) });
     await quota.recount();
     await fill('of another', 9_000);
     quota.sweptElsewhere();
     await expect.poll(() => roomOf(quota).seemsReady(2_000)).toBe(false);
+  });
+});
+
+describe('several processes that are over the limit', () => {
+  const shared = async (coordinator: Coordinator) => {
+    for (const name of ['0', '1', '2']) await fill(name, 3_000);
+    const quotas = [0, 1].map(() => create({ maxBytes: 10_000, lowWater: 0.5 }, { coordinator }));
+    for (const quota of quotas) await quota.recount();
+    return quotas as [Quota, Quota];
+  };
+
+  it('let go once, and not once each', async () => {
+    const coordinator = localCoordinator({ clock });
+    const [one, other] = await shared(coordinator);
+    const [held, letGo] = [gate(), evict];
+    evict = async (wanted) => {
+      await held.pass();
+      return await letGo(wanted);
+    };
+    const claims = [one, other].map((quota) => roomOf(quota).claim(2_000, signal));
+    await held.reached;
+    held.open();
+    await claims[0];
+    expect(await coordinator.holder('retention/evict')).toBeUndefined();
+    await clock.advance(1_000);
+    await claims[1];
+    expect([evictions, oldest.length]).toEqual([[{ bytes: 4_000 }], 1]);
+  });
+
+  it('make room each for itself while their coordinator is away', async () => {
+    const acquire = () => Promise.reject(new Error('away'));
+    const [one] = await shared({ ...localCoordinator({ clock }), acquire });
+    await roomOf(one).claim(2_000, signal);
+    expect(evictions).toEqual([{ bytes: 4_000 }]);
+  });
+
+  it('wait for no turn when the cache is closed', async () => {
+    const coordinator = localCoordinator({ clock });
+    const [one] = await shared(coordinator);
+    const lease = await coordinator.acquire('retention/evict', { for: 60_000, signal });
+    const asked = gate();
+    const { acquire } = coordinator;
+    coordinator.acquire = (...given) => {
+      void asked.pass();
+      return acquire(...given);
+    };
+    const claim = refused(roomOf(one).claim(2_000, signal));
+    await asked.reached;
+    await one.close();
+    await clock.advance(10_000);
+    expect([await claim, evictions]).toEqual([true, []]);
+    await lease?.release();
+    await clock.advance(1_000);
+    expect(evictions).toEqual([]);
   });
 });
 

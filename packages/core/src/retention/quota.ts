@@ -3,6 +3,7 @@ import { claimStep } from '../ingest/claimed-body.ts';
 import type { Room } from '../ingest/room.ts';
 import type { Clock } from '../runtime/clock.ts';
 import { ProxyCacheError } from '../runtime/errors.ts';
+import type { Coordinator } from '../store/coordinator.ts';
 import { type StoreEvent, storeFailed } from '../store/events.ts';
 import type { MetadataStore } from '../store/metadata-store.ts';
 import type { SharedBlobs } from '../store/shared-blobs.ts';
@@ -10,6 +11,7 @@ import { countedBlobs } from './counted-blobs.ts';
 import { createDiskRoom } from './disk-room.ts';
 import type { QuotaEvent, RetentionEvent } from './events.ts';
 import type { Evict } from './evict.ts';
+import { createEvictionTurn } from './eviction-turn.ts';
 import { createLimit, type Limit } from './limit.ts';
 import { createStoredBytes } from './stored-bytes.ts';
 
@@ -50,8 +52,8 @@ export interface QuotaParts {
   evict: Evict;
   /** Whether what goes makes room on the spool's disk. */
   sharesDisk: boolean;
-  /** Whether other processes bring and remove things, too. */
-  isShared: boolean;
+  /** Of the other processes that bring and remove things, too. Default: there are none. */
+  coordinator: Coordinator | undefined;
   clock: Clock;
   observe(event: QuotaEvent | StoreEvent): void;
 }
@@ -70,15 +72,16 @@ export function createQuota(limits: Limits, parts: QuotaParts): Quota {
   const closing = new AbortController();
   const { signal } = closing;
   const isLimited = limits.maxBytes !== undefined || limits.upstreams.size > 0;
-  const disk = parts.sharesDisk ? createDiskRoom({ ...parts, withinMs: evictWithinMs, signal }) : undefined;
+  const inTurn = createEvictionTurn(parts);
+  const disk = parts.sharesDisk ? createDiskRoom({ ...parts, inTurn, withinMs: evictWithinMs, signal }) : undefined;
   const counts = createStoredBytes(parts, [...limits.upstreams.keys()]);
   const toldAt = new Map<string, number>();
   let counting: Promise<void> | undefined;
   const { lowWater } = limits;
   const counted = () => tried(count());
   // By what it remembers each of many processes would let as much go as is to go in all.
-  const recounted = parts.isShared ? counted : async () => undefined;
-  const told = { lowWater, evict: parts.evict, counted, recounted, clock, signal, observe };
+  const recounted = parts.coordinator ? counted : async () => undefined;
+  const told = { lowWater, evict: parts.evict, inTurn, counted, recounted, clock, signal, observe };
   const ofAll =
     limits.maxBytes === undefined
       ? undefined
