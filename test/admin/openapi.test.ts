@@ -1,5 +1,6 @@
+import { startFakeUpstream } from '@proxycache/test-kit';
 import { Validator } from '@seriousme/openapi-schema-validator';
-import { afterAll, describe, expect, test } from 'vitest';
+import { afterAll, describe, expect, onTestFinished, test } from 'vitest';
 import { startAdmin } from './admin-under-test.ts';
 import { api, exercised } from './check-answer.ts';
 
@@ -41,6 +42,26 @@ describe('each operation answers as the document says', () => {
       hosts: [],
     });
     expect((await ask('/upstreams/other')).json).toMatchObject({ status: 404, code: 'name-unknown' });
+  });
+
+  test('repositories, tags and manifests that are stored', async () => {
+    const upstream = await startFakeUpstream();
+    onTestFinished(() => upstream.stop());
+    const image = upstream.addImage('team/app', { tag: '1', platforms: ['linux/amd64'] });
+    const { ask, askRaw } = await startAdmin({}, { upstreams: [{ key: 'my-own', url: upstream.url }] });
+    await askRaw('/v2/my-own/team/app/manifests/1');
+    const stored = { upstream: 'my-own', repository: 'team/app' };
+    expect((await ask('/repositories?upstream=my-own&limit=5')).json).toEqual({ repositories: [stored] });
+    const query = 'upstream=my-own&repository=team%2Fapp';
+    const { digest } = image.root;
+    expect((await ask(`/tags?${query}`)).json.tags).toMatchObject([
+      { tag: '1', state: 'stale', digest, complete: false },
+    ]);
+    expect((await ask(`/manifests?${query}&after=${'a'.repeat(7)}`)).json.manifests).toMatchObject([{ digest }]);
+    expect((await ask('/tags?upstream=my-own')).json).toMatchObject({ status: 400, code: 'invalid-options' });
+    expect((await ask('/tags?upstream=other&repository=a')).json).toMatchObject({ status: 404, code: 'name-unknown' });
+    expect((await ask(`/tags?${query}&limit=1001`)).json).toMatchObject({ status: 400, code: 'invalid-options' });
+    expect((await ask(`/tags?${query}&limit=1&limit=2`)).json.detail).toBe('limit: it is given twice');
   });
 
   test.each(['sweep', 'scrub'])('a %s as a job', async (kind) => {

@@ -1,6 +1,7 @@
 import { type Handle, type HttpRequest, type HttpResponse, type ProxyCache, ProxyCacheError } from '@proxycache/core';
 import { type AdminOptions, adminSettings } from './admin-options.ts';
 import { createAnswer } from './answer.ts';
+import { contentsOperations } from './contents-operations.ts';
 import { jobOperations } from './job-operations.ts';
 import { createJobs } from './jobs.ts';
 import { openApiDocument } from './openapi.ts';
@@ -29,6 +30,7 @@ export function createAdmin(cache: ProxyCache, options: AdminOptions): Admin {
   const jobs = createJobs({ clock, maxJobs, onError });
   const operations: readonly Operation[] = [
     ...upstreamOperations(cache),
+    ...contentsOperations(cache),
     ...jobOperations(cache, jobs),
     ...serverOperations({ metrics, document: (at) => openApiDocument(operations, at) }),
   ];

@@ -60,6 +60,11 @@ export function inPath(name: string, description: string): Parameter {
   return { name, in: 'path', description, schema: { type: 'string', minLength: 1, maxLength: 512 }, required: true };
 }
 
+/** A part of a query that may be left out. */
+export function inQuery(name: string, description: string, schema: Schema): Parameter {
+  return { name, in: 'query', description, schema };
+}
+
 /** Whether it changes something, or has something asked of others: GET and HEAD never do. */
 export function isWrite(method: string): boolean {
   return method !== 'GET' && method !== 'HEAD' && method !== 'OPTIONS';

@@ -3,6 +3,7 @@ import type { CloseOptions } from './close-cache.ts';
 import type { Handle } from './http/message.ts';
 import type { Observer } from './observers.ts';
 import type { Descriptor } from './oci/descriptor.ts';
+import type { Contents } from './pull/contents.ts';
 import type { WarmOptions, WarmReport } from './pull/warm-report.ts';
 import type { SweepReport } from './retention/sweep-report.ts';
 import type { SweepOptions } from './retention/sweeps.ts';
@@ -47,6 +48,14 @@ export interface ProxyCache {
   };
   /** Bytes of blobs and manifests that are stored, from memory; `undefined` where no `maxBytes` has them counted, or not yet. */
   storedBytes(): number | undefined;
+  /**
+   * What is stored, page by page, for those who run the cache: no upstream is asked. A tag's state is what it would be
+   * answered by now.
+   *
+   * All of them throw ProxyCacheError `name-unknown` for an upstream that is none, `unsupported` for one that is asked with
+   * its callers' credentials, `name-invalid`, `invalid-options`, `storage-failed`, `closed`; the signal's reason.
+   */
+  contents: Contents;
   /**
    * Reads all that is stored, slowly and beside the pulls: takes blobs that are wrong out of sight, to be fetched again,
    * tells those that are unreadable, and removes records that cannot be decoded. One runs at a time: a call meanwhile joins it.

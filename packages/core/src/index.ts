@@ -24,6 +24,7 @@ export type { BlobDescriptor, ChildDescriptor, ParsedManifest, Platform } from '
 export type { TagOrDigest } from './oci/name.ts';
 export type { AccessOptions, ProxyCacheOptions } from './options.ts';
 export { createProxyCache } from './proxy-cache.ts';
+export type { Contents, ContentsPage, StoredManifest, StoredTag } from './pull/contents.ts';
 export type { WarmedReference, WarmOptions, WarmProgress, WarmReport } from './pull/warm-report.ts';
 export type { RemovalReason } from './retention/events.ts';
 export type { RetentionOptions, RetentionRule } from './retention/retention-options.ts';

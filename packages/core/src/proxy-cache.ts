@@ -17,6 +17,7 @@ import { createObservers } from './observers.ts';
 import { createOffload } from './offload.ts';
 import { accessSettings, defaults, limitsOf, type ProxyCacheOptions, retentionSettings } from './options.ts';
 import { createChecks } from './pull/checks.ts';
+import { createContents } from './pull/contents.ts';
 import { createHasImage } from './pull/has-image.ts';
 import { createListReferrers } from './pull/list-referrers.ts';
 import { createListRepositories } from './pull/list-repositories.ts';
@@ -159,6 +160,7 @@ export function createProxyCache(options: ProxyCacheOptions): ProxyCache {
     observe: observers.add,
     storedBytes: quota.storedBytes,
     ...createFromCode({ locate, isClosed, hasImage, pulls, scrubs, sweeps, warms }),
+    contents: createContents({ ...held, isClosed }),
     upstreams: {
       status: () => [...upstreams.values()].map(({ client }) => client.status()),
       ...roster,
