@@ -64,7 +64,7 @@ export function createImageExtents(parts: PullParts, target: Target, signal: Abo
     otherwise: T,
   ): Promise<T> | T {
     const found = asked.get(digest);
-    if (found) return found;
+    if (found !== undefined) return found;
     if (looks() >= mayLookUntil) return otherwise;
     const asking = ask();
     asked.set(digest, asking);
