@@ -22,6 +22,7 @@ export const layers: readonly string[] = [
   'events.ts',
   'http',
   'access',
+  'group',
   'roster',
   'pull',
   'admission',

@@ -83,11 +83,20 @@ function coreKeys(
   config: Config,
 ): Pick<
   ProxyCacheOptions,
-  'peers' | 'publicUrl' | 'reservedKeys' | 'callerKey' | 'retention' | 'catalog' | 'publicContent' | 'offload'
+  | 'groups'
+  | 'peers'
+  | 'publicUrl'
+  | 'reservedKeys'
+  | 'callerKey'
+  | 'retention'
+  | 'catalog'
+  | 'publicContent'
+  | 'offload'
 > {
-  const { peers, publicUrl, reservedKeys, callerKey, retention, catalog, publicContent, offload } = config;
+  const { groups, peers, publicUrl, reservedKeys, callerKey, retention, catalog, publicContent, offload } = config;
   return {
     ...(callerKey !== undefined && { callerKey }),
+    ...(groups !== undefined && { groups }),
     ...(peers !== undefined && { peers }),
     ...(publicUrl !== undefined && { publicUrl }),
     ...(reservedKeys !== undefined && { reservedKeys }),

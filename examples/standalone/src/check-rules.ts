@@ -3,14 +3,14 @@ import type { Config } from './config-schema.ts';
 import { nearestName } from './nearest-name.ts';
 
 /**
- * Refuses rules about groups and upstreams that are none: one that is never about anything would let in whom it is to keep
+ * Refuses rules about groups of users and upstreams that are none: one that is never about anything would let in whom it is to keep
  * out.
  *
  * @throws ProxyCacheError `invalid-options`
  */
-export function checkRules({ access }: Config, upstreams: readonly UpstreamOptions[]): void {
+export function checkRules({ access, groups: groupsOfUpstreams }: Config, upstreams: readonly UpstreamOptions[]): void {
   const groups = (access?.groups ?? []).map(({ name }) => name);
-  const keys = upstreams.map(({ key }) => key);
+  const keys = [...upstreams, ...(groupsOfUpstreams ?? [])].map(({ key }) => key);
   for (const [index, rule] of (access?.rules ?? []).entries()) {
     const path = `access.rules[${index}]`;
     for (const group of rule.groups ?? []) expectName(`${path}.groups: there is no group`, group, groups);

@@ -8,7 +8,7 @@ export const ruleSchema = mapping({
     'everybody',
   ),
   groups: optional(list(text()), 'Or these groups', 'everybody'),
-  upstream: optional(text('key'), 'An upstream', 'each'),
+  upstream: optional(text('key'), 'An upstream, or a group of them', 'each'),
   repositories: optional(list(text()), 'Patterns of names at the upstream, such as `library/*` or `team/**`', 'all'),
   allow: about(flag(), 'Whether it may be pulled'),
 });

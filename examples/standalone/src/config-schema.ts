@@ -1,6 +1,7 @@
 import type { z } from 'zod';
 import { accessSchema } from './config-access.ts';
 import { admissionSchema } from './config-admission.ts';
+import { groupOfUpstreamsSchema } from './config-groups.ts';
 import { retentionSchema } from './config-retention.ts';
 import { storageSchema } from './config-storage.ts';
 import { upstreamSchema } from './config-upstream.ts';
@@ -48,7 +49,12 @@ export const configSchema = mapping({
   publicUrl: optional(origin(), 'Origin for URLs in answers', 'they are relative'),
   trustedProxies: about(list(addressOrBlock()), 'Proxies whose `X-Forwarded-For` is believed').prefault([]),
   upstreams: optional(list(upstreamSchema).meta({ type: 'list' }), ''),
-  defaultUpstream: optional(text('key'), 'Upstream for paths that name none', '`docker-hub` without `upstreams`'),
+  groups: optional(list(groupOfUpstreamsSchema).meta({ type: 'list' }), ''),
+  defaultUpstream: optional(
+    text('key'),
+    'Upstream or group for paths that name none',
+    '`docker-hub` without `upstreams`',
+  ),
   reservedKeys: optional(list(text('key')), 'Keys of upstreams that were removed: they answer 404'),
   callerKey: optional(
     text(),

@@ -59,8 +59,10 @@ export function logEvents(logger: Logger): (event: ProxyCacheEvent) => void {
 function isTold(event: ProxyCacheEvent): boolean {
   const isRecovery = (event.type === 'breaker-changed' && event.state === 'closed') || event.type === 'upload-done';
   const isRemoval = event.type === 'sweep-ended' && event.tags + event.manifests + event.blobs + event.files > 0;
+  // Who owns a repository of a group is decided once, and for long.
+  const isOwnership = event.type === 'group-pinned' || event.type === 'group-unpinned';
   // An audit is there because it was asked for.
-  return isRecovery || isRemoval || event.type === 'pull' || event.type === 'upstream-changed';
+  return isRecovery || isRemoval || isOwnership || event.type === 'pull' || event.type === 'upstream-changed';
 }
 
 function needsAttention(event: ProxyCacheEvent): boolean {
@@ -106,6 +108,8 @@ function needsAttention(event: ProxyCacheEvent): boolean {
     // The client's own line says why it got nothing.
     case 'admission':
     case 'repository-swept':
+    case 'group-pinned':
+    case 'group-unpinned':
     // What keeps segments from being used costs no more than their speed.
     case 'segments-changed':
     // Each failure has a line of its own, by its 'upstream-request'.

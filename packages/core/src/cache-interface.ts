@@ -1,5 +1,6 @@
 import type { ScrubOptions, ScrubReport } from './catalog/scrub.ts';
 import type { CloseOptions } from './close-cache.ts';
+import type { GroupControl } from './group/groups.ts';
 import type { Handle } from './http/message.ts';
 import type { Observer } from './observers.ts';
 import type { Descriptor } from './oci/descriptor.ts';
@@ -46,6 +47,8 @@ export interface ProxyCache {
      */
     check: CheckUpstream;
   };
+  /** Which member of a group owns which repository. */
+  groups: GroupControl;
   /** Bytes of blobs and manifests that are stored, from memory; `undefined` where no `maxBytes` has them counted, or not yet. */
   storedBytes(): number | undefined;
   /**

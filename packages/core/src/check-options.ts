@@ -1,5 +1,6 @@
 import { checkAccess } from './access/check-access.ts';
 import { checkAdmission } from './admission/check-admission.ts';
+import { checkGroups } from './group/check-groups.ts';
 import { defaults, type PeersOptions, type ProxyCacheOptions } from './options.ts';
 import { checkRetention } from './retention/retention-options.ts';
 import { ProxyCacheError } from './runtime/errors.ts';
@@ -20,6 +21,7 @@ import { checkUpstream } from './upstream/check-upstream.ts';
 // A record, so that a new option cannot be forgotten here.
 const known: Readonly<Record<keyof ProxyCacheOptions, true>> = {
   upstreams: true,
+  groups: true,
   storage: true,
   defaultUpstream: true,
   reservedKeys: true,
@@ -67,6 +69,7 @@ export function checkOptions(options: ProxyCacheOptions): void {
   checkStorage(options.storage);
   const key = { is: 'a key such as "docker-hub"', test: (text: string) => text !== '' };
   expectEach('reservedKeys', options.reservedKeys, key);
+  checkGroups(options.groups, { upstreams, reservedKeys: options.reservedKeys ?? [] });
   if (memory !== undefined) {
     expectObject('memory', memory);
     expectKnown('memory', memory, ['manifests', 'buffers']);

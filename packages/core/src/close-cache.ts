@@ -29,6 +29,7 @@ export interface ClosedParts {
   scrubs: { close(): Promise<void> };
   sweeps: { close(): Promise<void> };
   warms: { close(): Promise<void> };
+  groups: { close(): void };
   quota: { close(): Promise<void> };
   /** The memory of what runs. */
   memory: readonly { close(): void }[];
@@ -50,6 +51,7 @@ export async function closeCache(
   const { clock, pulls, answers } = parts;
   const endsAt = clock.monotonic() + graceMs;
   const scrubbed = Promise.all([parts.scrubs, parts.sweeps, parts.quota, parts.warms].map((work) => work.close()));
+  parts.groups.close();
   const prefetched = parts.prefetch.close();
   // What runs may still need a transfer: none is refused before.
   await within(clock, graceMs, answers.idle());

@@ -1,5 +1,6 @@
 import type { AccessEvent } from './access/events.ts';
 import type { AdmissionEvents } from './admission/events.ts';
+import type { GroupEvent } from './group/events.ts';
 import type { HttpEvent } from './http/events.ts';
 import type { IngestEvent } from './ingest/events.ts';
 import type { PrefetchEvent } from './pull/events.ts';
@@ -19,6 +20,7 @@ export type ProxyCacheEvent =
   | HttpEvent
   | AccessEvent
   | UpstreamEvent
+  | GroupEvent
   | IngestEvent
   | PrefetchEvent
   | RetentionEvent

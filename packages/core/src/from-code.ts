@@ -1,7 +1,9 @@
 import type { ProxyCache } from './cache-interface.ts';
 import { refuseWithoutCaller } from './callers-of.ts';
 import type { Scrubs } from './catalog/scrub.ts';
-import { parseReference } from './oci/reference.ts';
+import type { Groups } from './group/groups.ts';
+import type { GroupRepository } from './group/members.ts';
+import { parseReference, type Reference } from './oci/reference.ts';
 import type { HasImage } from './pull/has-image.ts';
 import type { Pulls } from './pull/noted-pulls.ts';
 import type { Target } from './pull/target.ts';
@@ -13,6 +15,7 @@ import { expectBoolean, expectFunction, expectWhole } from './runtime/expect-opt
 /** What {@link createFromCode} works with. */
 interface FromCodeParts {
   locate(route: { name: string; ns: undefined; host: undefined }): { target: Target } | undefined;
+  groups: Pick<Groups, 'locate' | 'member' | 'standing'>;
   isClosed(): boolean;
   hasImage: HasImage;
   pulls: Pulls;
@@ -25,22 +28,39 @@ interface FromCodeParts {
 export function createFromCode(parts: FromCodeParts): Pick<ProxyCache, 'has' | 'resolve' | 'scrub' | 'sweep' | 'warm'> {
   const { pulls, scrubs, sweeps, warms } = parts;
 
-  function locate(text: string): { target: Target; reference: ReturnType<typeof parseReference>['reference'] } {
+  type Located = { target: Target; asked?: never } | { target?: never; asked: GroupRepository };
+
+  function locate(text: string): Located & Pick<Reference, 'reference'> {
     if (parts.isClosed()) throw new ProxyCacheError('closed', 'the cache is closed');
     const { name, reference } = parseReference(text);
-    const located = parts.locate({ name, ns: undefined, host: undefined });
-    if (!located) throw new ProxyCacheError('name-unknown', `${name} names no upstream; expected <key>/<name>`);
-    refuseWithoutCaller(located.target);
-    return { target: located.target, reference };
+    const route = { name, ns: undefined, host: undefined };
+    const target = parts.locate(route)?.target;
+    if (target) {
+      refuseWithoutCaller(target);
+      return { target, reference };
+    }
+    const asked = parts.groups.locate(route)?.asked;
+    if (!asked) throw new ProxyCacheError('name-unknown', `${name} names no upstream; expected <key>/<name>`);
+    return { asked, reference };
+  }
+
+  async function find(text: string): Promise<{ target: Target } & Pick<Reference, 'reference'>> {
+    const { target, asked, reference } = locate(text);
+    if (target) return { target, reference };
+    const { signal } = new AbortController();
+    return { target: await parts.groups.member(asked, { kind: 'manifest', reference }, signal), reference };
   }
 
   return {
     async has(text) {
-      const { target, reference } = locate(text);
-      return parts.hasImage({ target, reference, signal: new AbortController().signal });
+      const { target, asked, reference } = locate(text);
+      const { signal } = new AbortController();
+      const targets = target ? [target] : await parts.groups.standing(asked, signal);
+      for (const one of targets) if (await parts.hasImage({ target: one, reference, signal })) return true;
+      return false;
     },
     async resolve(text) {
-      const { target, reference } = locate(text);
+      const { target, reference } = await find(text);
       const pull = { target, want: 'descriptor', signal: new AbortController().signal } as const;
       const answer =
         reference.kind === 'digest'
@@ -58,6 +78,6 @@ export function createFromCode(parts: FromCodeParts): Pick<ProxyCache, 'has' | '
       expectBoolean('sweep: dryRun', how.dryRun);
       return await sweeps.run(how);
     },
-    warm: (references, how = {}) => warms.run(references, how, locate),
+    warm: (references, how = {}) => warms.run(references, how, find),
   };
 }

@@ -1,6 +1,7 @@
 import type { AccessHooks, AccessSettings } from './access/hooks.ts';
 import type { AdmissionOptions, AdmissionSettings } from './admission/hook.ts';
 import type { ProxyCacheEvent } from './events.ts';
+import type { GroupOptions, GroupSettings } from './group/group-options.ts';
 import type { Handle } from './http/message.ts';
 import type { Limits } from './retention/quota.ts';
 import type { RetentionSettings } from './retention/retention.ts';
@@ -14,9 +15,11 @@ import type { SegmentSettings, UpstreamOptions, UpstreamSettings } from './upstr
 export interface ProxyCacheOptions {
   /** The registries that content comes from, by unique keys. */
   upstreams: readonly UpstreamOptions[];
+  /** Several upstreams as one, by keys of their own. Default none. */
+  groups?: readonly GroupOptions[];
   /** Where content stays: `fileStorage(dir)` or `memoryStorage()`, or stores of your own. */
   storage: Storage;
-  /** Key of the upstream for paths that name none, as a Docker `registry-mirrors` entry sends. Default: none. */
+  /** Key of the upstream or group for paths that name none, as a Docker `registry-mirrors` entry sends. Default: none. */
   defaultUpstream?: string;
   /** Keys of upstreams that were removed: they answer 404 and never fall to the default. Default none. */
   reservedKeys?: readonly string[];
@@ -118,6 +121,7 @@ type Defaults = Required<
   retention: RetentionSettings & Required<Pick<RetentionOptions, 'lowWater'>>;
   admission: Omit<AdmissionSettings, 'admit' | 'upstreams'>;
   upstream: Omit<UpstreamSettings, 'key' | 'url'>;
+  group: Omit<GroupSettings, 'key' | 'upstreams'>;
   /** Of an upstream that is asked with its callers' credentials. */
   ofCallers: Pick<UpstreamSettings, 'linkValidFor'>;
   /** Of an upstream that has them. */
@@ -173,6 +177,7 @@ export const defaults: Defaults = {
     retry: { attempts: 3, minWait: '100ms', maxWait: '5s', budget: 0.2 },
     ownVoice: [],
   },
+  group: { hosts: [], library: false, skipFailed: false, deniedMayMeanAbsent: false, pin: [] },
   ofCallers: { linkValidFor: '1h' },
   segments: { connections: 8, minSize: 128 * 1024 * 1024 },
 };

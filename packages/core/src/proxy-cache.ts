@@ -5,6 +5,8 @@ import { createScrubs } from './catalog/scrub.ts';
 import { checkOptions } from './check-options.ts';
 import { closeCache } from './close-cache.ts';
 import { createFromCode } from './from-code.ts';
+import { groupWarnings } from './group/group-warnings.ts';
+import { createGroups } from './group/groups.ts';
 import { createBeside } from './http/beside.ts';
 import { bounded } from './http/bounded.ts';
 import { createDispatch } from './http/dispatch.ts';
@@ -31,7 +33,7 @@ import { createWarms } from './pull/warm.ts';
 import type { Evict } from './retention/evict.ts';
 import { createQuota, unlimited } from './retention/quota.ts';
 import { createRetention } from './retention/retention.ts';
-import { rosterOf } from './roster-of.ts';
+import { groupsOf, rosterOf } from './roster-of.ts';
 import { createBuffers } from './runtime/buffers.ts';
 import { systemClock } from './runtime/clock.ts';
 import { expectOneOf, expectWhole } from './runtime/expect-option.ts';
@@ -107,6 +109,11 @@ export function createProxyCache(options: ProxyCacheOptions): ProxyCache {
   const pulls = createPulls(parts, { turns, started: prefetch.started });
   const listReferrers = createListReferrers(parts);
   const { admission, ...clients } = admitClients(options.admission, { pulls, listReferrers, metadata, ...told });
+  const listTags = createListTags(parts);
+  const groups = createGroups(groupsOf(options), {
+    ...{ upstreams, resolve: live.resolve, pulls, listTags, metadata, coordinator },
+    ...told,
+  });
   const hasImage = createHasImage(parts);
   const warms = createWarms({ ...parts, isWaiting }, clients.pulls);
   const scrubs = createScrubs({ blobs, metadata, ...told });
@@ -126,20 +133,23 @@ export function createProxyCache(options: ProxyCacheOptions): ProxyCache {
     retentionSettings(options),
   );
   const access = options.access && accessSettings(options.access);
-  const callers = callersOf(options, { upstreams, locate, clock });
+  const ways = (route: Parameters<typeof locate>[0]) => locate(route) ?? groups.anyMember(route);
+  const callers = callersOf(options, { upstreams, locate: ways, clock });
+  const placeOf = (route: Parameters<typeof locate>[0]) => locate(route)?.target.place ?? groups.placeOf(route);
   const listsRepositories = options.catalog ?? defaults.catalog;
   const dispatch = createDispatch({
     locate,
     whenRelocated: live.watch,
     ...clients.pulls,
     prefetch,
-    listTags: createListTags(parts),
+    groups,
+    listTags,
     listReferrers,
     listRepositories: listsRepositories ? createListRepositories(parts, () => upstreams.values()) : undefined,
     callers,
     publicContent: options.publicContent ?? defaults.publicContent,
     publicUrl: options.publicUrl,
-    gate: access && createGate(access, { locate, callers, ...told }),
+    gate: access && createGate(access, { placeOf, callers, ...told }),
     ...told,
   });
   const served = peers && sharing ? servePeers(dispatch, { ...parts, ...peers, ...sharing, observe }) : dispatch;
@@ -153,13 +163,14 @@ export function createProxyCache(options: ProxyCacheOptions): ProxyCache {
 
   // Not now: whoever makes a cache goes on first.
   setImmediate(practise).unref();
-  for (const message of callerWarnings(options)) observe({ type: 'warning', message });
+  for (const message of [...callerWarnings(options), ...groupWarnings(options)]) observe({ type: 'warning', message });
   return {
     handle: answers.handle,
     fetch: (request, host) => answerFetch(request, answers.handle, host?.context),
     observe: observers.add,
     storedBytes: quota.storedBytes,
-    ...createFromCode({ locate, isClosed, hasImage, pulls, scrubs, sweeps, warms }),
+    groups: { pins: groups.pins, unpin: groups.unpin },
+    ...createFromCode({ locate, groups, isClosed, hasImage, pulls, scrubs, sweeps, warms }),
     contents: createContents({ ...held, isClosed }),
     upstreams: {
       status: () => [...upstreams.values()].map(({ client }) => client.status()),
@@ -179,6 +190,7 @@ export function createProxyCache(options: ProxyCacheOptions): ProxyCache {
           ...ended,
           prefetch,
           admission,
+          groups,
           scrubs,
           sweeps,
           warms,

@@ -1,4 +1,6 @@
 import type { ProxyCacheEvent } from './events.ts';
+import { checkBesideGroups } from './group/check-groups.ts';
+import { type GroupSettings, groupSettings } from './group/group-options.ts';
 import { defaults, type ProxyCacheOptions, upstreamSettings } from './options.ts';
 import { memoryBook } from './roster/book.ts';
 import { createLiveUpstreams, type LiveUpstreams } from './roster/live-upstreams.ts';
@@ -32,7 +34,7 @@ export function rosterOf(
 ): CacheRoster {
   const { defaultUpstream, reservedKeys = defaults.reservedKeys } = options;
   const { observe } = parts;
-  const routing = { defaultUpstream, reservedKeys, mayLackDefault: false };
+  const routing = { defaultUpstream, groups: groupsOf(options), reservedKeys, mayLackDefault: false };
   const live = createLiveUpstreams(options.upstreams, { ...parts, settingsOf: upstreamSettings, routing });
   const locate = createLocate(live);
   let maxManifestBytes = 0;
@@ -76,6 +78,12 @@ export function rosterOf(
   };
 }
 
-function checkOptionsOf(path: string, upstream: UpstreamOptions, _options: ProxyCacheOptions): void {
+/** The groups, with every default filled in. */
+export function groupsOf({ groups = [] }: Pick<ProxyCacheOptions, 'groups'>): readonly GroupSettings[] {
+  return groups.map((group) => groupSettings(group, defaults.group));
+}
+
+function checkOptionsOf(path: string, upstream: UpstreamOptions, { groups }: ProxyCacheOptions): void {
   checkUpstream(path, upstream, defaults.upstream);
+  checkBesideGroups(path, upstream, groups);
 }

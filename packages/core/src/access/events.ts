@@ -10,6 +10,8 @@ export interface PullEvent {
   /** The upstream's key and the repository there, where the request named one that is served. */
   upstream?: string;
   repository?: string;
+  /** The group's key, where the request named one; `upstream` is its own as long as no member is known. */
+  group?: string;
   /** Tag or digest. */
   reference?: string;
   /**

@@ -11,13 +11,16 @@ export type { AccessRequest, Connection, Identity };
  */
 export type Authenticate = (request: AccessRequest) => Identity | undefined | Promise<Identity | undefined>;
 
-/** What {@link Authorize} is asked. Names are those of the upstream, however the client wrote them. */
+/**
+ * What {@link Authorize} is asked. Names are those of the upstream, however the client wrote them. What is asked for through
+ * a group is asked about twice, and both have to allow it: by the group's key and name, and then by those of its member.
+ */
 export interface AccessQuestion {
   /** `undefined`: who asks brought no credentials. */
   identity: Identity | undefined;
   /** `list`: tags, referrers, and whether `_catalog` shows the repository; `pull`: manifests and blobs. */
   action: 'pull' | 'list';
-  /** The upstream's key. */
+  /** The upstream's key, or the group's. */
   upstream: string;
   /** The repository at the upstream: `library/alpine`. */
   repository: string;
@@ -47,7 +50,7 @@ export interface ChallengeQuestion {
  */
 export type Challenge = (question: ChallengeQuestion) => string | readonly string[];
 
-/** Who may pull what. Every hook is called at most once a request, but `authorize` for each repository that `_catalog` shows. */
+/** Who may pull what. Every hook is called at most once a request, but `authorize` for a group and its member, and for each repository that `_catalog` shows. */
 export interface AccessHooks {
   /** Default: nobody is somebody, and `authorize` judges by the request's context. */
   authenticate?: Authenticate;

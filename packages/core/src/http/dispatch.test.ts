@@ -48,6 +48,7 @@ function make(parts: Partial<DispatchParts> = {}) {
     listTags: unexpected,
     listReferrers: unexpected,
     listRepositories: undefined,
+    groups: { locate: () => undefined, placeOf: () => undefined, member: unexpected },
     callers: { areAsked: () => false, see: (seen) => seen, ping: async () => undefined, challenges: () => undefined },
     publicContent: false,
     publicUrl: undefined,

@@ -1,5 +1,5 @@
 import type { PullEvent } from '../access/events.ts';
-import type { TagOrDigest } from '../oci/name.ts';
+import type { Groups } from '../group/groups.ts';
 import type { ListReferrers } from '../pull/list-referrers.ts';
 import type { ListRepositories } from '../pull/list-repositories.ts';
 import type { ListTags } from '../pull/list-tags.ts';
@@ -35,6 +35,7 @@ export interface DispatchParts extends FromMemoryParts {
   listReferrers: ListReferrers;
   /** `undefined`: `_catalog` is off. */
   listRepositories: ListRepositories | undefined;
+  groups: Pick<Groups, 'locate' | 'placeOf' | 'member'>;
   callers: Callers;
   publicUrl: string | undefined;
   /** `undefined`: whoever asks is let in, and nobody told. */
@@ -45,6 +46,8 @@ export interface DispatchParts extends FromMemoryParts {
 }
 
 type Told = Omit<RequestEvent, 'type' | 'method' | 'status' | 'durationMs' | 'bytes'>;
+
+type NamedRoute = Extract<Route, { name: string }>;
 
 /** A request that was let in. `caller`: who asks, where that is asked. */
 interface Visit {
@@ -75,13 +78,13 @@ export function createDispatch(parts: DispatchParts): Handle {
       case 'blob':
         return answerBlob(route, request, visit);
       case 'tags': {
-        const { target, clientName } = locate(route, request, told);
+        const { target, clientName } = await locate(route, request, visit);
         const tags = await parts.listTags({ target, page: route.page, signal: request.signal });
         told.cacheStatus = tags.cacheStatus;
         return respondTags(tags, request, { ns: route.ns, publicUrl, clientName, page: route.page });
       }
       case 'referrers': {
-        const { target } = locate(route, request, told);
+        const { target } = await locate(route, request, visit);
         told.reference = route.digest;
         const referrers = await parts.listReferrers({ target, digest: route.digest, signal: request.signal });
         told.cacheStatus = referrers.cacheStatus;
@@ -93,9 +96,10 @@ export function createDispatch(parts: DispatchParts): Handle {
   async function answerManifest(
     route: Extract<Route, { kind: 'manifest' }>,
     request: HttpRequest,
-    { told, caller }: Visit,
+    visit: Visit,
   ): Promise<HttpResponse> {
-    const { target } = locate(route, request, told);
+    const { told, caller } = visit;
+    const { target } = await locate(route, request, visit);
     const { reference } = route;
     told.reference = reference.kind === 'tag' ? reference.tag : reference.digest;
     const pull = {
@@ -118,9 +122,10 @@ export function createDispatch(parts: DispatchParts): Handle {
   async function answerBlob(
     route: Extract<Route, { kind: 'blob' }>,
     request: HttpRequest,
-    { told, caller }: Visit,
+    visit: Visit,
   ): Promise<HttpResponse> {
-    const { target } = locate(route, request, told);
+    const { told, caller } = visit;
+    const { target } = await locate(route, request, visit);
     const { digest, ns } = route;
     told.reference = digest;
     const blob = await parts.pullBlob({
@@ -144,20 +149,33 @@ export function createDispatch(parts: DispatchParts): Handle {
   /** RFC 9111 3.5: what one caller may read is in no cache for all. */
   const termsOf = ({ caller }: Target) => ({ now: clock.now(), publicContent: parts.publicContent && !caller });
 
-  function locate(
-    route: Parameters<DispatchParts['locate']>[0] & { reference?: TagOrDigest },
+  async function locate(
+    route: NamedRoute,
     request: HttpRequest,
-    told: Told,
-  ): { target: Target; clientName: string } {
-    const located = parts.locate(route);
+    visit: Visit,
+  ): Promise<{ target: Target; clientName: string }> {
+    const { told } = visit;
+    const located = parts.locate(route) ?? (await ofGroup(route, request, visit));
     if (!located) {
       throw new ProxyCacheError('name-unknown', `${route.name} names no upstream of this cache; expected <key>/<name>`);
     }
     told.upstream = located.target.place.upstream;
     told.repository = located.target.place.repository;
     const target = callers.see(located.target, request);
-    target.upstream.names?.check(told.repository, route.reference);
+    target.upstream.names?.check(told.repository, route.kind === 'manifest' ? route.reference : undefined);
     return { ...located, target };
+  }
+
+  /** From here on it is a request to a member of the group, and to no other. */
+  async function ofGroup(route: NamedRoute, request: HttpRequest, { told, caller }: Visit) {
+    const { groups } = parts;
+    const located = groups.locate(route);
+    if (!located) return undefined;
+    const { asked, clientName } = located;
+    Object.assign(told, groups.placeOf(route));
+    const target = await groups.member(asked, route, request.signal);
+    await caller?.goOn(route, target.place);
+    return { target, clientName };
   }
 
   async function handle(request: HttpRequest, span: Span): Promise<HttpResponse | undefined> {

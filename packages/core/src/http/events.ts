@@ -9,6 +9,8 @@ export interface RequestEvent {
   /** The upstream's key and the repository there, where the request named one. */
   upstream?: string;
   repository?: string;
+  /** The group's key, where the request named one; `upstream` is its own as long as no member is known. */
+  group?: string;
   /** Tag or digest. */
   reference?: string;
   status: number;

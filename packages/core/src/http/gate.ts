@@ -2,7 +2,6 @@ import { createAccess, type Visitor } from '../access/access.ts';
 import type { AccessEvent, PullEvent } from '../access/events.ts';
 import type { AccessQuestion, AccessSettings, ChallengeQuestion, Identity } from '../access/hooks.ts';
 import type { Asker } from '../admission/asker.ts';
-import type { Target } from '../pull/target.ts';
 import type { Clock } from '../runtime/clock.ts';
 import { isProxyCacheError, ProxyCacheError } from '../runtime/errors.ts';
 import { audited } from './audit.ts';
@@ -15,6 +14,12 @@ import { scopeOf } from './scope.ts';
 /** Who asks, once he was let in. */
 export interface Caller {
   asker: Asker;
+  /**
+   * Lets a request that was let in to a group go on to a member of it.
+   *
+   * @throws as {@link Passage.enter}
+   */
+  goOn(route: NamedRoute, place: NamedPlace): Promise<void>;
   /** Whether `_catalog` shows him a repository. */
   shows(repository: { upstream: string; repository: string }): Promise<boolean>;
 }
@@ -42,7 +47,10 @@ export interface Gate {
   arrive(request: HttpRequest): Passage;
 }
 
-type About = Pick<RequestEvent, 'upstream' | 'repository' | 'reference'>;
+/** A repository as `authorize` knows it; `group`: its upstream is one. */
+type NamedPlace = { upstream: string; repository: string; group?: string };
+
+type About = Pick<RequestEvent, 'upstream' | 'repository' | 'group' | 'reference'>;
 type Told = About & Pick<RequestEvent, 'kind' | 'cacheStatus'>;
 type NamedRoute = Extract<Route, { name: string }>;
 
@@ -50,7 +58,8 @@ type NamedRoute = Extract<Route, { name: string }>;
 export function createGate(
   settings: AccessSettings,
   parts: {
-    locate(route: NamedRoute): { target: Target } | undefined;
+    /** What a request names, if it is served here. */
+    placeOf(route: NamedRoute): NamedPlace | undefined;
     /** Whose credentials are for the upstream are nobody here. */
     callers: Pick<Callers, 'areAsked'>;
     clock: Clock;
@@ -76,7 +85,15 @@ export function createGate(
       }
       if ('name' in route) await admit(route, { told, identity, scope });
       isIn = true;
-      return { asker: { identity, request: visitor.request }, shows: (found) => shows(visitor, identity, found) };
+      return {
+        asker: { identity, request: visitor.request },
+        goOn: async (to, place) => {
+          isIn = false;
+          await authorize(to, { place, identity, scope });
+          isIn = true;
+        },
+        shows: (found) => shows(visitor, identity, found),
+      };
     }
 
     async function authenticated(scope: string | undefined): Promise<Identity | undefined> {
@@ -92,16 +109,29 @@ export function createGate(
       route: NamedRoute,
       { told, identity, scope }: { told: About; identity: Identity | undefined; scope: string | undefined },
     ): Promise<void> {
-      const located = parts.locate(route);
+      const place = parts.placeOf(route);
       // Told by whoever answers.
-      if (!located) return;
-      const { upstream, repository } = located.target.place;
+      if (!place) return;
       const tagOrDigest = tagOrDigestOf(route);
-      Object.assign(told, { upstream, repository, ...(tagOrDigest !== undefined && { reference: tagOrDigest }) });
+      const { upstream, repository, group } = place;
+      Object.assign(told, { upstream, repository, ...(group !== undefined && { group }) });
+      if (tagOrDigest !== undefined) told.reference = tagOrDigest;
       if (identity?.repositories && !identity.repositories.includes(route.name)) {
         const message = `these credentials are not good for ${route.name}`;
         throw await unauthenticated({ scope, error: 'insufficient_scope' }, message);
       }
+      await authorize(route, { place, identity, scope });
+    }
+
+    async function authorize(
+      route: NamedRoute,
+      {
+        place: { upstream, repository },
+        identity,
+        scope,
+      }: { place: NamedPlace; identity: Identity | undefined; scope: string | undefined },
+    ): Promise<void> {
+      const tagOrDigest = tagOrDigestOf(route);
       const action = route.kind === 'manifest' || route.kind === 'blob' ? 'pull' : 'list';
       const asked = {
         identity,
@@ -128,7 +158,7 @@ export function createGate(
 
     function leave(response: HttpResponse, { told, refused }: Parameters<Passage['leave']>[1]): HttpResponse {
       if (!settings.audit) return response;
-      const { kind, upstream, repository, reference, cacheStatus } = told;
+      const { kind, upstream, repository, group, reference, cacheStatus } = told;
       const decision = decisionOf(refused, { isIn, isKnown: upstream !== undefined });
       const answered = {
         kind: kind as PullEvent['kind'],
@@ -136,6 +166,7 @@ export function createGate(
         ...(name !== undefined && { identity: name }),
         ...(upstream !== undefined && { upstream }),
         ...(repository !== undefined && { repository }),
+        ...(group !== undefined && { group }),
         ...(reference !== undefined && { reference }),
         decision,
         ...(decision !== 'allow' && refused && { reason: refused.message }),

@@ -40,6 +40,7 @@ export function createPullUpstream(
     get mode() {
       return inUse.mode;
     },
+    library: settings.library,
     get rules() {
       return rules[inUse.mode];
     },

@@ -12,6 +12,8 @@ export interface PullUpstream {
   client: Upstream;
   /** How it is used now; it may be switched at any time. */
   readonly mode: UpstreamMode;
+  /** Whether one-component names mean `library/<name>` there. */
+  library: boolean;
   /** Those of its mode. */
   readonly rules: FreshnessRules;
   /** `undefined`: nothing is refused by its name. */

@@ -2,7 +2,7 @@ import { createPullUpstream } from '../pull/pull-upstream.ts';
 import type { PullUpstream } from '../pull/target.ts';
 import type { UpstreamParts } from '../upstream/client.ts';
 import type { UpstreamMode } from '../upstream/mode.ts';
-import { createResolver, type Resolver } from '../upstream/resolver.ts';
+import { createResolver, type ResolvableUpstream, type Resolver } from '../upstream/resolver.ts';
 import type { Upstream } from '../upstream/upstream.ts';
 import type { UpstreamOptions, UpstreamSettings } from '../upstream/upstream-options.ts';
 import type { Entry } from './entry.ts';
@@ -12,6 +12,8 @@ import { changedNames } from './upstream-change.ts';
 /** How paths name upstreams, beside their keys and hosts. */
 export interface Routing {
   defaultUpstream: string | undefined;
+  /** Several upstreams as one, which stay as they are while upstreams come and go. */
+  groups: readonly ResolvableUpstream[];
   reservedKeys: readonly string[];
   /** Whether the default may be one that is added later, or was removed. */
   mayLackDefault: boolean;
@@ -108,9 +110,10 @@ export function createLiveUpstreams(given: readonly UpstreamOptions[], parts: Li
       if (entry.kind !== 'removed' && entry.options) known.push(entry.options);
       else reservedKeys.push(key);
     }
-    const { defaultUpstream } = routing;
-    const lacksDefault = !known.some(({ key }) => key === defaultUpstream);
+    const { defaultUpstream, groups } = routing;
+    const lacksDefault = ![...known, ...groups].some(({ key }) => key === defaultUpstream);
     return createResolver({
+      groups,
       upstreams: known.map(settingsOf),
       defaultUpstream: lacksDefault ? undefined : defaultUpstream,
       reservedKeys,
@@ -149,10 +152,13 @@ export function createLiveUpstreams(given: readonly UpstreamOptions[], parts: Li
   }
 
   const atStart = new Map<string, Member>();
+  const { defaultUpstream, groups, mayLackDefault } = routing;
+  const mayLack =
+    mayLackDefault && !order.has(defaultUpstream ?? '') && !groups.some(({ key }) => key === defaultUpstream);
   resolver = createResolver({
+    groups,
     upstreams: given.map(settingsOf),
-    defaultUpstream:
-      routing.mayLackDefault && !order.has(routing.defaultUpstream ?? '') ? undefined : routing.defaultUpstream,
+    defaultUpstream: mayLack ? undefined : defaultUpstream,
     reservedKeys: routing.reservedKeys,
   });
   for (const options of given) {

@@ -36,17 +36,21 @@ export interface Resolver {
  * A source host is an allow-list: one that no upstream declares names nothing, and so does one that contradicts a
  * declared `Host`. A `Host` that nobody declares is the proxy's own address and says nothing.
  *
+ * @param set.groups several upstreams as one, by keys of their own: they come before upstreams that declare the same host
  * @param set.reservedKeys keys that name nothing any more, and never the default upstream's repositories
  * @throws ProxyCacheError `invalid-options` for a key that is given twice, or a default that is none of them
  */
 export function createResolver(set: {
   upstreams: readonly ResolvableUpstream[];
+  groups?: readonly ResolvableUpstream[];
   defaultUpstream?: string | undefined;
   reservedKeys: readonly string[];
 }): Resolver {
   const reserved = new Set(set.reservedKeys);
   const byKey = indexByKey(set.upstreams, reserved);
-  const byHost = indexByHost(set.upstreams);
+  const groups = set.groups ?? [];
+  for (const group of groups) byKey.set(group.key, group);
+  const byHost = indexByHost([...groups, ...set.upstreams]);
   const fallback = set.defaultUpstream === undefined ? undefined : byKey.get(set.defaultUpstream);
   if (set.defaultUpstream !== undefined && fallback === undefined) {
     const keys = [...byKey.keys()].map((key) => JSON.stringify(key)).join(', ');

@@ -1,0 +1,85 @@
+import { ProxyCacheError } from '../runtime/errors.ts';
+import type { UpstreamError } from '../upstream/upstream-error.ts';
+import type { AskMember, GroupQuestion } from './ask-member.ts';
+import type { GroupRepository, Members } from './members.ts';
+
+/** Who has what was asked for. */
+export interface Finding {
+  /** The member's key. */
+  upstream: string;
+  /** Whether every member before it said no: none that failed was passed over. */
+  isSure: boolean;
+}
+
+/** Looks for the first member that has something. */
+export type Search = (
+  asked: GroupRepository,
+  question: GroupQuestion,
+  how: { first: string | undefined; signal: AbortSignal },
+) => Promise<Finding>;
+
+/**
+ * Only a member's own "no" leads to the next one. One that fails or denies may have it: what the next ones have under that
+ * name may be an impostor's.
+ */
+export function createSearch({ members, ask }: { members: Members; ask: AskMember }): Search {
+  return async (asked, question, { first, signal }) => {
+    const { group } = asked;
+    let failure: ProxyCacheError | UpstreamError | undefined;
+    let excluded: string | undefined;
+    let [isAbsent, isDenied] = [false, false];
+    for (const upstream of inOrder(group.upstreams, first)) {
+      const member = members.find(asked, upstream);
+      const { target } = member;
+      const reason = target?.upstream.names?.reasonAgainst(target.place.repository);
+      if (reason !== undefined) {
+        excluded ??= reason;
+        continue;
+      }
+      const answer = target ? await ask(target, question, signal) : { kind: 'failed' as const, error: member.error };
+      switch (answer.kind) {
+        case 'found':
+          return { upstream, isSure: failure === undefined };
+        case 'owned':
+          // One that was passed over may have it.
+          if (failure) throw failure;
+          return { upstream, isSure: true };
+        case 'absent':
+          isAbsent = true;
+          break;
+        case 'denied':
+          if (!group.deniedMayMeanAbsent) throw answer.error;
+          isDenied = true;
+          break;
+        case 'failed':
+          if (!group.skipFailed) throw answer.error;
+          failure ??= answer.error;
+      }
+    }
+    if (failure) throw failure;
+    if (excluded !== undefined && !isAbsent && !isDenied) throw new ProxyCacheError('not-admitted', excluded);
+    throw absent(asked, question, isDenied);
+  };
+}
+
+/** @param first who is asked before all others: only where it does not matter whose the bytes are */
+function inOrder(upstreams: readonly string[], first: string | undefined): readonly string[] {
+  if (first === undefined || !upstreams.includes(first)) return upstreams;
+  return [first, ...upstreams.filter((upstream) => upstream !== first)];
+}
+
+function absent({ group, repository }: GroupRepository, question: GroupQuestion, isDenied: boolean): ProxyCacheError {
+  const unsure = isDenied ? ', or needs other credentials' : '';
+  const where = `is at no member of the group ${group.key} (${group.upstreams.join(', ')})${unsure}`;
+  switch (question.kind) {
+    case 'manifest': {
+      const { reference } = question;
+      const subject = reference.kind === 'tag' ? `tag ${reference.tag}` : reference.digest;
+      return new ProxyCacheError('manifest-unknown', `${subject} of ${repository} ${where}`);
+    }
+    case 'blob':
+      return new ProxyCacheError('blob-unknown', `blob ${question.digest} of ${repository} ${where}`);
+    default:
+      return new ProxyCacheError('name-unknown', `${repository} ${where}`);
+  }
+}
