@@ -157,3 +157,30 @@ test('a server that gave its last slot away was closed under the calls that it w
   await redis.close();
   expect(closed).toEqual([2, 1, 3]);
 });
+
+test('a lease was taken for nobody, by a command that had waited for the slots for longer than its caller', async () => {
+  const clock = manualClock();
+  let answer = (_: unknown): void => undefined;
+  const slots = new Promise((resolve) => {
+    answer = resolve;
+  });
+  const { redis, asked } = madeUp(clock, {
+    1: having(
+      () => slots,
+      () => 'taken',
+    ),
+  });
+  let isSent = false;
+  const sent = () => {
+    isSent = true;
+  };
+  const taking = redis.send('key', ['EVALSHA', 'take'], { sent }).catch((error) => error);
+  await clock.advance(1_000);
+  expect(await taking).toMatchObject({ code: 'storage-failed', message: expect.stringContaining('within 1000 ms') });
+  answer(all(1));
+  await clock.advance(100);
+  expect(asked).toEqual([[1, 'CLUSTER']]);
+  expect(isSent).toBe(false);
+  expect(await get(redis)).toBe('taken');
+  await redis.close();
+});

@@ -93,6 +93,8 @@ export function createCluster({ nodes, connect, clock, answerWithinMs }: Cluster
     let server = await serverOf(slot);
     let asking = false;
     for (let redirects = 0; ; ) {
+      // Nobody waits for it: it may take a lease that nobody would hold.
+      if (isOver()) throw new ProxyCacheError('storage-failed', 'nobody waits for it any more');
       try {
         // ASKING is for the one command that comes next on this connection.
         return await servers.send(server, asking ? [{ key: call.key, args: ['ASKING'] }, call] : [call]);

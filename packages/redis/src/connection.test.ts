@@ -3,19 +3,22 @@ import { expect, test } from 'vitest';
 import { createConnection } from './connection.ts';
 import type { Redis, RedisEvent, RedisLink } from './redis.ts';
 
-type State = { up?: boolean; answers?: boolean; lateBy?: number };
+type State = { up?: boolean; answers?: boolean; lateBy?: number; isFull?: boolean; answerWithinMs?: number };
 
 /** A server that is made up: what connecting to it and asking it come to is said by the test. */
 function madeUp(clock: ManualClock, given: State = {}) {
   const links: { link: RedisLink; destroyed: boolean; lose(cause: Error): void }[] = [];
   const opened: number[] = [];
   const events: RedisEvent[] = [];
-  let { up = true, answers = true, lateBy = 0 } = given;
+  let { up = true, answers = true, lateBy = 0, isFull = false } = given;
+  let refused = 0;
+  const { answerWithinMs = 1_000 } = given;
 
   function openLink(): RedisLink {
     let lost: ((cause: unknown) => void) | undefined;
     const link: RedisLink = {
       async send(args) {
+        if (isFull && ++refused < 1_000) throw new Error('The queue is full');
         if (!answers) await new Promise(() => undefined);
         if (lateBy > 0) await new Promise<void>((resolve) => clock.after(lateBy, resolve));
         return args.join(' ');
@@ -42,7 +45,7 @@ function madeUp(clock: ManualClock, given: State = {}) {
       return openLink();
     },
     clock,
-    answerWithinMs: 1_000,
+    answerWithinMs,
     tell: (event) => events.push(event),
   });
   return {
@@ -50,10 +53,12 @@ function madeUp(clock: ManualClock, given: State = {}) {
     links,
     opened,
     events,
+    refused: () => refused,
     set: (state: State) => {
       up = state.up ?? up;
       answers = state.answers ?? answers;
       lateBy = state.lateBy ?? lateBy;
+      isFull = state.isFull ?? isFull;
     },
   };
 }
@@ -218,4 +223,72 @@ test('a connection that is answered goes on when another to the same server is n
   expect(await ask(whole.redis, 'GET', 'c')).toBe('GET c');
   expect(whole.links).toHaveLength(1);
   await Promise.all([broken.redis.close(), whole.redis.close()]);
+});
+
+test('a connection goes on when another that waits for less gives up the same server', async () => {
+  const clock = manualClock();
+  const [hasty, patient] = [madeUp(clock, { answerWithinMs: 100 }), madeUp(clock)];
+  await Promise.all([ask(hasty.redis, 'GET', 'a'), ask(patient.redis, 'GET', 'a')]);
+  await clock.advance(1_000);
+  hasty.set({ lateBy: 300 });
+  patient.set({ lateBy: 300 });
+  const late = outcome(ask(hasty.redis, 'GET', 'b'));
+  await clock.advance(100);
+  expect(await late).toContain('did not answer GET within 100 ms');
+  const inTime = ask(patient.redis, 'GET', 'c');
+  await clock.advance(300);
+  expect(await inTime).toBe('GET c');
+  await Promise.all([hasty.redis.close(), patient.redis.close()]);
+});
+
+test('a lease was taken for nobody, by a command that had waited for the connection for longer than its caller', async () => {
+  const clock = manualClock();
+  const asked: string[] = [];
+  let answer = (_: RedisLink): void => undefined;
+  const opened = new Promise<RedisLink>((resolve) => {
+    answer = resolve;
+  });
+  const link: RedisLink = {
+    send: async ([command = '']) => asked.push(command),
+    subscribe: async () => undefined,
+    unsubscribe: async () => undefined,
+    onLost: () => undefined,
+    destroy: () => undefined,
+  };
+  const redis = createConnection({
+    server: 'redis:2',
+    // It does not heed that nobody wants it any more, as one that is ready at that instant.
+    open: () => opened,
+    clock,
+    answerWithinMs: 1_000,
+    tell: () => undefined,
+  });
+  const taking = outcome(ask(redis, 'EVALSHA', 'take'));
+  await clock.advance(1_000);
+  expect(await taking).toContain('did not answer EVALSHA within 1000 ms');
+  answer(link);
+  await clock.advance(100);
+  await ask(redis, 'GET', 'a');
+  expect(asked).toEqual(['GET']);
+  await redis.close();
+});
+
+test('a server that answered late, and had more waiting than may wait, was asked for an answer without a pause', async () => {
+  const clock = manualClock();
+  const { redis, refused, set } = madeUp(clock, { lateBy: 800 });
+  const inTime = outcome(ask(redis, 'GET', 'a'));
+  await clock.advance(100);
+  set({ lateBy: 1_500 });
+  const late = outcome(ask(redis, 'GET', 'b'));
+  await clock.advance(700);
+  expect(await inTime).toBe('GET a');
+  set({ isFull: true });
+  await clock.advance(1_300);
+  expect(await late).toContain('did not answer GET');
+  expect(refused()).toBeGreaterThan(5);
+  expect(refused()).toBeLessThan(50);
+  set({ isFull: false, lateBy: 0 });
+  await clock.advance(1_000);
+  expect(await ask(redis, 'GET', 'c')).toBe('GET c');
+  await redis.close();
 });

@@ -1,6 +1,7 @@
 import { type Clock, ProxyCacheError } from '@proxycache/core';
 import { within } from './deadline.ts';
 import { joinFellows } from './fellows.ts';
+import { type HeldLink, heldLink, noteAnswer, unproven } from './held-link.ts';
 import { openInTime } from './open-in-time.ts';
 import type { OpenLink, Redis, RedisCall, RedisEvent, RedisLink } from './redis.ts';
 import { redisAway, redisFailure, replyCode } from './redis-failure.ts';
@@ -26,19 +27,6 @@ const longestPauseMs = 2_000;
 const heartbeatMs = 5_000;
 
 /**
- * `provenAt`: when what was asked last of all that was answered was asked. `slow`: what calls fail with while it answers
- * later than anybody waits.
- */
-type Held = {
-  link: RedisLink;
-  since: number;
-  answeredAt: number;
-  provenAt: number;
-  slow?: Error | undefined;
-  isLooking?: boolean;
-};
-
-/**
  * One server, connected to from now on and again whenever the connection ends. While there is none, calls fail at once;
  * only the first attempt after a connection was there is waited for. A server that answers nothing within the deadline
  * counts as away: its connection is dropped, so that the next calls do not wait for it too. One that answers, and too
@@ -47,7 +35,7 @@ type Held = {
  */
 export function createConnection(options: ConnectionOptions): Redis {
   const { server, sameServer = server, open, clock, answerWithinMs, tell } = options;
-  let held: Held | undefined;
+  let held: HeldLink | undefined;
   let attempt: Promise<void> | undefined;
   let worthWaiting = true;
   let failures = 0;
@@ -89,8 +77,7 @@ export function createConnection(options: ConnectionOptions): Redis {
       link.destroy();
       return;
     }
-    const now = clock.monotonic();
-    const mine: Held = { link, since: now, answeredAt: now, provenAt: now };
+    const mine = heldLink(link, clock.monotonic());
     held = mine;
     away = undefined;
     worthWaiting = true;
@@ -99,7 +86,7 @@ export function createConnection(options: ConnectionOptions): Redis {
     tell({ type: 'redis-ready', server });
   }
 
-  function lose(lost: Held, { cause, hangs }: { cause: unknown; hangs: boolean }): void {
+  function lose(lost: HeldLink, { cause, hangs }: { cause: unknown; hangs: boolean }): void {
     if (held !== lost) return;
     held = undefined;
     cancelHeartbeat();
@@ -116,7 +103,7 @@ export function createConnection(options: ConnectionOptions): Redis {
     }
   }
 
-  function watch(mine: Held): void {
+  function watch(mine: HeldLink): void {
     cancelHeartbeat = clock.after(heartbeatMs, () => {
       if (held !== mine) return;
       const idle = clock.monotonic() - mine.answeredAt >= heartbeatMs;
@@ -125,7 +112,7 @@ export function createConnection(options: ConnectionOptions): Redis {
     });
   }
 
-  function fallBehind(mine: Held, error: Error): void {
+  function fallBehind(mine: HeldLink, error: Error): void {
     if (held !== mine || mine.slow !== undefined) return;
     mine.slow = error;
     const catchUp = async (): Promise<void> => {
@@ -135,18 +122,15 @@ export function createConnection(options: ConnectionOptions): Redis {
           () => {
             mine.slow = undefined;
           },
-          () => undefined,
+          // One that cannot be asked, as too much waits there, says so at once.
+          () => new Promise<void>((resolve) => clock.after(firstPauseMs, resolve)),
         );
       }
     };
     void catchUp();
   }
 
-  /** The connection, where nothing was answered that it asked in so long. */
-  const doubtful = (forMs: number) => {
-    const isProven = held === undefined || held.provenAt > clock.monotonic() - forMs;
-    return isProven ? undefined : held;
-  };
+  const doubtful = (forMs: number) => unproven(held, clock.monotonic() - forMs);
   const fellows = joinFellows(sameServer, {
     look(forMs) {
       const mine = doubtful(forMs);
@@ -157,30 +141,28 @@ export function createConnection(options: ConnectionOptions): Redis {
       };
       ask(['PING'], {}, mine).then(looked, looked);
     },
-    giveUp(forMs, error) {
-      const mine = doubtful(forMs);
+    giveUp({ forMs, withinMs, error }) {
+      // Whoever is less patient does not speak for this one.
+      const mine = withinMs < answerWithinMs ? undefined : doubtful(forMs);
       if (mine !== undefined) fallBehind(mine, error);
     },
   });
 
-  async function usable(): Promise<Held> {
+  async function usable(): Promise<HeldLink> {
     if (held === undefined && attempt !== undefined && worthWaiting) await attempt;
     if (held?.slow !== undefined) throw held.slow;
     if (held !== undefined) return held;
     throw closed ? closedError() : (away ?? redisAway(server, new Error('not connected yet')));
   }
 
-  function answered(connection: Held, askedAt: number): void {
-    connection.answeredAt = clock.monotonic();
-    connection.provenAt = Math.max(connection.provenAt, askedAt);
-  }
-
-  function ask(args: readonly string[], { signal, sent }: RedisCall = {}, by?: Held): Promise<unknown> {
+  function ask(args: readonly string[], { signal, sent }: RedisCall = {}, by?: HeldLink): Promise<unknown> {
     const command = args[0] ?? '';
-    let used: Held | undefined;
+    let used: HeldLink | undefined;
     let sentAt = 0;
     let hasLooked = false;
+    let isLate = false;
     const late = () => {
+      isLate = true;
       const error = new ProxyCacheError(
         'storage-failed',
         `Redis (${server}) did not answer ${command} within ${answerWithinMs} ms`,
@@ -189,7 +171,7 @@ export function createConnection(options: ConnectionOptions): Redis {
       // Where others were answered meanwhile, the server is slow, not away.
       if (used.answeredAt <= sentAt) lose(used, { cause: error, hangs: true });
       else fallBehind(used, error);
-      if (hasLooked) fellows.giveUp(clock.monotonic() - sentAt, error);
+      if (hasLooked) fellows.giveUp({ forMs: clock.monotonic() - sentAt, withinMs: answerWithinMs, error });
       return error;
     };
     const halfway = () => {
@@ -199,17 +181,19 @@ export function createConnection(options: ConnectionOptions): Redis {
     };
     return within({ clock, ms: answerWithinMs, signal, halfway, late }, async () => {
       const connection = by ?? (await usable());
+      // Nobody waits for it: it may take a lease that nobody would hold.
+      if (isLate) throw late();
       signal?.throwIfAborted();
       used = connection;
       sentAt = clock.monotonic();
       sent?.();
       try {
         const reply = await connection.link.send(args);
-        answered(connection, sentAt);
+        noteAnswer(connection, { askedAt: sentAt, now: clock.monotonic() });
         return reply;
       } catch (cause) {
         const code = replyCode(cause);
-        if (code !== undefined) answered(connection, sentAt);
+        if (code !== undefined) noteAnswer(connection, { askedAt: sentAt, now: clock.monotonic() });
         // A primary that became a replica: whoever is the primary now is to be found anew.
         if (code === 'READONLY') lose(connection, { cause, hangs: false });
         throw closed ? closedError() : redisFailure(server, command, cause);

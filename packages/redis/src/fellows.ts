@@ -2,14 +2,21 @@
 export interface Fellow {
   /** One of the others was not answered what it asked so long ago: it is time to find out whether this one is. */
   look(forMs: number): void;
-  /** The same, and that nobody waits for it any more. */
-  giveUp(forMs: number, error: Error): void;
+  /** The same, and that nobody waits for it any more: it was waited for `withinMs`. */
+  giveUp(told: GivenUp): void;
+}
+
+/** How a connection was waited for in vain. */
+export interface GivenUp {
+  forMs: number;
+  withinMs: number;
+  error: Error;
 }
 
 /** The other connections of this process to a server. */
 export interface Fellows {
   look(forMs: number): void;
-  giveUp(forMs: number, error: Error): void;
+  giveUp(told: GivenUp): void;
   leave(): void;
 }
 
@@ -25,8 +32,8 @@ export function joinFellows(server: string, me: Fellow): Fellows {
     look(forMs) {
       for (const one of others()) one.look(forMs);
     },
-    giveUp(forMs, error) {
-      for (const one of others()) one.giveUp(forMs, error);
+    giveUp(told) {
+      for (const one of others()) one.giveUp(told);
     },
     leave() {
       all.delete(me);
