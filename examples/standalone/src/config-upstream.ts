@@ -89,6 +89,7 @@ const limits = mapping({
     '32',
   ),
   queueFor: optional(duration(), 'Waiting for a free one; then 503', '60s'),
+  bytesPerSecond: optional(size(1024), 'Bytes that come from it in a second, over all its connections', 'no limit'),
 });
 
 const rateLimit = mapping({

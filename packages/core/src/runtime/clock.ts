@@ -32,3 +32,9 @@ export const systemClock: Clock = {
     return () => clearTimeout(timer);
   },
 };
+
+/** Keeps the process until the answer is called: for what waits for a timer alone, and is waited for. */
+export function holdProcess(): () => void {
+  const timer = setInterval(() => undefined, longestTimeout);
+  return () => clearInterval(timer);
+}

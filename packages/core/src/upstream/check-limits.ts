@@ -3,7 +3,14 @@ import { expectDuration, expectKnown, expectObject, expectWhole } from '../runti
 import type { UpstreamLimits } from './upstream-options.ts';
 
 // A record, so that a new limit cannot be forgotten here.
-const known: Readonly<Record<keyof UpstreamLimits, true>> = { maxConnections: true, queueFor: true };
+const known: Readonly<Record<keyof UpstreamLimits, true>> = {
+  maxConnections: true,
+  queueFor: true,
+  bytesPerSecond: true,
+};
+
+/** With less than this nothing larger than a manifest comes before its clients give up. */
+const leastRate = 1024;
 
 /** What was an option of its own. */
 const moved: Readonly<Record<string, keyof UpstreamLimits>> = {
@@ -27,6 +34,7 @@ export function checkLimits(path: string, limits: UpstreamLimits | undefined): v
   expectObject(path, limits);
   expectKnown(path, limits, Object.keys(known));
   expectWhole(`${path}.maxConnections`, limits.maxConnections, 1);
+  expectWhole(`${path}.bytesPerSecond`, limits.bytesPerSecond, leastRate);
   // None at all would be a limit that nothing can keep.
   expectDuration(`${path}.queueFor`, limits.queueFor, 1);
 }

@@ -1,4 +1,5 @@
 import type { Clock } from '../runtime/clock.ts';
+import type { Throttle } from '../runtime/throttle.ts';
 import type { Trace } from '../runtime/tracing.ts';
 import { version } from '../runtime/version.ts';
 import { createAsk } from './ask.ts';
@@ -46,6 +47,8 @@ export interface UpstreamParts {
   mode?(): UpstreamMode;
   /** Default: nobody traces. */
   trace?: Trace | undefined;
+  /** Bounds the bytes that come from all its endpoints together. Default: nothing does. */
+  throttle?: Throttle | undefined;
 }
 
 /**
@@ -65,6 +68,7 @@ export function createClient(settings: UpstreamSettings, parts: UpstreamParts): 
     lanes,
     trace,
     mode = () => settings.mode,
+    throttle,
   } = parts;
   const tell = createTellRequest({ key: settings.key, clock, observe, trace });
   const { key, ownVoice: markers, maxManifestBytes } = settings;
@@ -78,6 +82,7 @@ export function createClient(settings: UpstreamSettings, parts: UpstreamParts): 
     ...(lookup && { lookup }),
     lanes,
     mode,
+    throttle,
   });
   const loader = createCredentialLoader(settings.auth, { key, server: helperServer(settings), clock });
   const authenticator = createAuthenticator({

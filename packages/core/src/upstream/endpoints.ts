@@ -2,6 +2,7 @@ import { LRUCache } from 'lru-cache';
 import type { Digest } from '../oci/digest.ts';
 import { discard } from '../runtime/bytes.ts';
 import { ProxyCacheError } from '../runtime/errors.ts';
+import { createThrottle } from '../runtime/throttle.ts';
 import { createAskEndpoints } from './ask-endpoints.ts';
 import type { EndpointQuestion } from './ask-round.ts';
 import type { BreakerState } from './breaker.ts';
@@ -32,11 +33,11 @@ const cursorMark = '~';
  * @throws ProxyCacheError `invalid-options`
  */
 export function createUpstream(settings: UpstreamSettings, parts: EndpointsParts): Upstream {
-  return composeUpstream(
-    endpointSettings(settings).map((own) => ({ url: own.url, client: createClient(own, parts) })),
-    settings,
-    parts,
-  );
+  const { bytesPerSecond } = settings.limits;
+  const throttle = bytesPerSecond === undefined ? undefined : createThrottle({ bytesPerSecond, clock: parts.clock });
+  const shared = { ...parts, throttle };
+  const clients = endpointSettings(settings).map((own) => ({ url: own.url, client: createClient(own, shared) }));
+  return composeUpstream(clients, settings, parts);
 }
 
 /** Makes an upstream of the clients of its endpoints, the preferred one first. */

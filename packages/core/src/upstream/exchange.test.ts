@@ -12,6 +12,7 @@ import {
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { upstreamSettings } from '../options.ts';
 import { collect, discard } from '../runtime/bytes.ts';
+import { createThrottle } from '../runtime/throttle.ts';
 import type { Lookup } from './connector.ts';
 import { networkDefaults } from './network-defaults.ts';
 import { createLaneServer } from './serve-lane.ts';
@@ -52,11 +53,13 @@ let lanes: ThreadLanes | undefined;
 
 function transportTo(url: string, { lookup, ...more }: Partial<UpstreamOptions> & { lookup?: Lookup } = {}): Transport {
   const settings = upstreamSettings({ key: 'hub', url, ...more });
+  const { bytesPerSecond } = settings.limits;
   const transport = createTransport(settings, {
     clock,
     userAgent: 'test',
     observe: () => undefined,
     lanes,
+    throttle: bytesPerSecond === undefined ? undefined : createThrottle({ bytesPerSecond, clock }),
     ...(lookup && { lookup }),
   });
   cleanups.push(() => transport.close());
@@ -147,6 +150,35 @@ describe.each([
       chunks.open();
       for (let next = await iterator.next(); !next.done; next = await iterator.next()) length += next.value.byteLength;
       expect(length).toBe(megabytes.byteLength);
+    });
+
+    it('lets bodies bring what they may a second, and what is short bring all at once', async () => {
+      const MiB = 1024 * 1024;
+      // Lanes are for what brings much; what one reads comes in slabs.
+      const [rate, slack] = long ? [16 * MiB, 2 * MiB] : [MiB, MiB / 8];
+      const host = await startFakeHost({}, () => ({ status: 200, headers: {}, body: Buffer.alloc(40 * MiB, 1) }));
+      cleanups.push(host.stop);
+      const transport = transportTo(host.url, { limits: { bytesPerSecond: rate } });
+      const { body } = await transport.send(get(host.url, { long: true }));
+      let length = 0;
+      const reading = (async () => {
+        for await (const chunk of body) length += chunk.byteLength;
+      })();
+      const ended = reading.catch(() => undefined);
+      for (let seconds = 0; seconds < 2; seconds++) {
+        const expected = (0.4 + seconds) * rate;
+        await expect.poll(() => length, { timeout: 20_000 }).toBeGreaterThanOrEqual(expected - slack);
+        await new Promise((resolve) => setTimeout(resolve, 50));
+        expect(length).toBeLessThanOrEqual(expected + slack);
+        for (let ms = 0; ms < 1_000; ms += 20) {
+          await clock.advance(20);
+          await new Promise((resolve) => setTimeout(resolve, 2));
+        }
+      }
+      const small = await start();
+      expect(await whole(await transport.send(get(small.url, { long: false })))).toBe(megabytes.byteLength);
+      await transport.close();
+      await ended;
     });
 
     it('leaves no timer behind', async () => {

@@ -4,7 +4,7 @@ import type { Clock } from '../runtime/clock.ts';
 import type { Slabs } from '../runtime/slabs.ts';
 import type { Connection } from './connection-pool.ts';
 import type { HostPlan } from './dialer.ts';
-import { createResponseBody, type ResponseBody } from './response-body.ts';
+import { createResponseBody, type JoinThrottle, type ResponseBody } from './response-body.ts';
 
 /** A response's headers by lowercase name, as undici parses them. */
 export type ResponseHeaders = Readonly<Record<string, string | string[] | undefined>>;
@@ -42,6 +42,8 @@ export interface Receiving {
    * back. Default: fresh memory.
    */
   slabs?: Slabs | undefined;
+  /** Holds the body up where all bodies together bring too much. Default: nothing does. */
+  join?: JoinThrottle | undefined;
   hooks: ExchangeHooks;
   signal: AbortSignal;
 }
@@ -73,7 +75,7 @@ export interface ExchangeResponse {
  */
 export function receive(plan: TransferPlan, receiving: Receiving): Promise<ExchangeResponse> {
   const { request, host, limits } = plan;
-  const { connection, clock, slabs, hooks, signal } = receiving;
+  const { connection, clock, slabs, join, hooks, signal } = receiving;
   const until = clock.monotonic() + limits.within;
   return new Promise((resolve, reject) => {
     let controller: Dispatcher.DispatchController | undefined;
@@ -125,7 +127,7 @@ export function receive(plan: TransferPlan, receiving: Receiving): Promise<Excha
           abandon: () => giveUp(new Error('given up')),
           unread: (chunk: Uint8Array) => slabs?.give(chunk),
         };
-        body = createResponseBody(source, { clock, ms: limits.idle, error: () => hooks.late('idle') });
+        body = createResponseBody(source, { clock, ms: limits.idle, error: () => hooks.late('idle') }, join);
         resolve({ status, headers, body: body.bytes });
       },
       onResponseData(_controller, chunk) {

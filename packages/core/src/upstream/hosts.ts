@@ -2,6 +2,7 @@ import { lookup as dnsLookup } from 'node:dns';
 import { isIP } from 'node:net';
 import { type buildConnector, Client, ProxyAgent } from 'undici';
 import { ProxyCacheError } from '../runtime/errors.ts';
+import type { Throttle } from '../runtime/throttle.ts';
 import { type AddressClass, classifyAddress, createAddressRule } from './address-rule.ts';
 import type { Connection, Wire } from './connection-pool.ts';
 import { AddressRefused, type Lookup } from './connector.ts';
@@ -33,10 +34,14 @@ interface HostsParts {
   connectFor: number;
   /** Where lanes are to be. Default: in this thread. */
   lanes: ThreadLanes | undefined;
+  throttle: Throttle | undefined;
 }
 
 // Undici closes what is idle by its own timer too; the pool's, on our clock, comes first.
 const keepAliveTimeout = 60_000;
+
+// What brings less than this a second is read in small steps, for which lanes are not made: they save nothing there either.
+const worthLanes = 16 * 1024 * 1024;
 
 /**
  * Tells an upstream's own hosts (itself and its token hosts), which get its TLS options, from all others, which get the
@@ -54,8 +59,10 @@ export function createHosts(settings: UpstreamSettings, parts: HostsParts): Host
   const isPaired = (url: URL) =>
     isOwn(url) || (tokenHosts.has(url.host) && (url.protocol === 'https:' || own.protocol === 'http:'));
 
+  const { bytesPerSecond = Number.POSITIVE_INFINITY } = settings.limits;
+  const hasLanes = settings.proxy === undefined && bytesPerSecond >= worthLanes;
   // What was given resolves names here and nowhere else.
-  const lanes = parts.lookup ? undefined : parts.lanes;
+  const lanes = parts.lookup || !hasLanes ? undefined : parts.lanes;
   const connected = (address: string) => {
     home = classifyAddress(address);
   };
@@ -71,7 +78,7 @@ export function createHosts(settings: UpstreamSettings, parts: HostsParts): Host
   function direct(url: URL): Connection {
     lanes?.prepare();
     const connector = dialer.connector(() => plan(url));
-    const valve = createValve();
+    const valve = createValve(parts.throttle?.step);
     const connect = valve.around(connector.connect);
     const client = new Client(url.origin, { connect, pipelining: 1, keepAliveTimeout });
     return connectionOver(client, valve, connector.cancel);
@@ -86,7 +93,7 @@ export function createHosts(settings: UpstreamSettings, parts: HostsParts): Host
 
   function proxied(url: URL, uri: string): Connection {
     const { context: secureContext, insecure } = dialer.secure(plan(url).tls);
-    const valve = createValve();
+    const valve = createValve(parts.throttle?.step);
     const agent = new ProxyAgent({
       uri,
       // Gets what makes the connection that answers come over, be it to the proxy or through it.
@@ -104,7 +111,7 @@ export function createHosts(settings: UpstreamSettings, parts: HostsParts): Host
   return {
     isOwn,
     isPaired,
-    hasLanes: settings.proxy === undefined,
+    hasLanes,
     plan,
     // Behind a proxy, which does the looking up, this is the only check there can be.
     check(url) {

@@ -1,11 +1,16 @@
 import { manualClock } from '@proxycache/test-kit';
 import { describe, expect, it } from 'vitest';
 import { discard } from '../runtime/bytes.ts';
-import { createResponseBody, type ResponseBody } from './response-body.ts';
+import { createResponseBody, type JoinThrottle, type ResponseBody } from './response-body.ts';
 
 const chunk = (size: number) => new Uint8Array(size);
 
-function make(): { body: ResponseBody; calls: string[]; unread: number[]; clock: ReturnType<typeof manualClock> } {
+function make(join?: JoinThrottle): {
+  body: ResponseBody;
+  calls: string[];
+  unread: number[];
+  clock: ReturnType<typeof manualClock>;
+} {
   const calls: string[] = [];
   const unread: number[] = [];
   const clock = manualClock();
@@ -15,9 +20,80 @@ function make(): { body: ResponseBody; calls: string[]; unread: number[]; clock:
     abandon: () => calls.push('abandon'),
     unread: (chunk: Uint8Array) => unread.push(chunk.byteLength),
   };
-  const body = createResponseBody(source, { clock, ms: 1_000, error: () => new Error('idle') });
+  const body = createResponseBody(source, { clock, ms: 1_000, error: () => new Error('idle') }, join);
   return { body, calls, unread, clock };
 }
+
+/** A throttle of one, by hand. */
+function byHand() {
+  let mayGoOn = true;
+  const steps: { goOn(): void; taken: number[]; left: number } = { goOn: () => undefined, taken: [], left: 0 };
+  const join: JoinThrottle = (goOn) => {
+    steps.goOn = goOn;
+    return {
+      took(bytes) {
+        steps.taken.push(bytes);
+        return mayGoOn;
+      },
+      leave: () => void steps.left++,
+    };
+  };
+  return { join, steps, forbid: () => (mayGoOn = false) };
+}
+
+describe('a response body that may not read on', () => {
+  it('holds its source until it may, and counts none of that as idle', async () => {
+    const { join, steps, forbid } = byHand();
+    const { body, calls, clock } = make(join);
+    const iterator = body.bytes[Symbol.asyncIterator]();
+    body.push(chunk(1_000));
+    forbid();
+    body.push(chunk(2_000));
+    expect([steps.taken, calls]).toEqual([[1_000, 2_000], ['pause']]);
+    await iterator.next();
+    await iterator.next();
+    const next = iterator.next();
+    await clock.advance(60_000);
+    steps.goOn();
+    expect(calls).toEqual(['pause', 'resume']);
+    const late = expect(next).rejects.toThrow('idle');
+    await clock.advance(1_000);
+    await late;
+    expect(steps.left).toBeGreaterThan(0);
+  });
+
+  it('is not let go on by its reader, nor a slow reader’s by its share', async () => {
+    const { join, steps, forbid } = byHand();
+    const { body, calls } = make(join);
+    forbid();
+    body.push(chunk(300 * 1024));
+    await body.bytes[Symbol.asyncIterator]().next();
+    expect(calls.filter((call) => call === 'resume')).toEqual([]);
+    steps.goOn();
+    expect(calls.at(-1)).toBe('resume');
+    body.push(chunk(300 * 1024));
+    const before = calls.length;
+    steps.goOn();
+    expect(calls).toHaveLength(before);
+  });
+
+  it('leaves when it ends, fails or is given up', async () => {
+    for (const end of [
+      ({ body }: ReturnType<typeof make>) => body.end(),
+      ({ body }: ReturnType<typeof make>) => body.fail(new Error('broken')),
+      ({ body }: ReturnType<typeof make>) => discard(body.bytes),
+    ]) {
+      const { join, steps, forbid } = byHand();
+      const made = make(join);
+      forbid();
+      made.body.push(chunk(10));
+      await end(made);
+      expect(steps.left).toBe(1);
+      steps.goOn();
+      expect(made.calls).not.toContain('resume');
+    }
+  });
+});
 
 describe('a response body', () => {
   it('pauses its source at 256 KiB and resumes it when 64 KiB are left', async () => {

@@ -1,5 +1,6 @@
 import type { Bytes } from '../runtime/bytes.ts';
 import type { Clock } from '../runtime/clock.ts';
+import type { ThrottleShare } from '../runtime/throttle.ts';
 
 /** Where a response's bytes come from: the socket, which is paused while nobody takes what it brought. */
 export interface BodySource {
@@ -30,16 +31,21 @@ const costOf = (chunk: Uint8Array) => Math.max(chunk.byteLength, leastCost);
 type Waiter = {
   resolve(result: IteratorResult<Uint8Array, undefined>): void;
   reject(error: unknown): void;
+  startTimer(): void;
   cancelTimer(): void;
 };
 
+/** Takes a share of what all bodies of an upstream may bring; `goOn` is called when one that was held up may go on. */
+export type JoinThrottle = (goOn: () => void) => ThrottleShare;
+
 /**
- * Makes a body with back-pressure. The idle timeout runs only while the consumer waits for bytes: whoever reads slowly
- * is not the upstream's fault. Tiny chunks that wait are given as one.
+ * Makes a body with back-pressure. The idle timeout runs only while the consumer waits for bytes that may come: whoever
+ * reads slowly, or may not read on, is not the upstream's fault. Tiny chunks that wait are given as one.
  */
 export function createResponseBody(
   source: BodySource,
   idle: { clock: Clock; ms: number; error: () => Error },
+  join?: JoinThrottle,
 ): ResponseBody {
   const queue: Uint8Array[] = [];
   let queued = 0;
@@ -47,6 +53,13 @@ export function createResponseBody(
   let state: 'open' | 'ended' | 'failed' | 'closed' = 'open';
   let failure: unknown;
   let waiter: Waiter | undefined;
+  let isHeldUp = false;
+  const share = join?.(() => {
+    isHeldUp = false;
+    if (state !== 'open') return;
+    waiter?.startTimer();
+    if (!paused) source.resume();
+  });
 
   function settle(act: (waiter: Waiter) => void): boolean {
     const waiting = waiter;
@@ -59,6 +72,7 @@ export function createResponseBody(
 
   function close(): void {
     const wasOpen = state === 'open';
+    share?.leave();
     if (state !== 'failed' || queue.length > 0) state = 'closed';
     for (const chunk of queue.splice(0)) source.unread(chunk);
     queued = 0;
@@ -70,6 +84,7 @@ export function createResponseBody(
     if (state !== 'open') return;
     state = 'failed';
     failure = error;
+    share?.leave();
     settle((waiting) => waiting.reject(error));
   }
 
@@ -81,7 +96,7 @@ export function createResponseBody(
     for (const one of taken) queued -= costOf(one);
     if (paused && queued <= lowWater) {
       paused = false;
-      source.resume();
+      if (!isHeldUp) source.resume();
     }
     return chunk;
   }
@@ -94,11 +109,15 @@ export function createResponseBody(
 
   function wait(): Promise<IteratorResult<Uint8Array, undefined>> {
     return new Promise((resolve, reject) => {
-      const cancelTimer = idle.clock.after(idle.ms, () => {
-        fail(idle.error());
-        source.abandon();
-      });
-      waiter = { resolve, reject, cancelTimer };
+      let cancel = () => {};
+      const startTimer = () => {
+        cancel = idle.clock.after(idle.ms, () => {
+          fail(idle.error());
+          source.abandon();
+        });
+      };
+      waiter = { resolve, reject, startTimer, cancelTimer: () => cancel() };
+      if (!isHeldUp) startTimer();
     });
   }
 
@@ -121,6 +140,10 @@ export function createResponseBody(
     bytes: { [Symbol.asyncIterator]: () => iterator },
     push(chunk) {
       if (state !== 'open' || chunk.byteLength === 0) return source.unread(chunk);
+      if (share && !share.took(chunk.byteLength)) {
+        isHeldUp = true;
+        source.pause();
+      }
       if (settle((waiting) => waiting.resolve({ done: false, value: chunk }))) return;
       queue.push(chunk);
       queued += costOf(chunk);
@@ -132,6 +155,7 @@ export function createResponseBody(
     end() {
       if (state !== 'open') return;
       state = 'ended';
+      share?.leave();
       settle((waiting) => waiting.resolve({ done: true, value: undefined }));
     },
     fail,

@@ -2,10 +2,12 @@ import type { Clock } from '../runtime/clock.ts';
 import { parseDuration } from '../runtime/duration.ts';
 import { ProxyCacheError } from '../runtime/errors.ts';
 import type { Slabs } from '../runtime/slabs.ts';
+import type { Throttle } from '../runtime/throttle.ts';
 import type { BreakerState } from './breaker.ts';
 import { createBreakers, signOfFailure, signOfStatus } from './breakers.ts';
 import { describeFailure, isClosedConnection } from './connection-failure.ts';
-import { type Connection, type ConnectionPool, createConnectionPool } from './connection-pool.ts';
+import type { Connection, ConnectionPool } from './connection-pool.ts';
+import { createConnectionPools } from './connection-pools.ts';
 import type { Lookup } from './connector.ts';
 import type { UpstreamEvent } from './events.ts';
 import { type ExchangeResponse, receive, type TransferPlan } from './exchange.ts';
@@ -71,24 +73,20 @@ export interface TransportParts {
   lanes?: ThreadLanes | undefined;
   /** How the upstream is used now. Default: as its options say. */
   mode?(): UpstreamMode;
+  /** Bounds the bytes of all bodies together. Default: nothing does. */
+  throttle?: Throttle | undefined;
 }
-
-// Most servers keep idle connections for a minute or more; one that was closed meanwhile is noticed and replaced.
-const idleFor = 30_000;
 
 /** Makes the transport of one upstream: one pool of connections for each host. */
 export function createTransport(settings: UpstreamSettings, parts: TransportParts): Transport {
-  const { clock, mode = () => settings.mode } = parts;
+  const { clock, throttle, mode = () => settings.mode } = parts;
   const { key, timeouts, limits } = settings;
-  const { maxConnections: limit } = limits;
   const connect = parseDuration(timeouts.connect);
   const headers = parseDuration(timeouts.headers);
   const idle = parseDuration(timeouts.idle);
-  const queueFor = parseDuration(limits.queueFor);
-  const hosts = createHosts(settings, { lookup: parts.lookup, connectFor: connect, lanes: parts.lanes });
+  const hosts = createHosts(settings, { lookup: parts.lookup, connectFor: connect, lanes: parts.lanes, throttle });
   const breakers = createBreakers(settings, { clock, observe: parts.observe, isOwn: hosts.isOwn });
   const wires = createWires(hosts.hasLanes);
-  const pools = new Map<string, ConnectionPool>();
   let closed = false;
 
   // Messages reach clients, who are to see no host: which one it was is for logs, in `cause`.
@@ -121,27 +119,14 @@ export function createTransport(settings: UpstreamSettings, parts: TransportPart
     }
   }
 
-  function poolOf(url: URL): ConnectionPool {
-    const known = pools.get(url.origin);
-    if (known) return known;
-    const pool = createConnectionPool({
-      limit,
-      queueFor,
-      idleFor,
-      clock,
-      open: (wire) => hosts.open(url, wire),
-      busy: (most) =>
-        failure('busy', url, `has no free connection: all ${most} ${most < limit ? 'for blobs ' : ''}are in use`),
-      ...(parts.crowded && { crowded: parts.crowded }),
-      // Redirects may lead to ever new hosts.
-      emptied: () => {
-        if (pools.delete(url.origin)) parts.pooled?.(-1);
-      },
-    });
-    pools.set(url.origin, pool);
-    parts.pooled?.(1);
-    return pool;
-  }
+  const pools = createConnectionPools({
+    limits,
+    clock,
+    open: hosts.open,
+    busy: (url, why) => failure('busy', url, why),
+    crowded: parts.crowded,
+    pooled: parts.pooled,
+  });
 
   function late(url: URL, step: 'connect' | 'headers' | 'idle'): Error {
     const why = { connect: 'took no connection', headers: 'sent no answer', idle: 'sent nothing more' };
@@ -163,11 +148,13 @@ export function createTransport(settings: UpstreamSettings, parts: TransportPart
   }
 
   async function once(request: TransportRequest, pool: ConnectionPool, connection: Connection) {
-    const { url, slabs, signal } = request;
+    const { url, slabs, long, signal } = request;
     return await receive(locate(request), {
       connection,
       clock,
       slabs,
+      // What is small is not held up: everything else waits for it.
+      join: throttle && (long ? throttle.join : throttle.counted),
       signal,
       hooks: {
         late: (step) => late(url, step),
@@ -186,7 +173,7 @@ export function createTransport(settings: UpstreamSettings, parts: TransportPart
     const kind = request.long ? 'long' : 'short';
     for (let replayed = false; ; replayed = true) {
       if (closed) throw closedError();
-      const pool = poolOf(url);
+      const pool = pools.of(url);
       const connection = await pool.acquire({ kind, wire: wires.of(request), deadlineAt, signal });
       const kept = connection.used;
       if (mode() === 'offline') {
@@ -240,8 +227,7 @@ export function createTransport(settings: UpstreamSettings, parts: TransportPart
     isPaired: hosts.isPaired,
     async close() {
       closed = true;
-      for (const pool of pools.values()) pool.close(closedError());
-      pools.clear();
+      pools.close(closedError());
     },
   };
 }

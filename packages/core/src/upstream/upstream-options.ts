@@ -45,6 +45,11 @@ export interface UpstreamLimits {
   maxConnections?: number;
   /** Waiting for one of them; then 503 with `Retry-After`. Default 60 s. */
   queueFor?: Duration;
+  /**
+   * Bytes that come from it in a second, over all its connections, endpoints and hosts that it redirects to. What comes
+   * sooner is left at its servers. Manifests count, and are not held up. Default: no bound.
+   */
+  bytesPerSecond?: number;
 }
 
 /** A registry that content comes from. Presets such as `dockerHub()` make these. */
@@ -156,15 +161,18 @@ export interface UpstreamOptions {
 }
 
 /** {@link UpstreamOptions} with every default filled in. */
-export type UpstreamSettings = Required<Omit<UpstreamOptions, 'tls' | 'proxy' | 'maxBytes' | 'segments' | Grouped>> &
+export type UpstreamSettings = Required<
+  Omit<UpstreamOptions, 'tls' | 'proxy' | 'maxBytes' | 'segments' | 'limits' | Grouped>
+> &
   Pick<UpstreamOptions, 'tls' | 'proxy' | 'maxBytes'> & {
     [Name in Grouped]: Required<NonNullable<UpstreamOptions[Name]>>;
   } & {
     segments: false | SegmentSettings;
+    limits: Required<Pick<UpstreamLimits, 'maxConnections' | 'queueFor'>> & UpstreamLimits;
   };
 
 /** {@link UpstreamOptions.segments} where they are on. */
 export type SegmentSettings = Required<Exclude<UpstreamOptions['segments'], false | undefined>>;
 
 /** Options that are several, each with a default of its own. */
-type Grouped = 'timeouts' | 'limits' | 'rateLimit' | 'breaker' | 'retry';
+type Grouped = 'timeouts' | 'rateLimit' | 'breaker' | 'retry';
