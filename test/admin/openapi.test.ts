@@ -33,15 +33,62 @@ describe('each operation answers as the document says', () => {
 
   test('upstreams', async () => {
     const { ask } = await startAdmin();
-    const listed = await ask('/upstreams');
-    expect(listed.json.upstreams).toEqual([{ key: 'my-own', mode: 'normal', state: 'closed', hosts: [] }]);
-    expect((await ask('/upstreams/my-own')).json).toEqual({
+    const own = {
       key: 'my-own',
-      mode: 'normal',
-      state: 'closed',
-      hosts: [],
-    });
+      url: 'http://127.0.0.1:1',
+      auth: { kind: 'anonymous' },
+      origin: 'options',
+      revision: 0,
+    };
+    const status = { key: 'my-own', mode: 'normal', state: 'closed', hosts: [] };
+    expect((await ask('/upstreams')).json.upstreams).toEqual([{ ...own, status }]);
+    expect((await ask('/upstreams/my-own')).json).toEqual({ ...own, status });
     expect((await ask('/upstreams/other')).json).toMatchObject({ status: 404, code: 'name-unknown' });
+  });
+
+  test('an upstream that is added, changed, checked and removed', async () => {
+    const upstream = await startFakeUpstream();
+    onTestFinished(() => upstream.stop());
+    upstream.addImage('team/app', { tag: '1' });
+    const { ask, askRaw } = await startAdmin();
+    const pulls = async () => (await askRaw('/v2/other/team/app/manifests/1')).status;
+    expect((await ask('/check', { method: 'POST', body: { key: 'other', url: upstream.url } })).json.ok).toBe(true);
+    const added = await ask('/upstreams', {
+      method: 'POST',
+      body: { key: 'other', url: upstream.url, freshFor: '1m' },
+    });
+    expect([added.status, added.headers.location]).toEqual([201, '/admin/v1/upstreams/other']);
+    expect(added.json).toMatchObject({ key: 'other', origin: 'added', freshFor: '1m', status: { key: 'other' } });
+    expect(await pulls()).toBe(200);
+    const again = await ask('/upstreams', { method: 'POST', body: { key: 'other', url: upstream.url } });
+    expect(again.json).toMatchObject({ status: 409, code: 'upstream-exists' });
+
+    const change = (body: object) => ask('/upstreams/other', { method: 'PATCH', body });
+    expect((await change({ freshFor: null, mode: 'offline' })).json).toMatchObject({ revision: 2, mode: 'offline' });
+    expect((await ask('/upstreams/other')).json).not.toHaveProperty('freshFor');
+    expect((await ask('/upstreams/other/check', { method: 'POST' })).json).toMatchObject({ upstream: 'other' });
+    expect((await change({ key: 'third' })).json).toMatchObject({ status: 400, code: 'invalid-options' });
+
+    const gone = await ask('/upstreams/other', { method: 'DELETE' });
+    expect([gone.status, gone.text]).toEqual([204, '']);
+    expect(await pulls()).toBe(404);
+    expect((await ask('/upstreams/other', { method: 'DELETE' })).json).toMatchObject({ code: 'name-unknown' });
+    expect((await ask('/upstreams/other/check', { method: 'POST' })).json).toMatchObject({ code: 'name-unknown' });
+  });
+
+  test('images that are fetched before anybody pulls them, as a job', async () => {
+    const upstream = await startFakeUpstream();
+    onTestFinished(() => upstream.stop());
+    upstream.addImage('team/app', { tag: '1', platforms: ['linux/amd64', 'linux/arm64'] });
+    const { ask } = await startAdmin({}, { upstreams: [{ key: 'my-own', url: upstream.url }] });
+    const references = ['my-own/team/app:1', 'my-own/team/none:1'];
+    const body = { kind: 'warm', references, platforms: ['linux/amd64'] };
+    const { json: job } = await ask('/jobs', { method: 'POST', body });
+    await expect.poll(async () => (await ask(`/jobs/${job.id}`)).json.state).toBe('finished');
+    const { report } = (await ask(`/jobs/${job.id}`)).json;
+    expect(report.references.map(({ outcome }: { outcome: string }) => outcome)).toEqual(['stored', 'failed']);
+    const { tags } = (await ask('/tags?upstream=my-own&repository=team/app')).json;
+    expect(tags).toMatchObject([{ tag: '1', complete: true, platforms: ['linux/amd64'] }]);
   });
 
   test('repositories, tags and manifests that are stored', async () => {

@@ -16,6 +16,11 @@ export interface AdminOptions {
   within?: Duration;
   /** Jobs that run at once at most. Default 8. */
   maxJobs?: number;
+  /**
+   * `hostCredentials`: whether upstreams that come over the API may name files and programs of the host for their
+   * credentials (`usernameFile`, `helper`, `exec`). Default false.
+   */
+  allow?: { hostCredentials?: boolean };
   /** Origin that users reach it at, `https://ops.example`: the only one whose pages may write. Default: what `Host` says. */
   publicUrl?: string;
   /** Told of what failed and was foreseen by nobody; the client is told nothing of it. Default: nobody. */
@@ -31,23 +36,26 @@ export interface AdminSettings {
   metrics: AdminOptions['metrics'];
   withinMs: number;
   maxJobs: number;
+  hostCredentials: boolean;
   publicUrl: URL | undefined;
   onError(error: unknown): void;
   clock: Clock;
 }
 
-const names = ['authorize', 'basePath', 'metrics', 'within', 'maxJobs', 'publicUrl', 'onError', 'clock'];
+const names = ['authorize', 'basePath', 'metrics', 'within', 'maxJobs', 'allow', 'publicUrl', 'onError', 'clock'];
 
 /** @throws ProxyCacheError `invalid-options`, with the path and what was expected */
 export function adminSettings(options: AdminOptions): AdminSettings {
   const unknown = Object.keys(options).find((name) => !names.includes(name));
   if (unknown !== undefined) throw wrong(unknown, 'no such option');
-  const { authorize, basePath = '/admin', metrics, maxJobs = 8, onError = () => undefined } = options;
+  const { authorize, basePath = '/admin', metrics, maxJobs = 8, allow = {}, onError = () => undefined } = options;
+  const { hostCredentials = false } = allow;
   if (authorize !== 'loopback-only' && typeof authorize !== 'function') {
     throw wrong('authorize', `"loopback-only" or a function, as nobody is let in by default`);
   }
   if (basePath !== '' && !/^(?:\/[\w.~-]+)+$/.test(basePath)) throw wrong('basePath', '"" or a path such as "/admin"');
   if (!Number.isSafeInteger(maxJobs) || maxJobs < 1) throw wrong('maxJobs', 'a whole number from 1');
+  if (typeof hostCredentials !== 'boolean') throw wrong('allow.hostCredentials', 'true or false');
   if (metrics && typeof metrics.text !== 'function') throw wrong('metrics', 'what createMetrics gives');
   if (typeof onError !== 'function') throw wrong('onError', 'a function');
   return {
@@ -56,6 +64,7 @@ export function adminSettings(options: AdminOptions): AdminSettings {
     metrics,
     withinMs: msOf(options.within ?? '5s'),
     maxJobs,
+    hostCredentials,
     publicUrl: originOf(options.publicUrl),
     onError: (error) => {
       try {

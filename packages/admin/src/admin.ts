@@ -29,7 +29,7 @@ export function createAdmin(cache: ProxyCache, options: AdminOptions): Admin {
   const { basePath, clock, onError, maxJobs, metrics } = settings;
   const jobs = createJobs({ clock, maxJobs, onError });
   const operations: readonly Operation[] = [
-    ...upstreamOperations(cache),
+    ...upstreamOperations(cache, settings),
     ...contentsOperations(cache),
     ...jobOperations(cache, jobs),
     ...serverOperations({ metrics, document: (at) => openApiDocument(operations, at) }),

@@ -5,16 +5,26 @@ import { inPath, type Operation } from './operation.ts';
 import { listOf, record } from './schema.ts';
 
 /** What {@link askedSchema} lets through. */
-type Asked = { kind: 'sweep'; dryRun?: boolean } | { kind: 'scrub'; bytesPerSecond?: number };
+type Asked =
+  | { kind: 'sweep'; dryRun?: boolean }
+  | { kind: 'scrub'; bytesPerSecond?: number }
+  | { kind: 'warm'; references: readonly string[]; platforms?: readonly string[]; concurrency?: number };
 
 const id = inPath('id', 'As the job was given it when it was started');
 
-/** What goes on when its request has been answered: sweeps and scrubs. */
-export function jobOperations(cache: Pick<ProxyCache, 'sweep' | 'scrub'>, jobs: Jobs): readonly Operation[] {
+/** What goes on when its request has been answered: sweeps, scrubs, and images that are fetched. */
+export function jobOperations(cache: Pick<ProxyCache, 'sweep' | 'scrub' | 'warm'>, jobs: Jobs): readonly Operation[] {
   function workOf(asked: Asked): Work {
-    const { kind, ...how } = asked;
-    if (kind === 'sweep') return ({ signal, tell }) => cache.sweep({ ...how, signal, onProgress: tell });
-    return ({ signal, tell }) => cache.scrub({ ...how, signal, onProgress: tell });
+    switch (asked.kind) {
+      case 'sweep':
+        return ({ signal, tell }) => cache.sweep({ ...withoutKind(asked), signal, onProgress: tell });
+      case 'scrub':
+        return ({ signal, tell }) => cache.scrub({ ...withoutKind(asked), signal, onProgress: tell });
+      case 'warm': {
+        const { references, ...how } = withoutKind(asked);
+        return ({ signal, tell }) => cache.warm(references, { ...how, signal, onProgress: tell });
+      }
+    }
   }
 
   return [
@@ -62,4 +72,8 @@ export function jobOperations(cache: Pick<ProxyCache, 'sweep' | 'scrub'>, jobs: 
 
 function summaryOf({ id, kind, asked, state, startedAt, endedAt }: Job): Omit<Job, 'progress' | 'report' | 'problem'> {
   return { id, kind, asked, state, startedAt, ...(endedAt !== undefined && { endedAt }) };
+}
+
+function withoutKind<T extends { kind: string }>({ kind: _kind, ...how }: T): Omit<T, 'kind'> {
+  return how;
 }

@@ -48,6 +48,40 @@ const scrubReport = record(
   { title: 'ScrubReport', description: 'What a scrub found' },
 );
 
+const warmProgress = record(
+  {
+    references: record({ total: count, done: count, failed: count }),
+    contents: record({ known: count, done: count }, { description: 'Manifests and blobs, as far as they are known' }),
+    bytes: record({ known: count, done: count }),
+    durationMs: { type: 'number' },
+  },
+  { title: 'WarmProgress' },
+);
+
+const warmReport = record(
+  {
+    references: listOf(
+      record(
+        {
+          reference: text,
+          outcome: { ...word('stored', 'here', 'failed'), description: '`here`: all of it was stored before' },
+          digest: text,
+          bytes: { ...count, description: 'That came in for it' },
+          error: record({ code: text, message: text }),
+          failures: count,
+          waiting: { ...count, description: 'Blobs that wait on the local disk for the store' },
+          warning: text,
+        },
+        { optional: ['digest', 'error', 'failures', 'waiting', 'warning'] },
+      ),
+    ),
+    failed: count,
+    bytes: count,
+    durationMs: { type: 'number' },
+  },
+  { title: 'WarmReport' },
+);
+
 /** What a job is asked for: `kind` says which. */
 export const askedSchema: Schema = {
   title: 'JobRequest',
@@ -66,12 +100,32 @@ export const askedSchema: Schema = {
       },
       { optional: ['bytesPerSecond'] },
     ),
+    record(
+      {
+        kind: word('warm'),
+        references: listOf(
+          { type: 'string', minLength: 1, maxLength: 512 },
+          {
+            minItems: 1,
+            maxItems: 1000,
+            description: 'Each with the key of its upstream: `docker-hub/library/alpine:3`',
+          },
+        ),
+        platforms: listOf(text, {
+          minItems: 1,
+          maxItems: 100,
+          description: '`linux/amd64`; all, where none are given',
+        }),
+        concurrency: { type: 'integer', minimum: 1, maximum: 64, default: 4 },
+      },
+      { optional: ['platforms', 'concurrency'] },
+    ),
   ],
 };
 
 const fields: Readonly<Record<string, Schema>> = {
   id: { ...text, format: 'uuid' },
-  kind: word('sweep', 'scrub'),
+  kind: word('sweep', 'scrub', 'warm'),
   asked: askedSchema,
   state: word('running', 'cancelling', 'finished', 'failed', 'cancelled'),
   startedAt: instant,
@@ -84,8 +138,8 @@ export const jobSummarySchema: Schema = record(fields, { title: 'JobSummary', op
 export const jobSchema: Schema = record(
   {
     ...fields,
-    progress: { anyOf: [sweepReport, scrubReport], description: 'How far it has come, while it runs' },
-    report: { anyOf: [sweepReport, scrubReport], description: 'What came of it, once it has finished' },
+    progress: { anyOf: [sweepReport, scrubReport, warmProgress], description: 'How far it has come, while it runs' },
+    report: { anyOf: [sweepReport, scrubReport, warmReport], description: 'What came of it, once it has finished' },
     problem: problemSchema,
   },
   { title: 'Job', optional: ['endedAt', 'progress', 'report', 'problem'] },

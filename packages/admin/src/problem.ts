@@ -42,6 +42,8 @@ const own: Partial<Record<ErrorCode, number>> = {
   'manifest-unknown': 404,
   'blob-unknown': 404,
   unsupported: 404,
+  'upstream-exists': 409,
+  'secret-required': 400,
   'body-too-large': 413,
   'too-many-requests': 503,
   'too-many-ingests': 503,
@@ -56,7 +58,7 @@ const own: Partial<Record<ErrorCode, number>> = {
   'digest-mismatch': 502,
 };
 
-const upstream: Partial<Record<UpstreamErrorCode, number>> = {
+const ofUpstream: Partial<Record<UpstreamErrorCode, number>> = {
   timeout: 504,
   'server-error': 503,
   busy: 503,
@@ -67,7 +69,7 @@ const upstream: Partial<Record<UpstreamErrorCode, number>> = {
 /** What is told of an error; `undefined`: it is a defect, of which nothing is told. */
 export function problemOf(error: unknown): Problem | undefined {
   if (isUpstreamError(error)) {
-    const told = problem(upstream[error.code] ?? 502, error.code, error.message);
+    const told = problem(ofUpstream[error.code] ?? 502, error.code, error.message);
     return { ...told, upstream: error.upstream };
   }
   if (!isProxyCacheError(error)) return undefined;

@@ -1,0 +1,140 @@
+import { startFakeUpstream } from '@proxycache/test-kit';
+import { afterAll, describe, expect, onTestFinished, test } from 'vitest';
+import { optionNames } from '../architecture/documented.ts';
+import { readSources } from '../architecture/source-file.ts';
+import { openAdmin, startAdmin } from './admin-under-test.ts';
+import { api } from './check-answer.ts';
+
+const { ask, stop } = await openAdmin();
+afterAll(stop);
+
+const add = (options: object) => ask('/upstreams', { method: 'POST', body: options });
+const at = 'http://127.0.0.1:1';
+
+describe('the document', () => {
+  const source = readSources('packages/core/src/upstream').find(({ path }) => path.endsWith('/upstream-options.ts'))!;
+  const topNames = (name: string) =>
+    optionNames(source, name)
+      .filter((one) => !one.includes('.'))
+      .sort();
+  // biome-ignore lint/suspicious/noExplicitAny: parts of a document that a validator has read
+  const schemas = (api as any).components.schemas;
+
+  test('has every option that an upstream has', () => {
+    const names = topNames('UpstreamOptions');
+    expect(Object.keys(schemas.UpstreamOptions.properties).sort()).toEqual(names);
+    expect(Object.keys(schemas.UpstreamChange.properties).sort()).toEqual(names.filter((name) => name !== 'key'));
+    const [, endpoint] = schemas.UpstreamOptions.properties.endpoints.items.anyOf;
+    expect(Object.keys(endpoint.properties).sort()).toEqual(topNames('UpstreamEndpoint'));
+    expect(Object.keys(schemas.UpstreamOptions.properties.tls.properties).sort()).toEqual(topNames('UpstreamTls'));
+    expect(Object.keys(schemas.UpstreamOptions.properties.limits.properties)).toEqual(
+      expect.arrayContaining(topNames('UpstreamLimits')),
+    );
+  });
+
+  test('shows no field for a secret in what is told of one', () => {
+    const told = JSON.stringify([schemas.Upstream, schemas.AuthSummary]);
+    expect(told).not.toMatch(/"(password|token|key)":\{[^}]*writeOnly/);
+  });
+});
+
+describe('a secret', () => {
+  const secret = '271828182845';
+  const options = {
+    key: 'with-secrets',
+    url: at,
+    auth: { username: 'me', password: secret },
+    proxy: `http://me:${secret}@127.0.0.1:2`,
+    endpoints: [{ url: 'http://127.0.0.1:3', auth: { token: secret } }],
+  };
+
+  test('that comes with an upstream is told nowhere', async () => {
+    const answers = [
+      await add(options),
+      await ask('/upstreams'),
+      await ask('/upstreams/with-secrets'),
+      await ask('/upstreams/with-secrets', { method: 'PATCH', body: { auth: { token: secret } } }),
+      await ask('/upstreams/with-secrets/check', { method: 'POST' }),
+      await ask('/check', { method: 'POST', body: options }),
+      await add(options),
+      // Each of these is wrong somewhere.
+      await add({ ...options, key: secret.replaceAll('2', ' ') }),
+      await add({ ...options, url: `http://me:${secret}@127.0.0.1` }),
+      await add({ ...options, auth: secret }),
+      await add({ ...options, auth: { username: 'me', password: [secret] } }),
+      await add({ ...options, auth: { username: 'me', pasword: secret } }),
+      await add({ ...options, auth: { usrname: 'me', password: secret } }),
+      await add({ ...options, tls: { key: secret } }),
+      await add({ ...options, proxy: `me:${secret}@nowhere` }),
+      await add({ ...options, endpoints: [{ url: 1, auth: { token: secret } }] }),
+      await ask('/upstreams/with-secrets', { method: 'PATCH', body: { proxy: `socks:${secret}@x` } }),
+    ];
+    for (const { status, text } of answers) {
+      expect([status, text]).not.toEqual([500, expect.anything()]);
+      expect(text).not.toContain(secret);
+    }
+    expect(answers[0]?.json).toMatchObject({ auth: { kind: 'basic', username: 'me' }, proxy: 'http://127.0.0.1:2/' });
+    expect(answers.slice(7).map(({ status }) => status)).toEqual(new Array(10).fill(400));
+  });
+
+  test('is asked for again where it would go elsewhere', async () => {
+    await add({ key: 'moves', url: at, auth: { token: secret } });
+    const change = (body: object) => ask('/upstreams/moves', { method: 'PATCH', body });
+    for (const body of [{ url: 'http://127.0.0.1:9' }, { proxy: 'http://127.0.0.1:9' }, { tls: { insecure: true } }]) {
+      expect((await change(body)).json).toMatchObject({ status: 400, code: 'secret-required' });
+      expect((await change({ ...body, auth: { token: secret } })).status).toBe(200);
+    }
+  });
+});
+
+describe('files and programs of the host', () => {
+  const named = [
+    { usernameFile: '/etc/passwd', passwordFile: '/etc/shadow' },
+    { helper: 'desktop' },
+    { exec: ['/bin/sh', '-c', 'id'] },
+  ];
+
+  test.each(named)('are not taken over the API: %j', async (auth) => {
+    for (const options of [{ auth }, { endpoints: [{ url: 'http://127.0.0.1:2', auth }] }]) {
+      const body = { key: 'host-files', url: at, ...options };
+      expect((await add(body)).json).toMatchObject({ status: 403, code: 'denied' });
+      expect((await ask('/check', { method: 'POST', body })).status).toBe(403);
+      expect((await ask('/upstreams/my-own', { method: 'PATCH', body: options })).status).toBe(403);
+    }
+    expect((await ask('/upstreams/host-files')).status).toBe(404);
+  });
+
+  test('are, where the host allows them', async () => {
+    const allowing = await startAdmin({ allow: { hostCredentials: true } });
+    const body = { key: 'host-files', url: at, auth: { helper: 'desktop' } };
+    expect((await allowing.ask('/upstreams', { method: 'POST', body })).json.auth).toEqual({ kind: 'helper' });
+  });
+});
+
+test('an upstream that is wrong is refused by the path of what is wrong', async () => {
+  expect((await add({ key: 'wrong', url: at, freshfor: 1 })).json.detail).toMatch(
+    /^body: there is no field "freshfor"/,
+  );
+  expect((await add({ key: 'wrong', url: at, freshFor: 'soon' })).json.detail).toMatch(/freshFor: expected a duration/);
+  expect((await add({ key: 'Wrong', url: at })).json).toMatchObject({ status: 400, code: 'invalid-options' });
+  expect((await add({ key: 'wrong' })).json.detail).toBe('body.url: expected to be given');
+});
+
+test('a page of another site cannot add one, and a key cannot lead a Location elsewhere', async () => {
+  const headers = { origin: 'https://evil.example' };
+  const body = { key: 'evil', url: at };
+  expect((await ask('/upstreams', { method: 'POST', body, headers })).status).toBe(403);
+  for (const key of ['//evil.example', 'a\r\nset-cookie: a=b', '../jobs']) {
+    const told = await add({ key, url: at });
+    expect([told.status, told.headers.location]).toEqual([400, undefined]);
+  }
+});
+
+test('what a check finds is told, whatever it is, and asks nobody twice', async () => {
+  const upstream = await startFakeUpstream({ auth: 'none' });
+  onTestFinished(() => upstream.stop());
+  const refused = await ask('/check', { method: 'POST', body: { key: 'new', url: at } });
+  expect(refused.json).toMatchObject({ ok: false, endpoints: [{ ok: false, reason: expect.any(String) }] });
+  expect((await ask('/check', { method: 'POST', body: { key: 'new', url: upstream.url } })).json.ok).toBe(true);
+  expect((await ask('/upstreams/new')).status).toBe(404);
+});
