@@ -9,7 +9,7 @@ const secret: Schema = { type: 'string', writeOnly: true };
 const freely = { optional: 'all' } as const;
 
 /** How we authenticate at an upstream, as it is given: it is never told again. */
-export const authSchema: Schema = {
+const authSchema: Schema = {
   title: 'UpstreamAuth',
   anyOf: [
     word('anonymous'),
