@@ -124,7 +124,6 @@ export function createProxyCache(options: ProxyCacheOptions): ProxyCache {
     isWaiting,
     maxManifestBytes,
     upstreams,
-    keys: live.keys,
     coordinator,
   };
   const { sweptElsewhere } = quota;

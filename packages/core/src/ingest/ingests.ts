@@ -36,6 +36,8 @@ export interface RunningIngest extends TracedIngest {
 export interface Ingests {
   /** The running ingest, while it can be followed or its blob is on the way to the store. */
   find(upstream: string, digest: Digest): RunningIngest | undefined;
+  /** Whether any upstream's is. Cheap where few are running, however often it is asked. */
+  isComingIn(digest: Digest): boolean;
   /**
    * Starts one.
    *
@@ -130,6 +132,10 @@ export function createIngests(
 
   return {
     find: (upstream, digest) => joinable.get(`${upstream} ${digest}`),
+    isComingIn(digest) {
+      for (const key of joinable.keys()) if (key.endsWith(digest)) return true;
+      return false;
+    },
     start(request, startedFor) {
       if (closed) throw new ProxyCacheError('closed', 'the cache is closed');
       if (!hasRoomFor(request)) {

@@ -46,8 +46,8 @@ function retention(options: Partial<RetentionOptions> = {}, coordinator?: Coordi
   return createRetention(
     {
       ...records,
-      ...{ blobs, clock, coordinator, metadata: storage.metadata, maxManifestBytes: () => 1e6, keys: () => [] },
-      ingests: { find: () => undefined },
+      ...{ blobs, clock, coordinator, metadata: storage.metadata, maxManifestBytes: () => 1e6 },
+      ingests: { isComingIn: () => false },
       isWaiting: () => false,
       sweptElsewhere: () => undefined,
       upstreams: new Map(),

@@ -11,19 +11,27 @@ import type { Coordinator, Lease } from '../store/coordinator.ts';
  */
 export type EvictionTurn = <T>(work: (waited: boolean) => Promise<T>, signal: AbortSignal) => Promise<T>;
 
+/** The turns of this process. */
+export interface EvictionTurns {
+  inTurn: EvictionTurn;
+  /** Resolves when all that were begun have ended. Never rejects. */
+  ended(): Promise<unknown>;
+}
+
 const leaseKey = 'retention/evict';
-const leaseForMs = 60_000;
+/** It outlives a process that was killed, and so long nothing goes for the others. */
+const leaseForMs = 15_000;
 const askEveryMs = 500;
 
 /** @param parts.coordinator without it this is the only process */
-export function createEvictionTurn({
+export function createEvictionTurns({
   coordinator,
   clock,
 }: {
   coordinator: Pick<Coordinator, 'acquire'> | undefined;
   clock: Clock;
-}): EvictionTurn {
-  if (!coordinator) return (work) => work(false);
+}): EvictionTurns {
+  if (!coordinator) return { inTurn: (work) => work(false), ended: async () => undefined };
   const leases = coordinator;
   let last: Promise<unknown> = Promise.resolve();
 
@@ -39,7 +47,7 @@ export function createEvictionTurn({
     }
   }
 
-  return (work, signal) => {
+  const inTurn: EvictionTurn = (work, signal) => {
     const turn = last.then(async () => {
       signal.throwIfAborted();
       const { lease, waited } = await take(signal);
@@ -53,4 +61,5 @@ export function createEvictionTurn({
     last = turn.catch(() => undefined);
     return turn;
   };
+  return { inTurn, ended: () => last };
 }

@@ -11,7 +11,7 @@ import { countedBlobs } from './counted-blobs.ts';
 import { createDiskRoom } from './disk-room.ts';
 import type { QuotaEvent, RetentionEvent } from './events.ts';
 import type { Evict } from './evict.ts';
-import { createEvictionTurn } from './eviction-turn.ts';
+import { createEvictionTurns } from './eviction-turn.ts';
 import { createLimit, type Limit } from './limit.ts';
 import { createStoredBytes } from './stored-bytes.ts';
 
@@ -72,7 +72,7 @@ export function createQuota(limits: Limits, parts: QuotaParts): Quota {
   const closing = new AbortController();
   const { signal } = closing;
   const isLimited = limits.maxBytes !== undefined || limits.upstreams.size > 0;
-  const inTurn = createEvictionTurn(parts);
+  const { inTurn, ended } = createEvictionTurns(parts);
   const disk = parts.sharesDisk ? createDiskRoom({ ...parts, inTurn, withinMs: evictWithinMs, signal }) : undefined;
   const counts = createStoredBytes(parts, [...limits.upstreams.keys()]);
   const toldAt = new Map<string, number>();
@@ -176,7 +176,7 @@ export function createQuota(limits: Limits, parts: QuotaParts): Quota {
 
   async function close(): Promise<void> {
     closing.abort(new ProxyCacheError('closed', 'the cache is closed'));
-    await counting?.catch(() => undefined);
+    await Promise.all([counting?.catch(() => undefined), ended()]);
   }
 
   const recountBehind = () => void tried(recount());

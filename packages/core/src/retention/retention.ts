@@ -21,24 +21,17 @@ export interface RetentionOf
   > {
   manifests: Pick<Manifests, 'held' | 'forget'>;
   maxManifestBytes(): number;
-  ingests: Pick<Ingests, 'find'>;
+  ingests: Pick<Ingests, 'isComingIn'>;
   /** Whether a blob waits for the store. */
   isWaiting(digest: Digest): boolean;
-  /** The keys of all that there are or were, while this process runs. */
-  keys(): Iterable<string>;
   /** Those that there are now. */
   upstreams: ReadonlyMap<string, { client: Pick<Upstream, 'status' | 'ping'> }>;
 }
 
 /** What lets go of what nobody uses any more. */
 export function createRetention(parts: RetentionOf, settings: RetentionSettings): Sweeps {
-  const { manifests, ingests, isWaiting, keys, upstreams } = parts;
+  const { manifests, ingests, isWaiting, upstreams } = parts;
   const { unusedFor, every } = settings;
-
-  function isComingIn(digest: Digest): boolean {
-    for (const key of keys()) if (ingests.find(key, digest)) return true;
-    return false;
-  }
 
   return createSweeps(
     {
@@ -46,7 +39,7 @@ export function createRetention(parts: RetentionOf, settings: RetentionSettings)
       needs: createManifestNeeds({ ...parts, held: manifests.held }),
       gone: tellOthers(parts.coordinator, manifests.forget),
       unlinked: createUnlinked({ ...parts, now: parts.clock.now }),
-      isUnderWay: (digest) => isWaiting(digest) || isComingIn(digest),
+      isUnderWay: (digest) => isWaiting(digest) || ingests.isComingIn(digest),
       clientOf: (upstream) => upstreams.get(upstream)?.client,
       stayOf: stays(settings),
       unusedForMs: unusedFor === 'never' ? Number.POSITIVE_INFINITY : parseDuration(unusedFor),

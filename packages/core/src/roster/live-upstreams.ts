@@ -33,8 +33,6 @@ export interface LiveUpstreamsParts extends Pick<UpstreamParts, 'clock' | 'obser
 export interface LiveUpstreams {
   /** Those that can be used, in the order of the options and then of their keys: the same map all along. */
   upstreams: ReadonlyMap<string, PullUpstream>;
-  /** All keys that something is known of: those of removed upstreams, too. */
-  keys(): Iterable<string>;
   /** All that is known of keys, in the same order. */
   entries(): ReadonlyMap<string, Entry>;
   entryOf(key: string): Entry | undefined;
@@ -168,7 +166,6 @@ export function createLiveUpstreams(given: readonly UpstreamOptions[], parts: Li
 
   return {
     upstreams,
-    keys: () => members.keys(),
     entries: () => new Map([...members].map(([key, { entry }]) => [key, entry])),
     entryOf: (key) => members.get(key)?.entry,
     resolve: (route) => resolver.resolve(route),
