@@ -1,10 +1,12 @@
+import { fork } from 'node:child_process';
 import { createHash } from 'node:crypto';
+import { once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
-import { readdir, stat } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import {
   createProxyCache,
   type Digest,
@@ -122,22 +124,23 @@ export async function pullWhole(url: string, image: SharingImage, byDigest: bool
   return undefined;
 }
 
-/** The sizes of all files below some folders of a storage, by name. */
-export async function filesBelow(directory: string, folders: readonly string[]): Promise<Map<string, number>> {
-  const files = new Map<string, number>();
-  for (const folder of folders) {
-    const entries = await readdir(join(directory, folder), { recursive: true, withFileTypes: true }).catch(() => []);
-    await Promise.all(
-      entries
-        .filter((entry) => entry.isFile())
-        .map(async ({ name, parentPath }) => {
-          // It may go meanwhile.
-          const stats = await stat(join(parentPath, name)).catch(() => undefined);
-          if (stats) files.set(join(parentPath, name), stats.size);
-        }),
-    );
-  }
-  return files;
+/** Looks at the disk, in a process of its own: how many bytes the files below some folders have. One look after the other. */
+export function startDiskBytes(): (folders: readonly string[]) => Promise<number> {
+  const child = fork(fileURLToPath(new URL('./disk-bytes.mjs', import.meta.url)));
+  onTestFinished(async () => {
+    const ended = once(child, 'exit');
+    if (child.kill()) await ended;
+  });
+  let last: Promise<unknown> = Promise.resolve();
+  return (folders) => {
+    const look = last.then(async () => {
+      const told = once(child, 'message');
+      child.send(folders);
+      return Number((await told)[0]);
+    });
+    last = look.catch(() => undefined);
+    return look;
+  };
 }
 
 export const sum = (numbers: Iterable<number>): number => [...numbers].reduce((all, one) => all + one, 0);

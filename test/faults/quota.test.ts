@@ -3,11 +3,11 @@ import { join } from 'node:path';
 import { fileStorage, type ProxyCacheOptions } from '@proxycache/core';
 import { expect, test } from 'vitest';
 import {
-  filesBelow,
   pullWhole,
   type RunningCache,
   type SharingImage,
   scratchFolder,
+  startDiskBytes,
   startOn,
   startSharingUpstream,
   sum,
@@ -19,7 +19,6 @@ const count = Number(process.env['QUOTA_IMAGES'] ?? 100);
 const clients = 8;
 /** Where the machine has much else to do. */
 const patience = 120_000 + seconds * 5_000;
-const content = ['blobs', 'spool'];
 const { signal } = new AbortController();
 
 const pause = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms));
@@ -44,7 +43,7 @@ function pullAtRandom(url: string, images: readonly SharingImage[], failures: st
 }
 
 /** The most that the disk held at a look each 100 ms, beside what running transfers may bring, until the function is called. */
-function watchDisk({ directory, events }: RunningCache, sizes: ReadonlyMap<string, number>) {
+function watchDisk(used: () => Promise<number>, { events }: RunningCache, sizes: ReadonlyMap<string, number>) {
   let isOver = false;
   let most = 0;
   let mostBeside = 0;
@@ -54,7 +53,7 @@ function watchDisk({ directory, events }: RunningCache, sizes: ReadonlyMap<strin
     const coming = new Map<string, number>();
     while (!isOver) {
       const before = [...coming.values()];
-      const stored = sum((await filesBelow(directory, content)).values());
+      const stored = await used();
       for (const event of events.slice(seen)) {
         if (event.type === 'ingest-started') coming.set(event.digest, sizes.get(event.digest) ?? 0);
         if (event.type === 'ingest-ended') coming.delete(event.digest);
@@ -122,15 +121,16 @@ test(`${count} images under a maxBytes of half their size stay within it while c
   };
   await Promise.all(Array.from({ length: clients }, fill));
   await filling.close();
-  const all = sum((await filesBelow(directory, ['blobs'])).values());
+  const bytesBelow = startDiskBytes();
+  const all = await bytesBelow([join(directory, 'blobs')]);
   expect([failures, all]).toEqual([[], sum(sizes.values())]);
 
   const maxBytes = Math.floor(all / 2);
   const running = await startOn(directory, { ...options, retention: { every: false, maxBytes } });
-  const used = async () => sum((await filesBelow(directory, content)).values());
+  const used = () => bytesBelow([join(directory, 'blobs'), join(directory, 'spool')]);
   await expect.poll(used, { timeout: patience }).toBeLessThanOrEqual(maxBytes);
 
-  const disk = watchDisk(running, sizes);
+  const disk = watchDisk(used, running, sizes);
   const end = Date.now() + seconds * 1_000;
   let pulls = 0;
   let sweeps = 0;
