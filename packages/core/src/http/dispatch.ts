@@ -174,7 +174,9 @@ export function createDispatch(parts: DispatchParts): Handle {
     const { asked, clientName } = located;
     Object.assign(told, groups.placeOf(route));
     const target = await groups.member(asked, route, request.signal);
-    await caller?.goOn(route, target.place);
+    const { upstream, repository } = target.place;
+    Object.assign(told, { upstream, repository });
+    await caller?.goOn(route, { upstream, repository });
     return { target, clientName };
   }
 
