@@ -26,6 +26,7 @@ const forTests = [
   'redis-server',
   'redis-tools',
   'postgresql', // metadata in a database by a Keyv
+  'prometheus', // reads the metrics; promtool
 ];
 const [who, packages] = process.argv[2] === 'bench' ? ['the benchmark', forBench] : ['the tests', forTests];
 const inCi = process.env['CI'] === 'true';

@@ -1,0 +1,149 @@
+import { createProxyCache, memoryStorage, type ProxyCache, type ProxyCacheEvent } from '@proxycache/core';
+import { startFakeUpstream } from '@proxycache/test-kit';
+import * as client from 'prom-client';
+import { describe, expect, onTestFinished, test } from 'vitest';
+import { createMetrics, type MetricsClient, type ObservedCache } from './metrics.ts';
+
+async function startCache(key = 'up'): Promise<{ cache: ProxyCache; get(path: string): Promise<number> }> {
+  const upstream = await startFakeUpstream();
+  upstream.addImage('team/app', { tag: '1' });
+  const cache = createProxyCache({ upstreams: [{ key, url: upstream.url }], storage: memoryStorage() });
+  onTestFinished(async () => {
+    await cache.close({ graceMs: 0 });
+    await upstream.stop();
+  });
+  return {
+    cache,
+    async get(path) {
+      const answer = await cache.fetch(new Request(`http://cache${path}`));
+      await answer.arrayBuffer();
+      return answer.status;
+    },
+  };
+}
+
+/** A cache of which a test says what it tells. */
+function toldCache(keys: string[]): { cache: ObservedCache; tell(event: ProxyCacheEvent): void; keys: string[] } {
+  const observers = new Set<(event: ProxyCacheEvent) => void>();
+  return {
+    keys,
+    tell: (event) => {
+      for (const observer of observers) observer(event);
+    },
+    cache: {
+      storedBytes: () => undefined,
+      upstreams: { status: () => keys.map((key) => ({ key, mode: 'normal', state: 'closed', hosts: [] })) },
+      observe(observer) {
+        observers.add(observer);
+        return () => observers.delete(observer);
+      },
+    },
+  };
+}
+
+const lines = (text: string, start: string) => text.split('\n').filter((line) => line.startsWith(start));
+const ended = {
+  type: 'ingest-ended',
+  repository: 'r',
+  digest: 'sha256:1',
+  outcome: 'stored',
+  bytes: 1,
+  durationMs: 1,
+} as const;
+
+describe('createMetrics', () => {
+  test('says what to do where prom-client is missing, or is something else', async () => {
+    const { cache } = await startCache();
+    const make = (given: unknown) => () => createMetrics(cache, { client: given as MetricsClient });
+    expect(make(undefined)).toThrow(
+      'expected the module prom-client, received nothing; install it (npm install prom-client)',
+    );
+    expect(make({})).toThrow('received something else (object)');
+    expect(() => createMetrics(cache, { client, prefix: 'my-' })).toThrow(
+      'prefix: expected a name such as "proxycache_"',
+    );
+  });
+
+  test('takes the module as CommonJS gives it, too', async () => {
+    const { cache } = await startCache();
+    const { default: asDefault } = client as unknown as { default: MetricsClient };
+    expect(await createMetrics(cache, { client: asDefault, prefix: 'my_' }).text()).toContain(
+      '# TYPE my_requests_total counter',
+    );
+  });
+
+  test('keeps two caches in one process apart', async () => {
+    const [one, two] = [await startCache('one'), await startCache('two')];
+    const [ofOne, ofTwo] = [createMetrics(one.cache, { client }), createMetrics(two.cache, { client })];
+    await one.get('/v2/one/team/app/manifests/1');
+    await two.get('/v2/two/team/app/manifests/1');
+    await two.get('/v2/two/team/app/manifests/1');
+    const requests = async (metrics: typeof ofOne) => lines(await metrics.text(), 'proxycache_requests_total');
+    expect(await requests(ofOne)).toEqual([
+      'proxycache_requests_total{upstream="one",kind="manifest",status="2xx",cache="miss"} 1',
+    ]);
+    expect((await requests(ofTwo)).every((line) => line.includes('"two"'))).toBe(true);
+    expect(client.register.getMetricsAsArray()).toEqual([]);
+  });
+
+  test('can be read while the cache is closed, and after', async () => {
+    const { cache, get } = await startCache();
+    const metrics = createMetrics(cache, { client });
+    await get('/v2/up/team/app/manifests/1');
+    const closing = cache.close({ graceMs: 0 });
+    const text = await metrics.text();
+    await closing;
+    expect(lines(text, 'proxycache_requests_total')).toHaveLength(1);
+    await get('/v2/up/team/app/manifests/1');
+    expect(lines(await metrics.text(), 'proxycache_requests_total')).toContain(
+      'proxycache_requests_total{upstream="",kind="invalid",status="5xx",cache="none"} 1',
+    );
+    metrics.close();
+    await get('/v2/up/team/app/manifests/1');
+    expect(lines(await metrics.text(), 'proxycache_requests_total').join()).toContain('cache="none"} 1');
+  });
+
+  test('has no series more for whatever clients ask for', async () => {
+    const { cache, get } = await startCache();
+    const metrics = createMetrics(cache, { client });
+    const ask = async (name: string) => {
+      for (const path of [
+        `up/${name}/manifests/${name}`,
+        `${name}/x/manifests/1`,
+        `up/${name}/blobs/sha256:${name}`,
+        name,
+      ]) {
+        await get(`/v2/${path}?ns=${name}.example`);
+      }
+      await cache.fetch(new Request(`http://${name}.example/v2/up/${name}/tags/list`, { method: name.toUpperCase() }));
+    };
+    const count = async () => lines(await metrics.text(), 'proxycache_').length;
+    await ask('aa');
+    const before = await count();
+    for (let i = 0; i < 50; i++) await ask(`b${i}`);
+    expect(await count()).toBe(before);
+    expect(await metrics.text()).not.toContain('b49');
+  });
+
+  test('lets go of the series of an upstream that was removed', async () => {
+    const { cache, tell, keys } = toldCache(['one', 'two']);
+    const metrics = createMetrics(cache, { client });
+    for (const upstream of ['one', 'two']) tell({ ...ended, upstream } as ProxyCacheEvent);
+    expect(lines(await metrics.text(), 'proxycache_ingests_total')).toHaveLength(2);
+    keys.pop();
+    const text = await metrics.text();
+    expect(text).not.toContain('"two"');
+    expect(lines(text, 'proxycache_ingests_total')).toHaveLength(1);
+  });
+
+  test('counts what ends that began before it no lower than nothing', async () => {
+    const { cache, tell } = toldCache(['up']);
+    const metrics = createMetrics(cache, { client });
+    tell({ ...ended, upstream: 'up' } as ProxyCacheEvent);
+    const started = { type: 'ingest-started', upstream: 'up', repository: 'r', digest: 'sha256:1' } as const;
+    tell(started);
+    expect(lines(await metrics.text(), 'proxycache_ingests_running')).toEqual([
+      'proxycache_ingests_running{upstream="up"} 1',
+    ]);
+  });
+});
