@@ -33,6 +33,11 @@ const peers = mapping({
   secret: about(text(), 'The same text for all of them, 32 bytes or more; it is never sent'),
 });
 
+const metrics = mapping({
+  host: about(text('address'), 'Address that `/metrics` is at, for whoever reaches it').prefault('127.0.0.1'),
+  port: about(integer(0, 65_535), 'Its port; 0 picks a free one, which is logged'),
+});
+
 /** The whole configuration file. docs/configuration.md has its table. */
 export const configSchema = mapping({
   storage: storageSchema,
@@ -61,6 +66,7 @@ export const configSchema = mapping({
     'Tells callers apart (`credentials: caller`), 32 bytes or more; the same for all servers of a storage',
     'made at each start',
   ),
+  metrics: optional(metrics, ''),
   retention: optional(retentionSchema, ''),
   catalog: optional(flag(), '`/v2/_catalog` lists what is stored', 'false'),
   publicContent: optional(flag(), 'Answers by digest may stay in shared HTTP caches', 'false'),
@@ -104,6 +110,10 @@ export const configSchema = mapping({
   .refine(({ access, publicUrl }) => !access?.tokens || (access.tokens.publicUrl ?? publicUrl) !== undefined, {
     path: ['access', 'tokens', 'publicUrl'],
     error: 'expected where clients reach this server, here or as `publicUrl`',
+  })
+  .refine(({ metrics, workers }) => metrics === undefined || workers === 1, {
+    path: ['metrics'],
+    error: 'expected `workers: 1` beside it, as each worker would have numbers of its own',
   })
   .refine(({ storage, workers }) => storage.local === undefined || workers === 1, {
     path: ['storage', 'local'],

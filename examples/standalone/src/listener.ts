@@ -68,8 +68,16 @@ function createTlsServer(
   return { server, release };
 }
 
-/** @throws ProxyCacheError `invalid-options` when the address cannot be had, saying why */
-export async function listen(server: http.Server | https.Server, { host, port }: Config['listen']): Promise<void> {
+/**
+ * @param of the address' place in the configuration
+ * @throws ProxyCacheError `invalid-options` when the address cannot be had, saying why
+ */
+export async function listen(
+  server: http.Server | https.Server,
+  at: Pick<Config['listen'], 'host' | 'port'>,
+  of: 'listen' | 'metrics',
+): Promise<void> {
+  const { host, port } = at;
   await new Promise<void>((done, failed) => {
     server.once('error', failed);
     server.listen({ host, port }, () => {
@@ -77,22 +85,25 @@ export async function listen(server: http.Server | https.Server, { host, port }:
       done();
     });
   }).catch((cause: NodeJS.ErrnoException) => {
-    throw new ProxyCacheError('invalid-options', explain(cause, host, port), { cause });
+    throw new ProxyCacheError('invalid-options', explain(cause, { host, port, of }), { cause });
   });
 }
 
-function explain(error: NodeJS.ErrnoException, host: string, port: number): string {
+function explain(
+  error: NodeJS.ErrnoException,
+  { host, port, of }: Pick<Config['listen'], 'host' | 'port'> & { of: string },
+): string {
   switch (error.code) {
     case 'EADDRINUSE':
-      return `listen.port: ${host} port ${port} is in use; stop what listens there or choose another port, 0 for any`;
+      return `${of}.port: ${host} port ${port} is in use; stop what listens there or choose another port, 0 for any`;
     case 'EACCES':
-      return `listen.port: this user may not listen at port ${port}; choose one from 1024 on`;
+      return `${of}.port: this user may not listen at port ${port}; choose one from 1024 on`;
     case 'EADDRNOTAVAIL':
     case 'ENOTFOUND':
     case 'EAI_AGAIN':
-      return `listen.host: expected an address of this machine, received ${JSON.stringify(host)} (${error.code})`;
+      return `${of}.host: expected an address of this machine, received ${JSON.stringify(host)} (${error.code})`;
     default:
-      return `listen: cannot listen at ${host} port ${port}: ${error.message}`;
+      return `${of}: cannot listen at ${host} port ${port}: ${error.message}`;
   }
 }
 

@@ -59,7 +59,7 @@ export async function startServer({ cache, config, folder, logger, limits = {} }
   server.on('checkContinue', answer);
   server.on('clientError', answerBadRequest);
   try {
-    await listen(server, config.listen);
+    await listen(server, config.listen, 'listen');
   } catch (error) {
     release();
     throw error;
