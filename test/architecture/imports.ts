@@ -8,6 +8,7 @@ export const layers: readonly string[] = [
   'proxycache-thread.ts',
   'proxy-cache.ts',
   'from-code.ts',
+  'what-to-purge.ts',
   'cache-interface.ts',
   'upstream-checks.ts',
   'close-cache.ts',

@@ -6,6 +6,7 @@ import type { Observer } from './observers.ts';
 import type { Descriptor } from './oci/descriptor.ts';
 import type { Contents } from './pull/contents.ts';
 import type { WarmOptions, WarmReport } from './pull/warm-report.ts';
+import type { Purge, PurgeOptions, PurgeReport } from './retention/purge-report.ts';
 import type { SweepReport } from './retention/sweep-report.ts';
 import type { SweepOptions } from './retention/sweeps.ts';
 import type { Roster } from './roster/roster.ts';
@@ -81,6 +82,15 @@ export interface ProxyCache {
    * @throws ProxyCacheError `invalid-options`, `closed`; the signal's reason
    */
   warm(references: readonly string[], options?: WarmOptions): Promise<WarmReport>;
+  /**
+   * Removes what is stored of a tag, a digest, a repository or an upstream, whoever uses it, from memory and from other
+   * processes of the storage, too: who wants it next gets it from the upstream. What is being read is read to its end. Bytes that
+   * another repository has stay.
+   *
+   * @throws ProxyCacheError `invalid-options`, `closed`, `storage-failed` when a store fails as a whole; for a reference that is
+   * none, `name-unknown`; the signal's reason
+   */
+  purge(what: Purge, options?: PurgeOptions): Promise<PurgeReport>;
   /**
    * Ends: later requests get 503, running answers may end within the grace time and are cut off then. Called again, it is
    * the same end.

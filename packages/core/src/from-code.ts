@@ -8,9 +8,11 @@ import type { HasImage } from './pull/has-image.ts';
 import type { Pulls } from './pull/noted-pulls.ts';
 import type { Target } from './pull/target.ts';
 import type { Warms } from './pull/warm.ts';
+import type { Purges } from './retention/purges.ts';
 import type { Sweeps } from './retention/sweeps.ts';
 import { ProxyCacheError } from './runtime/errors.ts';
 import { expectBoolean, expectFunction, expectWhole } from './runtime/expect-option.ts';
+import { whatToPurge } from './what-to-purge.ts';
 
 /** What {@link createFromCode} works with. */
 interface FromCodeParts {
@@ -20,12 +22,14 @@ interface FromCodeParts {
   hasImage: HasImage;
   pulls: Pulls;
   scrubs: Pick<Scrubs, 'run'>;
-  sweeps: Pick<Sweeps, 'run'>;
+  sweeps: Pick<Sweeps, 'run'> & { purge: Purges['run'] };
   warms: Pick<Warms, 'run'>;
 }
 
 /** The part of a cache that its host calls rather than its clients. */
-export function createFromCode(parts: FromCodeParts): Pick<ProxyCache, 'has' | 'resolve' | 'scrub' | 'sweep' | 'warm'> {
+export function createFromCode(
+  parts: FromCodeParts,
+): Pick<ProxyCache, 'has' | 'resolve' | 'scrub' | 'sweep' | 'warm' | 'purge'> {
   const { pulls, scrubs, sweeps, warms } = parts;
 
   type Located = { target: Target; asked?: never } | { target?: never; asked: GroupRepository };
@@ -79,5 +83,10 @@ export function createFromCode(parts: FromCodeParts): Pick<ProxyCache, 'has' | '
       return await sweeps.run(how);
     },
     warm: (references, how = {}) => warms.run(references, how, find),
+    async purge(what, how = {}) {
+      if (parts.isClosed()) throw new ProxyCacheError('closed', 'the cache is closed');
+      expectFunction('purge: onProgress', how.onProgress);
+      return await sweeps.purge(await whatToPurge(what, parts), how);
+    },
   };
 }

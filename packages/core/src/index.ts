@@ -30,6 +30,7 @@ export { createProxyCache } from './proxy-cache.ts';
 export type { Contents, ContentsPage, StoredManifest, StoredTag } from './pull/contents.ts';
 export type { WarmedReference, WarmOptions, WarmProgress, WarmReport } from './pull/warm-report.ts';
 export type { RemovalReason } from './retention/events.ts';
+export type { Purge, PurgeOptions, PurgeReport } from './retention/purge-report.ts';
 export type { RetentionOptions, RetentionRule } from './retention/retention-options.ts';
 export type { Removal, SweepReport } from './retention/sweep-report.ts';
 export type { SweepOptions } from './retention/sweeps.ts';

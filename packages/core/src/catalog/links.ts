@@ -34,6 +34,8 @@ export interface Links {
   ): Promise<void>;
   /** By the key in the store. See {@link Records.remove}. */
   remove: Records<Link>['remove'];
+  /** By the beginnings of keys. See {@link Records.forget}. */
+  forget: Records<Link>['forget'];
   settled(): Promise<void>;
 }
 
@@ -76,6 +78,7 @@ export function createLinks(parts: RecordsParts & { validForMs(upstream: string)
       }));
     },
     remove: records.remove,
+    forget: records.forget,
     settled: records.settled,
   };
 }

@@ -20,6 +20,10 @@ export function provisional<T extends object>(
     held: records.held,
     get: async (key, signal) => (await records.get(key, signal)) ?? passing.get(key),
     remove: records.remove,
+    forget(prefix) {
+      records.forget(prefix);
+      for (const key of passing.keys()) if (key.startsWith(prefix)) passing.delete(key);
+    },
     refresh: async (key, signal) => (await records.refresh(key, signal)) ?? passing.get(key),
     async update(key, change, fence) {
       // What is to be kept in any case need not be looked for first.

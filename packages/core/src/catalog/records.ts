@@ -1,19 +1,12 @@
 import { LRUCache } from 'lru-cache';
-import type { Clock } from '../runtime/clock.ts';
-import { type StoreEvent, storeFailed } from '../store/events.ts';
-import type { MetadataStore } from '../store/metadata-store.ts';
+import { storeFailed } from '../store/events.ts';
 import type { Held, Pending, WaitingChange } from './record-changes.ts';
 import { applied, type Change, dropRefused, type Fence, fenceOf } from './record-changes.ts';
 import { encodeRecord, isDamaged, isOtherFormat } from './record-codec.ts';
-import { readStored, type StoredRecord } from './stored-record.ts';
+import { type RecordsParts, readStored, type StoredRecord } from './stored-record.ts';
 import { createUnsavedChanges, type UnsavedChanges } from './unsaved-changes.ts';
 
-/** What records of all kinds work with. */
-export interface RecordsParts {
-  metadata: MetadataStore;
-  clock: Clock;
-  observe(event: StoreEvent): void;
-}
+export type { RecordsParts };
 
 /** Records of one kind, by key: in memory first, the store behind it. A failing store is an event, never a failure. */
 export interface Records<T> {
@@ -34,6 +27,8 @@ export interface Records<T> {
   update(key: string, change: Change<T>, fence?: Fence): Promise<void>;
   /** Removes a record that nobody has changed since this version of it. @returns whether it did @throws what the store throws */
   remove(key: string, ifVersion: string, signal: AbortSignal): Promise<boolean>;
+  /** Lets memory forget the records whose keys begin so, but for changes that are not in the store yet. */
+  forget(prefix: string): void;
   /**
    * Resolves when every change is in the store, or given up: those that a failing store has not taken are tried once
    * more, and never again.
@@ -239,6 +234,10 @@ export function createRecords<T extends object>(parts: RecordsParts, most: numbe
       removals++;
       if (changesOf(key).length === 0) held.delete(key);
       return true;
+    },
+    forget(prefix) {
+      removals++;
+      for (const key of held.keys()) if (key.startsWith(prefix) && changesOf(key).length === 0) held.delete(key);
     },
     async settled() {
       while (pending.size > 0) await Promise.all([...pending.keys()].map(lastSave));

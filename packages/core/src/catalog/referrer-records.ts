@@ -19,6 +19,8 @@ export interface ReferrersRecords {
   ): Promise<void>;
   /** By the key in the store. See {@link Records.remove}. */
   remove: Records<ReferrersRecord>['remove'];
+  /** By the beginnings of keys. See {@link Records.forget}. */
+  forget: Records<ReferrersRecord>['forget'];
   settled(): Promise<void>;
 }
 
@@ -37,6 +39,7 @@ export function createReferrersRecords(
     get: (place, subject, signal) => records.get(key(place, subject), signal),
     update: (place, subject, change) => records.update(key(place, subject), change),
     remove: records.remove,
+    forget: records.forget,
     settled: all.settled,
   };
 }

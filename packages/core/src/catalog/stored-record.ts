@@ -1,6 +1,14 @@
+import type { Clock } from '../runtime/clock.ts';
 import { type StoreEvent, storeFailed } from '../store/events.ts';
 import type { MetadataEntry, MetadataStore, SetOptions } from '../store/metadata-store.ts';
 import { decodeRecord, isDamaged } from './record-codec.ts';
+
+/** What records of all kinds work with. */
+export interface RecordsParts {
+  metadata: MetadataStore;
+  clock: Clock;
+  observe(event: StoreEvent): void;
+}
 
 /** What stands in the store, and the condition on which it may be replaced. */
 export type StoredRecord<T> = {
@@ -15,7 +23,7 @@ export type StoredRecord<T> = {
  * it.
  */
 export async function readStored<T>(
-  { metadata, observe }: { metadata: MetadataStore; observe(event: StoreEvent): void },
+  { metadata, observe }: Pick<RecordsParts, 'metadata' | 'observe'>,
   key: string,
   signal: AbortSignal,
 ): Promise<StoredRecord<T>> {

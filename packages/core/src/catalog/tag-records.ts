@@ -26,6 +26,8 @@ export interface TagRecords {
   list(place: Place, options: { after?: string | undefined; signal: AbortSignal }): AsyncIterable<string>;
   /** By the key in the store. See {@link Records.remove}. */
   remove: Records<TagRecord>['remove'];
+  /** By the beginnings of keys. See {@link Records.forget}. */
+  forget: Records<TagRecord>['forget'];
   settled(): Promise<void>;
 }
 
@@ -56,6 +58,7 @@ export function createTagRecords(parts: RecordsParts, most: number): TagRecords 
       }
     },
     remove: records.remove,
+    forget: records.forget,
     settled: all.settled,
   };
 }

@@ -1,5 +1,5 @@
-/** Why something goes: nobody used it for as long as it may be unused, or `maxBytes` needs its room. */
-export type RemovalReason = 'unused' | 'max-bytes';
+/** Why something goes: nobody used it for as long as it may be unused, `maxBytes` needs its room, or it was purged. */
+export type RemovalReason = 'unused' | 'max-bytes' | 'purged';
 
 export type RetentionEvent =
   /** What nobody uses any more is gone from a repository; its bytes go when no other repository has them. */

@@ -22,9 +22,9 @@ import type { WatchProofs } from './watch-proofs.ts';
 export interface RetentionParts {
   metadata: MetadataStore;
   blobs: Pick<SharedBlobs, 'open' | 'digests' | 'delete' | 'isOpen'>;
-  tags: Pick<TagRecords, 'remove'>;
-  links: Pick<Links, 'remove'>;
-  referrers: Pick<ReferrersRecords, 'remove'>;
+  tags: Pick<TagRecords, 'remove' | 'forget'>;
+  links: Pick<Links, 'remove' | 'forget'>;
+  referrers: Pick<ReferrersRecords, 'remove' | 'forget'>;
   repositories: Pick<Repositories, 'remove'>;
   manifests: Pick<Manifests, 'forget'>;
   needs: ManifestNeeds;

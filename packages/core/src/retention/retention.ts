@@ -4,6 +4,7 @@ import type { Digest } from '../oci/digest.ts';
 import { parseDuration } from '../runtime/duration.ts';
 import type { Upstream } from '../upstream/upstream.ts';
 import { createManifestNeeds } from './manifest-needs.ts';
+import { createPurges, type Purges } from './purges.ts';
 import { type RetentionOptions, stays } from './retention-options.ts';
 import type { RetentionParts } from './retention-parts.ts';
 import { createSweeps, type Sweeps } from './sweeps.ts';
@@ -28,22 +29,28 @@ export interface RetentionOf
   upstreams: ReadonlyMap<string, { client: Pick<Upstream, 'status' | 'ping'> }>;
 }
 
-/** What lets go of what nobody uses any more. */
-export function createRetention(parts: RetentionOf, settings: RetentionSettings): Sweeps {
+/** What lets go of what nobody uses any more, or of what is to go whoever uses it. Closed as one. */
+export function createRetention(parts: RetentionOf, settings: RetentionSettings): Sweeps & { purge: Purges['run'] } {
   const { manifests, ingests, isWaiting, upstreams } = parts;
   const { unusedFor, every } = settings;
 
-  return createSweeps(
-    {
-      ...parts,
-      needs: createManifestNeeds({ ...parts, held: manifests.held }),
-      gone: tellOthers(parts.coordinator, manifests.forget),
-      unlinked: createUnlinked({ ...parts, now: parts.clock.now }),
-      isUnderWay: (digest) => isWaiting(digest) || ingests.isComingIn(digest),
-      clientOf: (upstream) => upstreams.get(upstream)?.client,
-      stayOf: stays(settings),
-      unusedForMs: unusedFor === 'never' ? Number.POSITIVE_INFINITY : parseDuration(unusedFor),
+  const all: RetentionParts = {
+    ...parts,
+    needs: createManifestNeeds({ ...parts, held: manifests.held }),
+    gone: tellOthers(parts.coordinator, manifests.forget),
+    unlinked: createUnlinked({ ...parts, now: parts.clock.now }),
+    isUnderWay: (digest) => isWaiting(digest) || ingests.isComingIn(digest),
+    clientOf: (upstream) => upstreams.get(upstream)?.client,
+    stayOf: stays(settings),
+    unusedForMs: unusedFor === 'never' ? Number.POSITIVE_INFINITY : parseDuration(unusedFor),
+  };
+  const sweeps = createSweeps(all, every);
+  const purges = createPurges(all);
+  return {
+    ...sweeps,
+    purge: purges.run,
+    async close() {
+      await Promise.all([sweeps.close(), purges.close()]);
     },
-    every,
-  );
+  };
 }

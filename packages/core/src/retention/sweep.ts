@@ -1,4 +1,5 @@
 import { turn } from '../runtime/turn.ts';
+import { forgetRepository } from './forget-repository.ts';
 import { createMarks } from './marks.ts';
 import { createReachable } from './reachable.ts';
 import { removeFiles } from './remove-files.ts';
@@ -75,21 +76,4 @@ async function runSweep(
   } finally {
     proofs.end();
   }
-}
-
-/** A repository of which nothing is left is listed no more. */
-async function forgetRepository(
-  { metadata, repositories }: RetentionParts,
-  key: string,
-  places: readonly StoredRepository[],
-  signal: AbortSignal,
-): Promise<void> {
-  const entry = await metadata.get(key, { signal });
-  for (const { path } of places) {
-    for (const kind of ['tag', 'link']) {
-      // Somebody may have pulled from it meanwhile.
-      if ((await metadata.list(`${kind}/${path}`, { limit: 1, signal })).length > 0) return;
-    }
-  }
-  if (entry) await repositories.remove(key, entry.version, signal);
 }

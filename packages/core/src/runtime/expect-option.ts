@@ -3,7 +3,7 @@ import { ProxyCacheError } from './errors.ts';
 import { nearestName } from './nearest-name.ts';
 
 // Each of these throws ProxyCacheError `invalid-options` with the path, what was expected and what was received.
-// `undefined` passes everywhere but in expectObject: an option that is left out has its default.
+// `undefined` passes everywhere but in expectObject and expectText: an option that is left out has its default.
 
 /** The error of an option that is wrong. */
 export function invalidOption(path: string, expected: string, received: unknown, hint = ''): ProxyCacheError {
@@ -38,6 +38,10 @@ export function expectBoolean(path: string, value: unknown): void {
 
 export function expectFunction(path: string, value: unknown): void {
   if (value !== undefined && typeof value !== 'function') throw invalidOption(path, 'a function', value);
+}
+
+export function expectText(path: string, value: unknown): void {
+  if (typeof value !== 'string') throw invalidOption(path, 'a text', value);
 }
 
 export function expectWhole(path: string, value: unknown, least = 0): void {

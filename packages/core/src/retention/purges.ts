@@ -1,0 +1,123 @@
+import { keyOf } from '../catalog/keys.ts';
+import type { TagOrDigest } from '../oci/name.ts';
+import { ProxyCacheError } from '../runtime/errors.ts';
+import { forgetRepository } from './forget-repository.ts';
+import { purgeFiles } from './purge-files.ts';
+import { type PurgeRun, purgeRecords } from './purge-records.ts';
+import type { PurgeOptions, PurgeReport } from './purge-report.ts';
+import type { RetentionParts } from './retention-parts.ts';
+import { type StoredRepository, storedRepositories } from './stored-repositories.ts';
+import { repositoryKey } from './survey.ts';
+import { recentProofs } from './watch-proofs.ts';
+
+/** What is to be purged, as keys name it. */
+export interface Purged {
+  upstream: string;
+  repository: string | undefined;
+  reference: TagOrDigest | undefined;
+}
+
+/** Lets go of what an operator wants gone, whoever uses it. */
+export interface Purges {
+  run(what: readonly Purged[], options: PurgeOptions): Promise<PurgeReport>;
+  /** Ends what runs. Never rejects. */
+  close(): Promise<void>;
+}
+
+const channel = 'retention/purged';
+
+export function createPurges(parts: RetentionParts): Purges {
+  const { clock, coordinator, metadata } = parts;
+  const closing = new AbortController();
+  const running = new Set<Promise<unknown>>();
+
+  function forget(path: string): void {
+    for (const [kind, records] of [
+      ['tag', parts.tags],
+      ['link', parts.links],
+      ['referrers', parts.referrers],
+    ] as const) {
+      records.forget(`${kind}/${path}`);
+    }
+  }
+
+  /** The other processes of the storage have records in memory, too. Those that are not told ask for what is gone anew. */
+  async function forgetEverywhere(path: string): Promise<void> {
+    forget(path);
+    await coordinator?.publish(channel, path).catch(() => undefined);
+  }
+
+  const stop = coordinator?.subscribe(channel, forget);
+
+  async function purgeOne(run: PurgeRun, { upstream, repository, reference }: Purged): Promise<void> {
+    const { signal } = run;
+    const all = await storedRepositories(metadata, signal);
+    const meant = all.filter((stored) => isMeant(stored, { upstream, repository }));
+    const proofs = recentProofs(parts.watchProofs);
+    try {
+      for (const stored of meant) {
+        signal.throwIfAborted();
+        await purgeRecords(parts, run, { stored, reference });
+        await forgetEverywhere(stored.path);
+        run.progress();
+      }
+      // Of what was not found upstream memory alone knows.
+      await forgetEverywhere(`${repository === undefined ? keyOf(upstream) : keyOf(upstream, '-', repository)}/`);
+      await purgeFiles(parts, run, proofs);
+    } finally {
+      proofs.end();
+    }
+    for (const key of new Set((reference ? [] : meant).map(repositoryKey))) {
+      const places = all.filter((stored) => repositoryKey(stored) === key);
+      await forgetRepository(parts, key, places, signal);
+    }
+  }
+
+  async function purge(
+    what: readonly Purged[],
+    { onProgress }: PurgeOptions,
+    signal: AbortSignal,
+  ): Promise<PurgeReport> {
+    const startedAt = clock.monotonic();
+    const counts = { repositories: 0, tags: 0, manifests: 0, blobs: 0, files: 0, bytes: 0, shared: 0, left: 0 };
+    const report: PurgeReport = { ...counts, durationMs: 0 };
+    const progress = () => {
+      report.durationMs = clock.monotonic() - startedAt;
+      dropping(() => onProgress?.({ ...report }));
+    };
+    for (const one of what) {
+      await purgeOne({ report, unlinked: new Map(), at: clock.now(), signal, progress }, one);
+      progress();
+    }
+    return report;
+  }
+
+  return {
+    async run(what, options) {
+      closing.signal.throwIfAborted();
+      const signal = AbortSignal.any([...(options.signal ? [options.signal] : []), closing.signal]);
+      const work = purge(what, options, signal);
+      const ended = work.catch(() => undefined);
+      running.add(ended);
+      return await work.finally(() => running.delete(ended));
+    },
+    async close() {
+      stop?.();
+      closing.abort(new ProxyCacheError('closed', 'the cache is closed'));
+      await Promise.all(running);
+    },
+  };
+}
+
+function isMeant(stored: StoredRepository, { upstream, repository }: Pick<Purged, 'upstream' | 'repository'>): boolean {
+  if (stored.upstream !== upstream) return false;
+  return repository === undefined || stored.path === `${keyOf(upstream, stored.scope, repository)}/`;
+}
+
+function dropping(tell: () => void): void {
+  try {
+    tell();
+  } catch {
+    // A listener's failure is its own.
+  }
+}
