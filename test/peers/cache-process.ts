@@ -31,6 +31,7 @@ export interface UpstreamConfig {
   tokenHosts?: readonly string[];
   deniedMayMeanAbsent?: boolean;
   timeouts?: { idle: string };
+  limits?: { maxConnections: number };
 }
 
 /** A line of its log about a request that has ended. */

@@ -51,8 +51,8 @@ export interface ImageParts {
   format?: Format;
   /** Default `'gzip'`; Docker's format knows no other. */
   compression?: Compression;
-  /** A further layer of random bytes of this length. Default none. */
-  ballast?: number;
+  /** A further layer of random bytes of this length, or one of each of these lengths. Default none. */
+  ballast?: number | readonly number[];
 }
 
 /** Go's name for this machine's processor, as images have it. */
@@ -66,8 +66,9 @@ export function buildImage(parts: ImageParts): Image {
     tarOf([name, { path: 'hello', bytes: parts.program, mode: 0o755 }]),
     tarOf([name, { path: 'message', bytes: Buffer.from(message) }]),
   ];
-  if (parts.ballast !== undefined) {
-    archives.push(tarOf([name, { path: 'ballast', bytes: seededBytes(message, parts.ballast) }]));
+  for (const [index, length] of [parts.ballast ?? []].flat().entries()) {
+    const [path, seed] = index === 0 ? ['ballast', message] : [`ballast-${index}`, `${message} ${index}`];
+    archives.push(tarOf([name, { path, bytes: seededBytes(seed, length) }]));
   }
   const layers = archives.map((archive) => contentOf(types[format].layer(compression), compress(archive, compression)));
   const config = jsonOf(types[format].config, {

@@ -1,12 +1,14 @@
 import type { UpstreamOptions } from '@proxycache/core';
-import type { FakeUpstream } from '@proxycache/test-kit';
+import { chunkGate, type FakeUpstream } from '@proxycache/test-kit';
 import { describe, expect, test } from 'vitest';
 import { type CacheUnderTest, startPair } from './cache-under-test.ts';
 import { clientStyles, pullImage } from './pull-image.ts';
+import type { Got } from './request.ts';
 
 const byTag = '/v2/up/team/app/manifests/1';
 const at = { path: '/v2/up/team/app', tag: '1' };
 const day = 86_400_000;
+const digestOf = (got: Got) => got.headers['docker-content-digest'];
 
 /** A cache that has all of tag 1, whose upstream is then used in another mode. */
 async function startStored(mode: UpstreamOptions['mode'], options: Parameters<typeof startPair>[0] = {}) {
@@ -16,16 +18,16 @@ async function startStored(mode: UpstreamOptions['mode'], options: Parameters<ty
   await pullImage(cache, at);
   await cache.get(`/v2/up/team/app/referrers/${image.root.digest}`);
   await expect.poll(() => cache.seen('ingest-ended').length).toBe(image.layers.length + 1);
-  await use(mode, { upstream, cache }, options);
+  await use(mode, { upstream, cache });
   return { upstream, cache, image, referrer };
 }
 
+/** Switches it while the cache runs. */
 async function use(
   mode: UpstreamOptions['mode'],
   { upstream, cache }: { upstream: FakeUpstream; cache: CacheUnderTest },
-  { fake: _fake, cache: _cache, mount: _mount, ...options }: Parameters<typeof startPair>[0] = {},
 ): Promise<void> {
-  await cache.restart({ upstreams: [{ key: 'up', url: upstream.url, ...options, ...(mode && { mode }) }] });
+  await cache.cache.upstreams.update('up', { mode });
   upstream.clear();
 }
 
@@ -76,7 +78,7 @@ describe('45: of an upstream that is offline', () => {
     const { upstream, cache } = await startStored(undefined, { absentFor: '1h' });
     upstream.removeTag('team/app', '1');
     expect((await cache.get(byTag)).status).toBe(404);
-    await use('offline', { upstream, cache }, { absentFor: '1h' });
+    await use('offline', { upstream, cache });
     expect((await cache.get(byTag)).status).toBe(404);
     await cache.clock.advance(day);
     expect((await cache.get(byTag)).status).toBe(504);
@@ -137,5 +139,81 @@ describe('45: of a local-first upstream', () => {
     upstream.clear();
     expect((await cache.get(byTag)).status).toBe(200);
     expect(upstream.requests.length).toBeGreaterThan(0);
+  });
+});
+
+describe('45: a mode that is switched while the cache runs', () => {
+  const another = (seed: string) => ({ tag: '1', seed });
+
+  test('holds from the next request on, and back again', async () => {
+    const { upstream, cache } = await startStored('offline');
+    const first = digestOf(await cache.get(byTag));
+    const changed = upstream.addImage('team/app', another('two'));
+    for (const mode of ['offline', 'local-first', 'offline'] as const) {
+      await use(mode, { upstream, cache });
+      expect(digestOf(await cache.get(byTag))).toBe(first);
+      nothing(upstream);
+    }
+    await use('normal', { upstream, cache });
+    const got = await cache.get(byTag);
+    expect([digestOf(got), got.headers['warning']]).toEqual([changed.root.digest, undefined]);
+    expect(upstream.requests.length).toBeGreaterThan(0);
+  });
+
+  test('also where the cache begins with it', async () => {
+    const { upstream, cache } = await startStored(undefined);
+    await cache.restart({ upstreams: [{ key: 'up', url: upstream.url, mode: 'offline' }] });
+    upstream.clear();
+    expect((await pullImage(cache, at)).status).toBe(200);
+    nothing(upstream);
+    await cache.cache.upstreams.update('up', { mode: undefined });
+    expect((await cache.get(byTag)).headers['warning']).toBeUndefined();
+    expect(upstream.requests.length).toBeGreaterThan(0);
+  });
+
+  test('ends what waits for a connection; a body that comes in comes in', async () => {
+    const limits = { maxConnections: 1 };
+    const { upstream, cache } = await startStored(undefined, { limits });
+    const { layers } = upstream.addImage('team/app', { tag: '2', layerSizes: [3_000_000, 2_000_000], seed: 'large' });
+    const [running, waiting] = layers.map(({ digest }) => `/v2/up/team/app/blobs/${digest}`) as [string, string];
+    const chunks = chunkGate(1_000_000);
+    upstream.on({ path: new RegExp(layers[0]?.digest ?? '') }, { throttle: chunks });
+    upstream.clear();
+    const whole = cache.get(running);
+    await expect.poll(() => upstream.requests.length).toBe(1);
+    chunks.allow();
+    const queued = cache.get(waiting);
+    await expect
+      .poll(() => cache.seen('ingest-started').filter(({ digest }) => waiting.endsWith(digest)))
+      .toHaveLength(1);
+    await use('offline', { upstream, cache });
+    chunks.open();
+    expect((await whole).body).toHaveLength(3_000_000);
+    expect((await queued).status).toBe(504);
+    nothing(upstream);
+  });
+
+  test('sends nothing while pulls of all kinds go on', async () => {
+    const { upstream, cache, image } = await startStored('normal', {
+      prefetch: 'layers',
+      staleWhileRevalidateFor: '1h',
+    });
+    const paths = [
+      byTag,
+      `/v2/up/team/app/referrers/${image.root.digest}`,
+      '/v2/up/team/app/tags/list',
+      '/v2/up/no/tags/list',
+    ];
+    for (let round = 0; round < 3; round++) {
+      await use('normal', { upstream, cache });
+      await Promise.all(paths.map((path) => cache.get(path)));
+      await use('offline', { upstream, cache });
+      // What had left before is not recalled: it is over when it is answered.
+      await cache.clock.advance(10_000);
+      upstream.clear();
+      await Promise.all([...paths, ...paths].map((path) => cache.get(path)));
+      await cache.clock.advance(60_000);
+      nothing(upstream);
+    }
   });
 });
