@@ -3,9 +3,11 @@ import { checkAdmission } from './admission/check-admission.ts';
 import { checkGroups } from './group/check-groups.ts';
 import { defaults, type PeersOptions, type ProxyCacheOptions } from './options.ts';
 import { checkRetention } from './retention/retention-options.ts';
+import type { PersistUpstreamsOptions } from './roster/persist-upstreams-options.ts';
 import { ProxyCacheError } from './runtime/errors.ts';
 import {
   expectBoolean,
+  expectDuration,
   expectEach,
   expectFunction,
   expectKnown,
@@ -44,6 +46,7 @@ const known: Readonly<Record<keyof ProxyCacheOptions, true>> = {
   callerKey: true,
   peers: true,
   admission: true,
+  persistUpstreams: true,
 };
 
 const storeMethods = {
@@ -60,7 +63,7 @@ export function checkOptions(options: ProxyCacheOptions): void {
   expectObject('options', options);
   expectKnown('', options, Object.keys(known));
   const { upstreams, memory, clock } = options;
-  if (!Array.isArray(upstreams) || upstreams.length === 0) {
+  if (!Array.isArray(upstreams) || (upstreams.length === 0 && options.persistUpstreams === undefined)) {
     throw invalidOption('upstreams', 'at least one upstream, such as dockerHub()', upstreams);
   }
   upstreams.forEach((upstream, index) => {
@@ -69,7 +72,11 @@ export function checkOptions(options: ProxyCacheOptions): void {
   checkStorage(options.storage);
   const key = { is: 'a key such as "docker-hub"', test: (text: string) => text !== '' };
   expectEach('reservedKeys', options.reservedKeys, key);
-  checkGroups(options.groups, { upstreams, reservedKeys: options.reservedKeys ?? [] });
+  checkGroups(options.groups, {
+    upstreams,
+    reservedKeys: options.reservedKeys ?? [],
+    mayGrow: options.persistUpstreams !== undefined,
+  });
   if (memory !== undefined) {
     expectObject('memory', memory);
     expectKnown('memory', memory, ['manifests', 'buffers']);
@@ -103,9 +110,19 @@ export function checkOptions(options: ProxyCacheOptions): void {
     checkAdmission(
       'admission',
       options.admission,
-      upstreams.map(({ key }) => key),
+      options.persistUpstreams === undefined ? upstreams.map(({ key }) => key) : undefined,
     );
+  if (options.persistUpstreams !== undefined) checkPersistUpstreams(options.persistUpstreams);
   if (options.peers !== undefined) checkPeers(options.peers, options.storage);
+}
+
+function checkPersistUpstreams(persist: PersistUpstreamsOptions): void {
+  expectObject('persistUpstreams', persist);
+  expectKnown('persistUpstreams', persist, ['encryptionKey', 'secretOf', 'refreshEvery']);
+  const { encryptionKey, secretOf, refreshEvery } = persist;
+  if (encryptionKey !== undefined) expectSecret('persistUpstreams.encryptionKey', encryptionKey);
+  expectFunction('persistUpstreams.secretOf', secretOf);
+  expectDuration('persistUpstreams.refreshEvery', refreshEvery, 100);
 }
 
 function checkLimits({ retention, upstreams }: ProxyCacheOptions): void {
@@ -129,7 +146,9 @@ function checkPeers(peers: PeersOptions, { coordinator }: Storage): void {
 }
 
 function expectSecret(path: string, secret: unknown): void {
-  const bytes = typeof secret === 'string' ? Buffer.byteLength(secret) : 0;
+  const isBytes =
+    typeof secret === 'string' || (path === 'persistUpstreams.encryptionKey' && secret instanceof Uint8Array);
+  const bytes = isBytes ? Buffer.byteLength(secret) : 0;
   if (bytes >= leastSecret) return;
   // Not shown: it may be one all the same.
   const message = `${path}: expected a text of at least ${leastSecret} bytes, received ${bytes} bytes`;

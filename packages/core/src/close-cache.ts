@@ -31,6 +31,7 @@ export interface ClosedParts {
   warms: { close(): Promise<void> };
   groups: { close(): void };
   quota: { close(): Promise<void> };
+  roster: { close(): Promise<void> };
   /** The memory of what runs. */
   memory: readonly { close(): void }[];
   /** Of upstreams that there are and were. */
@@ -50,7 +51,8 @@ export async function closeCache(
 ): Promise<void> {
   const { clock, pulls, answers } = parts;
   const endsAt = clock.monotonic() + graceMs;
-  const scrubbed = Promise.all([parts.scrubs, parts.sweeps, parts.quota, parts.warms].map((work) => work.close()));
+  const ended = [parts.scrubs, parts.sweeps, parts.quota, parts.warms, parts.roster];
+  const scrubbed = Promise.all(ended.map((work) => work.close()));
   parts.groups.close();
   const prefetched = parts.prefetch.close();
   // What runs may still need a transfer: none is refused before.

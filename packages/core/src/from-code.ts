@@ -18,6 +18,8 @@ import { whatToPurge } from './what-to-purge.ts';
 interface FromCodeParts {
   locate(route: { name: string; ns: undefined; host: undefined }): { target: Target } | undefined;
   groups: Pick<Groups, 'locate' | 'member' | 'standing'>;
+  /** Resolves when it is known what names mean; `undefined`: it is. */
+  wait(): Promise<void> | undefined;
   isClosed(): boolean;
   hasImage: HasImage;
   pulls: Pulls;
@@ -34,8 +36,9 @@ export function createFromCode(
 
   type Located = { target: Target; asked?: never } | { target?: never; asked: GroupRepository };
 
-  function locate(text: string): Located & Pick<Reference, 'reference'> {
+  async function locate(text: string): Promise<Located & Pick<Reference, 'reference'>> {
     if (parts.isClosed()) throw new ProxyCacheError('closed', 'the cache is closed');
+    await parts.wait();
     const { name, reference } = parseReference(text);
     const route = { name, ns: undefined, host: undefined };
     const target = parts.locate(route)?.target;
@@ -49,7 +52,7 @@ export function createFromCode(
   }
 
   async function find(text: string): Promise<{ target: Target } & Pick<Reference, 'reference'>> {
-    const { target, asked, reference } = locate(text);
+    const { target, asked, reference } = await locate(text);
     if (target) return { target, reference };
     const { signal } = new AbortController();
     return { target: await parts.groups.member(asked, { kind: 'manifest', reference }, signal), reference };
@@ -57,7 +60,7 @@ export function createFromCode(
 
   return {
     async has(text) {
-      const { target, asked, reference } = locate(text);
+      const { target, asked, reference } = await locate(text);
       const { signal } = new AbortController();
       const targets = target ? [target] : await parts.groups.standing(asked, signal);
       for (const one of targets) if (await parts.hasImage({ target: one, reference, signal })) return true;

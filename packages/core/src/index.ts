@@ -34,6 +34,7 @@ export type { Purge, PurgeOptions, PurgeReport } from './retention/purge-report.
 export type { RetentionOptions, RetentionRule } from './retention/retention-options.ts';
 export type { Removal, SweepReport } from './retention/sweep-report.ts';
 export type { SweepOptions } from './retention/sweeps.ts';
+export type { PersistUpstreamsOptions } from './roster/persist-upstreams-options.ts';
 export type { Roster } from './roster/roster.ts';
 export type { UpstreamChange } from './roster/upstream-change.ts';
 export type { AuthSummary, UpstreamSummary } from './roster/upstream-summary.ts';
@@ -61,7 +62,13 @@ export type { Storage } from './store/storage.ts';
 export { type Tiers, tiered } from './store/tiered.ts';
 export type { BreakerState } from './upstream/breaker.ts';
 export type { CheckFailure, EndpointCheck, UpstreamCheck } from './upstream/check.ts';
-export type { Credential, CredentialProvider, CredentialQuery, UpstreamAuth } from './upstream/credentials.ts';
+export type {
+  Credential,
+  CredentialProvider,
+  CredentialQuery,
+  SecretOf,
+  UpstreamAuth,
+} from './upstream/credentials.ts';
 export type { UpstreamMode } from './upstream/mode.ts';
 export {
   type ArtifactRegistryOptions,

@@ -6,6 +6,7 @@ import type { Handle } from './http/message.ts';
 import type { Limits } from './retention/quota.ts';
 import type { RetentionSettings } from './retention/retention.ts';
 import type { RetentionOptions } from './retention/retention-options.ts';
+import type { PersistUpstreamsOptions } from './roster/persist-upstreams-options.ts';
 import type { Clock } from './runtime/clock.ts';
 import type { Tracing } from './runtime/tracing.ts';
 import type { Storage } from './store/storage.ts';
@@ -66,6 +67,11 @@ export interface ProxyCacheOptions {
    * need not ask the upstream too. Default: they cannot.
    */
   peers?: PeersOptions;
+  /**
+   * Whether what is changed of upstreams at run time (`cache.upstreams`) is kept in the metadata store: it holds after a restart
+   * and in all caches that share the storage, in place of what `upstreams` says of the same key. Default: it ends with the process.
+   */
+  persistUpstreams?: PersistUpstreamsOptions;
   /** Who may pull what, and who did. Default: whoever reaches the cache pulls everything, and nobody is told. */
   access?: AccessOptions;
   /**
@@ -120,6 +126,7 @@ type Defaults = Required<
   access: AccessSettings;
   retention: RetentionSettings & Required<Pick<RetentionOptions, 'lowWater'>>;
   admission: Omit<AdmissionSettings, 'admit' | 'upstreams'>;
+  persistUpstreams: Required<Pick<PersistUpstreamsOptions, 'refreshEvery'>>;
   upstream: Omit<UpstreamSettings, 'key' | 'url'>;
   group: Omit<GroupSettings, 'key' | 'upstreams'>;
   /** Of an upstream that is asked with its callers' credentials. */
@@ -133,6 +140,7 @@ export const defaults: Defaults = {
   reservedKeys: [],
   memory: { manifests: 64 * 1024 * 1024, buffers: 64 * 1024 * 1024 },
   access: { anonymous: true, within: '5s', audit: true },
+  persistUpstreams: { refreshEvery: '10s' },
   admission: { version: '', within: '10s', decisionFor: '5m' },
   maxIngests: 256,
   maxRequests: 10_000,

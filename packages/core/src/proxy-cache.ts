@@ -13,6 +13,7 @@ import { createDispatch } from './http/dispatch.ts';
 import { answerFetch } from './http/fetch.ts';
 import { createGate } from './http/gate.ts';
 import { servePeers } from './http/serve-peers.ts';
+import { untilKnown } from './http/until-known.ts';
 import { createIngests } from './ingest/ingests.ts';
 import { openSpool } from './ingest/spool.ts';
 import { createObservers } from './observers.ts';
@@ -33,7 +34,7 @@ import { createWarms } from './pull/warm.ts';
 import type { Evict } from './retention/evict.ts';
 import { createQuota, unlimited } from './retention/quota.ts';
 import { createRetention } from './retention/retention.ts';
-import { groupsOf, rosterOf } from './roster-of.ts';
+import { groupsOf, rosterOf, upstreamsOf } from './roster-of.ts';
 import { createBuffers } from './runtime/buffers.ts';
 import { systemClock } from './runtime/clock.ts';
 import { expectOneOf, expectWhole } from './runtime/expect-option.ts';
@@ -64,10 +65,7 @@ export function createProxyCache(options: ProxyCacheOptions): ProxyCache {
   let closing: Promise<void> | undefined;
   const isClosed = () => closing !== undefined;
   const crowded = (key: string) => prefetch.crowded(key);
-  const { live, locate, roster, settingsOf, maxManifestBytes } = rosterOf(options, {
-    ...{ lanes, callerKey, crowded, isClosed },
-    ...told,
-  });
+  const { live, settingsOf, maxManifestBytes } = upstreamsOf(options, { lanes, callerKey, crowded, ...told });
   const { upstreams } = live;
   const spool = openSpool({ directory: storage.spoolDirectory, minFree: options.minFree, clock });
   const buffers = createBuffers(memory.buffers);
@@ -82,6 +80,8 @@ export function createProxyCache(options: ProxyCacheOptions): ProxyCache {
     : unlimited(stored.blobs);
   const { blobs } = quota;
   const { isWaiting } = uploads;
+  const roster = rosterOf(options, { live, metadata, coordinator, isClosed, ...told });
+  const { locate } = roster;
   const sharing = shareTransfers(coordinator, { directory: storage.spoolDirectory, peers, slabs, ...told });
   const maxIngests = options.maxIngests ?? defaults.maxIngests;
   const validForMs = (key: string) => upstreams.get(key)?.linkValidForMs ?? 0;
@@ -151,7 +151,8 @@ export function createProxyCache(options: ProxyCacheOptions): ProxyCache {
     gate: access && createGate(access, { placeOf, callers, ...told }),
     ...told,
   });
-  const served = peers && sharing ? servePeers(dispatch, { ...parts, ...peers, ...sharing, observe }) : dispatch;
+  const known = options.persistUpstreams ? untilKnown(dispatch, roster.wait) : dispatch;
+  const served = peers && sharing ? servePeers(known, { ...parts, ...peers, ...sharing, observe }) : known;
   const answers = bounded(served, {
     maxRequests: options.maxRequests ?? defaults.maxRequests,
     closed: isClosed,
@@ -169,17 +170,17 @@ export function createProxyCache(options: ProxyCacheOptions): ProxyCache {
     observe: observers.add,
     storedBytes: quota.storedBytes,
     groups: { pins: groups.pins, unpin: groups.unpin },
-    ...createFromCode({ locate, groups, isClosed, hasImage, pulls, scrubs, sweeps, warms }),
+    ...createFromCode({ locate, wait: roster.wait, groups, isClosed, hasImage, pulls, scrubs, sweeps, warms }),
     contents: createContents({ ...held, isClosed }),
     upstreams: {
       status: () => [...upstreams.values()].map(({ client }) => client.status()),
-      ...roster,
-      check: createUpstreamChecks({ settingsOf, isClosed, ...told }),
+      ...roster.roster,
+      check: createUpstreamChecks({ settingsOf, isClosed, secretOf: options.persistUpstreams?.secretOf, ...told }),
     },
     close(how = {}) {
       expectWhole('close: graceMs', how.graceMs);
       expectOneOf('close: ingests', how.ingests, ['finish', 'drop']);
-      const ended = { memory: [buffers, slabs], clients: live.clients, quota };
+      const ended = { memory: [buffers, slabs], clients: live.clients, quota, roster };
       closing ??= closeCache(
         {
           clock,

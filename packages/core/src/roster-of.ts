@@ -3,19 +3,27 @@ import { checkBesideGroups } from './group/check-groups.ts';
 import { type GroupSettings, groupSettings } from './group/group-options.ts';
 import { defaults, type ProxyCacheOptions, upstreamSettings } from './options.ts';
 import { memoryBook } from './roster/book.ts';
+import { followBook } from './roster/follow-book.ts';
 import { createLiveUpstreams, type LiveUpstreams } from './roster/live-upstreams.ts';
 import { createLocate, type Locate } from './roster/locate.ts';
 import { createRoster, type Roster } from './roster/roster.ts';
+import { createSeal } from './roster/seal.ts';
+import { createStoredBook } from './roster/stored-book.ts';
+import { createUpstreamRecords } from './roster/upstream-record.ts';
+import type { Clock } from './runtime/clock.ts';
+import { parseDuration } from './runtime/duration.ts';
+import { ProxyCacheError } from './runtime/errors.ts';
+import { invalidOption } from './runtime/expect-option.ts';
+import type { Coordinator } from './store/coordinator.ts';
+import type { MetadataStore } from './store/metadata-store.ts';
 import { checkUpstream } from './upstream/check-upstream.ts';
 import type { UpstreamParts } from './upstream/client.ts';
 import { shadowWarnings } from './upstream/upstream-key.ts';
 import type { UpstreamOptions, UpstreamSettings } from './upstream/upstream-options.ts';
 
-/** Which upstreams a cache has, now and as they change. */
-export interface CacheRoster {
+/** The upstreams that a cache has now. */
+export interface UpstreamsNow {
   live: LiveUpstreams;
-  locate: Locate;
-  roster: Roster;
   /** What holds of an upstream now, with its secrets. */
   settingsOf(key: string): UpstreamSettings | undefined;
   /** The longest manifest that one of them gave or may give. */
@@ -23,53 +31,42 @@ export interface CacheRoster {
 }
 
 /** @throws ProxyCacheError `invalid-options` */
-export function rosterOf(
+export function upstreamsOf(
   options: ProxyCacheOptions,
   parts: Pick<UpstreamParts, 'clock' | 'lanes' | 'trace'> & {
     callerKey: string | Uint8Array;
     crowded(key: string): void;
-    isClosed(): boolean;
     observe(event: ProxyCacheEvent): void;
   },
-): CacheRoster {
-  const { defaultUpstream, reservedKeys = defaults.reservedKeys } = options;
-  const { observe } = parts;
-  const routing = { defaultUpstream, groups: groupsOf(options), reservedKeys, mayLackDefault: false };
-  const live = createLiveUpstreams(options.upstreams, { ...parts, settingsOf: upstreamSettings, routing });
-  const locate = createLocate(live);
-  let maxManifestBytes = 0;
+): UpstreamsNow {
+  const { defaultUpstream, reservedKeys = defaults.reservedKeys, persistUpstreams } = options;
+  const isKept = persistUpstreams !== undefined;
+  const routing = { defaultUpstream, groups: groupsOf(options), reservedKeys, mayLackDefault: isKept };
+  const live = createLiveUpstreams(options.upstreams, {
+    ...parts,
+    settingsOf: upstreamSettings,
+    secretOf: persistUpstreams?.secretOf,
+    routing,
+  });
+  let maxManifestBytes = persistUpstreams ? defaults.upstream.maxManifestBytes : 0;
   const told = new Set<string>();
 
-  /** Settings of those that can be read. */
-  function known(): UpstreamSettings[] {
-    return [...live.entries().values()].flatMap((entry) =>
+  function look(): void {
+    const upstreams = [...live.entries().values()].flatMap((entry) =>
       entry.kind === 'upstream' ? [upstreamSettings(entry.options)] : [],
     );
-  }
-
-  function look(): void {
-    const upstreams = known();
     // What came while more was allowed stays readable.
     maxManifestBytes = Math.max(maxManifestBytes, ...upstreams.map((upstream) => upstream.maxManifestBytes));
     for (const message of shadowWarnings({ upstreams, defaultUpstream, reservedKeys })) {
-      if (!told.has(message)) observe({ type: 'warning', message });
+      if (!told.has(message)) parts.observe({ type: 'warning', message });
       told.add(message);
     }
   }
 
   look();
   live.watch(look);
-  const roster = createRoster({
-    ...{ live, reservedKeys, observe, isClosed: parts.isClosed },
-    book: memoryBook(),
-    given: new Set(options.upstreams.map(({ key }) => key)),
-    check: (path, upstream) => checkOptionsOf(path, upstream, options),
-  });
-
   return {
     live,
-    locate,
-    roster,
     settingsOf(key) {
       const entry = live.entryOf(key);
       return entry?.kind === 'upstream' ? upstreamSettings(entry.options) : undefined;
@@ -83,7 +80,90 @@ export function groupsOf({ groups = [] }: Pick<ProxyCacheOptions, 'groups'>): re
   return groups.map((group) => groupSettings(group, defaults.group));
 }
 
-function checkOptionsOf(path: string, upstream: UpstreamOptions, { groups }: ProxyCacheOptions): void {
+/** The means to change which upstreams there are, and to know. */
+export interface CacheRoster {
+  roster: Roster;
+  locate: Locate;
+  /** See {@link BookFollower.wait}. */
+  wait(): Promise<void> | undefined;
+  close(): Promise<void>;
+}
+
+export function rosterOf(
+  options: ProxyCacheOptions,
+  parts: {
+    live: LiveUpstreams;
+    metadata: MetadataStore;
+    coordinator: Coordinator | undefined;
+    clock: Clock;
+    isClosed(): boolean;
+    observe(event: ProxyCacheEvent): void;
+  },
+): CacheRoster {
+  const { live } = parts;
+  const groups = new Set(groupsOf(options).map(({ key }) => key));
+  const given = new Map(options.upstreams.map((upstream) => [upstream.key, upstream]));
+  const shared = {
+    ...parts,
+    reservedKeys: options.reservedKeys ?? defaults.reservedKeys,
+    given: new Set(given.keys()),
+    check: (path: string, upstream: UpstreamOptions) => checkAdded(path, upstream, options),
+  };
+  const { persistUpstreams: persist } = options;
+  if (!persist) {
+    const { roster } = createRoster({ ...shared, book: memoryBook(), written: () => undefined });
+    return {
+      roster,
+      locate: createLocate(live, { groups, isRead: () => true }),
+      wait: () => undefined,
+      close: async () => undefined,
+    };
+  }
+  const closing = new AbortController();
+  const { signal } = closing;
+  const seal = persist.encryptionKey === undefined ? undefined : createSeal(persist.encryptionKey);
+  const book = createStoredBook(
+    parts.metadata,
+    createUpstreamRecords(seal, (key) => given.get(key)),
+    signal,
+  );
+  const { roster, take } = createRoster({ ...shared, book, written: () => void follower.tell() });
+  let isFirst = true;
+  const follower = followBook({
+    ...parts,
+    everyMs: parseDuration(persist.refreshEvery ?? defaults.persistUpstreams.refreshEvery),
+    async read() {
+      await take(() => book.read(signal), { isFirst });
+      isFirst = false;
+    },
+  });
+  return {
+    roster,
+    locate: createLocate(live, { groups, isRead: follower.isRead }),
+    wait: follower.wait,
+    async close() {
+      closing.abort(new ProxyCacheError('closed', 'the cache is closed'));
+      await follower.close();
+    },
+  };
+}
+
+/** @throws ProxyCacheError `invalid-options` */
+function checkAdded(
+  path: string,
+  upstream: UpstreamOptions,
+  { groups, retention, persistUpstreams }: ProxyCacheOptions,
+): void {
   checkUpstream(path, upstream, defaults.upstream);
   checkBesideGroups(path, upstream, groups);
+  if (retention === false && upstream.maxBytes !== undefined) {
+    throw invalidOption(`${path}.maxBytes`, 'none, as retention is false', upstream.maxBytes);
+  }
+  const { auth } = upstream;
+  if (typeof auth !== 'object' || !('reference' in auth) || persistUpstreams?.secretOf) return;
+  throw invalidOption(
+    `${path}.auth.reference`,
+    'persistUpstreams.secretOf beside it, which says what it stands for',
+    auth.reference,
+  );
 }

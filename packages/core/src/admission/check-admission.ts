@@ -17,8 +17,8 @@ const known: Readonly<Record<keyof AdmissionOptions, true>> = {
   decisionFor: true,
 };
 
-/** Checks a policy, also of a caller without types. @param keys of the upstreams @throws ProxyCacheError `invalid-options` */
-export function checkAdmission(path: string, admission: AdmissionOptions, keys: readonly string[]): void {
+/** Checks a policy, also of a caller without types. @param keys of the upstreams; `undefined`: more may be added @throws ProxyCacheError `invalid-options` */
+export function checkAdmission(path: string, admission: AdmissionOptions, keys: readonly string[] | undefined): void {
   expectObject(path, admission);
   expectKnown(path, admission, Object.keys(known));
   const { admit, upstreams, version, within, decisionFor } = admission;
@@ -27,7 +27,10 @@ export function checkAdmission(path: string, admission: AdmissionOptions, keys: 
   if (version !== undefined && typeof version !== 'string' && typeof version !== 'function') {
     throw invalidOption(`${path}.version`, 'a text, or a function that gives one', version);
   }
-  expectEach(`${path}.upstreams`, upstreams, { is: 'the key of an upstream', test: (key) => keys.includes(key) });
+  expectEach(`${path}.upstreams`, upstreams, {
+    is: 'the key of an upstream',
+    test: (key) => keys?.includes(key) ?? key !== '',
+  });
   expectDuration(`${path}.within`, within, 1);
   expectDuration(`${path}.decisionFor`, decisionFor);
 }

@@ -20,6 +20,8 @@ const known: Readonly<Record<keyof GroupOptions, true>> = {
 interface Beside {
   upstreams: readonly Pick<UpstreamOptions, 'key' | 'credentials'>[];
   reservedKeys: readonly string[];
+  /** Whether members may be added later. */
+  mayGrow: boolean;
 }
 
 /** Checks groups, also of a caller without types. @throws ProxyCacheError `invalid-options` */
@@ -75,14 +77,14 @@ function checkGroup(path: string, group: GroupOptions, beside: Beside): void {
 }
 
 // A key that was removed is one on purpose: what belongs to it is to be refused, not to be had from the next member.
-function checkMembers(path: string, members: readonly string[], { upstreams, reservedKeys }: Beside): void {
+function checkMembers(path: string, members: readonly string[], { upstreams, reservedKeys, mayGrow }: Beside): void {
   const all = new Map(upstreams.map((upstream) => [upstream.key, upstream]));
   const keys = [...all.keys(), ...reservedKeys];
   const is = `the key of an upstream (${keys.map((key) => JSON.stringify(key)).join(', ')})`;
   if (!Array.isArray(members) || members.length === 0) {
     throw invalidOption(path, 'a list of at least one key of an upstream', members);
   }
-  expectEach(path, members, { is, test: (key) => keys.includes(key) });
+  expectEach(path, members, { is, test: (key) => (mayGrow ? key !== '' : keys.includes(key)) });
   for (const [index, key] of members.entries()) {
     if (members.indexOf(key) < index) throw invalidOption(`${path}[${index}]`, 'each member once', key);
     if (all.get(key)?.credentials !== 'caller') continue;

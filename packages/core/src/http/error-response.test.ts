@@ -23,6 +23,7 @@ const own: Record<ErrorCode, Expected> = {
   'page-invalid': [400, 'PAGINATION_NUMBER_INVALID'],
   'name-unknown': [404, 'NAME_UNKNOWN'],
   'upstream-unusable': [503, 'UNAVAILABLE', '30'],
+  'upstreams-unread': [503, 'UNAVAILABLE', '2'],
   'manifest-unknown': [404, 'MANIFEST_UNKNOWN'],
   'manifest-unsupported': [415, 'MANIFEST_INVALID'],
   'blob-unknown': [404, 'BLOB_UNKNOWN'],

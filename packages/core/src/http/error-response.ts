@@ -32,6 +32,7 @@ const own: Readonly<Record<ErrorCode, Row>> = {
   'page-invalid': { status: 400, code: 'PAGINATION_NUMBER_INVALID' },
   'name-unknown': { status: 404, code: 'NAME_UNKNOWN' },
   'upstream-unusable': { status: 503, code: 'UNAVAILABLE', retryAfter: 30 },
+  'upstreams-unread': { status: 503, code: 'UNAVAILABLE', retryAfter: 2 },
   'manifest-unknown': { status: 404, code: 'MANIFEST_UNKNOWN' },
   'manifest-unsupported': { status: 415, code: 'MANIFEST_INVALID' },
   'blob-unknown': { status: 404, code: 'BLOB_UNKNOWN' },

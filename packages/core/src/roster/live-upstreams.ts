@@ -20,7 +20,7 @@ export interface Routing {
 }
 
 /** What {@link createLiveUpstreams} works with. */
-export interface LiveUpstreamsParts extends Pick<UpstreamParts, 'clock' | 'observe' | 'lanes' | 'trace'> {
+export interface LiveUpstreamsParts extends Pick<UpstreamParts, 'clock' | 'observe' | 'lanes' | 'trace' | 'secretOf'> {
   routing: Routing;
   callerKey: string | Uint8Array;
   /** Fills in the defaults. */

@@ -1,7 +1,8 @@
-import { ProxyCacheError } from '../runtime/errors.ts';
+import { isDeepStrictEqual } from 'node:util';
+import { isProxyCacheError, ProxyCacheError } from '../runtime/errors.ts';
 import { invalidOption } from '../runtime/expect-option.ts';
 import type { UpstreamOptions } from '../upstream/upstream-options.ts';
-import type { Book } from './book.ts';
+import type { Book, Written } from './book.ts';
 import { type Entry, ownOptions } from './entry.ts';
 import type { RosterEvent } from './events.ts';
 import type { LiveUpstreams } from './live-upstreams.ts';
@@ -20,6 +21,13 @@ export interface Roster {
   remove(key: string): Promise<void>;
 }
 
+/** A roster that others may write in, too. */
+export interface SharedRoster {
+  roster: Roster;
+  /** Has hold what is written, by whomever. Rejects with what `read` rejects with. @param how.isFirst nothing of it is news */
+  take(read: () => Promise<ReadonlyMap<string, Written>>, how: { isFirst: boolean }): Promise<void>;
+}
+
 /** What {@link createRoster} works with. */
 export interface RosterParts {
   live: LiveUpstreams;
@@ -30,11 +38,15 @@ export interface RosterParts {
   /** @throws ProxyCacheError `invalid-options` */
   check(path: string, options: UpstreamOptions): void;
   isClosed(): boolean;
-  observe(event: RosterEvent): void;
+  /** Called when something was written here. */
+  written(): void;
+  observe(event: RosterEvent | { type: 'warning'; message: string }): void;
 }
 
-export function createRoster(parts: RosterParts): Roster {
+export function createRoster(parts: RosterParts): SharedRoster {
   const { live, book, given, check, observe } = parts;
+  /** What was read last of each key. */
+  const texts = new Map<string, string>();
   let last: Promise<unknown> = Promise.resolve();
 
   /** One after the other: each goes by what the one before it has left. */
@@ -57,10 +69,51 @@ export function createRoster(parts: RosterParts): Roster {
       return entry;
     });
     commit?.();
+    parts.written();
     observe({ type: 'upstream-changed', upstream: key, change: told, origin: 'here' });
   }
 
-  return {
+  /** Has hold what was written elsewhere, or as much of it as can. */
+  function hold(key: string, entry: Entry, { isFirst }: { isFirst: boolean }): void {
+    const before = live.entryOf(key);
+    let held = entry;
+    let commit: () => void;
+    try {
+      if (entry.kind === 'upstream') check('upstream', entry.options);
+      commit = live.prepare(key, entry);
+    } catch (cause) {
+      const error = isProxyCacheError(cause) ? cause : new ProxyCacheError('invalid-options', String(cause));
+      held = { kind: 'unusable', revision: entry.revision, lost: [], error };
+      commit = live.prepare(key, held);
+    }
+    commit();
+    if (held.kind === 'unusable') observe({ type: 'upstream-unusable', upstream: key, error: held.error.message });
+    else if (isFirst) warnOfGiven(key);
+    else tellOf(key, held, before);
+  }
+
+  function warnOfGiven(key: string): void {
+    if (!given.has(key)) return;
+    const message = `upstream ${key} is as it was changed while the cache ran, or removed then: what the options say of it does not hold`;
+    observe({ type: 'warning', message });
+  }
+
+  function tellOf(key: string, { kind }: Entry, before: Entry | undefined): void {
+    const was = before && before.kind !== 'removed';
+    if (kind === 'removed' && !was) return;
+    const change = kind === 'removed' ? 'removed' : was ? 'updated' : 'added';
+    observe({ type: 'upstream-changed', upstream: key, change, origin: 'elsewhere' });
+  }
+
+  async function take(read: () => Promise<ReadonlyMap<string, Written>>, how: { isFirst: boolean }): Promise<void> {
+    for (const [key, { entry, text }] of await read()) {
+      if (texts.get(key) === text) continue;
+      texts.set(key, text);
+      if (!isDeepStrictEqual(live.entryOf(key), entry)) hold(key, entry, how);
+    }
+  }
+
+  const roster: Roster = {
     list() {
       const shown: UpstreamSummary[] = [];
       for (const [key, entry] of live.entries()) {
@@ -103,6 +156,7 @@ export function createRoster(parts: RosterParts): Roster {
       );
     },
   };
+  return { roster, take: (read, how) => inTurn(() => take(read, how)) };
 }
 
 function expectKnown(key: string, entry: Entry | undefined): Exclude<Entry, { kind: 'removed' }> {

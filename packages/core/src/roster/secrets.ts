@@ -5,7 +5,7 @@ import type { UpstreamEndpoint, UpstreamOptions } from '../upstream/upstream-opt
 const mayBeSecret = ['auth', 'tls', 'proxy', 'endpoints'] as const;
 
 /** The names of those options that hold a secret's own text: it must not be shown, nor stored as it is. */
-function secretNames(options: UpstreamOptions): readonly (keyof UpstreamOptions)[] {
+export function secretNames(options: UpstreamOptions): readonly (keyof UpstreamOptions)[] {
   return mayBeSecret.filter(
     (name) => name in options && (name === 'endpoints' ? inEndpoints : inEndpoint)(options, name),
   );

@@ -11,7 +11,7 @@ export type UpstreamChange = {
 };
 
 // Whoever may change these, but is not told the secret, could have it sent to himself.
-const waysOfSecrets = ['url', 'endpoints', 'tls', 'proxy', 'tokenHosts'] as const;
+export const waysOfSecrets = ['url', 'endpoints', 'tls', 'proxy', 'tokenHosts'] as const;
 
 /**
  * An upstream's options after a change.
@@ -21,9 +21,11 @@ const waysOfSecrets = ['url', 'endpoints', 'tls', 'proxy', 'tokenHosts'] as cons
  */
 export function changedOptions(
   key: string,
-  { options = { key, url: '' }, ...before }: Exclude<Entry, { kind: 'removed' }>,
+  { options, ...before }: Exclude<Entry, { kind: 'removed' }>,
   change: UpstreamChange,
 ): UpstreamOptions {
+  // Of what cannot be read at all nothing can stay.
+  if (!options) throw 'error' in before ? before.error : new ProxyCacheError('name-unknown', key);
   expectObject('change', change);
   if ('key' in change) throw invalidOption('change.key', 'none, as a key cannot be changed; add another upstream', key);
   const lost = 'lost' in before ? before.lost.filter((name) => !(name in change)) : [];

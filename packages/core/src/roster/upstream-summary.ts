@@ -72,6 +72,7 @@ function authSummary(auth: UpstreamAuth = 'anonymous'): AuthSummary {
   if (typeof auth === 'function') return { kind: 'provider' };
   if ('token' in auth) return { kind: 'token' };
   if ('usernameFile' in auth) return { kind: 'files' };
+  if ('reference' in auth) return { kind: 'reference', reference: auth.reference };
   if ('helper' in auth) return { kind: 'helper' };
   return 'exec' in auth ? { kind: 'exec' } : { kind: 'basic', username: auth.username };
 }

@@ -8,6 +8,7 @@ export type ErrorCode =
   | 'page-invalid'
   | 'name-unknown'
   | 'upstream-unusable'
+  | 'upstreams-unread'
   | 'manifest-unknown'
   | 'manifest-unsupported'
   | 'blob-unknown'

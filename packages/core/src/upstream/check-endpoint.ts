@@ -83,10 +83,11 @@ function expectAuth(path: string, value: unknown): void {
   const runs = Array.isArray(exec) && exec.length > 0 && exec.every((part) => typeof part === 'string');
   if (runs) expectDuration(`${path}.lifetime`, fields['lifetime'], 1);
   if (has('username', 'password') || has('token') || has('usernameFile', 'passwordFile') || runs) return;
+  if (has('reference') && fields['reference'] !== '') return;
   // A name goes into the name of a program, so it must not lead elsewhere.
   if (has('helper') && /^[\w.-]+$/.test(String(fields['helper']))) return;
   const forms =
-    '{username, password}, {token}, {usernameFile, passwordFile}, {helper: NAME}, {exec: [...]} or a function';
+    '{username, password}, {token}, {usernameFile, passwordFile}, {helper: NAME}, {exec: [...]}, {reference: NAME} or a function';
   throw new ProxyCacheError('invalid-options', `${path}: expected "anonymous", ${forms}`);
 }
 

@@ -9,6 +9,7 @@ import { createCallerRejections } from './caller-rejections.ts';
 import type { Lookup } from './connector.ts';
 import { createCredentialLoader } from './credential-load.ts';
 import { createCredentialSource } from './credential-source.ts';
+import type { SecretOf } from './credentials.ts';
 import type { UpstreamEvent } from './events.ts';
 import { createManifests } from './manifests.ts';
 import type { UpstreamMode } from './mode.ts';
@@ -45,6 +46,8 @@ export interface UpstreamParts {
   lanes?: ThreadLanes | undefined;
   /** How it is used now. Default: as its options say. */
   mode?(): UpstreamMode;
+  /** What the references of `auth` stand for. Default: they cannot be used. */
+  secretOf?: SecretOf | undefined;
   /** Default: nobody traces. */
   trace?: Trace | undefined;
   /** Bounds the bytes that come from all its endpoints together. Default: nothing does. */
@@ -64,6 +67,7 @@ export function createClient(settings: UpstreamSettings, parts: UpstreamParts): 
     userAgent = `proxycache/${version}`,
     crowded,
     pooled,
+    secretOf,
     lookup,
     lanes,
     trace,
@@ -84,7 +88,7 @@ export function createClient(settings: UpstreamSettings, parts: UpstreamParts): 
     mode,
     throttle,
   });
-  const loader = createCredentialLoader(settings.auth, { key, server: helperServer(settings), clock });
+  const loader = createCredentialLoader(settings.auth, { key, server: helperServer(settings), secretOf, clock });
   const authenticator = createAuthenticator({
     key,
     clock,

@@ -2,7 +2,7 @@ import { readFile, stat } from 'node:fs/promises';
 import type { Clock } from '../runtime/clock.ts';
 import { parseDuration } from '../runtime/duration.ts';
 import { runProgram } from './credential-program.ts';
-import type { Credential, UpstreamAuth } from './credentials.ts';
+import type { Credential, SecretOf, UpstreamAuth } from './credentials.ts';
 
 /** What a loader is told: whether the credential before was refused. */
 export interface LoadQuery {
@@ -27,6 +27,8 @@ export interface LoadContext {
   key: string;
   /** Where credential helpers file it. */
   server: string;
+  /** What references stand for. */
+  secretOf?: SecretOf | undefined;
   clock: Clock;
 }
 
@@ -38,7 +40,7 @@ const always = () => Promise.resolve('');
 
 /** The loader of a configured credential; `undefined` for anonymous. */
 export function createCredentialLoader(auth: UpstreamAuth, context: LoadContext): CredentialLoader | undefined {
-  const { key, server, clock } = context;
+  const { key, server, secretOf, clock } = context;
   if (auth === 'anonymous') return undefined;
   if (typeof auth === 'function') {
     return {
@@ -49,6 +51,17 @@ export function createCredentialLoader(auth: UpstreamAuth, context: LoadContext)
     };
   }
   if ('usernameFile' in auth) return fileLoader(auth);
+  if ('reference' in auth) {
+    return {
+      async load({ signal }) {
+        if (!secretOf) throw new Error('persistUpstreams.secretOf is not set');
+        return await secretOf(auth.reference, { signal });
+      },
+      version: always,
+      holdFor: defaultHold,
+      renewable: true,
+    };
+  }
   if ('helper' in auth) {
     const program = { file: `docker-credential-${auth.helper}`, args: ['get'], input: server };
     return {

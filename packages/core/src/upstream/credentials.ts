@@ -15,6 +15,9 @@ export interface CredentialQuery {
 /** Gives a credential when one is needed. May cache for itself; is asked again when what it gave was refused. */
 export type CredentialProvider = (query: CredentialQuery) => Promise<Credential>;
 
+/** Gives the credential that a reference stands for. May cache for itself. @throws what says that there is none */
+export type SecretOf = (reference: string, how: { signal: AbortSignal }) => Promise<Credential>;
+
 /**
  * How we authenticate at an upstream:
  *
@@ -22,6 +25,7 @@ export type CredentialProvider = (query: CredentialQuery) => Promise<Credential>
  * - files, read again when they change (Kubernetes secrets)
  * - `helper`: the Docker credential helper protocol, `docker-credential-NAME get`
  * - `exec`: a program that prints `{"username","password"}` or `{"token"}` as JSON; asked again after `lifetime` (12 h)
+ * - `reference`: what `persistUpstreams.secretOf` gives for it, asked when it is needed and again when that was refused
  */
 export type UpstreamAuth =
   | 'anonymous'
@@ -29,4 +33,5 @@ export type UpstreamAuth =
   | CredentialProvider
   | { usernameFile: string; passwordFile: string }
   | { helper: string }
+  | { reference: string }
   | { exec: readonly [string, ...string[]]; lifetime?: Duration };

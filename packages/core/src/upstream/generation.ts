@@ -27,6 +27,7 @@ function identityOf(auth: UpstreamAuth): string {
   if (typeof auth === 'function') return 'provider';
   if ('username' in auth) return `user ${auth.username}`;
   if ('token' in auth) return `token ${auth.token}`;
+  if ('reference' in auth) return `reference ${auth.reference}`;
   if ('helper' in auth) return `helper ${auth.helper}`;
   if ('exec' in auth) return `exec ${auth.exec.join('\n')}`;
   return `user ${nameIn(auth.usernameFile)}`;

@@ -21,6 +21,8 @@ export interface Resolution {
   candidates: readonly [Target, ...Target[]];
   /** The repository's name as the client knows it: for answers and `Link`. */
   clientName: string;
+  /** Whether the name said nothing of an upstream, and the default one is meant. */
+  isDefault?: true;
 }
 
 /** Finds the upstream that a request means. */
@@ -72,7 +74,8 @@ export function createResolver(set: {
     const keyed = key === undefined ? undefined : byKey.get(key);
     if (keyed) return resolution([keyed], name, afterKey(name));
     if (reserved.has(key ?? name)) return undefined;
-    return fallback && resolution([fallback], name, name);
+    const found = fallback && resolution([fallback], name, name);
+    return found && { ...found, isDefault: true };
   }
 
   return {
