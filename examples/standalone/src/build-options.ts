@@ -7,6 +7,7 @@ import type { Config } from './config-schema.ts';
 import type { UpstreamConfig } from './config-upstream.ts';
 import type { Flags } from './flags.ts';
 import type { LoadedConfig } from './load-config.ts';
+import { secretsFolder } from './secrets-folder.ts';
 
 /** What a configuration has that lists no upstreams. */
 const defaults: { upstreams: readonly UpstreamConfig[]; defaultUpstream: string } = {
@@ -57,6 +58,7 @@ export function buildOptions(
   const defaultUpstream = config.defaultUpstream ?? (config.upstreams ? undefined : defaults.defaultUpstream);
   return {
     ...coreKeys(config),
+    ...keptUpstreams(config, folder),
     ...room,
     ...bounds,
     ...(defaultUpstream !== undefined && { defaultUpstream }),
@@ -76,6 +78,15 @@ function moveUpstream(
   if (!found) return [...upstreams, registry(url, { key })];
   const { auth, tls, endpoints, ...kept } = found;
   return upstreams.map((upstream) => (upstream === found ? { ...kept, url } : upstream));
+}
+
+/** Where what is changed of upstreams at run time is kept. */
+function keptUpstreams({ persistUpstreams }: Config, folder: string): Pick<ProxyCacheOptions, 'persistUpstreams'> {
+  if (!persistUpstreams) return {};
+  const { secretsFolder: secrets, ...kept } = persistUpstreams;
+  return {
+    persistUpstreams: { ...kept, ...(secrets !== undefined && { secretOf: secretsFolder(resolve(folder, secrets)) }) },
+  };
 }
 
 /** The keys that mean to core what they mean here. */

@@ -14,6 +14,7 @@ export function checkExposure(config: Config, upstreams: readonly UpstreamOption
   const asksWho = config.access?.anonymous === false || config.access?.rules !== undefined;
   if (config.allowAnonymous || asksWho || isLoopback(host)) return;
   const open = upstreams.filter(hasCredential).map((upstream) => JSON.stringify(upstream.key));
+  if (config.persistUpstreams) open.push('upstreams that are added at run time');
   if (open.length === 0) return;
   throw new ProxyCacheError(
     'invalid-options',

@@ -8,13 +8,18 @@ import { nearestName } from './nearest-name.ts';
  *
  * @throws ProxyCacheError `invalid-options`
  */
-export function checkRules({ access, groups: groupsOfUpstreams }: Config, upstreams: readonly UpstreamOptions[]): void {
+export function checkRules(
+  { access, groups: groupsOfUpstreams, persistUpstreams }: Config,
+  upstreams: readonly UpstreamOptions[],
+): void {
   const groups = (access?.groups ?? []).map(({ name }) => name);
   const keys = [...upstreams, ...(groupsOfUpstreams ?? [])].map(({ key }) => key);
   for (const [index, rule] of (access?.rules ?? []).entries()) {
     const path = `access.rules[${index}]`;
     for (const group of rule.groups ?? []) expectName(`${path}.groups: there is no group`, group, groups);
-    if (rule.upstream !== undefined) expectName(`${path}.upstream: there is no upstream`, rule.upstream, keys);
+    // One that is added later may be meant.
+    if (rule.upstream !== undefined && !persistUpstreams)
+      expectName(`${path}.upstream: there is no upstream`, rule.upstream, keys);
   }
 }
 

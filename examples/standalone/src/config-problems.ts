@@ -7,7 +7,7 @@ type Path = readonly PropertyKey[];
 
 /** Keys whose values never leave this process: messages end in logs. */
 const secret =
-  /(password|token|sessionToken|secretAccessKey|\.secret|privateKey|callerKey|tls\.key|\.hash|\.(exec|users)(\[\d+\])?)$/;
+  /(password|token|sessionToken|secretAccessKey|\.secret|privateKey|callerKey|encryptionKey|tls\.key|\.hash|\.(exec|users)(\[\d+\])?)$/;
 
 /** What was a key of its own, and is one of `limits` now. */
 const moved: ReadonlyMap<string, string> = new Map([

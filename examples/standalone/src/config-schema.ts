@@ -2,6 +2,7 @@ import type { z } from 'zod';
 import { accessSchema } from './config-access.ts';
 import { admissionSchema } from './config-admission.ts';
 import { groupOfUpstreamsSchema } from './config-groups.ts';
+import { persistUpstreamsSchema } from './config-persist.ts';
 import { retentionSchema } from './config-retention.ts';
 import { storageSchema } from './config-storage.ts';
 import { upstreamSchema } from './config-upstream.ts';
@@ -67,6 +68,7 @@ export const configSchema = mapping({
     'made at each start',
   ),
   metrics: optional(metrics, ''),
+  persistUpstreams: optional(persistUpstreamsSchema, ''),
   retention: optional(retentionSchema, ''),
   catalog: optional(flag(), '`/v2/_catalog` lists what is stored', 'false'),
   publicContent: optional(flag(), 'Answers by digest may stay in shared HTTP caches', 'false'),

@@ -26,7 +26,15 @@ const anonymous = value('`anonymous`', '"anonymous", or keys such as username an
   input === 'anonymous' ? input : undefined,
 );
 
-const authForms = ['username,password', 'token', 'usernameFile,passwordFile', 'helper', 'exec', 'exec,lifetime'];
+const authForms = [
+  'username,password',
+  'token',
+  'usernameFile,passwordFile',
+  'helper',
+  'exec',
+  'exec,lifetime',
+  'reference',
+];
 
 const authKeys = mapping({
   username: optional(text(), 'User, with `password`'),
@@ -39,12 +47,23 @@ const authKeys = mapping({
     list(text()).refine((words) => words.length > 0, 'expected a program and its arguments'),
     'Program and arguments; it prints `{"username","password"}` or `{"token"}` as JSON',
   ),
+  reference: optional(text(), 'Name of a secret: see `persistUpstreams.secretsFolder`'),
   lifetime: optional(duration(), 'With `exec`: how long its answer holds', '12h'),
 }).refine((auth) => authForms.includes(Object.keys(auth).sort(byPlace).join(',')), {
   error: `expected the keys of one of ${authForms.map((form) => `{${form}}`).join(', ')}`,
 });
 
-const places = ['username', 'password', 'usernameFile', 'passwordFile', 'token', 'helper', 'exec', 'lifetime'];
+const places = [
+  'username',
+  'password',
+  'usernameFile',
+  'passwordFile',
+  'token',
+  'helper',
+  'reference',
+  'exec',
+  'lifetime',
+];
 const byPlace = (one: string, other: string) => places.indexOf(one) - places.indexOf(other);
 
 const timeouts = mapping({

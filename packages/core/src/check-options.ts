@@ -3,6 +3,7 @@ import { checkAdmission } from './admission/check-admission.ts';
 import { checkGroups } from './group/check-groups.ts';
 import { defaults, type PeersOptions, type ProxyCacheOptions } from './options.ts';
 import { checkRetention } from './retention/retention-options.ts';
+import { checkReference } from './roster/check-reference.ts';
 import type { PersistUpstreamsOptions } from './roster/persist-upstreams-options.ts';
 import { ProxyCacheError } from './runtime/errors.ts';
 import {
@@ -68,6 +69,7 @@ export function checkOptions(options: ProxyCacheOptions): void {
   }
   upstreams.forEach((upstream, index) => {
     checkUpstream(`upstreams[${index}]`, upstream, defaults.upstream);
+    checkReference(`upstreams[${index}]`, upstream, options.persistUpstreams);
   });
   checkStorage(options.storage);
   const key = { is: 'a key such as "docker-hub"', test: (text: string) => text !== '' };

@@ -3,6 +3,7 @@ import { checkBesideGroups } from './group/check-groups.ts';
 import { type GroupSettings, groupSettings } from './group/group-options.ts';
 import { defaults, type ProxyCacheOptions, upstreamSettings } from './options.ts';
 import { memoryBook } from './roster/book.ts';
+import { checkReference } from './roster/check-reference.ts';
 import { followBook } from './roster/follow-book.ts';
 import { createLiveUpstreams, type LiveUpstreams } from './roster/live-upstreams.ts';
 import { createLocate, type Locate } from './roster/locate.ts';
@@ -159,11 +160,5 @@ function checkAdded(
   if (retention === false && upstream.maxBytes !== undefined) {
     throw invalidOption(`${path}.maxBytes`, 'none, as retention is false', upstream.maxBytes);
   }
-  const { auth } = upstream;
-  if (typeof auth !== 'object' || !('reference' in auth) || persistUpstreams?.secretOf) return;
-  throw invalidOption(
-    `${path}.auth.reference`,
-    'persistUpstreams.secretOf beside it, which says what it stands for',
-    auth.reference,
-  );
+  checkReference(path, upstream, persistUpstreams);
 }
