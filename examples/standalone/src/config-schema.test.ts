@@ -232,7 +232,7 @@ describe('a wrong value names its path, what was expected and what was received'
 
   test('auth with half a pair, or with two forms at once, lists the forms', () => {
     const forms =
-      'expected the keys of one of {username,password}, {token}, {usernameFile,passwordFile}, {helper}, {exec}, {exec,lifetime}';
+      'expected the keys of one of {username,password}, {token}, {usernameFile,passwordFile}, {helper}, {exec}, {exec,lifetime}, {reference}';
     expect(problemsOf(withUpstream({ auth: { username: 'u' } }))).toEqual([
       `upstreams[0].auth: ${forms}, received the keys username`,
     ]);
