@@ -20,8 +20,8 @@ const known: Readonly<Record<keyof GroupOptions, true>> = {
 interface Beside {
   upstreams: readonly Pick<UpstreamOptions, 'key' | 'credentials'>[];
   reservedKeys: readonly string[];
-  /** Whether members may be added later. */
-  mayGrow: boolean;
+  /** Whether members may be added later. Default false. */
+  mayGrow?: boolean;
 }
 
 /** Checks groups, also of a caller without types. @throws ProxyCacheError `invalid-options` */
@@ -77,7 +77,7 @@ function checkGroup(path: string, group: GroupOptions, beside: Beside): void {
 }
 
 // A key that was removed is one on purpose: what belongs to it is to be refused, not to be had from the next member.
-function checkMembers(path: string, members: readonly string[], { upstreams, reservedKeys, mayGrow }: Beside): void {
+function checkMembers(path: string, members: readonly string[], { upstreams, reservedKeys, mayGrow = false }: Beside): void {
   const all = new Map(upstreams.map((upstream) => [upstream.key, upstream]));
   const keys = [...all.keys(), ...reservedKeys];
   const is = `the key of an upstream (${keys.map((key) => JSON.stringify(key)).join(', ')})`;
