@@ -501,6 +501,37 @@ test('unpin lets go of a repository, which whoever has it first owns next', asyn
   expect(cache.seen('group-unpinned')).toEqual([{ type: 'group-unpinned', group: 'all', repository: 'app' }]);
 });
 
+test('an owned repository is answered from memory, until it is let go of or a minute has passed', async () => {
+  const fresh = { freshFor: '1h' } as const;
+  const set = await startGroup({}, { corp: fresh, hub: fresh, cache: { access: {} } });
+  const { corp, hub, cache, store } = set;
+  const open = hub.addImage('app', { tag: '1', seed: 'hub' });
+  const pull = async () => digestIn(await cache.get(path('manifests/1')));
+  expect([await pull(), await pull()]).toEqual([open.root.digest, open.root.digest]);
+  const reads = () => store.calls('metadata.get') + store.calls('blobs.open');
+  const before = reads();
+  for (let times = 0; times < 3; times++) expect(await pull()).toBe(open.root.digest);
+  expect(reads()).toBe(before);
+  const told = { group: 'all', upstream: 'hub', repository: 'app', reference: '1', cacheStatus: { hit: true } };
+  expect(cache.seen('request').at(-1)).toMatchObject(told);
+  expect(cache.seen('pull').at(-1)).toMatchObject(told);
+
+  const own = corp.addImage('app', { tag: '1', seed: 'corp' });
+  await cache.cache.groups.unpin('all', 'app');
+  expect([await pull(), await pull()]).toEqual([own.root.digest, own.root.digest]);
+
+  // Another process gave it to somebody else, of which this one was not told.
+  const { signal } = new AbortController();
+  const record = { format: 1, repository: 'app', upstream: 'hub', pinnedAt: 1 };
+  await store.metadata.set('pin/all/app', JSON.stringify(record), { signal });
+  // In steps that leave the store its time: by this clock no call of it takes longer than it may.
+  for (let seconds = 0; seconds <= 60; seconds += 2) {
+    await cache.clock.advance(2_000);
+    await cache.get('/v2/');
+  }
+  expect(await pull()).toBe(open.root.digest);
+});
+
 test('pins are listed a page at a time', async () => {
   const { hub, cache } = await startGroup();
   for (const repository of ['a', 'b/c', 'd']) {

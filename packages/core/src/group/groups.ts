@@ -43,6 +43,8 @@ export interface Groups extends GroupControl {
    * UpstreamError where the one that may have it could not say
    */
   member(asked: GroupRepository, question: GroupQuestion, signal: AbortSignal): Promise<Target>;
+  /** The owner's, where that is known without a wait; for as long as `holds` says so and upstreams do not change. */
+  held(route: GroupRoute): { target: Target; group: string; holds(): boolean } | undefined;
   /** Those whose stored images are what is served if all upstreams fail now. @throws ProxyCacheError `storage-failed` */
   standing(asked: GroupRepository, signal: AbortSignal): Promise<readonly Target[]>;
   close(): void;
@@ -117,6 +119,16 @@ export function createGroups(
       const key = `${asked.group.key} ${asked.repository} ${keyOf(question)}`;
       const finder = await flights.join(key, (signalOfAll) => found(asked, question, signalOfAll), signal);
       return members.target(asked, finder);
+    },
+    held(route) {
+      const asked = locate(route)?.asked;
+      if (!asked) return undefined;
+      const { group, repository } = asked;
+      const bound = groups.get(group.key)?.boundTo(repository);
+      const find = bound === undefined ? pins.lookup(group.key, repository) : () => bound;
+      const owner = find();
+      const target = owner === undefined ? undefined : members.find(asked, owner).target;
+      return target && { target, group: group.key, holds: () => find() === owner };
     },
     async standing(asked, signal) {
       const owner = await ownerOf(asked, signal);

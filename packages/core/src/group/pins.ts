@@ -30,6 +30,8 @@ export interface Pins {
    * @throws ProxyCacheError `storage-failed` where nobody knows; the signal's reason
    */
   find(group: string, repository: string, signal: AbortSignal): Promise<Owner | undefined>;
+  /** Looks for the same in memory, now and later. `undefined` says nothing: the store may know of one. */
+  lookup(group: string, repository: string): () => string | undefined;
   /** Gives a repository an owner, unless it has one: then that one. @throws ProxyCacheError `storage-failed` */
   give(group: string, repository: string, upstream: string): Promise<Owner>;
   /** In the order of their keys in the store. @throws ProxyCacheError `storage-failed` */
@@ -97,6 +99,13 @@ export function createPins(parts: {
   }
 
   return {
+    lookup(group, repository) {
+      const key = pinKey(group, repository);
+      return () => {
+        const known = held.get(key);
+        return known && clock.monotonic() < known.until ? known.owner.upstream : undefined;
+      };
+    },
     async find(group, repository, signal) {
       const key = pinKey(group, repository);
       const known = held.get(key);

@@ -47,8 +47,9 @@ export function auditedFromMemory(
     const startedAt = clock.monotonic();
     const response = answer(request);
     if (!response || !told) return response;
-    const { method, upstream = '', repository = '', reference = '', cacheStatus = { hit: true } } = told;
-    const about = { method, upstream, repository, reference, cacheStatus };
+    const { method, upstream = '', repository = '', group, reference = '', cacheStatus = { hit: true } } = told;
+    const place = { upstream, repository, ...(group !== undefined && { group }) };
+    const about = { method, ...place, reference, cacheStatus };
     return audited(response, { answered: { kind: 'manifest', ...about, decision: 'allow' }, startedAt }, parts);
   };
 }

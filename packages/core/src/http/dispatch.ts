@@ -35,7 +35,7 @@ export interface DispatchParts extends FromMemoryParts {
   listReferrers: ListReferrers;
   /** `undefined`: `_catalog` is off. */
   listRepositories: ListRepositories | undefined;
-  groups: Pick<Groups, 'locate' | 'placeOf' | 'member'>;
+  groups: Pick<Groups, 'locate' | 'placeOf' | 'member' | 'held'>;
   callers: Callers;
   publicUrl: string | undefined;
   /** `undefined`: whoever asks is let in, and nobody told. */

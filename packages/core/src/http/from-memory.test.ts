@@ -30,6 +30,7 @@ function make(parts: Partial<FromMemoryParts> = {}) {
       return { target, clientName: route.name };
     },
     whenRelocated: () => undefined,
+    groups: { held: () => undefined },
     heldManifests: () => () => byDigest,
     prefetch: { served: (_, { descriptor }) => void served.push(descriptor.digest) },
     publicContent: false,

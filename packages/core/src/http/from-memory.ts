@@ -1,3 +1,4 @@
+import type { Groups } from '../group/groups.ts';
 import type { ManifestAnswer } from '../pull/answer.ts';
 import type { HeldManifest, HeldManifests } from '../pull/held-manifests.ts';
 import type { Prefetch } from '../pull/prefetch.ts';
@@ -15,6 +16,7 @@ export interface FromMemoryParts {
   locate(route: { name: string } & Pick<Route, 'ns' | 'host'>): { target: Target; clientName: string } | undefined;
   /** Has `fn` called when {@link FromMemoryParts.locate} may give something else for a route than before. */
   whenRelocated(fn: () => void): void;
+  groups: Pick<Groups, 'held'>;
   heldManifests: HeldManifests;
   prefetch: Pick<Prefetch, 'served'>;
   publicContent: boolean;
@@ -28,6 +30,8 @@ interface Known {
   host: string | null;
   ns: string | undefined;
   target: Target;
+  /** The group's key that it was asked for by, where it was one's. */
+  group: string | undefined;
   reference: string;
   find: HeldManifest;
 }
@@ -56,13 +60,15 @@ export function createFromMemory(parts: FromMemoryParts): NonNullable<Handle['fr
 
   function locate(request: HttpRequest, host: string | null): Known | undefined {
     const route = manifestRoute(request);
-    const located = route && locatedOf(route);
+    const located = route && (locatedOf(route) ?? parts.groups.held(route));
     if (!located) return undefined;
     const { target } = located;
+    const { group, holds } = 'holds' in located ? located : { group: undefined, holds: undefined };
     const { ns, reference } = route;
     const text = reference.kind === 'tag' ? reference.tag : reference.digest;
-    const find = parts.heldManifests(target, reference);
-    return { host, ns, target, reference: text, find };
+    const held = parts.heldManifests(target, reference);
+    const find: HeldManifest = holds ? (want, now) => (holds() ? held(want, now) : undefined) : held;
+    return { host, ns, target, group, reference: text, find };
   }
 
   function locatedOf(route: Parameters<typeof parts.locate>[0]): ReturnType<typeof parts.locate> {
@@ -116,6 +122,7 @@ export function createFromMemory(parts: FromMemoryParts): NonNullable<Handle['fr
       kind: 'manifest',
       upstream,
       repository,
+      ...(known.group !== undefined && { group: known.group }),
       reference: known.reference,
       cacheStatus: manifest.cacheStatus,
       status: response.status,
