@@ -51,8 +51,12 @@ export function createAsk({ key, url: root }: UpstreamSettings, parts: AskParts)
     refuseLimited(question, hop.url);
     const { operation, method, repository, long, slabs, deadlineAt, signal } = question;
     const { url, headers } = hop;
+    // Nobody has a blob's first byte while others have all connections: its time counts from when it has one.
+    const queued = (waitedMs: number) => {
+      question.deadlineAt += waitedMs;
+    };
     const response = await tell({ operation, method, url, repository }, (over) =>
-      transport.send({ url, method, headers, long, slabs, deadlineAt, signal, over }),
+      transport.send({ url, method, headers, long, slabs, deadlineAt, ...(long && { queued }), signal, over }),
     );
     // What anybody can have said to a wrong password pushes out what was said to the right ones.
     const counts = question.caller === undefined || response.status < 400;
@@ -99,7 +103,8 @@ export function createAsk({ key, url: root }: UpstreamSettings, parts: AskParts)
     }
   }
 
-  return async (question) => {
+  return async (asked) => {
+    const question = { ...asked };
     const url = new URL(`${base}/v2/${question.path}${question.search ?? ''}`);
     if (mode() === 'offline') throw offlineError(key, question.subject);
     // Before a token is asked for in vain.

@@ -10,7 +10,7 @@ import {
 } from '@proxycache/test-kit';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { upstreamSettings } from '../options.ts';
-import { collect } from '../runtime/bytes.ts';
+import { collect, discard } from '../runtime/bytes.ts';
 import type { Lookup } from './connector.ts';
 import { createTransport, type Transport, type TransportRequest } from './transport.ts';
 import type { UpstreamOptions } from './upstream-options.ts';
@@ -109,6 +109,33 @@ describe('connections', () => {
     await refused;
     await transport.close();
     await first;
+  });
+
+  it('are waited for by a blob as long as queueFor, and its own time counts from then', async () => {
+    const host = await start();
+    const limits = { maxConnections: 1, queueFor: '5m' } as const;
+    const transport = transportTo(host.url, { limits, timeouts: { headers: '10m' } });
+    const first = await transport.send(get(host.url, { long: true }));
+    let waitedMs = 0;
+    const queued = (ms: number) => {
+      waitedMs += ms;
+    };
+    const blob = () => transport.send(get(host.url, { long: true, deadlineAt: clock.monotonic() + 60_000, queued }));
+    const second = blob();
+    await clock.advance(240_000);
+    host.on({ times: 1 }, { hang: true });
+    await discard(first.body);
+    await expect.poll(() => host.count()).toBe(2);
+    await clock.advance(59_000);
+    const late = expect(second).rejects.toMatchObject({ code: 'timeout' });
+    await clock.advance(1_000);
+    await late;
+    expect(waitedMs).toBe(240_000);
+    const held = await transport.send(get(host.url, { long: true }));
+    const refused = expect(blob()).rejects.toMatchObject({ code: 'busy' });
+    await clock.advance(300_000);
+    await refused;
+    await discard(held.body);
   });
 
   it.each([

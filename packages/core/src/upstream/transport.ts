@@ -33,6 +33,8 @@ export interface TransportRequest {
   slabs?: Slabs | undefined;
   /** `clock.monotonic()` ms by which the response's headers must be here. */
   deadlineAt: number;
+  /** Told how long it waited for a connection: that has a bound of its own then, and moves the deadline. Default: it counts. */
+  queued?: ((waitedMs: number) => void) | undefined;
   /** When whoever waits for it leaves, where that is before `deadlineAt`. */
   leavesAt?: number;
   /** Ends the exchange at any time, also while the body is read. */
@@ -169,13 +171,21 @@ export function createTransport(settings: UpstreamSettings, parts: TransportPart
   }
 
   async function attempt(request: TransportRequest, leaves: () => void): Promise<ExchangeResponse> {
-    const { url, deadlineAt, signal } = request;
+    const { url, signal } = request;
     const kind = request.long ? 'long' : 'short';
+    let { deadlineAt } = request;
     for (let replayed = false; ; replayed = true) {
       if (closed) throw closedError();
       const pool = pools.of(url);
-      const connection = await pool.acquire({ kind, wire: wires.of(request), deadlineAt, signal });
+      const asked = clock.monotonic();
+      const by = request.queued ? Number.POSITIVE_INFINITY : deadlineAt;
+      const connection = await pool.acquire({ kind, wire: wires.of(request), deadlineAt: by, signal });
       const kept = connection.used;
+      if (request.queued) {
+        const waitedMs = clock.monotonic() - asked;
+        deadlineAt += waitedMs;
+        request.queued(waitedMs);
+      }
       if (mode() === 'offline') {
         // It was switched while this one waited.
         pool.release(connection, kept);
@@ -183,7 +193,7 @@ export function createTransport(settings: UpstreamSettings, parts: TransportPart
       }
       leaves();
       try {
-        const response = await once(request, pool, connection);
+        const response = await once({ ...request, deadlineAt }, pool, connection);
         wires.learn(request, response);
         return response;
       } catch (error) {
