@@ -77,7 +77,11 @@ function checkGroup(path: string, group: GroupOptions, beside: Beside): void {
 }
 
 // A key that was removed is one on purpose: what belongs to it is to be refused, not to be had from the next member.
-function checkMembers(path: string, members: readonly string[], { upstreams, reservedKeys, mayGrow = false }: Beside): void {
+function checkMembers(
+  path: string,
+  members: readonly string[],
+  { upstreams, reservedKeys, mayGrow = false }: Beside,
+): void {
   const all = new Map(upstreams.map((upstream) => [upstream.key, upstream]));
   const keys = [...all.keys(), ...reservedKeys];
   const is = `the key of an upstream (${keys.map((key) => JSON.stringify(key)).join(', ')})`;
