@@ -40,7 +40,7 @@ async function rewrite({ metadata }: Storage, key: string, change: (record: Reco
   await metadata.set(`upstreams/${key}`, JSON.stringify(change(JSON.parse(found?.value ?? '{}'))), { signal });
 }
 
-describe('what was changed of upstreams', () => {
+describe('49: what was changed of upstreams', () => {
   test('is after a restart as it was left', async () => {
     const { first, secret, image, cache } = await startKept();
     const { upstreams } = cache.cache;
@@ -193,7 +193,7 @@ describe('a secret that is stored', () => {
   });
 });
 
-describe('a record of an upstream', () => {
+describe('49: a record of an upstream', () => {
   test.each([
     ['of a later release', (record: object) => ({ ...record, format: 2 }), 'storage-format'],
     ['that is damaged', () => 'nothing', 'storage-damaged'],
@@ -243,7 +243,7 @@ describe('a record of an upstream', () => {
   });
 });
 
-describe('while the store cannot be read', () => {
+describe('49: while the store cannot be read', () => {
   test('at the start, upstreams of the options are served, and other names are 503 until it can', async () => {
     const inner = memoryStorage();
     const storage = flakyStore(inner);

@@ -21,7 +21,7 @@ const codeOf = (work: Promise<unknown>) =>
     (error) => (isProxyCacheError(error) ? error.code : error),
   );
 
-describe('an upstream at run time', () => {
+describe('48: an upstream at run time', () => {
   test('is added, served, listed and removed, and then its key is 404', async () => {
     const { cache, other, image } = await startWithOther();
     expect((await cache.get('/v2/new/team/app/manifests/1')).status).toBe(404);
@@ -146,7 +146,7 @@ describe('an upstream at run time', () => {
   });
 });
 
-describe('a change of an upstream', () => {
+describe('48: a change of an upstream', () => {
   test('that is refused changes nothing', async () => {
     const { cache, other } = await startWithOther();
     const { upstreams } = cache.cache;
