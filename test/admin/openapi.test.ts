@@ -125,6 +125,14 @@ describe('each operation answers as the document says', () => {
     expect((await ask(path, { method: 'DELETE' })).json.state).toBe('finished');
   });
 
+  test('statistics', async () => {
+    const { ask, cache } = await startAdmin();
+    await (await cache.fetch(new Request('http://cache/v2/my-own/team/app/manifests/1'))).arrayBuffer();
+    const { json } = await ask('/statistics');
+    expect(json.total).toMatchObject({ requests: 1, hits: 0, errors: 1 });
+    expect(json.upstreams).toMatchObject([{ key: 'my-own', requests: 1, status: { mode: 'normal' } }]);
+  });
+
   test('metrics, where the host gives some', async () => {
     const metrics = { contentType: 'text/plain; version=0.0.4', text: () => 'a 1\n' };
     const { ask } = await startAdmin({ metrics });

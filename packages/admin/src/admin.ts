@@ -7,6 +7,8 @@ import { createJobs } from './jobs.ts';
 import { openApiDocument } from './openapi.ts';
 import type { Operation } from './operation.ts';
 import { serverOperations } from './server-operations.ts';
+import { createStatistics } from './statistics.ts';
+import { statisticsOperations } from './statistics-operations.ts';
 import { upstreamOperations } from './upstream-operations.ts';
 import { failureResponse, writeAnswer } from './write-answer.ts';
 
@@ -28,10 +30,12 @@ export function createAdmin(cache: ProxyCache, options: AdminOptions): Admin {
   const settings = adminSettings(options);
   const { basePath, clock, onError, maxJobs, metrics } = settings;
   const jobs = createJobs({ clock, maxJobs, onError });
+  const statistics = createStatistics(cache, clock);
   const operations: readonly Operation[] = [
     ...upstreamOperations(cache, settings),
     ...contentsOperations(cache),
     ...jobOperations(cache, jobs),
+    ...statisticsOperations(statistics),
     ...serverOperations({ metrics, document: (at) => openApiDocument(operations, at) }),
   ];
   const answer = createAnswer(operations, settings);
@@ -52,6 +56,7 @@ export function createAdmin(cache: ProxyCache, options: AdminOptions): Admin {
   return {
     handle,
     close() {
+      statistics.close();
       closing ??= jobs.close();
       return closing;
     },

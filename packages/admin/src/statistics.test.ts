@@ -39,7 +39,7 @@ test('statistics count hits, forwards, stale answers, errors and bytes by upstre
   const served = 2 * 100_000 + 3 * root.size;
   expect(report.upstreams[0]).toMatchObject({
     key: 'up',
-    state: 'closed',
+    status: { state: 'closed' },
     requests: 6,
     hits: 2,
     forwards: 3,

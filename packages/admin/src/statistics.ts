@@ -27,7 +27,10 @@ export interface UpstreamCounts {
 }
 
 /** An upstream: what was counted, and how it is doing now. */
-export interface UpstreamStatistics extends UpstreamCounts, UpstreamStatus {}
+export interface UpstreamStatistics extends UpstreamCounts {
+  key: string;
+  status: UpstreamStatus;
+}
 
 /** What a cache did since the statistics began, and how it is doing. */
 export interface StatisticsReport {
@@ -90,7 +93,7 @@ export function createStatistics(
       return {
         since,
         total: withSaved(total),
-        upstreams: status.map((state) => ({ ...state, ...withSaved(countsOf(state.key)) })),
+        upstreams: status.map((one) => ({ key: one.key, ...withSaved(countsOf(one.key)), status: one })),
         ...(storedBytes !== undefined && { storedBytes }),
       };
     },

@@ -3,7 +3,8 @@ import { shownFields } from './upstream-options-schema.ts';
 
 const breakerState = word('closed', 'open', 'half-open');
 
-const upstreamStatus = record(
+/** How an upstream is doing. */
+export const upstreamStatusSchema: Schema = record(
   {
     key: text,
     mode: { ...word('normal', 'offline', 'local-first'), description: 'How it is used' },
@@ -36,7 +37,7 @@ export const upstreamSchema: Schema = record(
     },
     revision: { ...count, description: 'How often it was changed since the options' },
     unusable: { ...text, description: 'Why it cannot be used, where it cannot' },
-    status: upstreamStatus,
+    status: upstreamStatusSchema,
   },
   {
     title: 'Upstream',
