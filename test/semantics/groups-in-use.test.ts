@@ -226,6 +226,27 @@ describe('members that come and go while it runs', () => {
   });
 });
 
+test('a group of a key that an upstream was added by before is the group all the same', async () => {
+  const secret = { encryptionKey: 'k'.repeat(32) };
+  const { hub, own, corp, cache } = await startGroup({ groups: [], persistUpstreams: secret });
+  await cache.cache.upstreams.add({ key: 'all', url: hub.url });
+  const given = [
+    { key: 'corp', url: corp.url },
+    { key: 'hub', url: hub.url },
+  ];
+  await cache.restart({ upstreams: given, groups: [{ key: 'all', upstreams: ['corp', 'hub'] }] });
+  expect(digestIn(await cache.get('/v2/all/team/app/manifests/1'))).toBe(own.root.digest);
+});
+
+test('a group with library has its one-component names below library/ at every member', async () => {
+  const { corp, hub, alpine, cache } = await startGroup({
+    groups: [{ key: 'all', upstreams: ['corp', 'hub'], library: true }],
+  });
+  expect(digestIn(await cache.get('/v2/all/alpine/manifests/3'))).toBe(alpine.root.digest);
+  expect([...corp.requests, ...hub.requests].some(({ path }) => path.startsWith('/v2/alpine/'))).toBe(false);
+  expect((await cache.cache.groups.pins('all')).map(({ repository }) => repository)).toEqual(['library/alpine']);
+});
+
 test('a ping of a group asks nobody for a login, also beside an upstream whose callers bring theirs', async () => {
   const [corp, hub] = [await startUpstream(), await startUpstream()];
   const cache = await startCache({

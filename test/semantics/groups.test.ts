@@ -4,6 +4,7 @@ import { describe, expect, test } from 'vitest';
 import { type CacheUnderTest, startCache, startUpstream } from './cache-under-test.ts';
 import { pullImage } from './pull-image.ts';
 import type { Got } from './request.ts';
+import { stepClock } from './step-clock.ts';
 
 type Group = Omit<NonNullable<ProxyCacheOptions['groups']>[number], 'key' | 'upstreams'>;
 
@@ -252,6 +253,26 @@ describe('dependency confusion: a public image under the name of a private one i
     expect(statuses(all)).toEqual([status]);
     expect(set.hub.requests).toEqual([]);
     expect(await ownersOf(set)).toEqual([]);
+  });
+
+  test('while the private registry takes requests and answers none: 504', async () => {
+    const { corp, hub, cache } = await startGroup();
+    corp.on({}, { hang: true });
+    hub.addImage('app', { tag: '1', seed: 'impostor' });
+    const got = await stepClock(cache.clock, cache.get(path('manifests/1')), () => true);
+    expect([got.status, got.errorCode]).toEqual([504, 'UNAVAILABLE']);
+    expect(hub.requests).toEqual([]);
+  });
+
+  test('while the private registry failed so often that it is not asked at all', async () => {
+    const { corp, hub, cache } = await startGroup({}, { corp: { breaker: { failures: 3 } } });
+    corp.on({}, { drop: 'rst' });
+    hub.addImage('app', { tag: '1', seed: 'impostor' });
+    const asked: number[] = [];
+    for (let times = 0; times < 6; times++) asked.push((await cache.get(path('manifests/1'))).status);
+    expect(asked.at(-1)).toBe(503);
+    expect(asked.every((status) => status >= 500)).toBe(true);
+    expect(hub.requests).toEqual([]);
   });
 
   test('while the private registry refuses the credentials that are set up for it', async () => {

@@ -47,6 +47,32 @@ describe('without upstreams in the configuration', () => {
   });
 });
 
+describe('with groups of upstreams in the configuration', () => {
+  const groups = [
+    {
+      key: 'all',
+      upstreams: ['own', 'docker-hub'],
+      hosts: ['all.example'],
+      pin: [{ repositories: ['team/**'], upstream: 'own' }],
+    },
+  ];
+  const input = { upstreams: [own, { source: 'docker-hub' }], groups, defaultUpstream: 'all' };
+
+  test('core has them as they are written, and a cache takes them', async () => {
+    const options = build(input);
+    expect(options.groups).toEqual(groups);
+    const cache = createProxyCache({ ...options, storage: memoryStorage() });
+    expect(await cache.groups.pins('all')).toEqual([]);
+    await cache.close();
+  });
+
+  test('rules of access may be about them', () => {
+    const rules = [{ upstream: 'all', allow: true }];
+    const access = { basic: { users: [{ name: 'ann', password: 'x' }] }, rules };
+    expect(() => build({ ...input, access })).not.toThrow();
+  });
+});
+
 describe('with upstreams in the configuration', () => {
   test('there are these and no others, and no default', () => {
     const options = build({ upstreams: [own] });

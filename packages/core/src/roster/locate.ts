@@ -37,9 +37,13 @@ export function createLocate(
   return (route) => {
     const found = resolve(route);
     const [first] = found?.candidates ?? [];
-    const upstream = first && upstreams.get(first.key);
-    refuseUnread(route.name, upstream || groups.has(first?.key ?? '') ? found : undefined);
-    if (found && upstream) return { target: targetOf(upstream, first.repository), clientName: found.clientName };
+    const isGroup = first !== undefined && groups.has(first.key);
+    // An upstream that was added before there was a group of its key is not what the group's name means.
+    const upstream = isGroup || !first ? undefined : upstreams.get(first.key);
+    refuseUnread(route.name, upstream || isGroup ? found : undefined);
+    if (isGroup) return undefined;
+    if (found && first && upstream)
+      return { target: targetOf(upstream, first.repository), clientName: found.clientName };
     refuseUnusable(first?.key ?? (route.name.split('/')[0] as string));
     return undefined;
   };

@@ -18,6 +18,24 @@ function target(resolver: typeof withDefault, name: string, from: { ns?: string;
   return found.candidates.map((candidate) => `${candidate.key}:${candidate.repository}`).join(' ');
 }
 
+describe('a group', () => {
+  const all = { key: 'all', hosts: ['docker.io', 'all.example'], library: false };
+  const grouped = createResolver({ upstreams, groups: [all], defaultUpstream: 'all', reservedKeys: ['gone'] });
+
+  it.each<[name: string, from: { ns?: string; host?: string }, expected: string]>([
+    ['all/app', {}, 'all:app'],
+    ['app', {}, 'all:app'],
+    ['app', { ns: 'docker.io' }, 'all:app hub:library/app'],
+    ['all/app', { ns: 'docker.io' }, 'all:app'],
+    ['app', { host: 'all.example' }, 'all:app'],
+    ['hub/app', {}, 'hub:library/app'],
+    ['app', { ns: 'index.docker.io' }, 'hub:library/app'],
+    ['gone/app', {}, 'unknown'],
+  ])('%s with %j is %s', (name, from, expected) => {
+    expect(target(grouped, name, from)).toBe(expected);
+  });
+});
+
 describe('by source host', () => {
   it.each([
     ['library/alpine', 'docker.io', 'hub:library/alpine'],
