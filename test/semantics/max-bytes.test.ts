@@ -72,3 +72,19 @@ describe.skipIf(!requireMount())('a disk with less than minFree left', () => {
     expect(held).toContain(layersOf(images[3]!)[0]);
   });
 });
+
+test('34, 48: a limit that an upstream is given at run time holds for what is stored already, until it is taken away', async () => {
+  const { upstream, cache } = await startPair({ cache: { retention: { every: false } } });
+  const images = ['1', '2', '3'].map((tag) => upstream.addImage('app', { tag, layerSizes: [80 * KiB] }));
+  for (const tag of ['1', '2', '3']) await pull(cache, tag);
+  const held = async () => {
+    const digests = await stored(cache.directory);
+    return images.map((image) => layersOf(image).every((digest) => digests.includes(digest)));
+  };
+  expect(await held()).toEqual([true, true, true]);
+  await cache.cache.upstreams.update('up', { maxBytes: 200 * KiB });
+  await expect.poll(held, { timeout: 60_000 }).toEqual([false, true, true]);
+  await cache.cache.upstreams.update('up', { maxBytes: null });
+  await pull(cache, '1');
+  expect(await held()).toEqual([true, true, true]);
+});

@@ -79,6 +79,9 @@ export function createProxyCache(options: ProxyCacheOptions): ProxyCache {
     ? createQuota(limits, { ...stored, metadata, evict, coordinator, ...told })
     : unlimited(stored.blobs);
   const { blobs } = quota;
+  live.watch((key, entry) => {
+    if (entry.kind !== 'unusable') quota.bound(key, entry.kind === 'upstream' ? entry.options.maxBytes : undefined);
+  });
   const { isWaiting } = uploads;
   const roster = rosterOf(options, { live, metadata, coordinator, isClosed, ...told });
   const { locate } = roster;

@@ -21,7 +21,7 @@ export interface Limits {
   maxBytes: number | undefined;
   /** What is left of a limit after some has gone for it, as a share. */
   lowWater: number;
-  /** Of some upstreams, by their keys. */
+  /** Of some upstreams, by their keys, at first. */
   upstreams: ReadonlyMap<string, number>;
 }
 
@@ -35,6 +35,8 @@ export interface Quota {
   room(blob: { upstream: string; isSpare: boolean }): Room | undefined;
   /** The same observer, by whose events all is counted anew after each sweep. */
   watched<T>(observe: (event: T | RetentionEvent) => void): (event: T | RetentionEvent) => void;
+  /** How much may be stored of an upstream from now on; `undefined`: no limit of its own. */
+  bound(upstream: string, maxBytes: number | undefined): void;
   /** Bytes of all that is stored; `undefined`: not counted, as nothing bounds it, or not yet. */
   storedBytes(): number | undefined;
   /** Another process has swept: counts anew, in the background. */
@@ -71,7 +73,6 @@ export function createQuota(limits: Limits, parts: QuotaParts): Quota {
   const { clock, observe } = parts;
   const closing = new AbortController();
   const { signal } = closing;
-  const isLimited = limits.maxBytes !== undefined || limits.upstreams.size > 0;
   const { inTurn, ended } = createEvictionTurns(parts);
   const disk = parts.sharesDisk ? createDiskRoom({ ...parts, inTurn, withinMs: evictWithinMs, signal }) : undefined;
   const counts = createStoredBytes(parts, [...limits.upstreams.keys()]);
@@ -91,13 +92,24 @@ export function createQuota(limits: Limits, parts: QuotaParts): Quota {
           stored: () => counts.bytes(),
           evicted: async () => undefined,
         });
-  const ofUpstreams = new Map(
-    [...limits.upstreams].map(([upstream, maxBytes]) => {
-      const stored = () => counts.bytes(upstream);
-      const evicted = () => counts.countOf(upstream, signal);
-      return [upstream, createLimit({ ...told, upstream, maxBytes, stored, evicted })] as const;
-    }),
-  );
+  const ofUpstreams = new Map([...limits.upstreams].map(([key, maxBytes]) => [key, limitOf(key, maxBytes)] as const));
+  const isLimited = () => ofAll !== undefined || ofUpstreams.size > 0;
+
+  function limitOf(upstream: string, maxBytes: number): Limit {
+    const stored = () => counts.bytes(upstream);
+    const evicted = () => counts.countOf(upstream, signal);
+    return createLimit({ ...told, upstream, maxBytes, stored, evicted });
+  }
+
+  // What is on its way by now goes by the limit that it began with.
+  function bound(upstream: string, maxBytes: number | undefined): void {
+    if (ofUpstreams.get(upstream)?.maxBytes === maxBytes) return;
+    ofUpstreams.delete(upstream);
+    counts.watch(upstream, maxBytes !== undefined);
+    if (maxBytes === undefined) return;
+    ofUpstreams.set(upstream, limitOf(upstream, maxBytes));
+    recountBehind();
+  }
 
   function count(): Promise<void> {
     counting ??= counts.count(signal).finally(() => {
@@ -179,9 +191,10 @@ export function createQuota(limits: Limits, parts: QuotaParts): Quota {
     await Promise.all([counting?.catch(() => undefined), ended()]);
   }
 
-  const recountBehind = () => void tried(recount());
+  function recountBehind(): void {
+    if (isLimited()) void tried(recount());
+  }
 
-  if (!isLimited) return { ...unlimited(parts.blobs), room, close };
   recountBehind();
   return {
     blobs: countedBlobs(parts.blobs, { counts, limit: ofAll, withinMs: evictWithinMs, freed }),
@@ -198,6 +211,7 @@ export function createQuota(limits: Limits, parts: QuotaParts): Quota {
       const { type, reason, dryRun } = event as Partial<Extract<RetentionEvent, { type: 'sweep-ended' }>>;
       if (type === 'sweep-ended' && reason === 'unused' && !dryRun) recountBehind();
     },
+    bound,
     storedBytes: () => counts.bytes(),
     sweptElsewhere: recountBehind,
     recount,
@@ -210,6 +224,6 @@ export function unlimited(blobs: SharedBlobs): Quota {
   const nothing = async () => undefined;
   const same = <T>(value: T) => value;
   const none = () => undefined;
-  const counts = { storedBytes: none, recount: nothing };
+  const counts = { bound: none, storedBytes: none, recount: nothing };
   return { blobs, links: same, watched: same, room: none, sweptElsewhere: none, ...counts, close: nothing };
 }

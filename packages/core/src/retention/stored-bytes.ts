@@ -10,6 +10,8 @@ import { markOf } from './graph.ts';
 export interface StoredBytes {
   /** Of all that is stored, or of what an upstream's repositories hold; `undefined`: not counted yet. */
   bytes(upstream?: string): number | undefined;
+  /** Whether an upstream is counted apart, from the next count on. */
+  watch(upstream: string, isWatched: boolean): void;
   has(digest: Digest): boolean;
   stored(digest: Digest, size: number): void;
   removed(digest: Digest): void;
@@ -27,6 +29,7 @@ const listedPerTurn = 1_024;
 interface Holding {
   marks: Set<number>;
   bytes: number;
+  isCounted: boolean;
   /** What is linked while somebody counts. */
   news: Set<Set<number>>;
 }
@@ -43,13 +46,14 @@ export function createStoredBytes(
   let sizes = new Map<number, number>();
   let total = 0;
   let isCounted = false;
-  const holdings = new Map<string, Holding>(
-    upstreams.map((key) => [key, { marks: new Set(), bytes: 0, news: new Set() }]),
-  );
+  const holdings = new Map<string, Holding>(upstreams.map((key) => [key, emptyHolding()]));
+  /** Before the first count nothing is remembered: there may never be one. */
+  let isOn = false;
   /** What came and went while somebody counts. */
   const news = new Set<Map<number, number>>();
 
   function set(mark: number, size: number): void {
+    if (!isOn) return;
     const before = sizes.get(mark) ?? 0;
     if (size === 0) sizes.delete(mark);
     else sizes.set(mark, size);
@@ -82,10 +86,19 @@ export function createStoredBytes(
     holding.marks = marks;
     holding.bytes = 0;
     for (const mark of marks) holding.bytes += sizes.get(mark) ?? 0;
+    holding.isCounted = true;
   }
 
   return {
-    bytes: (upstream) => (isCounted ? (upstream === undefined ? total : holdings.get(upstream)?.bytes) : undefined),
+    bytes(upstream) {
+      if (!isCounted || upstream === undefined) return isCounted ? total : undefined;
+      const holding = holdings.get(upstream);
+      return holding?.isCounted ? holding.bytes : undefined;
+    },
+    watch(upstream, isWatched) {
+      if (!isWatched) holdings.delete(upstream);
+      else if (!holdings.has(upstream)) holdings.set(upstream, emptyHolding());
+    },
     has: (digest) => sizes.has(markOf(digest)),
     stored: (digest, size) => set(markOf(digest), size),
     removed: (digest) => set(markOf(digest), 0),
@@ -94,6 +107,7 @@ export function createStoredBytes(
       if (holding) link(holding, markOf(digest));
     },
     async count(signal) {
+      isOn = true;
       const changes = new Map<number, number>();
       news.add(changes);
       try {
@@ -117,6 +131,8 @@ export function createStoredBytes(
     countOf,
   };
 }
+
+const emptyHolding = (): Holding => ({ marks: new Set(), bytes: 0, isCounted: false, news: new Set() });
 
 function digestOfLink(key: string): Digest | undefined {
   const name = textOf(key.slice(key.lastIndexOf('/') + 1));
