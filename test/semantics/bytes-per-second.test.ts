@@ -117,7 +117,7 @@ async function measure(rate: number, options: Partial<UpstreamOptions>, cacheOpt
   return { taken, got };
 }
 
-describe('limits.bytesPerSecond holds within 5 % in every 10 s after the first 2 s, over 10 cold blobs of two hosts', () => {
+describe('50: limits.bytesPerSecond holds within 5 % in every 10 s after the first 2 s, over 10 cold blobs of two hosts', () => {
   test.each<[string, number, Partial<UpstreamOptions>, Partial<ProxyCacheOptions>]>([
     ['that come in small steps', 10 * MiB, {}, {}],
     [

@@ -109,6 +109,7 @@ const limits = mapping({
   ),
   queueFor: optional(duration(), 'Waiting for a free one; then 503', '60s'),
   bytesPerSecond: optional(size(1024), 'Bytes that come from it in a second, over all its connections', 'no limit'),
+  maxBlobBytes: optional(size(1), 'The largest blob that is asked for; a larger one is refused', 'no limit'),
 });
 
 const rateLimit = mapping({

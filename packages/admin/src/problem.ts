@@ -36,6 +36,7 @@ const own: Partial<Record<ErrorCode, number>> = {
   unauthenticated: 401,
   denied: 403,
   'not-admitted': 403,
+  'blob-too-large': 403,
   held: 403,
   'read-only': 403,
   'name-unknown': 404,
@@ -60,6 +61,7 @@ const own: Partial<Record<ErrorCode, number>> = {
 
 const ofUpstream: Partial<Record<UpstreamErrorCode, number>> = {
   timeout: 504,
+  offline: 504,
   'server-error': 503,
   busy: 503,
   unavailable: 503,

@@ -283,6 +283,8 @@ describe('options of an upstream', () => {
     [{ limits: 2 }, 'limits: expected an object, received 2'],
     [{ limits: { maxConnections: 0 } }, 'limits.maxConnections: expected a whole number from 1, received 0'],
     [{ limits: { queueFor: 0 } }, 'limits.queueFor: expected a duration of 1 ms or more, received 0'],
+    [{ limits: { bytesPerSecond: 1 } }, 'limits.bytesPerSecond: expected a whole number from 1024, received 1'],
+    [{ limits: { maxBlobBytes: 0 } }, 'limits.maxBlobBytes: expected a whole number from 1, received 0'],
     [{ limits: { connections: 2 } }, 'limits.connections: there is no such option; did you mean maxConnections?'],
     [{ connections: 2 }, 'connections: there is no such option; did you mean limits.maxConnections?'],
     [{ queueFor: '1s' }, 'queueFor: there is no such option; did you mean limits.queueFor?'],

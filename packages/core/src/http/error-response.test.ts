@@ -34,6 +34,7 @@ const own: Record<ErrorCode, Expected> = {
   'admission-failed': [503, 'UNAVAILABLE', '5'],
   'read-only': [403, 'DENIED'],
   unsupported: [404, 'UNSUPPORTED'],
+  'blob-too-large': [403, 'DENIED'],
   'body-too-large': [413, 'SIZE_INVALID'],
   'too-many-requests': [503, 'UNAVAILABLE', '1'],
   'too-many-ingests': [503, 'UNAVAILABLE', '1'],

@@ -43,6 +43,7 @@ const own: Readonly<Record<ErrorCode, Row>> = {
   'admission-failed': { status: 503, code: 'UNAVAILABLE', retryAfter: 5 },
   'read-only': { status: 403, code: 'DENIED' },
   unsupported: { status: 404, code: 'UNSUPPORTED' },
+  'blob-too-large': { status: 403, code: 'DENIED' },
   'body-too-large': { status: 413, code: 'SIZE_INVALID' },
   'too-many-requests': { status: 503, code: 'UNAVAILABLE', retryAfter: 1 },
   'too-many-ingests': { status: 503, code: 'UNAVAILABLE', retryAfter: 1 },

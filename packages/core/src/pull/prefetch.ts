@@ -99,7 +99,7 @@ export function createPrefetch(parts: PullParts): Prefetch {
     await turn();
     if (rests(lane)) return void seen.delete(manifest.digest);
     for (const { digest, size, foreign } of blobsOf(manifest.bytes)) {
-      if (foreign) continue;
+      if (foreign || (size ?? 0) > target.upstream.maxBlobBytes) continue;
       const dropped = lane.waiting.add({ target, digest, size, manifest: manifest.digest, within });
       if (dropped) seen.delete(dropped.manifest);
     }

@@ -9,6 +9,7 @@ import type { OpenedBlob } from '../store/shared-blobs.ts';
 import { isUpstreamError } from '../upstream/upstream-error.ts';
 import type { BlobAnswer, CacheStatus } from './answer.ts';
 import { createBlobProof, proveBlob, type SaidOfBlob, toldSize } from './blob-proof.ts';
+import { expectBlobSize } from './blob-size.ts';
 import { coldParts } from './cold-parts.ts';
 import { followedAnswer } from './followed-blob.ts';
 import { heldParts } from './held-parts.ts';
@@ -105,6 +106,7 @@ export function createPullBlob(parts: PullParts, started: (blob: BlobPull) => vo
         const stale = link !== undefined && !runningFor(request);
         const said = stale ? await prove(target, { digest, since, signal }) : { size: told };
         await opened?.blob.close();
+        expectBlobSize(target, digest, said.size);
         return unreadAnswer(request, said);
       }
       // What is here is not this repository's, as far as it told: its own bytes are the proof then.

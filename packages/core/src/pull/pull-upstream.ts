@@ -53,6 +53,7 @@ export function createPullUpstream(
     linkValidForMs: parseDuration(settings.linkValidFor),
     serveUnproven: settings.serveUnproven,
     callerOf: settings.credentials === 'caller' ? createCallerOf(settings.key, parts.callerKey) : undefined,
+    maxBlobBytes: settings.limits.maxBlobBytes ?? Number.POSITIVE_INFINITY,
     coldRange: settings.coldRange,
     prefetches: settings.prefetch === 'layers' ? prefetchesOf(maxConnections) : 0,
     segments: settings.segments

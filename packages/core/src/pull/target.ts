@@ -29,6 +29,8 @@ export interface PullUpstream {
   serveUnproven: boolean;
   /** Whose credential it is asked with: each caller's own. `undefined`: its own, for all. */
   callerOf: ((credential: BasicCredential) => Caller) | undefined;
+  /** The largest blob that is asked for. */
+  maxBlobBytes: number;
   coldRange: 'pass' | 'verify';
   /** How many blobs are fetched ahead at a time; 0: none. */
   prefetches: number;

@@ -20,6 +20,7 @@ export type ErrorCode =
   | 'read-only'
   | 'unsupported'
   | 'body-too-large'
+  | 'blob-too-large'
   // What we can bear
   | 'too-many-requests'
   | 'too-many-ingests'

@@ -7,6 +7,7 @@ const known: Readonly<Record<keyof UpstreamLimits, true>> = {
   maxConnections: true,
   queueFor: true,
   bytesPerSecond: true,
+  maxBlobBytes: true,
 };
 
 /** With less than this nothing larger than a manifest comes before its clients give up. */
@@ -34,6 +35,7 @@ export function checkLimits(path: string, limits: UpstreamLimits | undefined): v
   expectObject(path, limits);
   expectKnown(path, limits, Object.keys(known));
   expectWhole(`${path}.maxConnections`, limits.maxConnections, 1);
+  expectWhole(`${path}.maxBlobBytes`, limits.maxBlobBytes, 1);
   expectWhole(`${path}.bytesPerSecond`, limits.bytesPerSecond, leastRate);
   // None at all would be a limit that nothing can keep.
   expectDuration(`${path}.queueFor`, limits.queueFor, 1);

@@ -50,6 +50,8 @@ export interface UpstreamLimits {
    * sooner is left at its servers. Manifests count, and are not held up. Default: no bound.
    */
   bytesPerSecond?: number;
+  /** The largest blob that is asked for, in bytes; a larger one is refused, or cut off where its length is not told. Default: any. */
+  maxBlobBytes?: number;
 }
 
 /** A registry that content comes from. Presets such as `dockerHub()` make these. */
