@@ -91,6 +91,31 @@ describe('each operation answers as the document says', () => {
     expect(tags).toMatchObject([{ tag: '1', complete: true, platforms: ['linux/amd64'] }]);
   });
 
+  test('what the members of a group own', async () => {
+    const [one, two] = [await startFakeUpstream(), await startFakeUpstream()];
+    onTestFinished(async () => {
+      await one.stop();
+      await two.stop();
+    });
+    for (const repository of ['team/a', 'team/b']) two.addImage(repository, { tag: '1' });
+    const upstreams = [
+      { key: 'one', url: one.url },
+      { key: 'two', url: two.url },
+    ];
+    const groups = [{ key: 'both', upstreams: ['one', 'two'] }];
+    const { ask, askRaw } = await startAdmin({}, { upstreams, groups });
+    for (const repository of ['team/a', 'team/b']) await askRaw(`/v2/both/${repository}/manifests/1`);
+    const first = (await ask('/groups/both/pins?limit=1')).json;
+    expect(first).toMatchObject({ pins: [{ repository: 'team/a', upstream: 'two' }], next: 'team/a' });
+    const second = (await ask('/groups/both/pins?after=team%2Fa')).json;
+    expect(second).toEqual({ pins: [{ repository: 'team/b', upstream: 'two', pinnedAt: expect.any(Number) }] });
+    const remove = () => ask('/groups/both/pins?repository=team/a', { method: 'DELETE' });
+    expect((await remove()).status).toBe(204);
+    expect((await remove()).json).toMatchObject({ status: 404, code: 'name-unknown' });
+    expect((await ask('/groups/both/pins', { method: 'DELETE' })).json).toMatchObject({ status: 400 });
+    expect((await ask('/groups/one/pins')).json).toMatchObject({ status: 404, code: 'name-unknown' });
+  });
+
   test('repositories, tags and manifests that are stored', async () => {
     const upstream = await startFakeUpstream();
     onTestFinished(() => upstream.stop());

@@ -2,6 +2,7 @@ import { type Handle, type HttpRequest, type HttpResponse, type ProxyCache, Prox
 import { type AdminOptions, adminSettings } from './admin-options.ts';
 import { createAnswer } from './answer.ts';
 import { contentsOperations } from './contents-operations.ts';
+import { groupOperations } from './group-operations.ts';
 import { jobOperations } from './job-operations.ts';
 import { createJobs } from './jobs.ts';
 import { openApiDocument } from './openapi.ts';
@@ -34,6 +35,7 @@ export function createAdmin(cache: ProxyCache, options: AdminOptions): Admin {
   const operations: readonly Operation[] = [
     ...upstreamOperations(cache, settings),
     ...contentsOperations(cache),
+    ...groupOperations(cache),
     ...jobOperations(cache, jobs),
     ...statisticsOperations(statistics),
     ...serverOperations({ metrics, document: (at) => openApiDocument(operations, at) }),
