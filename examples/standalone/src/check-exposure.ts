@@ -1,5 +1,5 @@
-import { isIPv4 } from 'node:net';
 import { ProxyCacheError, type UpstreamOptions } from '@proxycache/core';
+import { isLoopback } from './config-admin.ts';
 import type { Config } from './config-schema.ts';
 
 /**
@@ -28,7 +28,3 @@ const hasCredential = (upstream: UpstreamOptions) =>
 
 const isSomebody = ({ auth, tls }: Pick<UpstreamOptions, 'auth' | 'tls'>) =>
   (auth !== undefined && auth !== 'anonymous') || tls?.cert !== undefined;
-
-function isLoopback(host: string): boolean {
-  return host === 'localhost' || host === '::1' || (isIPv4(host) && host.startsWith('127.'));
-}

@@ -1,5 +1,6 @@
 import type { z } from 'zod';
 import { accessSchema } from './config-access.ts';
+import { adminSchema } from './config-admin.ts';
 import { admissionSchema } from './config-admission.ts';
 import { groupOfUpstreamsSchema } from './config-groups.ts';
 import { persistUpstreamsSchema } from './config-persist.ts';
@@ -69,6 +70,7 @@ export const configSchema = mapping({
   ),
   metrics: optional(metrics, ''),
   persistUpstreams: optional(persistUpstreamsSchema, ''),
+  admin: optional(adminSchema, ''),
   retention: optional(retentionSchema, ''),
   catalog: optional(flag(), '`/v2/_catalog` lists what is stored', 'false'),
   publicContent: optional(flag(), 'Answers by digest may stay in shared HTTP caches', 'false'),
@@ -112,6 +114,10 @@ export const configSchema = mapping({
   .refine(({ access, publicUrl }) => !access?.tokens || (access.tokens.publicUrl ?? publicUrl) !== undefined, {
     path: ['access', 'tokens', 'publicUrl'],
     error: 'expected where clients reach this server, here or as `publicUrl`',
+  })
+  .refine(({ admin, workers }) => admin === undefined || workers === 1, {
+    path: ['admin'],
+    error: 'expected `workers: 1` beside it, as jobs are of one process',
   })
   .refine(({ metrics, workers }) => metrics === undefined || workers === 1, {
     path: ['metrics'],

@@ -75,7 +75,7 @@ function createTlsServer(
 export async function listen(
   server: http.Server | https.Server,
   at: Pick<Config['listen'], 'host' | 'port'>,
-  of: 'listen' | 'metrics',
+  of: 'listen' | 'metrics' | 'admin',
 ): Promise<void> {
   const { host, port } = at;
   await new Promise<void>((done, failed) => {

@@ -5,6 +5,7 @@ import { openAccess } from './open-access.ts';
 import { openAdmission } from './open-admission.ts';
 import { openStorage } from './open-storage.ts';
 import { noteUser } from './request-log.ts';
+import { serveAdmin } from './serve-admin.ts';
 import { serveMetrics } from './serve-metrics.ts';
 import { type RunningServer, startServer } from './server.ts';
 import type { WorkerTask } from './worker-messages.ts';
@@ -36,13 +37,14 @@ export async function runServer(
   const { storage, close } = await openStorage({ loaded, logger, ...(coordinator && { coordinator }) });
   const policies = { ...(access && { access: noteUser(access) }), ...(admission && { admission }) };
   const cache = createProxyCache({ ...options, ...policies, storage, observer: logEvents(logger) });
-  const { metrics: at } = loaded.config;
+  const { metrics: at, admin: adminAt } = loaded.config;
   const metrics = at && (await serveMetrics(cache, at, logger));
+  const admin = adminAt && (await serveAdmin(cache, adminAt, { folder: loaded.folder, logger }));
   const server = await startServer({ cache, ...loaded, logger });
   return {
     url: server.url,
     async stop() {
-      await server.stop();
+      await Promise.all([admin?.stop(), server.stop()]);
       await metrics?.stop();
       await close();
     },

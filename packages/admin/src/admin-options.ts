@@ -10,7 +10,7 @@ export interface AdminOptions {
   authorize: 'loopback-only' | AuthorizeAdmin;
   /** The path it is at, below where the adapter mounts it; `''`: none of its own. Default `/admin`. */
   basePath?: string;
-  /** The metrics that `/metrics` shows. Default: none. */
+  /** The metrics that `/metrics` shows, such as those of `createMetrics`. Default: none. */
   metrics?: { contentType: string; text(): string | Promise<string> };
   /** How long `authorize` may take; then 503. Default `'5s'`. */
   within?: Duration;
