@@ -6,7 +6,7 @@ export interface Numbers {
   /** Adds to a counter, or changes a gauge. */
   add(metric: MetricId, labels: readonly string[], amount?: number): void;
   /** Notes a duration. */
-  took(metric: MetricId, labels: Readonly<Record<string, string>>, seconds: number): void;
+  took(metric: MetricId, labels: readonly string[], seconds: number): void;
 }
 
 type RequestEvent = Extract<ProxyCacheEvent, { type: 'request' }>;
@@ -21,7 +21,7 @@ export function countEvents({ add, took }: Numbers): (event: ProxyCacheEvent) =>
         add('requests', [upstream, kind, classOf(status), cache]);
         if (bytes) add('sentBytes', [upstream, kind, cache], bytes);
         if (event.defect !== undefined) add('defects', []);
-        took('requestSeconds', { kind, cache }, durationMs / 1000);
+        took('requestSeconds', [kind, cache], durationMs / 1000);
         break;
       }
       case 'response-ended':
@@ -31,7 +31,7 @@ export function countEvents({ add, took }: Numbers): (event: ProxyCacheEvent) =>
       case 'upstream-request': {
         const { upstream, operation, status, error, durationMs } = event;
         add('upstreamRequests', [upstream, operation, error ?? (status === undefined ? 'aborted' : classOf(status))]);
-        took('upstreamSeconds', { operation }, durationMs / 1000);
+        took('upstreamSeconds', [operation], durationMs / 1000);
         break;
       }
       case 'upstream-received':

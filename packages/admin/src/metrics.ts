@@ -1,14 +1,12 @@
 import { type ProxyCache, ProxyCacheError, type UpstreamStatus } from '@proxycache/core';
 import type * as PromClient from 'prom-client';
 import { countEvents } from './count-events.ts';
+import { createDurations, type Durations, type HistogramLine } from './durations.ts';
 import { type MetricDefinition, type MetricId, metricDefinitions } from './metric-definitions.ts';
 import { createTally, type Tally } from './tally.ts';
 
 /** What {@link createMetrics} takes of `prom-client`. */
-export type MetricsClient = Pick<
-  typeof PromClient,
-  'Registry' | 'Counter' | 'Gauge' | 'Histogram' | 'collectDefaultMetrics'
->;
+export type MetricsClient = Pick<typeof PromClient, 'Registry' | 'Counter' | 'Gauge' | 'collectDefaultMetrics'>;
 
 /** Options of {@link createMetrics}. */
 export interface MetricsOptions {
@@ -53,13 +51,15 @@ export function createMetrics(
   }
   const registry = new client.Registry();
   const tallies = new Map<string, Tally>();
-  const histograms = new Map<string, PromClient.Histogram>();
+  const histograms = new Map<string, Durations>();
 
   for (const [id, definition] of Object.entries<MetricDefinition>(metricDefinitions)) {
     const { name, type, help, labels } = definition;
     const about = { name: `${prefix}${name}`, help, labelNames: [...labels], registers: [registry] };
     if (type === 'histogram') {
-      histograms.set(id, new client.Histogram({ ...about, buckets }));
+      const durations = createDurations(about.name, labels, buckets);
+      histograms.set(id, durations);
+      registry.registerMetric(readAs({ ...about, type }, () => durations.lines()));
       continue;
     }
     const tally = createTally(labels);
@@ -102,7 +102,7 @@ export function createMetrics(
   const leave = cache.observe(
     countEvents({
       add: (id, labels, amount) => tallies.get(id)?.add(labels, amount),
-      took: (id, labels, seconds) => histograms.get(id)?.observe(labels, seconds),
+      took: (id, labels, seconds) => histograms.get(id)?.add(labels, seconds),
     }),
   );
   return {
@@ -113,6 +113,20 @@ export function createMetrics(
     },
     close: leave,
   };
+}
+
+/** What a registry reads of a metric: the lines of now. */
+function readAs(
+  about: { name: string; help: string; type: string },
+  lines: () => HistogramLine[],
+): PromClient.Histogram {
+  const { name, help, type } = about;
+  const metric = {
+    ...about,
+    get: async () => ({ name, help, type, aggregator: 'sum', values: lines() }),
+    reset: () => undefined,
+  };
+  return metric as unknown as PromClient.Histogram;
 }
 
 type Series = ReturnType<Tally['series']>;
@@ -142,7 +156,7 @@ function readNow(id: string, cache: ObservedCache): Series | undefined {
 const states: readonly UpstreamStatus['state'][] = ['closed', 'half-open', 'open'];
 
 function checkClient(client: unknown): asserts client is MetricsClient {
-  const isModule = typeof client === 'object' && client !== null && 'Registry' in client && 'Histogram' in client;
+  const isModule = typeof client === 'object' && client !== null && 'Registry' in client && 'Counter' in client;
   if (isModule) return;
   const received = client === undefined ? 'nothing' : `something else (${typeof client})`;
   throw wrong(
