@@ -97,8 +97,10 @@ describe('45: of an upstream that is offline', () => {
     nothing(upstream);
   });
 
-  test('its status says so', async () => {
-    const { cache } = await startStored('offline');
+  test('its status says so, and a check asks it nothing', async () => {
+    const { upstream, cache } = await startStored('offline');
+    expect(await cache.cache.upstreams.check('up')).toMatchObject({ ok: false, endpoints: [{ reason: 'offline' }] });
+    nothing(upstream);
     expect(cache.cache.upstreams.status()).toMatchObject([{ key: 'up', mode: 'offline', state: 'closed' }]);
   });
 });
