@@ -136,6 +136,40 @@ describe('each operation answers as the document says', () => {
     expect((await ask(`/tags?${query}&limit=1&limit=2`)).json.detail).toBe('limit: it is given twice');
   });
 
+  test('what is purged, at once and as a job', async () => {
+    const upstream = await startFakeUpstream();
+    onTestFinished(() => upstream.stop());
+    upstream.addImage('team/app', { tag: '1' });
+    upstream.addImage('team/app', { tag: '2' });
+    const { ask, askRaw } = await startAdmin({}, { upstreams: [{ key: 'my-own', url: upstream.url }] });
+    for (const tag of ['1', '2']) await askRaw(`/v2/my-own/team/app/manifests/${tag}`);
+    const tags = async () =>
+      (await ask('/tags?upstream=my-own&repository=team/app')).json.tags.map((one: { tag: string }) => one.tag);
+    expect(await tags()).toEqual(['1', '2']);
+    const purged = await ask('/purge', { method: 'POST', body: { reference: 'my-own/team/app:1' } });
+    expect([purged.status, purged.json.tags]).toEqual([200, 1]);
+    expect(await tags()).toEqual(['2']);
+    const what = { upstream: 'my-own', repository: 'team/app' };
+    const { json: job } = await ask('/jobs', { method: 'POST', body: { kind: 'purge', what } });
+    await expect.poll(async () => (await ask(`/jobs/${job.id}`)).json.state).toBe('finished');
+    expect((await ask(`/jobs/${job.id}`)).json.report).toMatchObject({ tags: 1 });
+    expect(await tags()).toEqual([]);
+    for (const wrong of [
+      {},
+      { reference: 'my-own/a:1', upstream: 'my-own' },
+      { repository: 'team/app' },
+      { reference: 1 },
+    ]) {
+      expect((await ask('/purge', { method: 'POST', body: wrong })).json).toMatchObject({
+        status: 400,
+        code: 'invalid-options',
+      });
+    }
+    expect((await ask('/purge', { method: 'POST', body: { reference: 'none/a:1' } })).json).toMatchObject({
+      status: 404,
+    });
+  });
+
   test.each(['sweep', 'scrub'])('a %s as a job', async (kind) => {
     const { ask } = await startAdmin();
     const started = await ask('/jobs', { method: 'POST', body: { kind } });

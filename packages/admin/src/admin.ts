@@ -7,6 +7,7 @@ import { jobOperations } from './job-operations.ts';
 import { createJobs } from './jobs.ts';
 import { openApiDocument } from './openapi.ts';
 import type { Operation } from './operation.ts';
+import { purgeOperations } from './purge-operations.ts';
 import { serverOperations } from './server-operations.ts';
 import { createStatistics } from './statistics.ts';
 import { statisticsOperations } from './statistics-operations.ts';
@@ -36,6 +37,7 @@ export function createAdmin(cache: ProxyCache, options: AdminOptions): Admin {
     ...upstreamOperations(cache, settings),
     ...contentsOperations(cache),
     ...groupOperations(cache),
+    ...purgeOperations(cache),
     ...jobOperations(cache, jobs),
     ...statisticsOperations(statistics),
     ...serverOperations({ metrics, document: (at) => openApiDocument(operations, at) }),

@@ -1,4 +1,4 @@
-import type { ProxyCache } from '@proxycache/core';
+import type { ProxyCache, Purge } from '@proxycache/core';
 import { askedSchema, jobSchema, jobSummarySchema } from './job-schemas.ts';
 import type { Job, Jobs, Work } from './jobs.ts';
 import { inPath, type Operation } from './operation.ts';
@@ -8,18 +8,24 @@ import { listOf, record } from './schema.ts';
 type Asked =
   | { kind: 'sweep'; dryRun?: boolean }
   | { kind: 'scrub'; bytesPerSecond?: number }
+  | { kind: 'purge'; what: Purge }
   | { kind: 'warm'; references: readonly string[]; platforms?: readonly string[]; concurrency?: number };
 
 const id = inPath('id', 'As the job was given it when it was started');
 
-/** What goes on when its request has been answered: sweeps, scrubs, and images that are fetched. */
-export function jobOperations(cache: Pick<ProxyCache, 'sweep' | 'scrub' | 'warm'>, jobs: Jobs): readonly Operation[] {
+/** What goes on when its request has been answered: sweeps, scrubs, purges, and images that are fetched. */
+export function jobOperations(
+  cache: Pick<ProxyCache, 'sweep' | 'scrub' | 'purge' | 'warm'>,
+  jobs: Jobs,
+): readonly Operation[] {
   function workOf(asked: Asked): Work {
     switch (asked.kind) {
       case 'sweep':
         return ({ signal, tell }) => cache.sweep({ ...withoutKind(asked), signal, onProgress: tell });
       case 'scrub':
         return ({ signal, tell }) => cache.scrub({ ...withoutKind(asked), signal, onProgress: tell });
+      case 'purge':
+        return ({ signal, tell }) => cache.purge(asked.what, { signal, onProgress: tell });
       case 'warm': {
         const { references, ...how } = withoutKind(asked);
         return ({ signal, tell }) => cache.warm(references, { ...how, signal, onProgress: tell });

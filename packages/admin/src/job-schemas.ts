@@ -1,4 +1,5 @@
 import { problemSchema } from './problem.ts';
+import { purgeReportSchema, purgeSchema } from './purge-schemas.ts';
 import { count, flag, instant, listOf, record, type Schema, text, word } from './schema.ts';
 
 const removal = record(
@@ -100,6 +101,7 @@ export const askedSchema: Schema = {
       },
       { optional: ['bytesPerSecond'] },
     ),
+    record({ kind: word('purge'), what: purgeSchema }),
     record(
       {
         kind: word('warm'),
@@ -125,7 +127,7 @@ export const askedSchema: Schema = {
 
 const fields: Readonly<Record<string, Schema>> = {
   id: { ...text, format: 'uuid' },
-  kind: word('sweep', 'scrub', 'warm'),
+  kind: word('sweep', 'scrub', 'purge', 'warm'),
   asked: askedSchema,
   state: word('running', 'cancelling', 'finished', 'failed', 'cancelled'),
   startedAt: instant,
@@ -138,8 +140,14 @@ export const jobSummarySchema: Schema = record(fields, { title: 'JobSummary', op
 export const jobSchema: Schema = record(
   {
     ...fields,
-    progress: { anyOf: [sweepReport, scrubReport, warmProgress], description: 'How far it has come, while it runs' },
-    report: { anyOf: [sweepReport, scrubReport, warmReport], description: 'What came of it, once it has finished' },
+    progress: {
+      anyOf: [sweepReport, scrubReport, purgeReportSchema, warmProgress],
+      description: 'How far it has come, while it runs',
+    },
+    report: {
+      anyOf: [sweepReport, scrubReport, purgeReportSchema, warmReport],
+      description: 'What came of it, once it has finished',
+    },
     problem: problemSchema,
   },
   { title: 'Job', optional: ['endedAt', 'progress', 'report', 'problem'] },
