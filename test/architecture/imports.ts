@@ -25,6 +25,7 @@ export const layers: readonly string[] = [
   'access',
   'group',
   'roster',
+  'layout',
   'pull',
   'admission',
   'retention',

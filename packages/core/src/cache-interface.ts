@@ -2,6 +2,7 @@ import type { ScrubOptions, ScrubReport } from './catalog/scrub.ts';
 import type { CloseOptions } from './close-cache.ts';
 import type { GroupControl } from './group/groups.ts';
 import type { Handle } from './http/message.ts';
+import type { ExportLayoutOptions, ImportLayoutOptions, ImportReport } from './layout/layout-report.ts';
 import type { Observer } from './observers.ts';
 import type { Descriptor } from './oci/descriptor.ts';
 import type { Contents } from './pull/contents.ts';
@@ -91,6 +92,20 @@ export interface ProxyCache {
    * none, `name-unknown`; the signal's reason
    */
   purge(what: Purge, options?: PurgeOptions): Promise<PurgeReport>;
+  /**
+   * Writes images into an OCI image layout, where skopeo and others read them, and {@link importLayout} of another cache does: what
+   * is not stored is pulled first, as {@link warm} does. Each is listed by its reference when all of it is there.
+   *
+   * @throws as {@link warm}; ProxyCacheError `layout-invalid` for a directory with another kind of layout, what the disk throws
+   */
+  exportLayout(references: readonly string[], options: ExportLayoutOptions): Promise<WarmReport>;
+  /**
+   * Takes the images of an OCI image layout in, each whole or not at all: they are served as if their upstreams had given them
+   * now, because whoever imports them says so. Every digest and size is verified.
+   *
+   * @throws ProxyCacheError `layout-invalid` for what is no layout, `invalid-options`, `closed`; the signal's reason
+   */
+  importLayout(options: ImportLayoutOptions): Promise<ImportReport>;
   /**
    * Ends: later requests get 503, running answers may end within the grace time and are cut off then. Called again, it is
    * the same end.

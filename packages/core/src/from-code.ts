@@ -3,6 +3,8 @@ import { refuseWithoutCaller } from './callers-of.ts';
 import type { Scrubs } from './catalog/scrub.ts';
 import type { Groups } from './group/groups.ts';
 import type { GroupRepository } from './group/members.ts';
+import type { ExportLayout } from './layout/export-layout.ts';
+import type { Imports } from './layout/import-layout.ts';
 import { parseReference, type Reference } from './oci/reference.ts';
 import type { HasImage } from './pull/has-image.ts';
 import type { Pulls } from './pull/noted-pulls.ts';
@@ -26,12 +28,14 @@ interface FromCodeParts {
   scrubs: Pick<Scrubs, 'run'>;
   sweeps: Pick<Sweeps, 'run'> & { purge: Purges['run'] };
   warms: Pick<Warms, 'run'>;
+  exportLayout: ExportLayout;
+  imports: Pick<Imports, 'run'>;
 }
 
 /** The part of a cache that its host calls rather than its clients. */
 export function createFromCode(
   parts: FromCodeParts,
-): Pick<ProxyCache, 'has' | 'resolve' | 'scrub' | 'sweep' | 'warm' | 'purge'> {
+): Pick<ProxyCache, 'has' | 'resolve' | 'scrub' | 'sweep' | 'warm' | 'purge' | 'exportLayout' | 'importLayout'> {
   const { pulls, scrubs, sweeps, warms } = parts;
 
   type Located = { target: Target; asked?: never } | { target?: never; asked: GroupRepository };
@@ -56,6 +60,12 @@ export function createFromCode(
     if (target) return { target, reference };
     const { signal } = new AbortController();
     return { target: await parts.groups.member(asked, { kind: 'manifest', reference }, signal), reference };
+  }
+
+  async function own(text: string): Promise<{ target: Target } & Pick<Reference, 'reference'>> {
+    const { target, reference } = await locate(text);
+    if (target) return { target, reference };
+    throw new ProxyCacheError('name-unknown', `${text} names a group; import it for one of its members`);
   }
 
   return {
@@ -86,9 +96,12 @@ export function createFromCode(
       return await sweeps.run(how);
     },
     warm: (references, how = {}) => warms.run(references, how, find),
+    exportLayout: (references, how) => parts.exportLayout(references, how, find),
+    importLayout: (how) => parts.imports.run(how, own),
     async purge(what, how = {}) {
       if (parts.isClosed()) throw new ProxyCacheError('closed', 'the cache is closed');
       expectFunction('purge: onProgress', how.onProgress);
+      await parts.wait();
       return await sweeps.purge(await whatToPurge(what, parts), how);
     },
   };

@@ -21,6 +21,7 @@ export type { GroupOptions, GroupPin } from './group/group-options.ts';
 export type { GroupControl } from './group/groups.ts';
 export type { Pin } from './group/pins.ts';
 export type { Handle, HttpRequest, HttpResponse } from './http/message.ts';
+export type * from './layout/layout-report.ts';
 export type { Descriptor } from './oci/descriptor.ts';
 export { type Digest, digestOf, isDigest, parseDigest } from './oci/digest.ts';
 export type { BlobDescriptor, ChildDescriptor, ParsedManifest, Platform } from './oci/manifest.ts';

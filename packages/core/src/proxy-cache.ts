@@ -16,6 +16,8 @@ import { servePeers } from './http/serve-peers.ts';
 import { untilKnown } from './http/until-known.ts';
 import { createIngests } from './ingest/ingests.ts';
 import { openSpool } from './ingest/spool.ts';
+import { createExportLayout } from './layout/export-layout.ts';
+import { createImports } from './layout/import-layout.ts';
 import { createObservers } from './observers.ts';
 import { createOffload } from './offload.ts';
 import { accessSettings, defaults, limitsOf, type ProxyCacheOptions, retentionSettings } from './options.ts';
@@ -119,6 +121,8 @@ export function createProxyCache(options: ProxyCacheOptions): ProxyCache {
   });
   const hasImage = createHasImage(parts);
   const warms = createWarms({ ...parts, isWaiting }, clients.pulls);
+  const exportLayout = createExportLayout(parts, warms);
+  const imports = createImports(parts, maxManifestBytes);
   const scrubs = createScrubs({ blobs, metadata, ...told });
   const held = {
     ...parts,
@@ -173,7 +177,19 @@ export function createProxyCache(options: ProxyCacheOptions): ProxyCache {
     observe: observers.add,
     storedBytes: quota.storedBytes,
     groups: { pins: groups.pins, unpin: groups.unpin },
-    ...createFromCode({ locate, wait: roster.wait, groups, isClosed, hasImage, pulls, scrubs, sweeps, warms }),
+    ...createFromCode({
+      locate,
+      wait: roster.wait,
+      groups,
+      isClosed,
+      hasImage,
+      pulls,
+      scrubs,
+      sweeps,
+      warms,
+      exportLayout,
+      imports,
+    }),
     contents: createContents({ ...held, isClosed }),
     upstreams: {
       status: () => [...upstreams.values()].map(({ client }) => client.status()),
@@ -197,6 +213,7 @@ export function createProxyCache(options: ProxyCacheOptions): ProxyCache {
           scrubs,
           sweeps,
           warms,
+          imports,
           uploads,
           spool,
           threads,

@@ -45,6 +45,7 @@ const own: Readonly<Record<ErrorCode, Row>> = {
   unsupported: { status: 404, code: 'UNSUPPORTED' },
   'blob-too-large': { status: 403, code: 'DENIED' },
   'body-too-large': { status: 413, code: 'SIZE_INVALID' },
+  'layout-invalid': { status: 400, code: 'UNKNOWN' },
   'too-many-requests': { status: 503, code: 'UNAVAILABLE', retryAfter: 1 },
   'too-many-ingests': { status: 503, code: 'UNAVAILABLE', retryAfter: 1 },
   closed: { status: 503, code: 'UNAVAILABLE', retryAfter: 5 },

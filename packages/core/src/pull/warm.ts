@@ -16,9 +16,12 @@ import type { WarmedReference, WarmOptions, WarmReport } from './warm-report.ts'
 /** Finds what a reference names. @throws ProxyCacheError */
 export type FindImage = (reference: string) => Promise<WantedImage> | WantedImage;
 
+/** What else is to be done with an image that is stored, before it counts as done. */
+export type WithImage = (reference: string, image: KeptImage, run: KeepRun) => Promise<void>;
+
 /** Has images stored before anybody pulls them. */
 export interface Warms {
-  run(references: readonly string[], options: WarmOptions, find: FindImage): Promise<WarmReport>;
+  run(references: readonly string[], options: WarmOptions, find: FindImage, then?: WithImage): Promise<WarmReport>;
   /** Ends what runs. Never rejects. */
   close(): Promise<void>;
 }
@@ -39,7 +42,7 @@ export function createWarms(parts: PullParts & { isWaiting(digest: Digest): bool
   async function warm(
     references: readonly string[],
     { platforms, concurrency = defaultConcurrency, onProgress }: WarmOptions,
-    { find, signal }: { find: FindImage; signal: AbortSignal },
+    { find, then, signal }: { find: FindImage; then: WithImage | undefined; signal: AbortSignal },
   ): Promise<WarmReport> {
     const progress = watchProgress({ total: references.length, clock, onProgress });
     const run: KeepRun = { slots: createSlots(concurrency), signal, blobs: new Map(), begins: progress.begins };
@@ -54,12 +57,23 @@ export function createWarms(parts: PullParts & { isWaiting(digest: Digest): bool
       return kept;
     }
 
+    async function withImage(reference: string, image: KeptImage): Promise<KeptImage> {
+      try {
+        await then?.(reference, image, run);
+        return image;
+      } catch (error) {
+        signal.throwIfAborted();
+        return { ...image, failures: [shownFailure(error)] };
+      }
+    }
+
     async function one(reference: string): Promise<{ reference: string; kept: KeptImage }> {
       try {
         const image = await find(reference);
         const { upstream, place } = image.target;
         upstream.names?.check(place.repository, image.reference);
-        const kept = await keptOnce(image);
+        const stored = await keptOnce(image);
+        const kept = stored.failures.length > 0 ? stored : await withImage(reference, stored);
         progress.ended(kept.failures.length > 0);
         return { reference, kept };
       } catch (error) {
@@ -80,7 +94,8 @@ export function createWarms(parts: PullParts & { isWaiting(digest: Digest): bool
       const told: WarmedReference[] = [];
       const first = new Set<KeptImage>();
       for (const { reference, kept: image } of kept) {
-        const failures = [...image.failures, ...(await missing(image, run))];
+        // What was done with it needs it stored no more.
+        const failures = [...image.failures, ...(then ? [] : await missing(image, run))];
         const waiting = image.contents.filter(isWaiting).length;
         told.push(warmed(reference, { ...image, failures, bytes: first.has(image) ? 0 : image.bytes, waiting }));
         first.add(image);
@@ -109,13 +124,13 @@ export function createWarms(parts: PullParts & { isWaiting(digest: Digest): bool
   }
 
   return {
-    async run(references, options, find) {
+    async run(references, options, find, then) {
       checkWarm(references, options);
       closing.signal.throwIfAborted();
       const signal = AbortSignal.any([...(options.signal ? [options.signal] : []), closing.signal]);
       // As many wait for it as are asked for at a time, and for their turn.
       setMaxListeners(0, signal);
-      const work = warm(references, options, { find, signal });
+      const work = warm(references, options, { find, then, signal });
       const ended = work.catch(() => undefined);
       running.add(ended);
       return await work.finally(() => running.delete(ended));

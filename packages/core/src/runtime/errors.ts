@@ -21,6 +21,7 @@ export type ErrorCode =
   | 'unsupported'
   | 'body-too-large'
   | 'blob-too-large'
+  | 'layout-invalid'
   // What we can bear
   | 'too-many-requests'
   | 'too-many-ingests'

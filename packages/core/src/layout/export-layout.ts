@@ -1,0 +1,120 @@
+import { createWriteStream } from 'node:fs';
+import { mkdir, rename, rm } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { Readable } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
+import { createDigestHash, type Digest, digestAlgorithm, finishDigest } from '../oci/digest.ts';
+import type { PullParts } from '../pull/pull-parts.ts';
+import type { FindImage, Warms } from '../pull/warm.ts';
+import type { WarmReport } from '../pull/warm-report.ts';
+import type { Bytes } from '../runtime/bytes.ts';
+import { ProxyCacheError } from '../runtime/errors.ts';
+import { expectText } from '../runtime/expect-option.ts';
+import { readOpenFile } from '../runtime/read-range.ts';
+import {
+  blobPath,
+  type LayoutEntry,
+  makeLayout,
+  openLayoutFile,
+  readLayout,
+  refName,
+  temporaryName,
+  writeLayoutIndex,
+} from './layout-files.ts';
+import type { ExportLayoutOptions } from './layout-report.ts';
+
+/** Writes images into an OCI image layout. */
+export type ExportLayout = (
+  references: readonly string[],
+  options: ExportLayoutOptions,
+  find: FindImage,
+) => Promise<WarmReport>;
+
+/** @param warms has what is wanted stored first */
+export function createExportLayout(parts: PullParts, warms: Warms): ExportLayout {
+  return async (references, { directory: given, ...options }, find) => {
+    expectText('exportLayout: directory', given);
+    const directory = await makeLayout(given);
+    // What is no layout of ours is found out before anything is fetched for it.
+    await readLayout(directory);
+    const entries: LayoutEntry[] = [];
+    const written = new Map<Digest, Promise<void>>();
+
+    const report = await warms.run(
+      references,
+      options,
+      find,
+      async (reference, { root, contents }, { slots, signal }) => {
+        if (!root) return;
+        for (const digest of contents) {
+          const writing =
+            written.get(digest) ?? slots.run(() => writeBlob(parts, { directory, digest, signal }), signal);
+          written.set(digest, writing);
+          await writing;
+        }
+        const { mediaType, digest, size } = root;
+        entries.push({ mediaType, digest, size, annotations: { [refName]: reference } });
+      },
+    );
+    if (entries.length > 0) await writeLayoutIndex(directory, inOrder(entries, references));
+    return report;
+  };
+}
+
+function inOrder(entries: readonly LayoutEntry[], references: readonly string[]): LayoutEntry[] {
+  return [...new Set(references)].flatMap((reference) => {
+    const entry = entries.find(({ annotations }) => annotations?.[refName] === reference);
+    return entry ? [entry] : [];
+  });
+}
+
+/** Writes some content under its digest, which it is checked for; what is there and right stays. */
+async function writeBlob(
+  parts: PullParts,
+  { directory, digest, signal }: { directory: string; digest: Digest; signal: AbortSignal },
+): Promise<void> {
+  const path = blobPath(directory, digest);
+  const blob = await parts.blobs.open(digest, { signal });
+  if (!blob) throw new ProxyCacheError('storage-failed', `${digest} has left the store before it could be written`);
+  const { size } = blob;
+  const body = blob.kind === 'file' ? readOpenFile(blob, { from: 0, to: size - 1 }, parts.buffers) : blob.body;
+  const temporary = join(directory, temporaryName());
+  try {
+    if (await isThere(directory, path, { digest, size, signal })) return;
+    await mkdir(dirname(path), { recursive: true });
+    const hash = createDigestHash(digest);
+    await pipeline(Readable.from(hashed(body, hash)), createWriteStream(temporary, { flags: 'wx' }), { signal });
+    if (finishDigest(hash, digestAlgorithm(digest)) !== digest) {
+      throw new ProxyCacheError('storage-damaged', `${digest} has other bytes in the store than its digest says`);
+    }
+    await rename(temporary, path);
+  } finally {
+    await blob.close();
+    await rm(temporary, { force: true });
+  }
+}
+
+async function* hashed(body: Bytes, hash: ReturnType<typeof createDigestHash>): AsyncGenerator<Buffer> {
+  for await (const chunk of body) {
+    hash.update(chunk);
+    // The chunk is the reader's until the next one is asked for; a stream reads ahead.
+    yield Buffer.from(chunk);
+  }
+}
+
+async function isThere(
+  directory: string,
+  path: string,
+  { digest, size, signal }: { digest: Digest; size: number; signal: AbortSignal },
+): Promise<boolean> {
+  const handle = await openLayoutFile(directory, path);
+  if (!handle) return false;
+  try {
+    if ((await handle.stat()).size !== size) return false;
+    const hash = createDigestHash(digest);
+    for await (const chunk of handle.createReadStream({ autoClose: false, signal })) hash.update(chunk);
+    return finishDigest(hash, digestAlgorithm(digest)) === digest;
+  } finally {
+    await handle.close();
+  }
+}

@@ -1,0 +1,104 @@
+import { settle } from '../freshness/settle.ts';
+import type { Descriptor } from '../oci/descriptor.ts';
+import type { Digest } from '../oci/digest.ts';
+import { mayGoBy, type ParsedManifest, parseManifest } from '../oci/manifest.ts';
+import type { TagOrDigest } from '../oci/name.ts';
+import { proveBlob } from '../pull/blob-proof.ts';
+import { fileManifest } from '../pull/file-manifest.ts';
+import { createImageWalk } from '../pull/image-walk.ts';
+import { isStored } from '../pull/keep-blob.ts';
+import type { PullParts } from '../pull/pull-parts.ts';
+import type { Target } from '../pull/target.ts';
+import { allEnded } from '../runtime/all-ended.ts';
+import { ProxyCacheError } from '../runtime/errors.ts';
+import type { Slots } from '../runtime/slots.ts';
+import { invalid, type LayoutEntry, readLayoutManifest } from './layout-files.ts';
+import { takeBlob } from './take-blob.ts';
+
+/** An image of a layout, and what it is here. */
+export interface LayoutImage {
+  target: Target;
+  reference: TagOrDigest;
+  entry: LayoutEntry;
+  directory: string;
+}
+
+/** What is done for several images. */
+export interface ImportRun {
+  slots: Slots;
+  signal: AbortSignal;
+  maxManifestBytes: number;
+  /** Something was taken in, or was here. */
+  took(bytes: number): void;
+}
+
+interface Found {
+  descriptor: Descriptor;
+  bytes: Uint8Array;
+}
+
+/**
+ * Takes an image in, so that its repository serves it: all of it, or nothing. Of an index, what the layout has of its images.
+ * That the repository has it is whoever imports it who says so, in place of the upstream (SEMANTICS 19).
+ *
+ * @throws ProxyCacheError `layout-invalid`, and as {@link takeBlob} does; the signal's reason
+ */
+export async function importImage(parts: PullParts, image: LayoutImage, run: ImportRun): Promise<void> {
+  const { target, directory, entry, reference } = image;
+  const { slots, signal, took } = run;
+  const walk = createImageWalk(undefined);
+  const manifests: Found[] = [];
+  const blobs: { digest: Digest; size: number }[] = [];
+
+  async function read(descriptor: Descriptor): Promise<boolean> {
+    signal.throwIfAborted();
+    const bytes = await readLayoutManifest(directory, descriptor, run.maxManifestBytes);
+    if (!bytes) return false;
+    const manifest: ParsedManifest = parseManifest(bytes);
+    if (!mayGoBy(manifest, descriptor.mediaType)) throw invalid(`${descriptor.digest} is not what its descriptor says`);
+    const named = walk.enter(descriptor.digest, bytes);
+    blobs.push(...named.blobs);
+    let has = 0;
+    for (const child of named.children) if (await read(child)) has++;
+    if (named.children.length > 0 && has === 0)
+      throw invalid(`it has none of the images that ${descriptor.digest} names`);
+    // Children first: who finds an index finds what it names.
+    manifests.push({ descriptor: { ...descriptor }, bytes });
+    return true;
+  }
+
+  const { mediaType, digest, size } = entry;
+  if (reference.kind === 'digest' && reference.digest !== digest)
+    throw invalid(`it has ${digest}, and not ${reference.digest}`);
+  if (!(await read({ mediaType, digest, size }))) throw invalid(`${digest} is missing`);
+  await allEnded(
+    blobs.map((blob) =>
+      slots.run(async () => took(await takeBlob(parts, { target, directory, signal, ...blob })), signal),
+    ),
+  );
+  signal.throwIfAborted();
+  for (const { descriptor, bytes } of manifests) await parts.manifests.store(descriptor.digest, bytes);
+  for (const { descriptor } of manifests) {
+    if (await isStored(parts, descriptor.digest, signal)) continue;
+    throw new ProxyCacheError('storage-failed', `the store did not take ${descriptor.digest}`);
+  }
+  await Promise.all(blobs.map((blob) => proveBlob(parts, target, blob)));
+  for (const found of manifests) {
+    await fileManifest(parts, target, found);
+    took(found.bytes.byteLength);
+  }
+  if (reference.kind === 'tag')
+    await noteTag(parts, { target, tag: reference.tag, descriptor: { mediaType, digest, size } });
+}
+
+async function noteTag(
+  { tags, clock }: PullParts,
+  { target, tag, descriptor }: { target: Target; tag: string; descriptor: Descriptor },
+): Promise<void> {
+  const now = clock.now();
+  const context = { rules: target.upstream.rules, startedAt: now, now };
+  await tags.update({ place: target.place, tag }, (current) => {
+    const next = settle(current, { kind: 'found', value: descriptor, stored: true }, context).record;
+    return next && { ...next, saidTo: target.place.generation };
+  });
+}

@@ -1,0 +1,131 @@
+import { setMaxListeners } from 'node:events';
+import { realpath } from 'node:fs/promises';
+import { shownFailure } from '../pull/keep-image.ts';
+import type { PullParts } from '../pull/pull-parts.ts';
+import type { FindImage } from '../pull/warm.ts';
+import { ProxyCacheError } from '../runtime/errors.ts';
+import { expectFunction, expectText, invalidOption } from '../runtime/expect-option.ts';
+import { createSlots } from '../runtime/slots.ts';
+import { type ImportRun, importImage } from './import-image.ts';
+import { invalid, type LayoutEntry, readLayout, refName } from './layout-files.ts';
+import type { ImportedImage, ImportLayoutOptions, ImportProgress, ImportReport } from './layout-report.ts';
+
+/** Takes the images of OCI image layouts in. */
+export interface Imports {
+  run(options: ImportLayoutOptions, find: FindImage): Promise<ImportReport>;
+  /** Ends what runs. Never rejects. */
+  close(): Promise<void>;
+}
+
+const blobsAtOnce = 4;
+
+export function createImports(parts: PullParts, maxManifestBytes: () => number): Imports {
+  const { clock } = parts;
+  const closing = new AbortController();
+  const running = new Set<Promise<unknown>>();
+
+  async function importAll(
+    { directory: given, as, onProgress }: ImportLayoutOptions,
+    { find, signal }: { find: FindImage; signal: AbortSignal },
+  ): Promise<ImportReport> {
+    const startedAt = clock.monotonic();
+    const directory = await realpath(given).catch(() => given);
+    const entries = await readLayout(directory);
+    if (!entries) throw invalid(`there is no oci-layout in ${given}`);
+    if (typeof as === 'string' && entries.length !== 1) {
+      throw invalid(`it lists ${entries.length} images; say by their names which is what (as: { name: reference })`);
+    }
+    const soFar: ImportProgress = {
+      images: { total: entries.length, done: 0, failed: 0 },
+      contents: 0,
+      bytes: 0,
+      durationMs: 0,
+    };
+    const tell = () => {
+      soFar.durationMs = clock.monotonic() - startedAt;
+      dropping(() => onProgress?.({ ...soFar, images: { ...soFar.images } }));
+    };
+    const images: ImportedImage[] = [];
+    for (const entry of entries) {
+      const before = soFar.bytes;
+      const run: ImportRun = {
+        slots: createSlots(blobsAtOnce),
+        signal,
+        maxManifestBytes: maxManifestBytes(),
+        took(bytes) {
+          soFar.contents++;
+          soFar.bytes += bytes;
+          tell();
+        },
+      };
+      const reference = referenceOf(entry, as);
+      const { digest } = entry;
+      let error: ImportedImage['error'];
+      try {
+        if (reference === undefined) throw unnamed(entry);
+        const image = await find(reference);
+        image.target.upstream.names?.check(image.target.place.repository, image.reference);
+        await importImage(parts, { ...image, entry, directory }, run);
+      } catch (cause) {
+        signal.throwIfAborted();
+        error = shownFailure(cause);
+        soFar.images.failed++;
+      }
+      soFar.images.done++;
+      images.push({
+        ...(reference !== undefined && { reference }),
+        digest,
+        outcome: error ? 'failed' : 'imported',
+        bytes: soFar.bytes - before,
+        ...(error && { error }),
+      });
+      tell();
+    }
+    return { images, failed: soFar.images.failed, bytes: soFar.bytes, durationMs: soFar.durationMs };
+  }
+
+  return {
+    async run(options, find) {
+      expectText('importLayout: directory', options.directory);
+      expectFunction('importLayout: onProgress', options.onProgress);
+      checkAs(options.as);
+      closing.signal.throwIfAborted();
+      const signal = AbortSignal.any([...(options.signal ? [options.signal] : []), closing.signal]);
+      setMaxListeners(0, signal);
+      const work = importAll(options, { find, signal });
+      const ended = work.catch(() => undefined);
+      running.add(ended);
+      return await work.finally(() => running.delete(ended));
+    },
+    async close() {
+      closing.abort(new ProxyCacheError('closed', 'the cache is closed'));
+      await Promise.all(running);
+    },
+  };
+}
+
+function checkAs(as: unknown): void {
+  if (as === undefined || typeof as === 'string') return;
+  const isRecord = typeof as === 'object' && as !== null && !Array.isArray(as);
+  if (isRecord && Object.values(as).every((value) => typeof value === 'string')) return;
+  throw invalidOption('importLayout: as', 'a reference, or references by names', as);
+}
+
+function referenceOf({ annotations }: LayoutEntry, as: ImportLayoutOptions['as']): string | undefined {
+  if (typeof as === 'string') return as;
+  const name = annotations?.[refName];
+  if (typeof name !== 'string') return undefined;
+  return as && Object.hasOwn(as, name) ? as[name] : name;
+}
+
+function unnamed({ digest }: LayoutEntry): ProxyCacheError {
+  return invalid(`${digest} has no ${refName}; say what it is (as: "<key>/<name>:<tag>")`);
+}
+
+function dropping(tell: () => void): void {
+  try {
+    tell();
+  } catch {
+    // A listener's failure is its own.
+  }
+}
