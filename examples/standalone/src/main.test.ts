@@ -76,6 +76,26 @@ const logOf = (program: Program): Record<string, unknown>[] =>
 const bytesOf = async (response: Response) => Buffer.from(await response.arrayBuffer());
 
 describe('a running server', () => {
+  test('serves its metrics at an address of their own, which it logs', async () => {
+    const image = upstream.addImage('team/metered', { tag: '1' });
+    const config = join(folder, 'metrics.json');
+    const upstreams = [{ key: 'my-own', url: upstream.url }];
+    writeFileSync(config, JSON.stringify({ storage: { directory: 'metered' }, metrics: { port: 0 }, upstreams }));
+    const program = await start(['--config', config]);
+    const { url } = logOf(program).find(({ msg }) => msg === 'metrics') ?? {};
+    const manifest = await bytesOf(await fetch(`${program.url}/v2/my-own/team/metered/manifests/1`));
+    const text = await (await fetch(`${url}`)).text();
+    expect(text).toContain(
+      'proxycache_requests_total{upstream="my-own",kind="manifest",status="2xx",cache="miss"} 1\n',
+    );
+    expect(text).toContain(
+      `proxycache_upstream_received_bytes_total{upstream="my-own",operation="manifest"} ${manifest.length}\n`,
+    );
+    expect(manifest).toHaveLength(image.root.size);
+    program.child.kill('SIGTERM');
+    expect(await program.ended).toBe(0);
+  });
+
   test('serves an upstream of the command line, and after a restart what it stored', async () => {
     const image = upstream.addImage('team/app', { tag: '1' });
     const args = ['--data', 'data', '--upstream', `my-own=${upstream.url}`, '--default-upstream', 'my-own'];
