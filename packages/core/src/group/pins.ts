@@ -8,6 +8,7 @@ import type { Coordinator } from '../store/coordinator.ts';
 import { type StoreEvent, storeFailed } from '../store/events.ts';
 import type { MetadataStore } from '../store/metadata-store.ts';
 import type { GroupEvent } from './events.ts';
+import { inTurn } from './in-turn.ts';
 
 /** Which member of a group owns a repository. */
 export interface Pin {
@@ -89,6 +90,23 @@ export function createPins(parts: {
     return before === removals ? keep(key, owner) : owner;
   }
 
+  async function write(
+    key: string,
+    { group, owner }: { group: string; owner: Owner },
+    signal: AbortSignal,
+  ): Promise<Owner> {
+    const { repository, upstream } = owner;
+    for (let tries = 1; tries <= mostTries; tries++) {
+      const winner = await read(key, signal);
+      if (winner) return winner;
+      if (await metadata.set(key, encodeRecord(owner), { ifVersion: 'absent', signal })) {
+        observe({ type: 'group-pinned', group, repository, upstream });
+        return keep(key, owner);
+      }
+    }
+    throw new Error(`given up after ${mostTries} conflicting writes`);
+  }
+
   async function textAt(key: string, signal: AbortSignal): Promise<string | undefined> {
     try {
       return (await metadata.get(key, { signal }))?.value;
@@ -127,15 +145,7 @@ export function createPins(parts: {
       // Not a request's signal: what was found holds also when whoever asked has left.
       const { signal } = new AbortController();
       try {
-        for (let tries = 1; tries <= mostTries; tries++) {
-          if (await metadata.set(key, encodeRecord(owner), { ifVersion: 'absent', signal })) {
-            observe({ type: 'group-pinned', group, repository, upstream });
-            return keep(key, owner);
-          }
-          const winner = await read(key, signal);
-          if (winner) return winner;
-        }
-        throw new Error(`given up after ${mostTries} conflicting writes`);
+        return await inTurn(`groups/${key}`, () => write(key, { group, owner }, signal), parts);
       } catch (error) {
         observe(storeFailed('metadata-set', key, error));
         throw unknown(group, repository, error);
