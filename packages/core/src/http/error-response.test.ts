@@ -36,6 +36,7 @@ const own: Record<ErrorCode, Expected> = {
   unsupported: [404, 'UNSUPPORTED'],
   'blob-too-large': [403, 'DENIED'],
   'body-too-large': [413, 'SIZE_INVALID'],
+  'layout-invalid': [400, 'UNKNOWN'],
   'too-many-requests': [503, 'UNAVAILABLE', '1'],
   'too-many-ingests': [503, 'UNAVAILABLE', '1'],
   closed: [503, 'UNAVAILABLE', '5'],
