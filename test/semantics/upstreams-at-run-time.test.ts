@@ -1,7 +1,9 @@
+import { setImmediate } from 'node:timers/promises';
 import { isProxyCacheError, type UpstreamAuth } from '@proxycache/core';
 import { chunkGate, gate } from '@proxycache/test-kit';
 import { describe, expect, test, vi } from 'vitest';
-import { digestOfBody, startPair, startUpstream } from './cache-under-test.ts';
+import { type CacheUnderTest, digestOfBody, startCache, startPair, startUpstream } from './cache-under-test.ts';
+import { clientStyles, pullImage } from './pull-image.ts';
 import { secretWatch } from './secret-watch.ts';
 
 const hub = { username: 'reader', password: 'pass-word-of-the-hub' };
@@ -207,6 +209,51 @@ describe('48: a change of an upstream', () => {
     expect((await manifest).headers['docker-content-digest']).toBe(image.root.digest);
     for (const got of await Promise.all(running)) expect(digestOfBody(got.body)).toBe(layer.digest);
     expect((await cache.get(blob)).status).toBe(404);
+  });
+
+  test('fails no pull of many that run while it is given ever other URLs', async () => {
+    const { cache, upstream, other } = await startWithOther();
+    const tags = Array.from({ length: 24 }, (_, index) => `t${index}`);
+    for (const tag of tags) for (const one of [upstream, other]) one.addImage('many/app', { tag, seed: tag });
+    let isOver = false;
+    const pulls = Promise.all(
+      tags.map((tag, index) => pullImage(cache, { path: '/v2/up/many/app', tag }, clientStyles[index % 2])),
+    ).finally(() => {
+      isOver = true;
+    });
+    let changes = 0;
+    for (; !isOver || changes < 2; changes++) {
+      const url = [other.url, upstream.url][changes % 2] as string;
+      await cache.cache.upstreams.update('up', { url, timeouts: { connect: `${(changes % 7) + 5}s` } });
+      await setImmediate();
+    }
+    expect((await pulls).map(({ status }) => status)).toEqual(tags.map(() => 200));
+    expect([upstream.requests.length > 0, other.requests.length > 0]).toEqual([true, true]);
+  });
+
+  test('lets nobody pull what he was not let in to, when a name means another upstream by then', async () => {
+    const [one, two] = [await startUpstream(), await startUpstream()];
+    const image = two.addImage('team/app', { tag: '1', seed: 'not for everybody' });
+    one.addImage('team/app', { tag: '1' });
+    const cache: CacheUnderTest = await startCache({
+      upstreams: [
+        { key: 'one', url: one.url, hosts: ['x.example'] },
+        { key: 'two', url: two.url },
+      ],
+      access: {
+        async authorize({ upstream }) {
+          if (upstream !== 'one') return { allow: false, reason: 'not for you' };
+          await cache.cache.upstreams.update('one', { hosts: [] });
+          await cache.cache.upstreams.update('two', { hosts: ['x.example'] });
+          return { allow: true };
+        },
+      },
+    });
+    for (const status of [503, 403]) {
+      const got = await cache.get('/v2/team/app/manifests/1?ns=x.example');
+      expect([got.status, got.headers['docker-content-digest'] === image.root.digest]).toEqual([status, false]);
+    }
+    expect(two.requests).toEqual([]);
   });
 
   test('leaves no connection to where nothing is asked any more', async () => {

@@ -154,8 +154,10 @@ export function createDispatch(parts: DispatchParts): Handle {
     request: HttpRequest,
     visit: Visit,
   ): Promise<{ target: Target; clientName: string }> {
-    const { told } = visit;
-    const located = parts.locate(route) ?? (await ofGroup(route, request, visit));
+    const { told, caller } = visit;
+    const direct = parts.locate(route);
+    if (direct && caller) expectAsked(told, direct.target);
+    const located = direct ?? (await ofGroup(route, request, visit));
     if (!located) {
       throw new ProxyCacheError('name-unknown', `${route.name} names no upstream of this cache; expected <key>/<name>`);
     }
@@ -164,6 +166,13 @@ export function createDispatch(parts: DispatchParts): Handle {
     const target = callers.see(located.target, request);
     target.upstream.names?.check(told.repository, route.kind === 'manifest' ? route.reference : undefined);
     return { ...located, target };
+  }
+
+  /** Upstreams may have changed while a hook was asked: what it allowed is not what the name means now. */
+  function expectAsked({ upstream, repository }: Told, { place }: Target): void {
+    if (upstream === place.upstream && repository === place.repository) return;
+    const message = `what ${place.upstream} is asked for changed while it was decided who may pull it; try again`;
+    throw new ProxyCacheError('access-failed', message);
   }
 
   /** From here on it is a request to a member of the group, and to no other. */
