@@ -36,6 +36,7 @@ import { createWarms } from './pull/warm.ts';
 import type { Evict } from './retention/evict.ts';
 import { createQuota, unlimited } from './retention/quota.ts';
 import { createRetention } from './retention/retention.ts';
+import { maxBytesOf } from './roster/entry.ts';
 import { groupsOf, rosterOf, upstreamsOf } from './roster-of.ts';
 import { createBuffers } from './runtime/buffers.ts';
 import { systemClock } from './runtime/clock.ts';
@@ -81,8 +82,8 @@ export function createProxyCache(options: ProxyCacheOptions): ProxyCache {
     ? createQuota(limits, { ...stored, metadata, evict, coordinator, ...told })
     : unlimited(stored.blobs);
   const { blobs } = quota;
-  live.watch((key, entry) => {
-    if (entry.kind !== 'unusable') quota.bound(key, entry.kind === 'upstream' ? entry.options.maxBytes : undefined);
+  live.watch((changes) => {
+    for (const [key, entry] of changes) if (entry.kind !== 'unusable') quota.bound(key, maxBytesOf(entry));
   });
   const { isWaiting } = uploads;
   const roster = rosterOf(options, { live, metadata, coordinator, isClosed, ...told });

@@ -52,20 +52,24 @@ export function upstreamsOf(
   let maxManifestBytes = persistUpstreams ? defaults.upstream.maxManifestBytes : 0;
   const told = new Set<string>();
 
-  function look(): void {
-    const upstreams = [...live.entries().values()].flatMap((entry) =>
-      entry.kind === 'upstream' ? [upstreamSettings(entry.options)] : [],
-    );
+  function allow({ maxManifestBytes: most }: UpstreamSettings): void {
     // What came while more was allowed stays readable.
-    maxManifestBytes = Math.max(maxManifestBytes, ...upstreams.map((upstream) => upstream.maxManifestBytes));
-    for (const message of shadowWarnings({ upstreams, defaultUpstream, reservedKeys })) {
+    maxManifestBytes = Math.max(maxManifestBytes, most);
+  }
+
+  function warn(): void {
+    for (const message of shadowWarnings({ upstreams: live.routes(), defaultUpstream, reservedKeys })) {
       if (!told.has(message)) parts.observe({ type: 'warning', message });
       told.add(message);
     }
   }
 
-  look();
-  live.watch(look);
+  for (const upstream of options.upstreams) allow(upstreamSettings(upstream));
+  warn();
+  live.watch((changes) => {
+    for (const entry of changes.values()) if (entry.kind === 'upstream') allow(upstreamSettings(entry.options));
+    warn();
+  });
   return {
     live,
     settingsOf(key) {

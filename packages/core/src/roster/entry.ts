@@ -19,6 +19,11 @@ export interface UnusableEntry {
   error: ProxyCacheError;
 }
 
+/** How much may be stored of an upstream. */
+export function maxBytesOf(entry: Entry): number | undefined {
+  return entry.kind === 'upstream' ? entry.options.maxBytes : undefined;
+}
+
 /** The same options, of which what is `undefined` or `null` is left out, and nothing is shared with whoever gave them. */
 export function ownOptions<T extends object>(options: T): T {
   return Object.fromEntries(

@@ -36,16 +36,18 @@ export interface LiveUpstreams {
   /** All that is known of keys, in the same order. */
   entries(): ReadonlyMap<string, Entry>;
   entryOf(key: string): Entry | undefined;
+  /** By what they are found, those that cannot be used too. */
+  routes(): readonly ResolvableUpstream[];
   resolve: Resolver['resolve'];
   /**
-   * Makes ready what is to hold of a key; nothing changes before the answer is called, which is to be done before anything
+   * Makes ready what is to hold of some keys; nothing changes before the answer is called, which is to be done before anything
    * else is prepared. Requests that are under way end with what they began with.
    *
    * @throws ProxyCacheError `invalid-options`
    */
-  prepare(key: string, entry: Entry): () => void;
-  /** Has `fn` called after each change. */
-  watch(fn: (key: string, entry: Entry) => void): void;
+  prepare(changes: ReadonlyMap<string, Entry>): () => void;
+  /** Has `fn` called after each change, with what has changed. */
+  watch(fn: (changes: ReadonlyMap<string, Entry>) => void): void;
   /** Those in use, and those that were. */
   clients(): Iterable<Upstream>;
 }
@@ -53,6 +55,8 @@ export interface LiveUpstreams {
 /** A key's entry and what was made of it. */
 interface Member {
   entry: Entry;
+  /** By which it is found; of what cannot be read none. */
+  route?: ResolvableUpstream;
   upstream?: PullUpstream;
   isConnected?: () => boolean;
   /** How it is used: of all that was ever made of it, also of what is under way. */
@@ -89,7 +93,7 @@ export function createLiveUpstreams(given: readonly UpstreamOptions[], parts: Li
   const order = new Map(given.map(({ key }, index) => [key, index]));
   const upstreams = new Map<string, PullUpstream>();
   const retired = createRetiredClients(parts.clock);
-  const watchers: ((key: string, entry: Entry) => void)[] = [];
+  const watchers: ((changes: ReadonlyMap<string, Entry>) => void)[] = [];
   let members = new Map<string, Member>();
   let resolver: Resolver;
 
@@ -102,32 +106,32 @@ export function createLiveUpstreams(given: readonly UpstreamOptions[], parts: Li
 
   /** @throws ProxyCacheError `invalid-options` */
   function resolverOf(all: ReadonlyMap<string, Member>): Resolver {
-    const known: UpstreamOptions[] = [];
-    const reservedKeys = [...routing.reservedKeys];
-    for (const [key, { entry }] of all) {
-      if (entry.kind !== 'removed' && entry.options) known.push(entry.options);
-      else reservedKeys.push(key);
-    }
+    const known = routesOf(all);
+    const isNamed = new Set(known.map(({ key }) => key));
+    const reservedKeys = [...routing.reservedKeys, ...[...all.keys()].filter((key) => !isNamed.has(key))];
     const { defaultUpstream, groups } = routing;
     const lacksDefault = ![...known, ...groups].some(({ key }) => key === defaultUpstream);
     return createResolver({
       groups,
-      upstreams: known.map(settingsOf),
+      upstreams: known,
       defaultUpstream: lacksDefault ? undefined : defaultUpstream,
       reservedKeys,
     });
   }
 
   function memberOf(entry: Entry, before: Member | undefined): Member {
-    if (entry.kind !== 'upstream') return { entry };
+    if (entry.kind === 'removed' || !entry.options) return { entry };
     const { options } = entry;
     const settings = settingsOf(options);
+    const { key, hosts, library } = settings;
+    const route = { key, hosts, library };
+    if (entry.kind === 'unusable') return { entry, route };
     const { inUse = { mode: settings.mode } } = before ?? {};
     if (before?.upstream && before.entry.kind === 'upstream') {
       const names = changedNames(before.entry.options, options);
       const { client } = before.upstream;
       if (names.every((name) => notOfClient.has(name))) {
-        return { ...before, entry, inUse, upstream: createPullUpstream(settings, { ...made, client, inUse }) };
+        return { ...before, entry, route, inUse, upstream: createPullUpstream(settings, { ...made, client, inUse }) };
       }
     }
     let connected = 0;
@@ -139,7 +143,7 @@ export function createLiveUpstreams(given: readonly UpstreamOptions[], parts: Li
         connected += change;
       },
     });
-    return { entry, inUse, upstream, isConnected: () => connected > 0 };
+    return { entry, route, inUse, upstream, isConnected: () => connected > 0 };
   }
 
   function show(all: Map<string, Member>, next: Resolver): void {
@@ -147,6 +151,12 @@ export function createLiveUpstreams(given: readonly UpstreamOptions[], parts: Li
     resolver = next;
     upstreams.clear();
     for (const [key, { upstream }] of all) if (upstream) upstreams.set(key, upstream);
+  }
+
+  function replaced(before: Member | undefined, { entry, inUse, upstream }: Member): void {
+    if (inUse && entry.kind === 'upstream') inUse.mode = settingsOf(entry.options).mode;
+    const client = before?.upstream?.client;
+    if (client && client !== upstream?.client) retired.add(client, before.isConnected ?? (() => false));
   }
 
   const atStart = new Map<string, Member>();
@@ -167,19 +177,18 @@ export function createLiveUpstreams(given: readonly UpstreamOptions[], parts: Li
   return {
     upstreams,
     entries: () => new Map([...members].map(([key, { entry }]) => [key, entry])),
+    routes: () => routesOf(members),
     entryOf: (key) => members.get(key)?.entry,
     resolve: (route) => resolver.resolve(route),
-    prepare(key, entry) {
-      const before = members.get(key);
-      const member = memberOf(entry, before);
-      const all = sorted(new Map([...members, [key, member]]));
+    prepare(changes) {
+      const before = members;
+      const changed = new Map([...changes].map(([key, entry]) => [key, memberOf(entry, before.get(key))]));
+      const all = sorted(new Map([...before, ...changed]));
       const next = resolverOf(all);
       return () => {
-        if (member.inUse && entry.kind === 'upstream') member.inUse.mode = settingsOf(entry.options).mode;
         show(all, next);
-        const client = before?.upstream?.client;
-        if (client && client !== member.upstream?.client) retired.add(client, before.isConnected ?? (() => false));
-        for (const watcher of watchers) watcher(key, entry);
+        for (const [key, member] of changed) replaced(before.get(key), member);
+        for (const watcher of watchers) watcher(changes);
       };
     },
     watch: (fn) => void watchers.push(fn),
@@ -188,4 +197,8 @@ export function createLiveUpstreams(given: readonly UpstreamOptions[], parts: Li
       yield* retired.all();
     },
   };
+}
+
+function routesOf(members: ReadonlyMap<string, Member>): readonly ResolvableUpstream[] {
+  return [...members.values()].flatMap(({ route }) => route ?? []);
 }

@@ -65,7 +65,7 @@ export function createRoster(parts: RosterParts): SharedRoster {
     let commit: (() => void) | undefined;
     await book.change(key, (written) => {
       const entry = next(written ?? live.entryOf(key));
-      commit = live.prepare(key, entry);
+      commit = live.prepare(new Map([[key, entry]]));
       return entry;
     });
     commit?.();
@@ -73,23 +73,37 @@ export function createRoster(parts: RosterParts): SharedRoster {
     observe({ type: 'upstream-changed', upstream: key, change: told, origin: 'here' });
   }
 
-  /** Has hold what was written elsewhere, or as much of it as can. */
-  function hold(key: string, entry: Entry, { isFirst }: { isFirst: boolean }): void {
-    const before = live.entryOf(key);
-    let held = entry;
-    let commit: () => void;
+  /** What can hold of an entry that was written elsewhere, maybe by another release. */
+  function usable(entry: Entry): Entry {
     try {
       if (entry.kind === 'upstream') check('upstream', entry.options);
-      commit = live.prepare(key, entry);
+      return entry;
     } catch (cause) {
-      const error = isProxyCacheError(cause) ? cause : new ProxyCacheError('invalid-options', String(cause));
-      held = { kind: 'unusable', revision: entry.revision, lost: [], error };
-      commit = live.prepare(key, held);
+      return unusableFor(entry, cause);
+    }
+  }
+
+  /** Has hold what was written elsewhere, or as much of it as can. */
+  function hold(changes: ReadonlyMap<string, Entry>, { isFirst }: { isFirst: boolean }): void {
+    const before = new Map([...changes.keys()].map((key) => [key, live.entryOf(key)]));
+    let commit: () => void;
+    try {
+      commit = live.prepare(changes);
+    } catch (cause) {
+      const [[key, entry] = ['', undefined], ...others] = changes;
+      if (!entry || (entry.kind === 'unusable' && !entry.options)) throw cause;
+      // Whichever it is that cannot be: each by itself.
+      const each = others.length === 0 ? [[key, unusableFor(entry, cause)] as const] : changes;
+      for (const one of each) hold(new Map([one]), { isFirst });
+      return;
     }
     commit();
-    if (held.kind === 'unusable') observe({ type: 'upstream-unusable', upstream: key, error: held.error.message });
-    else if (isFirst) warnOfGiven(key);
-    else tellOf(key, held, before);
+    for (const [key, entry] of changes) {
+      if (entry.kind === 'unusable') {
+        observe({ type: 'upstream-unusable', upstream: key, error: entry.error.message });
+      } else if (isFirst) warnOfGiven(key);
+      else tellOf(key, entry, before.get(key));
+    }
   }
 
   function warnOfGiven(key: string): void {
@@ -106,11 +120,13 @@ export function createRoster(parts: RosterParts): SharedRoster {
   }
 
   async function take(read: () => Promise<ReadonlyMap<string, Written>>, how: { isFirst: boolean }): Promise<void> {
+    const changes = new Map<string, Entry>();
     for (const [key, { entry, text }] of await read()) {
       if (texts.get(key) === text) continue;
       texts.set(key, text);
-      if (!isDeepStrictEqual(live.entryOf(key), entry)) hold(key, entry, how);
+      if (!isDeepStrictEqual(live.entryOf(key), entry)) changes.set(key, usable(entry));
     }
+    if (changes.size > 0) hold(changes, how);
   }
 
   const roster: Roster = {
@@ -157,6 +173,11 @@ export function createRoster(parts: RosterParts): SharedRoster {
     },
   };
   return { roster, take: (read, how) => inTurn(() => take(read, how)) };
+}
+
+function unusableFor({ revision }: Entry, cause: unknown): Entry {
+  const error = isProxyCacheError(cause) ? cause : new ProxyCacheError('invalid-options', String(cause));
+  return { kind: 'unusable', revision, lost: [], error };
 }
 
 function expectKnown(key: string, entry: Entry | undefined): Exclude<Entry, { kind: 'removed' }> {
