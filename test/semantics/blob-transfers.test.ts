@@ -1,5 +1,5 @@
 import { type BlobStore, memoryStorage } from '@proxycache/core';
-import { gate, seededBytes, sha256 } from '@proxycache/test-kit';
+import { chunkGate, gate, seededBytes, sha256 } from '@proxycache/test-kit';
 import { describe, expect, it } from 'vitest';
 import { slowClient } from '../faults/slow-client.ts';
 import { startCache, startPair, startUpstream } from './cache-under-test.ts';
@@ -138,4 +138,32 @@ it('a blob that came in while the store was slow to miss it is not fetched again
   const { status, body } = await late;
   expect({ status, digest: sha256(body) }).toEqual({ status: 200, digest });
   expect(upstream.count({ method: 'GET', path: /\/blobs\// })).toBe(1);
+});
+
+describe('32: a blob that waited for a connection', () => {
+  it('for longer than blobWithin has all its time then, and what fails is asked again', async () => {
+    const limits = { maxConnections: 1, queueFor: '5m' } as const;
+    const { upstream, cache } = await startPair({ limits, retry: { attempts: 3 }, timeouts: { idle: '10m' } });
+    const [first, second] = ['first', 'second'].map((seed) => upstream.putBlob('team/app', seededBytes(seed, 100_000)));
+    const chunks = chunkGate(50_000);
+    upstream.on({ path: new RegExp(first ?? '') }, { throttle: chunks });
+    upstream.on({ path: new RegExp(second ?? ''), times: 1 }, { status: 503 });
+    const running = cache.get(`/v2/up/team/app/blobs/${first}`);
+    await expect.poll(() => upstream.requests.length).toBe(1);
+    chunks.allow();
+    const waiting = cache.get(`/v2/up/team/app/blobs/${second}`);
+    await expect.poll(() => cache.seen('ingest-started')).toHaveLength(2);
+    await cache.clock.advance(120_000);
+    chunks.open();
+    expect((await running).status).toBe(200);
+    await expect.poll(() => upstream.requests.length).toBe(2);
+    await expect
+      .poll(async () => {
+        await cache.clock.advance(100);
+        return upstream.requests.length;
+      })
+      .toBe(3);
+    const got = await waiting;
+    expect([got.status, got.body.byteLength]).toEqual([200, 100_000]);
+  });
 });

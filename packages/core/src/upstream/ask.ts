@@ -54,6 +54,7 @@ export function createAsk({ key, url: root }: UpstreamSettings, parts: AskParts)
     // Nobody has a blob's first byte while others have all connections: its time counts from when it has one.
     const queued = (waitedMs: number) => {
       question.deadlineAt += waitedMs;
+      question.queued?.(waitedMs);
     };
     const response = await tell({ operation, method, url, repository }, (over) =>
       transport.send({ url, method, headers, long, slabs, deadlineAt, ...(long && { queued }), signal, over }),

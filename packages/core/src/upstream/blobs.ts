@@ -6,7 +6,7 @@ import { headerOf, type ResponseHeaders } from './exchange.ts';
 import { letGo } from './let-go.ts';
 import { saidLength } from './manifest-answer.ts';
 import { isHtml } from './own-voice.ts';
-import type { Answer, Ask } from './question.ts';
+import type { Answer, Ask, Question } from './question.ts';
 import { interpretHeadRefusal, interpretRefusal } from './refusal.ts';
 import type { FetchedBlob, Query, Reply, Upstream } from './upstream.ts';
 import { UpstreamError, type UpstreamErrorCode } from './upstream-error.ts';
@@ -30,7 +30,7 @@ export function createBlobs(ask: Ask, options: { key: string; markers: readonly 
   function send(
     method: 'GET' | 'HEAD',
     query: BlobQuery,
-    { headers = {}, ...body }: { headers?: Record<string, string>; long?: boolean; slabs?: Slabs | undefined } = {},
+    { headers = {}, ...body }: Partial<Pick<Question, 'headers' | 'long' | 'slabs' | 'queued'>> = {},
   ): Promise<Answer> {
     const { repository, digest, scope, caller, deadlineAt, signal } = query;
     return ask({
@@ -49,7 +49,15 @@ export function createBlobs(ask: Ask, options: { key: string; markers: readonly 
   }
 
   const fetch = (query: RangeQuery, headers: Record<string, string>) =>
-    send('GET', query, { headers, long: true, slabs: query.slabs });
+    send('GET', query, {
+      headers,
+      long: true,
+      slabs: query.slabs,
+      // Whoever asks again by this query has as much time left as it.
+      queued(waitedMs) {
+        query.deadlineAt += waitedMs;
+      },
+    });
 
   function refusePages(answer: Answer, query: BlobQuery): void {
     if (!isHtml(answer.headers)) return;

@@ -28,6 +28,8 @@ export interface Question {
   /** Memory for a long body. */
   slabs?: Slabs | undefined;
   deadlineAt: number;
+  /** Told how long it waited for a connection, by which its deadline has moved. */
+  queued?: ((waitedMs: number) => void) | undefined;
   signal: AbortSignal;
 }
 
