@@ -5,10 +5,13 @@ import { join } from 'node:path';
 import { createProxyCache, memoryStorage, type ProxyCache } from '@proxycache/core';
 import { createNodeHandler } from '@proxycache/node-http';
 import { type FakeUpstream, sha256, startFakeUpstream } from '@proxycache/test-kit';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { runShell } from '../peers/run-command.ts';
 import { makeTemporaryFolder, removeFolder } from '../peers/temporary-folder.ts';
 import { requireProgram } from '../system.ts';
+
+// Processes of a client on a machine that is busy with other tests.
+vi.setConfig({ testTimeout: 60_000 });
 
 describe.skipIf(requireProgram('skopeo') === undefined)('skopeo, by the key of a group', () => {
   let corp: FakeUpstream;

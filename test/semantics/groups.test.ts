@@ -255,6 +255,15 @@ describe('dependency confusion: a public image under the name of a private one i
     expect(await ownersOf(set)).toEqual([]);
   });
 
+  test('who pulls a public image that the private registry denies is told why it goes no further', async () => {
+    const { corp, hub, cache } = await startGroup();
+    hub.addImage('app', { tag: '1' });
+    corp.on({}, { status: 403 });
+    expect(messageIn(await cache.get(path('manifests/1')))).toBe(
+      'app at corp does not exist or needs other credentials; the group all asks no member behind one that denies',
+    );
+  });
+
   test('while the private registry takes requests and answers none: 504', async () => {
     const { corp, hub, cache } = await startGroup();
     corp.on({}, { hang: true });

@@ -48,7 +48,7 @@ export function createSearch({ members, ask }: { members: Members; ask: AskMembe
           isAbsent = true;
           break;
         case 'denied':
-          if (!group.deniedMayMeanAbsent) throw answer.error;
+          if (!group.deniedMayMeanAbsent) throw denied(group.key, answer.error);
           isDenied = true;
           break;
         case 'failed':
@@ -60,6 +60,12 @@ export function createSearch({ members, ask }: { members: Members; ask: AskMembe
     if (excluded !== undefined && !isAbsent && !isDenied) throw new ProxyCacheError('not-admitted', excluded);
     throw absent(asked, question, isDenied);
   };
+}
+
+/** Whoever pulls a public image learns why a private registry's word is the last one on it. */
+function denied(group: string, cause: ProxyCacheError): ProxyCacheError {
+  const message = `${cause.message}; the group ${group} asks no member behind one that denies`;
+  return new ProxyCacheError('denied', message, { cause });
 }
 
 /** @param first who is asked before all others: only where it does not matter whose the bytes are */
