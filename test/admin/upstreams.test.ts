@@ -1,3 +1,4 @@
+import { localCoordinator, memoryStorage } from '@proxycache/core';
 import { startFakeUpstream } from '@proxycache/test-kit';
 import { afterAll, describe, expect, onTestFinished, test } from 'vitest';
 import { optionNames } from '../architecture/documented.ts';
@@ -85,6 +86,36 @@ describe('a secret', () => {
       expect((await change({ ...body, auth: { token: secret } })).status).toBe(200);
     }
   });
+});
+
+test('an upstream that is added over the API is there for another replica and after a restart, and its secret is told by none', async () => {
+  const secret = '314159265358';
+  const shared = { metadata: memoryStorage().metadata, coordinator: localCoordinator() };
+  const replica = async () => {
+    const storage = { ...memoryStorage(), ...shared };
+    return await openAdmin({}, { storage, persistUpstreams: { encryptionKey: 'k'.repeat(32) } });
+  };
+  const upstream = await startFakeUpstream({ auth: { basic: { username: 'me', password: secret } } });
+  onTestFinished(() => upstream.stop());
+  upstream.addImage('team/app', { tag: '1' });
+  const [one, two] = [await replica(), await replica()];
+  const body = { key: 'lab', url: upstream.url, auth: { username: 'me', password: secret } };
+  expect((await one.ask('/upstreams', { method: 'POST', body })).status).toBe(201);
+  const pulled = async (from: typeof one) => (await from.askRaw('/v2/lab/team/app/manifests/1')).status;
+  expect(await pulled(one)).toBe(200);
+  await expect.poll(() => pulled(two)).toBe(200);
+  expect((await two.ask('/upstreams/lab', { method: 'PATCH', body: { mode: 'local-first' } })).status).toBe(200);
+  await Promise.all([one.stop(), two.stop()]);
+
+  const after = await replica();
+  onTestFinished(after.stop);
+  await expect.poll(() => pulled(after)).toBe(200);
+  const told = await after.ask('/upstreams/lab');
+  expect(told.json).toMatchObject({ mode: 'local-first', auth: { kind: 'basic', username: 'me' }, revision: 2 });
+  expect(told.text).not.toContain(secret);
+  expect((await after.ask('/upstreams/lab/check', { method: 'POST' })).json.ok).toBe(true);
+  expect((await after.ask('/upstreams/lab', { method: 'DELETE' })).status).toBe(204);
+  expect(await pulled(after)).toBe(404);
 });
 
 describe('files and programs of the host', () => {
