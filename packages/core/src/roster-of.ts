@@ -2,7 +2,7 @@ import type { ProxyCacheEvent } from './events.ts';
 import { checkBesideGroups } from './group/check-groups.ts';
 import { type GroupSettings, groupSettings } from './group/group-options.ts';
 import { defaults, type ProxyCacheOptions, upstreamSettings } from './options.ts';
-import { memoryBook } from './roster/book.ts';
+import { type Book, memoryBook } from './roster/book.ts';
 import { checkReference } from './roster/check-reference.ts';
 import { followBook } from './roster/follow-book.ts';
 import { createLiveUpstreams, type LiveUpstreams } from './roster/live-upstreams.ts';
@@ -16,6 +16,7 @@ import { parseDuration } from './runtime/duration.ts';
 import { ProxyCacheError } from './runtime/errors.ts';
 import { invalidOption } from './runtime/expect-option.ts';
 import type { Coordinator } from './store/coordinator.ts';
+import { inTurn } from './store/in-turn.ts';
 import type { MetadataStore } from './store/metadata-store.ts';
 import { checkUpstream } from './upstream/check-upstream.ts';
 import type { UpstreamParts } from './upstream/client.ts';
@@ -127,18 +128,16 @@ export function rosterOf(
   const closing = new AbortController();
   const { signal } = closing;
   const seal = persist.encryptionKey === undefined ? undefined : createSeal(persist.encryptionKey);
-  const book = createStoredBook(
-    parts.metadata,
-    createUpstreamRecords(seal, (key) => given.get(key)),
-    signal,
-  );
+  const records = createUpstreamRecords(seal, (key) => given.get(key));
+  const stored = createStoredBook(parts.metadata, records, signal);
+  const book: Book = { change: (key, change) => inTurn(`upstreams/${key}`, () => stored.change(key, change), parts) };
   const { roster, take } = createRoster({ ...shared, book, written: () => void follower.tell() });
   let isFirst = true;
   const follower = followBook({
     ...parts,
     everyMs: parseDuration(persist.refreshEvery ?? defaults.persistUpstreams.refreshEvery),
     async read() {
-      await take(() => book.read(signal), { isFirst });
+      await take(() => stored.read(signal), { isFirst });
       isFirst = false;
     },
   });

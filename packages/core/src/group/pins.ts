@@ -6,9 +6,9 @@ import { createFlights } from '../runtime/collapse.ts';
 import { ProxyCacheError } from '../runtime/errors.ts';
 import type { Coordinator } from '../store/coordinator.ts';
 import { type StoreEvent, storeFailed } from '../store/events.ts';
+import { inTurn } from '../store/in-turn.ts';
 import type { MetadataStore } from '../store/metadata-store.ts';
 import type { GroupEvent } from './events.ts';
-import { inTurn } from './in-turn.ts';
 
 /** Which member of a group owns a repository. */
 export interface Pin {

@@ -5,7 +5,10 @@ import type { UpstreamOptions } from '../upstream/upstream-options.ts';
 import { type Entry, ownOptions } from './entry.ts';
 import { hasSecret } from './secrets.ts';
 
-/** What is to change of an upstream: what is not named stays, and `undefined` or `null` takes an option back to its default. */
+/**
+ * What is to change of an upstream: what is not named stays, and `undefined` or `null` takes an option back to its default. An
+ * option of several parts (`limits`, `timeouts`) is replaced as a whole.
+ */
 export type UpstreamChange = {
   [Name in keyof Omit<UpstreamOptions, 'key'>]?: UpstreamOptions[Name] | undefined | null;
 };
