@@ -4,7 +4,6 @@ import { describe, expect, test } from 'vitest';
 import { type CacheUnderTest, startCache, startUpstream } from './cache-under-test.ts';
 import { pullImage } from './pull-image.ts';
 import type { Got } from './request.ts';
-import { stepClock } from './step-clock.ts';
 
 type Group = Omit<NonNullable<ProxyCacheOptions['groups']>[number], 'key' | 'upstreams'>;
 
@@ -268,7 +267,10 @@ describe('dependency confusion: a public image under the name of a private one i
     const { corp, hub, cache } = await startGroup();
     corp.on({}, { hang: true });
     hub.addImage('app', { tag: '1', seed: 'impostor' });
-    const got = await stepClock(cache.clock, cache.get(path('manifests/1')), () => true);
+    const asked = cache.get(path('manifests/1'));
+    await expect.poll(() => corp.count({}), { timeout: 15_000 }).toBe(1);
+    await cache.clock.advance(10_000);
+    const got = await asked;
     expect([got.status, got.errorCode]).toEqual([504, 'UNAVAILABLE']);
     expect(hub.requests).toEqual([]);
   });
