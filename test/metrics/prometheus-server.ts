@@ -10,7 +10,7 @@ export interface Sample {
   value: number;
 }
 
-/** Debian's Prometheus, which reads one target each second. */
+/** Debian's Prometheus, which reads one target every two seconds. */
 export interface PrometheusServer {
   /** What a query gives now. @throws Error with what Prometheus says is wrong with it */
   query(expression: string): Promise<readonly Sample[]>;
@@ -24,7 +24,7 @@ export async function startPrometheus(program: string, url: string): Promise<Pro
   const folder = makeTemporaryFolder('prometheus');
   const { host, pathname } = new URL(url);
   const config = {
-    global: { scrape_interval: '1s', scrape_timeout: '1s' },
+    global: { scrape_interval: '2s', scrape_timeout: '2s' },
     scrape_configs: [{ job_name: 'proxycache', metrics_path: pathname, static_configs: [{ targets: [host] }] }],
   };
   // YAML holds JSON.
