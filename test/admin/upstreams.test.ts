@@ -142,6 +142,39 @@ describe('files and programs of the host', () => {
   });
 });
 
+describe('a secret of the host, known by its reference', () => {
+  const persistUpstreams = { secretOf: async () => ({ token: '271828182845' }) };
+  const reference = { reference: 'vault/hub' };
+
+  test('is not sent to a place that somebody names over the API', async () => {
+    const upstreams = [{ key: 'hub', url: at, auth: reference }];
+    const guarded = await startAdmin({}, { persistUpstreams, upstreams });
+    const elsewhere = 'http://127.0.0.1:9';
+    const asked = [
+      await guarded.ask('/upstreams', { method: 'POST', body: { key: 'thief', url: elsewhere, auth: reference } }),
+      await guarded.ask('/check', { method: 'POST', body: { key: 'thief', url: elsewhere, auth: reference } }),
+      await guarded.ask('/upstreams/hub', { method: 'PATCH', body: { url: elsewhere, auth: reference } }),
+      await guarded.ask('/upstreams/hub', {
+        method: 'PATCH',
+        body: { endpoints: [{ url: elsewhere, auth: reference }], auth: 'anonymous' },
+      }),
+    ];
+    for (const { json } of asked) expect(json).toMatchObject({ status: 403, code: 'denied' });
+    const moved = await guarded.ask('/upstreams/hub', { method: 'PATCH', body: { url: elsewhere } });
+    expect(moved.json).toMatchObject({ status: 400, code: 'secret-required' });
+    expect((await guarded.ask('/upstreams/hub', { method: 'PATCH', body: { freshFor: '1m' } })).json).toMatchObject({
+      url: at,
+      auth: { kind: 'reference' },
+    });
+  });
+
+  test('may be named where the host says so', async () => {
+    const allowing = await startAdmin({ allow: { references: true } }, { persistUpstreams });
+    const told = await allowing.ask('/upstreams', { method: 'POST', body: { key: 'hub', url: at, auth: reference } });
+    expect(told.json.auth).toEqual({ kind: 'reference', reference: 'vault/hub' });
+  });
+});
+
 test('an upstream that is wrong is refused by the path of what is wrong', async () => {
   expect((await add({ key: 'wrong', url: at, freshfor: 1 })).json.detail).toMatch(
     /^body: there is no field "freshfor"/,

@@ -288,6 +288,15 @@ describe('a secret of an upstream', () => {
     expect(upstreams.list()[1]).toMatchObject({ url: other.url, auth: { kind: 'anonymous' } });
   });
 
+  test('that a helper gives is not that of another registry by its source host alone', async () => {
+    const { cache, other } = await startWithOther();
+    const { upstreams } = cache.cache;
+    await upstreams.add({ key: 'new', url: other.url, auth: { helper: 'desktop' } });
+    expect(await codeOf(upstreams.update('new', { hosts: ['docker.io'] }))).toBe('secret-required');
+    await upstreams.update('new', { hosts: ['docker.io'], auth: { helper: 'desktop' } });
+    expect(upstreams.list()[1]).toMatchObject({ hosts: ['docker.io'] });
+  });
+
   test('is in no list, event or error', async () => {
     const { cache, other } = await startWithOther();
     const watch = secretWatch();

@@ -23,6 +23,11 @@ export const adminSchema = mapping({
     'Let upstreams that come over it name files and programs of this machine for their credentials',
     'false',
   ),
+  allowReferences: optional(
+    flag(),
+    'Let upstreams that come over it name secrets of `persistUpstreams.secretsFolder`, each of which they could send anywhere',
+    'false',
+  ),
 })
   .refine(({ token, tokenFile }) => token === undefined || tokenFile === undefined, {
     error: 'expected token or tokenFile, not both',

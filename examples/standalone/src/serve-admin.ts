@@ -33,13 +33,13 @@ export async function serveAdmin(
   config: AdminConfig,
   { folder, logger }: { folder: string; logger: Logger },
 ): Promise<ServedAdmin> {
-  const { publicUrl, maxJobs, allowHostCredentials = false } = config;
+  const { publicUrl, maxJobs, allowHostCredentials = false, allowReferences = false } = config;
   const token = tokenOf(config, folder);
   const metrics = createMetrics(cache, { client, ofProcess: true });
   const admin = createAdmin(cache, {
     authorize: token === undefined ? 'loopback-only' : bearerOf(token),
     metrics,
-    allow: { hostCredentials: allowHostCredentials },
+    allow: { hostCredentials: allowHostCredentials, references: allowReferences },
     ...(maxJobs !== undefined && { maxJobs }),
     ...(publicUrl !== undefined && { publicUrl }),
     onError: (err) => logger.error({ err }, 'operations API failed'),

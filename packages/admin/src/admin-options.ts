@@ -18,9 +18,10 @@ export interface AdminOptions {
   maxJobs?: number;
   /**
    * `hostCredentials`: whether upstreams that come over the API may name files and programs of the host for their
-   * credentials (`usernameFile`, `helper`, `exec`). Default false.
+   * credentials (`usernameFile`, `helper`, `exec`). Default false. `references`: whether they may name what the host's
+   * `secretOf` knows (`reference`), any of which whoever may use the API can so have sent to a place of his own. Default false.
    */
-  allow?: { hostCredentials?: boolean };
+  allow?: { hostCredentials?: boolean; references?: boolean };
   /** Origin that users reach it at, `https://ops.example`: the only one whose pages may write. Default: what `Host` says. */
   publicUrl?: string;
   /** Told of what failed and was foreseen by nobody; the client is told nothing of it. Default: nobody. */
@@ -37,6 +38,7 @@ export interface AdminSettings {
   withinMs: number;
   maxJobs: number;
   hostCredentials: boolean;
+  references: boolean;
   publicUrl: URL | undefined;
   onError(error: unknown): void;
   clock: Clock;
@@ -49,13 +51,14 @@ export function adminSettings(options: AdminOptions): AdminSettings {
   const unknown = Object.keys(options).find((name) => !names.includes(name));
   if (unknown !== undefined) throw wrong(unknown, 'no such option');
   const { authorize, basePath = '/admin', metrics, maxJobs = 8, allow = {}, onError = () => undefined } = options;
-  const { hostCredentials = false } = allow;
+  const { hostCredentials = false, references = false } = allow;
   if (authorize !== 'loopback-only' && typeof authorize !== 'function') {
     throw wrong('authorize', `"loopback-only" or a function, as nobody is let in by default`);
   }
   if (basePath !== '' && !/^(?:\/[\w.~-]+)+$/.test(basePath)) throw wrong('basePath', '"" or a path such as "/admin"');
   if (!Number.isSafeInteger(maxJobs) || maxJobs < 1) throw wrong('maxJobs', 'a whole number from 1');
   if (typeof hostCredentials !== 'boolean') throw wrong('allow.hostCredentials', 'true or false');
+  if (typeof references !== 'boolean') throw wrong('allow.references', 'true or false');
   if (metrics && typeof metrics.text !== 'function') throw wrong('metrics', 'what createMetrics gives');
   if (typeof onError !== 'function') throw wrong('onError', 'a function');
   return {
@@ -65,6 +68,7 @@ export function adminSettings(options: AdminOptions): AdminSettings {
     withinMs: msOf(options.within ?? '5s'),
     maxJobs,
     hostCredentials,
+    references,
     publicUrl: originOf(options.publicUrl),
     onError: (error) => {
       try {

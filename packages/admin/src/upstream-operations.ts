@@ -11,7 +11,7 @@ const keyOf = ({ path }: Call) => path['key'] ?? '';
 /** What upstreams there are, how they are doing, and changes of them while they are used. */
 export function upstreamOperations(
   { upstreams }: Pick<ProxyCache, 'upstreams'>,
-  { hostCredentials }: { hostCredentials: boolean },
+  allowed: Parameters<typeof refuseHostCredentials>[1],
 ): readonly Operation[] {
   function told() {
     const status = new Map(upstreams.status().map((one) => [one.key, one]));
@@ -26,7 +26,7 @@ export function upstreamOperations(
 
   /** What the body says, which is checked by its schema. */
   function bodyOf<T extends Parameters<typeof refuseHostCredentials>[0]>({ body }: Call): T {
-    if (!hostCredentials) refuseHostCredentials(body as T);
+    refuseHostCredentials(body as T, allowed);
     return body as T;
   }
 

@@ -15,7 +15,10 @@ const authSchema: Schema = {
     word('anonymous'),
     record({ username: text, password: secret }),
     record({ token: secret }),
-    record({ reference: { ...text, description: 'What the host’s `secretOf` knows it by' } }),
+    record(
+      { reference: { ...text, description: 'What the host’s `secretOf` knows it by' } },
+      { description: 'Only where the host allows its own secrets' },
+    ),
     record({ usernameFile: text, passwordFile: text }, { description: 'Only where the host allows its own files' }),
     record({ helper: text }, { description: 'Only where the host allows its own programs' }),
     record(

@@ -37,12 +37,18 @@ export function changedOptions(
     throw new ProxyCacheError('secret-required', message);
   }
   const changed = ownOptions({ ...options, ...(change as Partial<UpstreamOptions>) });
-  const moved = waysOfSecrets.filter((name) => !isDeepStrictEqual(changed[name], options[name]));
+  const moved = waysOf(options).filter((name) => !isDeepStrictEqual(changed[name], options[name]));
   if (moved.length > 0 && hasSecret(options) && !('auth' in change)) {
     const message = `${key}: to change ${moved.join(', ')} give its auth again in the same change ("anonymous" takes it away)`;
     throw new ProxyCacheError('secret-required', message);
   }
   return changed;
+}
+
+/** A helper is asked for what `hosts` says that the upstream is, so these too say which secret goes where. */
+function waysOf({ auth }: UpstreamOptions): readonly (keyof UpstreamOptions)[] {
+  const isHelper = typeof auth === 'object' && 'helper' in auth;
+  return isHelper ? [...waysOfSecrets, 'hosts'] : waysOfSecrets;
 }
 
 /** The names of the options that differ. */
