@@ -1,6 +1,6 @@
 import { createWriteStream } from 'node:fs';
-import { mkdir, rename, rm } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { rename, rm } from 'node:fs/promises';
+import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { createDigestHash, type Digest, digestAlgorithm, finishDigest } from '../oci/digest.ts';
@@ -13,10 +13,11 @@ import { expectText } from '../runtime/expect-option.ts';
 import { readOpenFile } from '../runtime/read-range.ts';
 import {
   blobPath,
+  hasDigest,
   type LayoutEntry,
+  makeBlobFolder,
   makeLayout,
-  openLayoutFile,
-  readLayout,
+  readLayoutToBe,
   refName,
   temporaryName,
   writeLayoutIndex,
@@ -32,11 +33,25 @@ export type ExportLayout = (
 
 /** @param warms has what is wanted stored first */
 export function createExportLayout(parts: PullParts, warms: Warms): ExportLayout {
+  // Lists that are being written, by directory: each begins with what the one before has left.
+  const writing = new Map<string, Promise<void>>();
+
+  async function list(directory: string, entries: readonly LayoutEntry[]): Promise<void> {
+    const write = () => writeLayoutIndex(directory, entries);
+    const written = (writing.get(directory) ?? Promise.resolve()).then(write, write);
+    writing.set(directory, written);
+    try {
+      await written;
+    } finally {
+      if (writing.get(directory) === written) writing.delete(directory);
+    }
+  }
+
   return async (references, { directory: given, ...options }, find) => {
     expectText('exportLayout: directory', given);
     const directory = await makeLayout(given);
     // What is no layout of ours is found out before anything is fetched for it.
-    await readLayout(directory);
+    await readLayoutToBe(directory);
     const entries: LayoutEntry[] = [];
     const written = new Map<Digest, Promise<void>>();
 
@@ -56,7 +71,7 @@ export function createExportLayout(parts: PullParts, warms: Warms): ExportLayout
         entries.push({ mediaType, digest, size, annotations: { [refName]: reference } });
       },
     );
-    if (entries.length > 0) await writeLayoutIndex(directory, inOrder(entries, references));
+    if (entries.length > 0) await list(directory, inOrder(entries, references));
     return report;
   };
 }
@@ -80,8 +95,8 @@ async function writeBlob(
   const body = blob.kind === 'file' ? readOpenFile(blob, { from: 0, to: size - 1 }, parts.buffers) : blob.body;
   const temporary = join(directory, temporaryName());
   try {
-    if (await isThere(directory, path, { digest, size, signal })) return;
-    await mkdir(dirname(path), { recursive: true });
+    if (await hasDigest(directory, { digest, size, signal })) return;
+    await makeBlobFolder(directory, digest);
     const hash = createDigestHash(digest);
     await pipeline(Readable.from(hashed(body, hash)), createWriteStream(temporary, { flags: 'wx' }), { signal });
     if (finishDigest(hash, digestAlgorithm(digest)) !== digest) {
@@ -99,22 +114,5 @@ async function* hashed(body: Bytes, hash: ReturnType<typeof createDigestHash>): 
     hash.update(chunk);
     // The chunk is the reader's until the next one is asked for; a stream reads ahead.
     yield Buffer.from(chunk);
-  }
-}
-
-async function isThere(
-  directory: string,
-  path: string,
-  { digest, size, signal }: { digest: Digest; size: number; signal: AbortSignal },
-): Promise<boolean> {
-  const handle = await openLayoutFile(directory, path);
-  if (!handle) return false;
-  try {
-    if ((await handle.stat()).size !== size) return false;
-    const hash = createDigestHash(digest);
-    for await (const chunk of handle.createReadStream({ autoClose: false, signal })) hash.update(chunk);
-    return finishDigest(hash, digestAlgorithm(digest)) === digest;
-  } finally {
-    await handle.close();
   }
 }

@@ -4,7 +4,6 @@ import type { Digest } from '../oci/digest.ts';
 import { mayGoBy, type ParsedManifest, parseManifest } from '../oci/manifest.ts';
 import type { TagOrDigest } from '../oci/name.ts';
 import { proveBlob } from '../pull/blob-proof.ts';
-import { fileManifest } from '../pull/file-manifest.ts';
 import { createImageWalk } from '../pull/image-walk.ts';
 import { isStored } from '../pull/keep-blob.ts';
 import type { PullParts } from '../pull/pull-parts.ts';
@@ -32,11 +31,6 @@ export interface ImportRun {
   took(bytes: number): void;
 }
 
-interface Found {
-  descriptor: Descriptor;
-  bytes: Uint8Array;
-}
-
 /**
  * Takes an image in, so that its repository serves it: all of it, or nothing. Of an index, what the layout has of its images.
  * That the repository has it is whoever imports it who says so, in place of the upstream (SEMANTICS 19).
@@ -47,12 +41,22 @@ export async function importImage(parts: PullParts, image: LayoutImage, run: Imp
   const { target, directory, entry, reference } = image;
   const { slots, signal, took } = run;
   const walk = createImageWalk(undefined);
-  const manifests: Found[] = [];
+  const manifests: Descriptor[] = [];
   const blobs: { digest: Digest; size: number }[] = [];
+
+  const load = (descriptor: Descriptor) => readLayoutManifest(directory, descriptor, run.maxManifestBytes);
+
+  /** Thousands of manifests are too much to hold: each is read, and checked, once more when it is taken in. */
+  async function again(descriptor: Descriptor): Promise<Uint8Array> {
+    signal.throwIfAborted();
+    const bytes = await load(descriptor);
+    if (!bytes) throw invalid(`${descriptor.digest} is missing`);
+    return bytes;
+  }
 
   async function read(descriptor: Descriptor): Promise<boolean> {
     signal.throwIfAborted();
-    const bytes = await readLayoutManifest(directory, descriptor, run.maxManifestBytes);
+    const bytes = await load(descriptor);
     if (!bytes) return false;
     const manifest: ParsedManifest = parseManifest(bytes);
     if (!mayGoBy(manifest, descriptor.mediaType)) throw invalid(`${descriptor.digest} is not what its descriptor says`);
@@ -63,7 +67,8 @@ export async function importImage(parts: PullParts, image: LayoutImage, run: Imp
     if (named.children.length > 0 && has === 0)
       throw invalid(`it has none of the images that ${descriptor.digest} names`);
     // Children first: who finds an index finds what it names.
-    manifests.push({ descriptor: { ...descriptor }, bytes });
+    const { mediaType, digest, size } = descriptor;
+    manifests.push({ mediaType, digest, size });
     return true;
   }
 
@@ -77,16 +82,17 @@ export async function importImage(parts: PullParts, image: LayoutImage, run: Imp
     ),
   );
   signal.throwIfAborted();
-  for (const { descriptor, bytes } of manifests) await parts.manifests.store(descriptor.digest, bytes);
-  for (const { descriptor } of manifests) {
-    if (await isStored(parts, descriptor.digest, signal)) continue;
-    throw new ProxyCacheError('storage-failed', `the store did not take ${descriptor.digest}`);
+  for (const descriptor of manifests) await parts.manifests.store(descriptor.digest, await again(descriptor));
+  for (const { digest } of manifests) {
+    if (await isStored(parts, digest, signal)) continue;
+    throw new ProxyCacheError('storage-failed', `the store did not take ${digest}`);
   }
   await Promise.all(blobs.map((blob) => proveBlob(parts, target, blob)));
-  for (const found of manifests) {
-    await fileManifest(parts, target, found);
-    took(found.bytes.byteLength);
+  for (const descriptor of manifests) {
+    await parts.links.prove(target.place, 'manifest', descriptor);
+    took(descriptor.size);
   }
+  void parts.repositories.note(target.place);
   if (reference.kind === 'tag')
     await noteTag(parts, { target, tag: reference.tag, descriptor: { mediaType, digest, size } });
 }

@@ -1,8 +1,16 @@
 import { randomUUID } from 'node:crypto';
 import { constants } from 'node:fs';
 import { type FileHandle, mkdir, open, readFile, realpath, rename, rm, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
-import { type Digest, digestAlgorithm, digestHex, digestOf, isDigest } from '../oci/digest.ts';
+import { dirname, join } from 'node:path';
+import {
+  createDigestHash,
+  type Digest,
+  digestAlgorithm,
+  digestHex,
+  digestOf,
+  finishDigest,
+  isDigest,
+} from '../oci/digest.ts';
 import { ProxyCacheError } from '../runtime/errors.ts';
 
 /** An image as `index.json` lists it. All that others wrote beside it is kept. */
@@ -65,6 +73,23 @@ async function readLayoutFile(directory: string, path: string, mostBytes: number
   }
 }
 
+/** Whether a file of a layout is there, and has the bytes that its name says. */
+export async function hasDigest(
+  directory: string,
+  { digest, size, signal }: { digest: Digest; size?: number; signal: AbortSignal },
+): Promise<boolean> {
+  const handle = await openLayoutFile(directory, blobPath(directory, digest));
+  if (!handle) return false;
+  try {
+    if (size !== undefined && (await handle.stat()).size !== size) return false;
+    const hash = createDigestHash(digest);
+    for await (const chunk of handle.createReadStream({ autoClose: false, signal })) hash.update(chunk);
+    return finishDigest(hash, digestAlgorithm(digest)) === digest;
+  } finally {
+    await handle.close();
+  }
+}
+
 /** A manifest by its descriptor. @throws ProxyCacheError `layout-invalid` for one of other bytes */
 export async function readLayoutManifest(
   directory: string,
@@ -85,8 +110,23 @@ export async function readLayout(directory: string): Promise<readonly LayoutEntr
   if (!marker) return undefined;
   const { imageLayoutVersion } = parsed('oci-layout', marker);
   if (imageLayoutVersion !== layoutVersion) throw invalid(`oci-layout: its version is not ${layoutVersion}`);
+  const manifests = await readIndex(directory);
+  if (!manifests) throw invalid('there is no index.json');
+  return manifests;
+}
+
+/**
+ * What a directory lists that is a layout, or is to be one: another `index.json` than that of images is not ours to replace.
+ *
+ * @throws ProxyCacheError `layout-invalid`
+ */
+export async function readLayoutToBe(directory: string): Promise<readonly LayoutEntry[]> {
+  return (await readLayout(directory)) ?? (await readIndex(directory)) ?? [];
+}
+
+async function readIndex(directory: string): Promise<readonly LayoutEntry[] | undefined> {
   const index = await readLayoutFile(directory, join(directory, 'index.json'), mostIndexBytes);
-  if (!index) throw invalid('there is no index.json');
+  if (!index) return undefined;
   const { manifests } = parsed('index.json', index);
   if (!Array.isArray(manifests)) throw invalid('index.json: it has no list of manifests');
   if (manifests.length > mostEntries) throw invalid(`index.json: it lists more than ${mostEntries} manifests`);
@@ -95,19 +135,31 @@ export async function readLayout(directory: string): Promise<readonly LayoutEntr
   return manifests;
 }
 
-/** Makes the folders of a layout, where they are not there. @returns the directory as `realpath` gives it */
+/** Makes the directory of a layout, where it is not there. @returns it as `realpath` gives it */
 export async function makeLayout(directory: string): Promise<string> {
-  await mkdir(join(directory, 'blobs', 'sha256'), { recursive: true });
+  await mkdir(directory, { recursive: true });
   return await realpath(directory);
+}
+
+/** Makes the folder of some content, where it is not there. @throws ProxyCacheError `layout-invalid` for a link to elsewhere */
+export async function makeBlobFolder(directory: string, digest: Digest): Promise<void> {
+  const folder = dirname(blobPath(directory, digest));
+  await mkdir(folder, { recursive: true });
+  if ((await realpath(folder)) !== folder) throw invalid(`${folder.slice(directory.length + 1)} is a link`);
 }
 
 /** Lists images in place of those of the same names, at once: a reader finds the old list or the new one. */
 export async function writeLayoutIndex(directory: string, added: readonly LayoutEntry[]): Promise<void> {
-  const known = (await readLayout(directory)) ?? [];
+  const known = await readLayoutToBe(directory);
   const names = new Set(added.map(({ annotations }) => annotations?.[refName]));
   const manifests = [...known.filter(({ annotations }) => !names.has(annotations?.[refName])), ...added];
+  // A longer list could not be read any more, with all that it has.
+  if (manifests.length > mostEntries) throw invalid(`its index.json would list more than ${mostEntries} manifests`);
   const index = { schemaVersion: 2, mediaType: 'application/vnd.oci.image.index.v1+json', manifests };
-  await replace(directory, 'index.json', JSON.stringify(index));
+  const text = JSON.stringify(index);
+  if (Buffer.byteLength(text) > mostIndexBytes)
+    throw invalid(`its index.json would have more than ${mostIndexBytes} bytes`);
+  await replace(directory, 'index.json', text);
   await replace(directory, 'oci-layout', JSON.stringify({ imageLayoutVersion: layoutVersion }));
 }
 

@@ -1,13 +1,15 @@
 import type { FileHandle } from 'node:fs/promises';
+import type { RunningIngest } from '../ingest/ingests.ts';
 import type { Digest } from '../oci/digest.ts';
 import { isStored } from '../pull/keep-blob.ts';
 import type { PullParts } from '../pull/pull-parts.ts';
 import type { Target } from '../pull/target.ts';
+import { whenPlaceIsFree } from '../pull/when-place-is-free.ts';
 import type { Bytes } from '../runtime/bytes.ts';
 import { abortable } from '../runtime/collapse.ts';
 import { ProxyCacheError } from '../runtime/errors.ts';
 import { isUpstreamError } from '../upstream/upstream-error.ts';
-import { blobPath, invalid, openLayoutFile } from './layout-files.ts';
+import { blobPath, hasDigest, invalid, openLayoutFile } from './layout-files.ts';
 
 /** A blob of a layout. */
 export interface LayoutBlob {
@@ -22,6 +24,9 @@ export interface LayoutBlob {
 // It comes from a disk.
 const patienceMs = 60_000;
 
+// Another transfer may begin each time one has failed.
+const mostTries = 5;
+
 /** Whoever has its bytes from this transfer has proved to hold them by itself. */
 const startedFor = 'image layout';
 
@@ -34,18 +39,23 @@ const startedFor = 'image layout';
  * `quota-exceeded`, `storage-failed`; the signal's reason
  */
 export async function takeBlob(parts: PullParts, blob: LayoutBlob): Promise<number> {
-  const { target, directory, digest, size, signal } = blob;
+  const { digest, signal } = blob;
   await checkSize(blob);
   if (await isStored(parts, digest, signal)) return 0;
+  // Clients read along: what is wrong must not come between them and an upstream that has it right.
+  await checkBytes(blob);
+  return await whenPlaceIsFree(() => bring(parts, blob), { clock: parts.clock, signal });
+}
+
+async function bring(parts: PullParts, blob: LayoutBlob): Promise<number> {
+  const { target, directory, digest, size, signal } = blob;
   const { upstream, repository } = target.place;
   const fetch = async (from: number) => {
     const handle = await openLayoutFile(directory, blobPath(directory, digest));
     if (!handle) throw missing(digest);
     return { kind: 'found' as const, value: { start: from, total: size, body: readFrom(handle, from) } };
   };
-  const running = parts.ingests.find(upstream, digest);
-  const ingest =
-    running ??
+  const start = () =>
     parts.ingests.start(
       {
         ...{ upstream, repository, digest, fetch, told: size },
@@ -55,21 +65,38 @@ export async function takeBlob(parts: PullParts, blob: LayoutBlob): Promise<numb
       },
       startedFor,
     );
+  for (let tries = 1; ; tries++) {
+    const running = parts.ingests.find(upstream, digest);
+    try {
+      return await taken(parts, running ?? start(), { digest, signal });
+    } catch (error) {
+      signal.throwIfAborted();
+      // What an upstream did not send, or sent wrong, is here.
+      if (running && tries < mostTries) continue;
+      if (isUpstreamError(error) && error.code === 'digest-mismatch') throw otherBytes(digest);
+      throw error;
+    }
+  }
+}
+
+async function taken(
+  parts: PullParts,
+  ingest: RunningIngest,
+  { digest, signal }: Pick<LayoutBlob, 'digest' | 'signal'>,
+): Promise<number> {
   const leave = ingest.join();
   try {
     await abortable(ingest.verified, signal);
     await abortable(ingest.ended, signal);
-  } catch (error) {
-    signal.throwIfAborted();
-    if (isUpstreamError(error) && error.code === 'digest-mismatch') {
-      throw invalid(`${digest} has other bytes than its digest says`);
-    }
-    throw error;
   } finally {
     leave({ endsAlone: true });
   }
   if (await isStored(parts, digest, signal)) return ingest.received();
   throw new ProxyCacheError('storage-failed', `${digest} was verified, and the store did not take it`);
+}
+
+async function checkBytes({ directory, digest, signal }: LayoutBlob): Promise<void> {
+  if (!(await hasDigest(directory, { digest, signal }))) throw otherBytes(digest);
 }
 
 async function checkSize({ directory, digest, size }: LayoutBlob): Promise<void> {
@@ -82,6 +109,8 @@ async function checkSize({ directory, digest, size }: LayoutBlob): Promise<void>
     await handle.close();
   }
 }
+
+const otherBytes = (digest: Digest) => invalid(`${digest} has other bytes than its digest says`);
 
 const missing = (digest: Digest) => invalid(`${digest} is missing`);
 

@@ -1,10 +1,10 @@
 import type { Digest } from '../oci/digest.ts';
 import { abortable } from '../runtime/collapse.ts';
-import { isProxyCacheError, ProxyCacheError } from '../runtime/errors.ts';
-import { pause } from '../runtime/pause.ts';
+import { ProxyCacheError } from '../runtime/errors.ts';
 import type { Pulls } from './noted-pulls.ts';
 import type { PullParts } from './pull-parts.ts';
 import type { Target } from './target.ts';
+import { whenPlaceIsFree } from './when-place-is-free.ts';
 
 /** A blob that is to be stored. */
 export interface KeptBlob {
@@ -18,10 +18,6 @@ export interface KeptBlob {
 /** How many bytes came in for it: 0 where it was here. @throws as a pull of it does, and where it cannot be kept */
 export type KeepBlob = (blob: KeptBlob) => Promise<number>;
 
-// Clients have the places of transfers; they leave some within a minute or so.
-const betweenTriesMs = 1_000;
-const mostTries = 120;
-
 /**
  * Has a blob stored as a pull would, and waits until it is. It takes no place from a client: where all transfers that may run
  * do, it waits for one to end.
@@ -29,7 +25,7 @@ const mostTries = 120;
  * @param pulls by which rules it is let in
  */
 export function createKeepBlob(parts: PullParts, pulls: Pick<Pulls, 'pullBlob'>): KeepBlob {
-  const { ingests, clock } = parts;
+  const { ingests } = parts;
 
   async function bring({ target, digest, signal, follows }: KeptBlob): Promise<number> {
     const { upstream } = target.place;
@@ -51,24 +47,17 @@ export function createKeepBlob(parts: PullParts, pulls: Pick<Pulls, 'pullBlob'>)
     return ingest?.received() ?? (answer.cacheStatus.stored ? (answer.size ?? 0) : 0);
   }
 
-  return async (blob) => {
+  async function keep(blob: KeptBlob): Promise<number> {
     const { target, digest, signal } = blob;
-    for (let tries = 1; ; tries++) {
-      try {
-        if (!(await isStored(parts, digest, signal))) return await bring(blob);
-        // Whether it is this repository's, and may pass.
-        const said = await pulls.pullBlob({ target, digest, want: 'descriptor', signal });
-        await said.close();
-        const isProven = (await parts.links.find(target.place, 'blob', digest, signal)) !== undefined;
-        return isProven ? 0 : await bring(blob);
-      } catch (error) {
-        signal.throwIfAborted();
-        const isCrowded = isProxyCacheError(error) && error.code === 'too-many-ingests';
-        if (!isCrowded || tries >= mostTries) throw error;
-        await pause(betweenTriesMs, clock, signal);
-      }
-    }
-  };
+    if (!(await isStored(parts, digest, signal))) return await bring(blob);
+    // Whether it is this repository's, and may pass.
+    const said = await pulls.pullBlob({ target, digest, want: 'descriptor', signal });
+    await said.close();
+    const isProven = (await parts.links.find(target.place, 'blob', digest, signal)) !== undefined;
+    return isProven ? 0 : await bring(blob);
+  }
+
+  return (blob) => whenPlaceIsFree(() => keep(blob), { clock: parts.clock, signal: blob.signal });
 }
 
 /** Whether the store has some content now. @throws what the store throws */

@@ -2,6 +2,7 @@ import { setMaxListeners } from 'node:events';
 import type { Digest } from '../oci/digest.ts';
 import { isPlatform, parsePlatform } from '../oci/platform.ts';
 import { allEnded } from '../runtime/all-ended.ts';
+import { abortable } from '../runtime/collapse.ts';
 import { ProxyCacheError } from '../runtime/errors.ts';
 import { expectEach, expectFunction, expectWhole, invalidOption } from '../runtime/expect-option.ts';
 import { createSlots } from '../runtime/slots.ts';
@@ -69,7 +70,7 @@ export function createWarms(parts: PullParts & { isWaiting(digest: Digest): bool
 
     async function one(reference: string): Promise<{ reference: string; kept: KeptImage }> {
       try {
-        const image = await find(reference);
+        const image = await abortable(Promise.resolve(find(reference)), signal);
         const { upstream, place } = image.target;
         upstream.names?.check(place.repository, image.reference);
         const stored = await keptOnce(image);
@@ -90,7 +91,7 @@ export function createWarms(parts: PullParts & { isWaiting(digest: Digest): bool
       const worker = async () => {
         for (let at = next++; at < references.length; at = next++) kept[at] = await one(references[at] as string);
       };
-      await allEnded(Array.from({ length: concurrency }, worker));
+      await allEnded(Array.from({ length: Math.min(concurrency, references.length) }, worker));
       const told: WarmedReference[] = [];
       const first = new Set<KeptImage>();
       for (const { reference, kept: image } of kept) {

@@ -1,0 +1,152 @@
+import { mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { chunkGate, gate } from '@proxycache/test-kit';
+import { beforeEach, describe, expect, onTestFinished, test } from 'vitest';
+import { makeTemporaryFolder, removeFolder } from '../peers/temporary-folder.ts';
+import { startCache, startPair } from './cache-under-test.ts';
+
+const KiB = 1024;
+let directory: string;
+
+beforeEach(() => {
+  directory = makeTemporaryFolder('layout');
+  onTestFinished(() => removeFolder(directory));
+});
+
+const at = (...path: string[]) => join(directory, ...path);
+const fileOf = (digest: string) => at('blobs', 'sha256', digest.slice('sha256:'.length));
+
+describe('while a layout is imported', () => {
+  test('a blob that it has wrong does not come between clients and the upstream that has it right', async () => {
+    const { upstream, cache } = await startPair();
+    const image = upstream.addImage('team/app', { tag: '1', layerSizes: [20_000 * KiB] });
+    const { digest, size } = image.layers[0]!;
+    await cache.cache.exportLayout(['up/team/app:1'], { directory });
+    writeFileSync(fileOf(digest), Buffer.alloc(size));
+    const there = await startCache({ upstreams: [{ key: 'up', url: upstream.url }] });
+    expect(await there.cache.importLayout({ directory })).toMatchObject({ failed: 1 });
+    // Nobody could have read along with what is wrong.
+    expect(there.seen('ingest-ended').filter((event) => event.digest === digest)).toEqual([]);
+    expect((await there.get('/v2/up/team/app/manifests/1')).status).toBe(200);
+    let isOver = false;
+    const importing = (async () => {
+      for (let round = 0; round < 4; round++) {
+        const { images } = await there.cache.importLayout({ directory });
+        expect(['failed', 'imported']).toContain(images[0]?.outcome);
+      }
+      isOver = true;
+    })();
+    while (!isOver) {
+      const got = await there.get(`/v2/up/team/app/blobs/${digest}`);
+      expect([got.status, got.failure, got.body.byteLength]).toEqual([200, undefined, size]);
+      await there.cache.purge({ reference: `up/team/app@${digest}` });
+    }
+    await importing;
+    expect(there.seen('ingest-ended').filter(({ outcome }) => outcome === 'failed')).toEqual([]);
+  });
+
+  test('a transfer that fails upstream does not fail the image, whose bytes are in the layout', async () => {
+    const { upstream, cache } = await startPair();
+    const image = upstream.addImage('team/app', { tag: '1', layerSizes: [3000 * KiB] });
+    const { digest } = image.layers[0]!;
+    await cache.cache.exportLayout(['up/team/app:1'], { directory });
+    const there = await startCache({ upstreams: [{ key: 'up', url: upstream.url }] });
+    const held = gate();
+    upstream.on({ method: 'GET', digest }, { gate: held, status: 500 });
+    const client = there.get(`/v2/up/team/app/blobs/${digest}`);
+    await held.reached;
+    let taken = 0;
+    const onProgress = ({ contents }: { contents: number }) => {
+      taken = contents;
+    };
+    const importing = there.cache.importLayout({ directory, onProgress });
+    // All but the one that is waited for.
+    await expect.poll(() => taken).toBe(image.blobs.length - 1);
+    held.open();
+    await client;
+    expect(await importing).toMatchObject({ failed: 0 });
+  });
+
+  test('it leaves the places of transfers to clients, and goes on when one is free', async () => {
+    const { upstream, cache } = await startPair();
+    const theirs = upstream.addImage('team/theirs', { tag: '1', layerSizes: [3000 * KiB] });
+    upstream.addImage('team/app', { tag: '1' });
+    await cache.cache.exportLayout(['up/team/app:1'], { directory });
+    const there = await startCache({ upstreams: [{ key: 'up', url: upstream.url }], maxIngests: 1 });
+    const chunks = chunkGate(100 * KiB);
+    const { digest } = theirs.layers[0]!;
+    upstream.on({ method: 'GET', digest }, { throttle: chunks });
+    const client = there.get(`/v2/up/team/theirs/blobs/${digest}`);
+    await expect.poll(() => upstream.count({ digest })).toBe(1);
+    chunks.allow(2);
+    let done = false;
+    const importing = there.cache.importLayout({ directory }).finally(() => {
+      done = true;
+    });
+    await there.clock.advance(1_000);
+    chunks.open();
+    expect((await client).status).toBe(200);
+    await expect
+      .poll(async () => {
+        await there.clock.advance(1_000);
+        return done;
+      })
+      .toBe(true);
+    expect(await importing).toMatchObject({ failed: 0 });
+  });
+});
+
+describe('a directory that is exported into', () => {
+  const listed = () =>
+    JSON.parse(readFileSync(at('index.json'), 'utf8'))
+      .manifests.map((entry: { annotations: Record<string, string> }) => Object.values(entry.annotations)[0])
+      .sort();
+
+  test('by several exports at a time lists the images of all of them', async () => {
+    const { upstream, cache } = await startPair();
+    const tags = ['1', '2', '3', '4', '5', '6'];
+    for (const tag of tags) upstream.addImage('team/app', { tag });
+    const references = tags.map((tag) => `up/team/app:${tag}`);
+    await cache.cache.warm(references);
+    await Promise.all(references.map((reference) => cache.cache.exportLayout([reference], { directory })));
+    expect(listed()).toEqual(references);
+    expect(readdirSync(directory).sort()).toEqual(['blobs', 'index.json', 'oci-layout']);
+  });
+
+  test('keeps the index.json of something else, and that of an export that was cut off', async () => {
+    const { upstream, cache } = await startPair();
+    for (const tag of ['1', '2']) upstream.addImage('team/app', { tag });
+    writeFileSync(at('index.json'), '{"name":"a web page"}');
+    await expect(cache.cache.exportLayout(['up/team/app:1'], { directory })).rejects.toThrow('no list of manifests');
+    expect(readFileSync(at('index.json'), 'utf8')).toBe('{"name":"a web page"}');
+    expect(upstream.requests).toEqual([]);
+    writeFileSync(at('index.json'), '{"schemaVersion":2,"manifests":[]}');
+    await cache.cache.exportLayout(['up/team/app:1'], { directory });
+    await cache.cache.exportLayout(['up/team/app:2'], { directory });
+    expect(listed()).toEqual(['up/team/app:1', 'up/team/app:2']);
+  });
+
+  test('is not left by a link among its folders', async () => {
+    const { upstream, cache } = await startPair();
+    upstream.addImage('team/app', { tag: '1' });
+    mkdirSync(at('elsewhere'));
+    mkdirSync(at('layout', 'blobs'), { recursive: true });
+    symlinkSync(at('elsewhere'), at('layout', 'blobs', 'sha256'));
+    const { references } = await cache.cache.exportLayout(['up/team/app:1'], { directory: at('layout') });
+    expect(references[0]?.error).toMatchObject({ code: 'layout-invalid' });
+    expect(readdirSync(at('elsewhere'))).toEqual([]);
+  });
+
+  test('gets no list that could not be read any more', async () => {
+    const { upstream, cache } = await startPair();
+    upstream.addImage('team/app', { tag: '1' });
+    await cache.cache.exportLayout(['up/team/app:1'], { directory });
+    const [entry] = JSON.parse(readFileSync(at('index.json'), 'utf8')).manifests;
+    const { annotations: _named, ...unnamed } = entry;
+    const full = JSON.stringify({ schemaVersion: 2, manifests: Array.from({ length: 10_000 }, () => unnamed) });
+    writeFileSync(at('index.json'), full);
+    const more = cache.cache.exportLayout(['up/team/app:1'], { directory });
+    await expect(more).rejects.toThrow('would list more than 10000 manifests');
+    expect(readFileSync(at('index.json'), 'utf8')).toBe(full);
+  });
+});
