@@ -88,8 +88,9 @@ function cacheWord(status: RequestEvent['cacheStatus']): string {
   if (status.detail?.startsWith('stale-')) return 'stale';
   if (status.hit) return 'hit';
   if (status.collapsed) return 'collapsed';
-  // The upstream said that what is stored is right.
-  return status.fwd === 'stale' && status.fwdStatus === 304 ? 'validated' : (status.fwd ?? 'miss');
+  if (status.fwd !== 'stale') return status.fwd ?? 'miss';
+  // The upstream was found and brought nothing new: it said that what is stored is right.
+  return status.fwdStatus === 200 && !status.stored ? 'validated' : 'miss';
 }
 
 const classOf = (status: number) => `${Math.trunc(status / 100)}xx`;

@@ -1,10 +1,10 @@
-import { createProxyCache, memoryStorage, type ProxyCache, type ProxyCacheEvent } from '@proxycache/core';
+import { createProxyCache, memoryStorage, type ProxyCacheEvent } from '@proxycache/core';
 import { startFakeUpstream } from '@proxycache/test-kit';
 import * as client from 'prom-client';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { createMetrics, type MetricsClient, type ObservedCache } from './metrics.ts';
 
-async function startCache(key = 'up'): Promise<{ cache: ProxyCache; get(path: string): Promise<number> }> {
+async function startCache(key = 'up') {
   const upstream = await startFakeUpstream();
   upstream.addImage('team/app', { tag: '1' });
   const cache = createProxyCache({ upstreams: [{ key, url: upstream.url }], storage: memoryStorage() });
@@ -13,8 +13,9 @@ async function startCache(key = 'up'): Promise<{ cache: ProxyCache; get(path: st
     await upstream.stop();
   });
   return {
+    upstream,
     cache,
-    async get(path) {
+    async get(path: string): Promise<number> {
       const answer = await cache.fetch(new Request(`http://cache${path}`));
       await answer.arrayBuffer();
       return answer.status;
@@ -70,6 +71,21 @@ describe('createMetrics', () => {
     expect(await createMetrics(cache, { client: asDefault, prefix: 'my_' }).text()).toContain(
       '# TYPE my_requests_total counter',
     );
+  });
+
+  test('tells a tag that its upstream found right from one that moved, and from one that was served stale', async () => {
+    const { upstream, cache, get } = await startCache();
+    const metrics = createMetrics(cache, { client });
+    const path = '/v2/up/team/app/manifests/1';
+    await get(path);
+    for (let i = 0; i < 3; i++) await get(path);
+    upstream.addImage('team/app', { tag: '1', seed: 'moved' });
+    await get(path);
+    await upstream.stop();
+    await get(path);
+    const requests = lines(await metrics.text(), 'proxycache_requests_total');
+    const told = requests.map((line) => line.replace(/.*status="2xx",cache="([a-z]+)"} /, '$1 ')).sort();
+    expect(told).toEqual(['miss 2', 'stale 1', 'validated 3']);
   });
 
   test('keeps two caches in one process apart', async () => {
