@@ -66,7 +66,7 @@ describe("authorize: 'loopback-only'", () => {
   test('tells nothing of what there is to those it refuses', async () => {
     const headers = { forwarded: 'for=192.0.2.1' };
     const bodies = await Promise.all(
-      ['/admin/v1/upstreams', '/admin/v1/nothing', '/admin/v2', '/admin'].map(
+      ['/admin/v1/upstreams', '/admin/v1/upstreams/%', '/admin/v1/nothing', '/admin/v2', '/admin'].map(
         async (path) => (await askRaw(path, { headers })).text,
       ),
     );

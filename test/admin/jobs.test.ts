@@ -108,6 +108,63 @@ describe('jobs', () => {
     expect((await ask(`/jobs/${ids[0]}`)).json).toMatchObject({ status: 404, code: 'name-unknown' });
   });
 
+  test('that ran for long are there when they end, however many ended meanwhile', async () => {
+    const { ask, cache, held, started } = await startHeld();
+    const { json: long } = await ask('/jobs', sweep);
+    await expect.poll(() => started).toHaveLength(1);
+    cache.sweep = async () => report;
+    for (let index = 0; index < 55; index++) {
+      const { json: job } = await ask('/jobs', sweep);
+      await expect.poll(async () => (await ask(`/jobs/${job.id}`)).json.state, { interval: 1 }).toBe('finished');
+    }
+    held.open();
+    await expect.poll(async () => (await ask(`/jobs/${long.id}`)).json).toMatchObject({ state: 'finished', report });
+  });
+
+  test('that ended hold no more than 16 MiB, whatever they report', async () => {
+    const { ask, cache } = await startAdmin();
+    const removal = { kind: 'tag', tagOrDigest: '1', reason: 'x'.repeat(1024) } as const;
+    cache.sweep = async () => ({ ...report, removals: new Array(1000).fill(removal) });
+    for (let index = 0; index < 20; index++) {
+      const { json: job } = await ask('/jobs', sweep);
+      await expect.poll(async () => (await ask(`/jobs/${job.id}`)).json.state, { interval: 1 }).toBe('finished');
+    }
+    expect((await ask('/jobs')).json.jobs).toHaveLength(15);
+  });
+
+  test('take no text longer than what it is may be', async () => {
+    const { ask } = await startAdmin();
+    const long = 'x'.repeat(100_000);
+    for (const body of [
+      { kind: 'purge', what: { upstream: long } },
+      { kind: 'purge', what: { upstream: 'my-own', repository: long } },
+      { kind: 'warm', references: ['my-own/a:1'], platforms: [long] },
+    ]) {
+      expect((await ask('/jobs', { method: 'POST', body })).json).toMatchObject({ status: 400 });
+    }
+    expect((await ask('/jobs')).json.jobs).toEqual([]);
+  });
+
+  test('do not begin where the API was closed while their body came', async () => {
+    const { admin, started } = await startHeld();
+    const body = gate();
+    const pass = new AbortController().signal;
+    const answer = admin.handle({
+      ...{ method: 'POST', url: '/admin/v1/jobs', basePath: '', signal: pass },
+      connection: { address: '127.0.0.1', headerNames: [] },
+      headers: { get: (name) => ({ host: 'localhost', 'content-type': 'application/json' })[name] ?? null },
+      async body() {
+        await body.pass(pass);
+        return Buffer.from(JSON.stringify(sweep.body));
+      },
+    });
+    await Promise.resolve();
+    await admin.close();
+    body.open();
+    expect((await answer)?.status).toBe(503);
+    expect(started).toEqual([]);
+  });
+
   test('end with the API, which then takes no request; the cache goes on', async () => {
     const { ask, admin, askRaw, started } = await startHeld();
     await ask('/jobs', sweep);

@@ -1,4 +1,4 @@
-import { type Handle, type HttpRequest, type HttpResponse, type ProxyCache, ProxyCacheError } from '@proxycache/core';
+import type { Handle, HttpRequest, HttpResponse, ProxyCache } from '@proxycache/core';
 import { type AdminOptions, adminSettings } from './admin-options.ts';
 import { createAnswer } from './answer.ts';
 import { contentsOperations } from './contents-operations.ts';
@@ -42,15 +42,14 @@ export function createAdmin(cache: ProxyCache, options: AdminOptions): Admin {
     ...statisticsOperations(statistics),
     ...serverOperations({ metrics, document: (at) => openApiDocument(operations, at) }),
   ];
-  const answer = createAnswer(operations, settings);
   let closing: Promise<void> | undefined;
+  const answer = createAnswer(operations, { ...settings, isClosed: () => closing !== undefined });
 
   async function handle(request: HttpRequest): Promise<HttpResponse | undefined> {
     const url = below(request.url, basePath);
     if (url === undefined) return undefined;
     const at = `${request.basePath}${basePath}/v1`;
     try {
-      if (closing !== undefined) throw new ProxyCacheError('closed', 'the operations API is closed');
       return writeAnswer(request, await answer(request, { url, at }));
     } catch (error) {
       return failureResponse(request, error, settings);

@@ -6,7 +6,7 @@ import { isJson, readJson } from './json-body.ts';
 import { type Answer, isWrite, type Operation } from './operation.ts';
 import { problem } from './problem.ts';
 import { parseQuery } from './query-parameters.ts';
-import { createRoutes, type Route } from './routes.ts';
+import { createRoutes, decodedParts, type Route } from './routes.ts';
 import { whyCrossSite } from './same-origin.ts';
 import { problemAnswer } from './write-answer.ts';
 
@@ -23,20 +23,22 @@ type Asked = { url: string; at: string };
  */
 export function createAnswer(
   operations: readonly Operation[],
-  settings: AdminSettings,
+  settings: AdminSettings & { isClosed(): boolean },
 ): (request: HttpRequest, asked: Asked) => Promise<Answer> {
   const routeOf = createRoutes(operations);
   let running = 0;
 
   async function answer(request: HttpRequest, { url, at }: Asked): Promise<Answer> {
+    expectOpen(settings);
     const [path = '', query = ''] = splitOnce(url, '?');
     const versioned = /^\/v1(\/.*)$/.exec(path)?.[1];
-    const route = versioned === undefined ? undefined : routeOf(versioned);
+    const found = versioned === undefined ? undefined : routeOf(versioned);
     const { method } = request;
-    const operation = route?.operations.get(method === 'HEAD' ? 'GET' : method);
+    const operation = found?.operations.get(method === 'HEAD' ? 'GET' : method);
     const write = isWrite(method);
     const question = { operation: operation?.id, method, path: versioned ?? path, write, request };
     await authorized(settings.authorize, question, settings);
+    const route = found && { ...found, path: decodedParts(found.path) };
     if (!route) return noSuchPath(at);
     if (!operation) return otherMethod(method, route);
     const refusal = write ? refused(request, settings) : undefined;
@@ -48,13 +50,20 @@ export function createAnswer(
     }
     running++;
     try {
-      return await operation.run({ ...call, body: await bodyOf(operation, request) });
+      const body = await bodyOf(operation, request);
+      // It may have been closed while the body came: nothing begins after that.
+      expectOpen(settings);
+      return await operation.run({ ...call, body });
     } finally {
       running--;
     }
   }
 
   return answer;
+}
+
+function expectOpen({ isClosed }: { isClosed(): boolean }): void {
+  if (isClosed()) throw new ProxyCacheError('closed', 'the operations API is closed');
 }
 
 /** Why a write is not carried out, whoever asks. */

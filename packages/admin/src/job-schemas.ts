@@ -113,11 +113,14 @@ export const askedSchema: Schema = {
             description: 'Each with the key of its upstream: `docker-hub/library/alpine:3`',
           },
         ),
-        platforms: listOf(text, {
-          minItems: 1,
-          maxItems: 100,
-          description: '`linux/amd64`; all, where none are given',
-        }),
+        platforms: listOf(
+          { type: 'string', minLength: 1, maxLength: 255 },
+          {
+            minItems: 1,
+            maxItems: 100,
+            description: '`linux/amd64`; all, where none are given',
+          },
+        ),
         concurrency: { type: 'integer', minimum: 1, maximum: 64, default: 4 },
       },
       { optional: ['platforms', 'concurrency'] },

@@ -38,11 +38,15 @@ export interface Jobs {
 
 /** How many that ended are kept: their reports are long. */
 const mostEnded = 50;
+/** How long, as JSON, those that ended may be together; the last one stays whatever it is. */
+const mostEndedLength = 16 * 1024 * 1024;
 
 interface Entry {
   job: Job;
   controller: AbortController;
   done: Promise<void>;
+  /** As JSON, once it has ended. */
+  length: number;
 }
 
 export function createJobs({
@@ -61,8 +65,19 @@ export function createJobs({
   function found(id: string): Entry {
     const entry = entries.get(id);
     if (entry) return entry;
-    const message = `there is no job ${JSON.stringify(id.slice(0, 60))}: each process knows its own, and the last ${mostEnded} that ended`;
+    const message = `there is no job ${JSON.stringify(id.slice(0, 60))}: each process knows its own, and the last ${mostEnded} that ended, or fewer where their reports are long`;
     throw new ProxyCacheError('name-unknown', message);
+  }
+
+  /** Those that ended first go first, however long ago they were started. */
+  function letGo(): void {
+    const ended = [...entries.values()].filter((entry) => !isRunning(entry));
+    ended.sort((one, other) => (other.job.endedAt ?? 0) - (one.job.endedAt ?? 0));
+    let length = 0;
+    for (const [index, entry] of ended.entries()) {
+      length += entry.length;
+      if (index > 0 && (index >= mostEnded || length > mostEndedLength)) entries.delete(entry.job.id);
+    }
   }
 
   async function carriedOut(job: Job, work: Work, signal: AbortSignal): Promise<void> {
@@ -80,8 +95,9 @@ export function createJobs({
       if (!signal.aborted) job.problem = told(error);
     }
     job.endedAt = clock.now();
-    const ended = [...entries.values()].filter((entry) => !isRunning(entry));
-    for (const { job: oldest } of ended.slice(0, Math.max(0, ended.length - mostEnded))) entries.delete(oldest.id);
+    const entry = entries.get(job.id);
+    if (entry) entry.length = JSON.stringify(job).length;
+    letGo();
   }
 
   function told(error: unknown): Problem {
@@ -107,7 +123,7 @@ export function createJobs({
       const controller = new AbortController();
       // In the next turn: who started it is told of it before it can have ended.
       const done = Promise.resolve().then(() => carriedOut(job, work, controller.signal));
-      entries.set(job.id, { job, controller, done });
+      entries.set(job.id, { job, controller, done, length: 0 });
       return job;
     },
     list: () => [...entries.values()].map(({ job }) => job).reverse(),

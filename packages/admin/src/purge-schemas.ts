@@ -1,4 +1,7 @@
-import { count, record, type Schema, text } from './schema.ts';
+import { count, record, type Schema } from './schema.ts';
+
+// As long as a name may be, so that no job keeps more.
+const name: Schema = { type: 'string', minLength: 1, maxLength: 255 };
 
 /** What is to be purged. */
 export const purgeSchema: Schema = {
@@ -14,8 +17,8 @@ export const purgeSchema: Schema = {
     }),
     record(
       {
-        upstream: text,
-        repository: { ...text, description: 'As the upstream names it; without one all of the upstream' },
+        upstream: name,
+        repository: { ...name, description: 'As the upstream names it; without one all of the upstream' },
       },
       { optional: ['repository'] },
     ),

@@ -1,7 +1,7 @@
 import { ProxyCacheError } from '@proxycache/core';
 import type { Operation } from './operation.ts';
 
-/** What a path means: the operations on it by their method, and its parts. */
+/** What a path means: the operations on it by their method, and its parts, percent-encoding untouched. */
 export interface Route {
   operations: ReadonlyMap<string, Operation>;
   path: Readonly<Record<string, string>>;
@@ -12,7 +12,7 @@ interface Template {
   operations: Map<string, Operation>;
 }
 
-/** Finds the operations of a path. @throws ProxyCacheError `name-invalid` for percent-encoding that says nothing */
+/** Finds the operations of a path. */
 export function createRoutes(operations: readonly Operation[]): (path: string) => Route | undefined {
   const templates = new Map<string, Template>();
   for (const operation of operations) {
@@ -39,9 +39,14 @@ function partsOf(template: readonly string[], segments: readonly string[]): Reco
     if (!wanted.startsWith('{')) {
       if (wanted !== given) return undefined;
     } else if (given === '') return undefined;
-    else parts[wanted.slice(1, -1)] = decoded(given);
+    else parts[wanted.slice(1, -1)] = given;
   }
   return parts;
+}
+
+/** @throws ProxyCacheError `name-invalid` for percent-encoding that says nothing */
+export function decodedParts(parts: Route['path']): Route['path'] {
+  return Object.fromEntries(Object.entries(parts).map(([name, part]) => [name, decoded(part)]));
 }
 
 function decoded(segment: string): string {
