@@ -518,6 +518,24 @@ describe('deniedMayMeanAbsent', () => {
     expect(await ownersOf(set)).toEqual(['app of hub']);
     expect((await set.cache.get(path('manifests/1', 'none'))).status).toBe(404);
   });
+
+  test('of a member with a credential leads to nobody: its rights may be gone, and what it has must not be had elsewhere', async () => {
+    const auth = { username: 'ann', password: 'a' };
+    const set = await startGroup({}, { corp: { deniedMayMeanAbsent: true, auth } });
+    set.hub.addImage('app', { tag: '1' });
+    for (const status of [401, 403]) {
+      const answers = ['manifests/1', `manifests/${set.hub.addImage('app').root.digest}`, 'tags/list'];
+      set.corp.on({}, { status, body: JSON.stringify({ errors: [{ code: 'DENIED', message: 'no' }] }) });
+      for (const rest of answers) {
+        const answer = await set.cache.get(path(rest));
+        expect([403, 502], rest).toContain(answer.status);
+        expect(answer.headers['docker-content-digest']).toBeUndefined();
+      }
+      set.corp.heal();
+    }
+    expect(set.hub.requests).toEqual([]);
+    expect(await ownersOf(set)).toEqual([]);
+  });
 });
 
 test('unpin lets go of a repository, which whoever has it first owns next', async () => {

@@ -25,7 +25,7 @@ export const groupOfUpstreamsSchema = mapping({
   ),
   deniedMayMeanAbsent: optional(
     flag(),
-    'Pass over members that deny; else only over those that have this set',
+    'Pass over members that deny; else only over those that have this set and no credential',
     'false',
   ),
   pin: optional(list(pin).meta({ type: 'list' }), ''),

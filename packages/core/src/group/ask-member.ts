@@ -19,7 +19,8 @@ export type MemberAnswer =
   /** It has the repository, and of it not what was asked for, or does not serve that. */
   | { kind: 'owned' }
   | { kind: 'absent' }
-  | { kind: 'denied'; error: ProxyCacheError }
+  /** `mayMeanAbsent`: by the rules of its own pulls it is read as "absent". */
+  | { kind: 'denied'; error: ProxyCacheError; mayMeanAbsent: boolean }
   | { kind: 'failed'; error: ProxyCacheError | UpstreamError };
 
 /** Asks a member whether it has something. @throws the signal's reason */
@@ -51,7 +52,8 @@ export function createAskMember(parts: {
         throw error;
       }
     }, signal);
-    return answer.kind === 'absent' && !isRepositoryUnknown ? repository() : answer;
+    const mayBeThere = answer.kind === 'absent' || (answer.kind === 'denied' && answer.mayMeanAbsent);
+    return mayBeThere && !isRepositoryUnknown ? repository() : answer;
   }
 
   return async (target, question, signal) => {
@@ -87,9 +89,9 @@ async function answerOf(ask: () => Promise<unknown>, signal: AbortSignal): Promi
       case 'name-unknown':
       case 'manifest-unknown':
       case 'blob-unknown':
-        return { kind: 'absent' };
+        return isDenial(error.cause) ? { kind: 'denied', error: error.cause, mayMeanAbsent: true } : { kind: 'absent' };
       case 'denied':
-        return { kind: 'denied', error };
+        return { kind: 'denied', error, mayMeanAbsent: false };
       // It is there, if only in a form that nobody here can use.
       case 'manifest-unsupported':
         return { kind: 'found' };
@@ -98,3 +100,5 @@ async function answerOf(ask: () => Promise<unknown>, signal: AbortSignal): Promi
     }
   }
 }
+
+const isDenial = (cause: unknown): cause is ProxyCacheError => isProxyCacheError(cause) && cause.code === 'denied';

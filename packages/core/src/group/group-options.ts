@@ -23,7 +23,7 @@ export interface GroupOptions {
   skipFailed?: boolean;
   /**
    * Whether a member's "denied" is taken for "absent", as of a registry that denies what it does not have. Default: only of
-   * members with that option; any other's ends the search with 403.
+   * members with that option that are asked anonymously; any other's ends the search with 403.
    */
   deniedMayMeanAbsent?: boolean;
   /** Repositories that belong to a member by their names; the first rule that is about one decides. Default none. */

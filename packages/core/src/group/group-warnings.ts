@@ -7,7 +7,7 @@ import type { GroupOptions } from './group-options.ts';
  */
 export function groupWarnings(set: {
   groups?: readonly GroupOptions[] | undefined;
-  upstreams: readonly Pick<UpstreamOptions, 'key' | 'auth' | 'deniedMayMeanAbsent'>[];
+  upstreams: readonly Pick<UpstreamOptions, 'key' | 'auth'>[];
 }): readonly string[] {
   const { groups = [], upstreams } = set;
   return groups.flatMap(({ key, upstreams: members, deniedMayMeanAbsent = false, pin = [] }) =>
@@ -16,7 +16,7 @@ export function groupWarnings(set: {
         const isPrivate = upstream.auth !== undefined && upstream.auth !== 'anonymous';
         const isBound = pin.some((rule) => rule.upstream === upstream.key);
         const hasNext = members.includes(upstream.key) && members.at(-1) !== upstream.key;
-        return isPrivate && hasNext && !isBound && (deniedMayMeanAbsent || upstream.deniedMayMeanAbsent === true);
+        return isPrivate && hasNext && !isBound && deniedMayMeanAbsent;
       })
       .map(
         (upstream) =>

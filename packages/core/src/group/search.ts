@@ -48,7 +48,11 @@ export function createSearch({ members, ask }: { members: Members; ask: AskMembe
           isAbsent = true;
           break;
         case 'denied':
-          if (!group.deniedMayMeanAbsent) throw denied(group.key, answer.error);
+          // A member that is asked anonymously has nothing for us alone. One that knows us may deny what it has, because our
+          // rights are gone, and nothing in its words tells that from "absent".
+          if (!group.deniedMayMeanAbsent && !(answer.mayMeanAbsent && !target?.upstream.hasCredential)) {
+            throw denied(group.key, answer.error);
+          }
           isDenied = true;
           break;
         case 'failed':

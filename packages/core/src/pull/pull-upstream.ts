@@ -52,6 +52,7 @@ export function createPullUpstream(
     validateWithinMs: parseDuration(settings.validateWithin),
     linkValidForMs: parseDuration(settings.linkValidFor),
     serveUnproven: settings.serveUnproven,
+    hasCredential: settings.auth !== 'anonymous' || settings.tls?.cert !== undefined,
     callerOf: settings.credentials === 'caller' ? createCallerOf(settings.key, parts.callerKey) : undefined,
     maxBlobBytes: settings.limits.maxBlobBytes ?? Number.POSITIVE_INFINITY,
     coldRange: settings.coldRange,

@@ -3,7 +3,10 @@ import { ProxyCacheError } from '../runtime/errors.ts';
 import type { Reply } from '../upstream/upstream.ts';
 import type { Target } from './target.ts';
 
-/** The failure a client sees when an upstream said no, in our words: never the upstream's challenge, URL or page. */
+/**
+ * The failure a client sees when an upstream said no, in our words: never the upstream's challenge, URL or page. A denial
+ * that the rules read as "absent" has the denial for its cause.
+ */
 export function refused(
   target: Target,
   what: {
@@ -14,12 +17,17 @@ export function refused(
   },
 ): ProxyCacheError {
   const { upstream, repository } = target.place;
-  if (what.kind === 'denied' && !target.upstream.rules.deniedMayMeanAbsent) {
-    return new ProxyCacheError('denied', `${repository} at ${upstream} does not exist or needs other credentials`);
-  }
+  // A denial that the rules read as "absent" has its status for a code.
+  const isDenial = what.kind === 'denied' || /^\d+$/.test(what.code);
+  const denial = isDenial
+    ? new ProxyCacheError('denied', `${repository} at ${upstream} does not exist or needs other credentials`)
+    : undefined;
+  if (denial && what.kind === 'denied' && !target.upstream.rules.deniedMayMeanAbsent) return denial;
   const code = what.code === 'NAME_UNKNOWN' ? 'name-unknown' : what.of;
-  const unsure = what.kind === 'denied' || /^\d+$/.test(what.code) ? ', or needs other credentials' : '';
-  return new ProxyCacheError(code, `${what.subject} of ${repository} is not at ${upstream}${unsure}`);
+  const unsure = denial ? ', or needs other credentials' : '';
+  return new ProxyCacheError(code, `${what.subject} of ${repository} is not at ${upstream}${unsure}`, {
+    cause: denial,
+  });
 }
 
 /** {@link refused} for a remembered or settled refusal of a tag. */

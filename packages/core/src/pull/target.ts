@@ -27,6 +27,8 @@ export interface PullUpstream {
   linkValidForMs: number;
   /** Whether expired proofs are good enough while it fails. */
   serveUnproven: boolean;
+  /** Whether it is asked as somebody, by a credential or a certificate. */
+  hasCredential: boolean;
   /** Whose credential it is asked with: each caller's own. `undefined`: its own, for all. */
   callerOf: ((credential: BasicCredential) => Caller) | undefined;
   /** The largest blob that is asked for. */
