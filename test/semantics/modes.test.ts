@@ -99,7 +99,11 @@ describe('45: of an upstream that is offline', () => {
 
   test('its status says so, and a check asks it nothing', async () => {
     const { upstream, cache } = await startStored('offline');
-    expect(await cache.cache.upstreams.check('up')).toMatchObject({ ok: false, endpoints: [{ reason: 'offline' }] });
+    const message = 'up is set to offline: a check asks it nothing either; change its mode first';
+    expect(await cache.cache.upstreams.check('up')).toMatchObject({
+      ok: false,
+      endpoints: [{ reason: 'offline', message }],
+    });
     nothing(upstream);
     expect(cache.cache.upstreams.status()).toMatchObject([{ key: 'up', mode: 'offline', state: 'closed' }]);
   });

@@ -29,7 +29,11 @@ describe('the operations API', () => {
     expect((await fetch(`${url}/upstreams`, { headers: { 'x-forwarded-for': '192.0.2.1' } })).status).toBe(403);
     await cache.fetch(new Request('http://cache/v2/'));
     expect(await (await fetch(`${url}/metrics`)).text()).toContain('process_resident_memory_bytes');
-    expect((await fetch(new URL('/v2/', url))).status).toBe(404);
+    const elsewhere = await fetch(new URL('/v2/', url));
+    expect([elsewhere.status, (await elsewhere.json()).detail]).toEqual([
+      404,
+      expect.stringContaining('below /admin/v1'),
+    ]);
   });
 
   test.each(['token', 'tokenFile'])('with a %s is for whoever has it', async (key) => {

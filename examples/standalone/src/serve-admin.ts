@@ -49,7 +49,7 @@ export async function serveAdmin(
   });
   const server = http.createServer({ headersTimeout: 20_000, requestTimeout: 60_000 }, (req, res) => {
     if (req.method !== 'GET' && req.method !== 'HEAD') logWrite(req, res, logger);
-    handle(req, res);
+    handle(req, res, () => void res.writeHead(404, problemType).end(nothingElse));
   });
   // A few operators, and whatever else comes.
   server.maxConnections = 128;
@@ -98,6 +98,13 @@ function bearerOf(token: string): AdminOptions['authorize'] {
     throw new ProxyCacheError('unauthenticated', 'send the token of admin as Authorization: Bearer');
   };
 }
+
+/** Nothing but the operations API is at its address. */
+const nothingElse = JSON.stringify({
+  ...{ type: 'about:blank', title: 'Not Found', status: 404, code: 'unsupported' },
+  detail: 'this is the operations API; it is below /admin/v1, and images are at another address',
+});
+const problemType = { 'content-type': 'application/problem+json', 'cache-control': 'no-store' };
 
 const hashOf = (text: string) => createHash('sha256').update(text).digest();
 

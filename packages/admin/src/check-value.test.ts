@@ -70,12 +70,23 @@ describe('a value', () => {
     [{ kind: 'list' }, 'body.names: expected to be given'],
     [{ kind: 'numbers', whole: 'secret' }, 'body.whole: expected a whole number, received text'],
     [{ kind: 'numbers', whole: 1, any: 'secret' }, 'body.any: expected a number or null, received text'],
-    [
-      { kind: 'secret' },
-      'body: expected an object with kind "list", or an object with kind "numbers", received an object',
-    ],
+    [{ kind: 'secret' }, 'body.kind: expected "list" or "numbers"'],
+    [{ names: [] }, 'body.kind: expected "list" or "numbers"'],
+    ['secret', 'body: expected an object with kind "list", or an object with kind "numbers", received text'],
   ])('%j is refused by its path, and not shown', (value, message) => {
     expect(() => checkValue(sample, value, 'body')).toThrow(message);
+  });
+
+  test('of one of several shapes is refused by what is wrong with the one that knows most of its fields', () => {
+    const text: Schema = { type: 'string' };
+    const shapes: Schema = { anyOf: [record({ user: text, password: text }), record({ token: text })] };
+    const check = (value: unknown) => () => checkValue(shapes, value, 'body.auth');
+    expect(check({ user: 'me', pasword: 'secret' })).toThrow(
+      'body.auth: there is no field "pasword"; it has user, password',
+    );
+    expect(check({ user: 'me' })).toThrow('body.auth.password: expected to be given');
+    const either = 'body.auth: expected an object with user, password, or an object with token, received an object';
+    for (const value of [{}, { tokn: 'secret' }, { user: 'me', token: 'secret' }]) expect(check(value)).toThrow(either);
   });
 
   test('may not name a prototype where names are free', () => {

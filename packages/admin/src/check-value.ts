@@ -21,26 +21,51 @@ export function checkValue(schema: Schema, value: unknown, path: string): void {
 }
 
 function checkAny(schemas: readonly Schema[], value: unknown, path: string): void {
-  const failures: unknown[] = [];
-  for (const one of schemas) {
+  const failures: { schema: Schema; error: unknown }[] = [];
+  for (const schema of schemas) {
     try {
-      checkValue(one, value, path);
+      checkValue(schema, value, path);
       return;
     } catch (error) {
-      if (isMeant(one, value)) failures.push(error);
+      if (isMeant(schema, value)) failures.push({ schema, error });
     }
   }
-  // Of the only one that can have been meant it can be said what is wrong with it.
-  if (failures.length === 1) throw failures[0];
+  const meant = likeliest(failures, value);
+  if (meant) throw meant.error;
+  const kinds = isOf('object', value) ? kindsOf(schemas) : undefined;
+  if (kinds) throw bound(`${path}.${kinds.name}`, kinds.words.map((word) => JSON.stringify(word)).join(' or '));
   throw wrong(path, schemas.map(expectedOf).join(', or '), value);
 }
 
 /** Of its type, and the same in every field that has one word to choose from, such as `kind`. */
 function isMeant(schema: Schema, value: unknown): boolean {
   if (!typesOf(schema).some((type) => isOf(type, value))) return false;
-  const fixed = Object.entries(schema.properties ?? {}).filter(([, one]) => one.enum?.length === 1);
   const given = value as Record<string, unknown>;
-  return fixed.every(([name, one]) => Object.hasOwn(given, name) && given[name] === one.enum?.[0]);
+  return fixedOf(schema).every(([name, word]) => Object.hasOwn(given, name) && given[name] === word);
+}
+
+/** The only one that can have been meant, or that knows more of the fields that are given than any other. */
+function likeliest<T extends { schema: Schema }>(failures: readonly T[], value: unknown): T | undefined {
+  if (failures.length <= 1 || !isOf('object', value)) return failures.length === 1 ? failures[0] : undefined;
+  const names = Object.keys(value as object);
+  const known = ({ schema }: T) => names.filter((name) => Object.hasOwn(schema.properties ?? {}, name)).length;
+  const [first, second] = [...failures].sort((a, b) => known(b) - known(a));
+  return first && second && known(first) > known(second) ? first : undefined;
+}
+
+/** The field that says which of some kinds of object it is, and its words; `undefined` where none of them all does. */
+function kindsOf(schemas: readonly Schema[]): { name: string; words: readonly unknown[] } | undefined {
+  const fields = schemas.map((schema) => fixedOf(schema)[0]);
+  const name = fields[0]?.[0];
+  if (name === undefined || !fields.every((field) => field?.[0] === name)) return undefined;
+  return { name, words: fields.map((field) => field?.[1]) };
+}
+
+/** The fields of an object that have one word to choose from. */
+function fixedOf({ properties = {} }: Schema): [name: string, word: unknown][] {
+  return Object.entries(properties).flatMap(([name, { enum: words }]) =>
+    words?.length === 1 ? [[name, words[0]] as [string, unknown]] : [],
+  );
 }
 
 function checkText({ minLength, maxLength, pattern }: Schema, value: string, path: string): void {
@@ -110,8 +135,9 @@ const words: Readonly<Record<JsonType, string>> = {
 function expectedOf(schema: Schema): string {
   if (schema.enum) return schema.enum.map((one) => JSON.stringify(one)).join(' or ');
   if (schema.anyOf) return schema.anyOf.map(expectedOf).join(', or ');
-  const kinds = Object.entries(schema.properties ?? {}).filter(([, one]) => one.enum?.length === 1);
-  if (kinds.length > 0) return `an object with ${kinds.map(([name, one]) => `${name} ${expectedOf(one)}`).join(', ')}`;
+  const fixed = fixedOf(schema);
+  if (fixed.length > 0)
+    return `an object with ${fixed.map(([name, word]) => `${name} ${JSON.stringify(word)}`).join(', ')}`;
   if (schema.type === 'object' && schema.required) return `an object with ${schema.required.join(', ')}`;
   return typesOf(schema)
     .map((type) => words[type])

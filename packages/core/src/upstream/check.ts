@@ -106,6 +106,9 @@ function refusalOf(
 }
 
 /** Of an error of a host also which: clients are not told, it is the cause's first word. */
-function wordsOf({ message, host, cause }: UpstreamError): string {
-  return host !== undefined && cause instanceof Error ? `${message} (${cause.message})` : message;
+function wordsOf({ code, message, host, upstream, cause }: UpstreamError): string {
+  if (code === 'offline') return `${upstream} is set to offline: a check asks it nothing either; change its mode first`;
+  if (host === undefined || !(cause instanceof Error)) return message;
+  const isSame = cause.message === message.replace(`${upstream}`, () => host);
+  return isSame ? cause.message : `${message} (${cause.message})`;
 }
