@@ -30,10 +30,8 @@ describe('the operations API', () => {
     await cache.fetch(new Request('http://cache/v2/'));
     expect(await (await fetch(`${url}/metrics`)).text()).toContain('process_resident_memory_bytes');
     const elsewhere = await fetch(new URL('/v2/', url));
-    expect([elsewhere.status, (await elsewhere.json()).detail]).toEqual([
-      404,
-      expect.stringContaining('below /admin/v1'),
-    ]);
+    const { detail } = (await elsewhere.json()) as { detail: string };
+    expect([elsewhere.status, detail]).toEqual([404, expect.stringContaining('below /admin/v1')]);
   });
 
   test.each(['token', 'tokenFile'])('with a %s is for whoever has it', async (key) => {
