@@ -24,6 +24,15 @@ describe("authorize: 'loopback-only'", () => {
     'X-Forwarded-Proto',
     'X-Forwarded-Anything-At-All',
     'X-Real-IP',
+    'X-Original-Forwarded-For',
+    'True-Client-IP',
+    'CF-Connecting-IP',
+    'Fastly-Client-IP',
+    'X-Cluster-Client-IP',
+    'X-Azure-ClientIP',
+    'X-Remote-Addr',
+    'X-Envoy-External-Address',
+    'CDN-Loop',
     'Via',
   ])('refuses what a proxy has passed on: %s', async (name) => {
     // Of this machine, as it says itself: it is not believed for that.

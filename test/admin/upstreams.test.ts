@@ -175,6 +175,20 @@ describe('a secret of the host, known by its reference', () => {
   });
 });
 
+test('a duration without an end is told as such, and taken as it is told', async () => {
+  const { cache, ask: asking } = await startAdmin();
+  await cache.upstreams.add({ key: 'endless', url: at, freshFor: Number.POSITIVE_INFINITY });
+  const told = await asking('/upstreams/endless');
+  expect(told.json.freshFor).toBe('unlimited');
+  const { freshFor } = told.json;
+  const body = { freshFor, staleIfErrorFor: freshFor, timeouts: { idle: freshFor } };
+  expect((await asking('/upstreams/endless', { method: 'PATCH', body })).json).toMatchObject(body);
+  expect(cache.upstreams.list()[1]).toMatchObject({
+    freshFor: Number.POSITIVE_INFINITY,
+    timeouts: { idle: Number.POSITIVE_INFINITY },
+  });
+});
+
 test('an upstream that is wrong is refused by the path of what is wrong', async () => {
   expect((await add({ key: 'wrong', url: at, freshfor: 1 })).json.detail).toMatch(
     /^body: there is no field "freshfor"/,

@@ -8,6 +8,7 @@ import { problem } from './problem.ts';
 import { parseQuery } from './query-parameters.ts';
 import { createRoutes, decodedParts, type Route } from './routes.ts';
 import { whyCrossSite } from './same-origin.ts';
+import { readUnlimited } from './unlimited.ts';
 import { problemAnswer } from './write-answer.ts';
 
 /** Requests that are answered at once at most: each may hold a body. */
@@ -83,7 +84,7 @@ async function bodyOf(operation: Operation, request: HttpRequest): Promise<unkno
   const body = await readJson(request);
   if (operation.body) checkValue(operation.body, body ?? null, 'body');
   else if (body !== undefined) throw new ProxyCacheError('invalid-options', 'body: expected none');
-  return body;
+  return operation.body && readUnlimited(operation.body, body);
 }
 
 function noSuchPath(at: string): Answer {

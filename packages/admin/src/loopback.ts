@@ -22,10 +22,14 @@ export function whyNotLoopback({ connection, headers }: AccessRequest): string |
   return undefined;
 }
 
-const others = ['via', 'x-real-ip', 'x-client-ip', 'true-client-ip', 'cf-connecting-ip', 'x-original-forwarded-for'];
+// RFC 9110 7.6.3, RFC 8586, and those that proxies of their own have.
+const others = ['via', 'cdn-loop', 'x-forward-for', 'x-originating-ip', 'x-envoy-external-address', 'x-arr-log-id'];
 
-// RFC 7239, and what was there before it.
-const isForwarding = (name: string) => /^(x-)?forwarded\b/.test(name) || others.includes(name);
+// RFC 7239, what was there before it, and the many names of the same: `True-Client-IP`, `X-Real-IP`, `X-Remote-Addr`.
+const isForwarding = (name: string) =>
+  /^(x-(original-)?)?forwarded\b/.test(name) ||
+  /(^|-)(client|real|remote|connecting|user)-?(ip|addr|address)$/.test(name) ||
+  others.includes(name);
 
 function isOwnName(host: string | null): boolean {
   const [, name = ''] = /^(\[[^\]]*\]|[^:]*)(?::\d{1,5})?$/.exec(host ?? '') ?? [];

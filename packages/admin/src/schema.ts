@@ -55,6 +55,11 @@ export const count: Schema = { type: 'integer', minimum: 0 };
 export const flag: Schema = { type: 'boolean' };
 export const instant: Schema = { type: 'number', description: 'Milliseconds since the epoch' };
 
+export const duration: Schema = {
+  type: ['number', 'string'],
+  description: 'Milliseconds, or text such as `30s`, or `unlimited`',
+};
+
 /** One of these words. */
 export function word(...words: readonly string[]): Schema {
   return { type: 'string', enum: words };

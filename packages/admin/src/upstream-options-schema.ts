@@ -1,8 +1,7 @@
-import { count, flag, listOf, record, type Schema, text, word } from './schema.ts';
+import { count, duration, flag, listOf, record, type Schema, text, word } from './schema.ts';
 
 // The names and the types of an upstream's options; core checks their values, and says what is wrong with them.
 
-const duration: Schema = { type: ['number', 'string'], description: 'Milliseconds, or text such as `30s`' };
 const share: Schema = { type: 'number', minimum: 0, maximum: 1 };
 const texts = listOf(text);
 const secret: Schema = { type: 'string', writeOnly: true };

@@ -1,6 +1,7 @@
 import { type Clock, type HttpRequest, type HttpResponse, isProxyCacheError, isUpstreamError } from '@proxycache/core';
 import type { Answer } from './operation.ts';
 import { defect, type Problem, problemOf } from './problem.ts';
+import { writeUnlimited } from './unlimited.ts';
 
 // What operators see is nobody else's to keep, to guess the type of, or to load into a page of his.
 const always = {
@@ -13,7 +14,8 @@ const always = {
 export function writeAnswer(request: Pick<HttpRequest, 'method'>, answer: Answer): HttpResponse {
   const { status, headers, json, text } = answer;
   const content =
-    text ?? (json === undefined ? undefined : { contentType: 'application/json', body: JSON.stringify(json) });
+    text ??
+    (json === undefined ? undefined : { contentType: 'application/json', body: JSON.stringify(json, writeUnlimited) });
   if (!content) return { status, headers: { ...always, ...headers }, body: null };
   const body = Buffer.from(content.body);
   const head = { ...always, 'content-type': content.contentType, 'content-length': `${body.byteLength}`, ...headers };

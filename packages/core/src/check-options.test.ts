@@ -7,6 +7,7 @@ import { memoryStorage } from './store/memory-storage.ts';
 const secret = 'x'.repeat(32);
 const hook = (): boolean => true;
 const pem = '-----BEGIN CERTIFICATE-----\nx\n-----END CERTIFICATE-----\n';
+const key = '-----BEGIN EC PRIVATE KEY-----\nx\n-----END EC PRIVATE KEY-----\n';
 const upstream = { key: 'hub', url: 'https://registry.example' };
 const admit = () => ({ allow: true });
 const options = (fields: object) => ({ upstreams: [upstream], storage: memoryStorage(), ...fields });
@@ -300,6 +301,11 @@ describe('options of an upstream', () => {
     [{ tls: true }, 'tls: expected an object, received true'],
     [{ tls: { ca: '/etc/ca.pem' } }, 'tls.ca: expected PEM text, which has a "-----BEGIN " line'],
     [{ tls: { cert: pem } }, 'tls: expected cert and key together, received one of them'],
+    [{ tls: { ca: [pem, `${pem}${key}`] } }, 'tls.ca: expected certificates alone; a private key belongs into tls.key'],
+    [
+      { tls: { cert: `${pem}${key}`, key } },
+      'tls.cert: expected certificates alone; a private key belongs into tls.key',
+    ],
     [{ tls: { rejectUnauthorized: false } }, 'tls.rejectUnauthorized: there is no such option'],
     [{ tls: { insecure: 'yes' } }, 'tls.insecure: expected true or false, received "yes"'],
     [

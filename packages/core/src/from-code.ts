@@ -23,6 +23,8 @@ interface FromCodeParts {
   /** Resolves when it is known what names mean; `undefined`: it is. */
   wait(): Promise<void> | undefined;
   isClosed(): boolean;
+  /** Whether it is the key of an upstream, or of one that was removed. */
+  isKey(key: string): boolean;
   hasImage: HasImage;
   pulls: Pulls;
   scrubs: Pick<Scrubs, 'run'>;
@@ -102,7 +104,13 @@ export function createFromCode(
       if (parts.isClosed()) throw new ProxyCacheError('closed', 'the cache is closed');
       expectFunction('purge: onProgress', how.onProgress);
       await parts.wait();
-      return await sweeps.purge(await whatToPurge(what, parts), how);
+      const report = await sweeps.purge(await whatToPurge(what, parts), how);
+      // Of one that was removed before a restart there may be something still; of a misspelt one there is nothing.
+      if ('upstream' in what && report.repositories === 0 && !parts.isKey(what.upstream)) {
+        const message = `purge: ${JSON.stringify(what.upstream.slice(0, 60))} is no upstream's key, and nothing is stored of it`;
+        throw new ProxyCacheError('name-unknown', message);
+      }
+      return report;
     },
   };
 }

@@ -183,6 +183,7 @@ export function createProxyCache(options: ProxyCacheOptions): ProxyCache {
       wait: roster.wait,
       groups,
       isClosed,
+      isKey: (key) => live.entryOf(key) !== undefined,
       hasImage,
       pulls,
       scrubs,

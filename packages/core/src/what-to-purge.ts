@@ -5,7 +5,7 @@ import type { Target } from './pull/target.ts';
 import type { Purge } from './retention/purge-report.ts';
 import type { Purged } from './retention/purges.ts';
 import { ProxyCacheError } from './runtime/errors.ts';
-import { expectKnown, expectObject, expectText } from './runtime/expect-option.ts';
+import { expectKnown, expectObject, expectText, invalidOption } from './runtime/expect-option.ts';
 
 interface Located {
   locate(route: { name: string; ns: undefined; host: undefined }): { target: Target } | undefined;
@@ -41,6 +41,10 @@ export async function whatToPurge(what: Purge, { locate, groups }: Located): Pro
       'invalid-options',
       `purge: upstream: ${upstream} is a group; purge its members: ${members}`,
     );
+  }
+  // A name that somebody's variable should have held is not the wish to purge all of the upstream.
+  if ('repository' in what && repository === undefined) {
+    throw invalidOption('purge: repository', 'a text, or to be left out for all of the upstream', repository);
   }
   if (repository === undefined) return [{ upstream, repository, reference: undefined }];
   expectText('purge: repository', repository);

@@ -103,6 +103,14 @@ function expectTls(path: string, value: UpstreamTls | undefined): void {
     if (entries.every((text) => typeof text === 'string' && text.includes('-----BEGIN '))) continue;
     throw new ProxyCacheError('invalid-options', `${path}.${name}: expected PEM text, which has a "-----BEGIN " line`);
   }
+  // Authorities and certificates are no secret, so they are stored and listed: a key beside them would be, too.
+  const withKey = (['ca', 'cert'] as const).find((name) =>
+    texts[name].some((text) => text.includes('PRIVATE KEY-----')),
+  );
+  if (withKey !== undefined) {
+    const message = `${path}.${withKey}: expected certificates alone; a private key belongs into tls.key`;
+    throw new ProxyCacheError('invalid-options', message);
+  }
   if ((value.cert === undefined) === (value.key === undefined)) return;
   throw new ProxyCacheError('invalid-options', `${path}: expected cert and key together, received one of them`);
 }
