@@ -240,6 +240,25 @@ describe('nothing goes', () => {
     expect((await cache.get('/v2/up/app/manifests/v1')).status).toBe(200);
   });
 
+  it('of an upstream that is set to offline while the sweep is at it', async () => {
+    const { upstream, cache } = await startPair({ cache: byHand });
+    const repositories = ['app', 'other', 'third'];
+    for (const repository of repositories) {
+      upstream.addImage(repository, { tag: 'v1' });
+      await pull(cache, repository, 'v1');
+    }
+    await cache.clock.advance(8 * day);
+    const held = gate();
+    upstream.on({ path: '/v2/' }, { gate: held });
+    const sweeping = cache.cache.sweep();
+    await held.reached;
+    await cache.cache.upstreams.update('up', { mode: 'offline' });
+    held.open();
+    expect(await sweeping).toMatchObject({ tags: 0, manifests: 0, blobs: 0, files: 0, paused: ['up'] });
+    expect(cache.seen('sweep-paused')).toHaveLength(1);
+    for (const repository of repositories) expect(await cache.cache.has(`up/${repository}:v1`)).toBe(true);
+  });
+
   it('while a record cannot be read that may hold it, in its repository', async () => {
     const { upstream, cache } = await startPair({ cache: byHand });
     for (const repository of ['torn', 'sound']) {

@@ -40,6 +40,12 @@ export interface KeptImage {
   failures: readonly { code: string; message: string }[];
 }
 
+/** A manifest that was read. */
+interface Entered {
+  root: { descriptor: Descriptor; warning: string | undefined };
+  named: ReturnType<ImageWalk['enter']> | undefined;
+}
+
 /** Has all of an image stored, by the rules of a pull. What fails is told, and keeps the rest from nothing. */
 export type KeepImage = (image: WantedImage, run: KeepRun) => Promise<KeptImage>;
 
@@ -91,24 +97,33 @@ export function createKeepImage(parts: PullParts, pulls: Pulls): KeepImage {
       }
     }
 
+    /** A manifest, and what it names: its bytes are not held while that comes in, of thousands at a time. */
+    async function readManifest(pull: () => Promise<ManifestAnswer>): Promise<Entered | undefined> {
+      const answer = await attempt(() => slots.run(pull, signal));
+      if (!answer) return undefined;
+      const { descriptor, warning, bytes: read } = answer;
+      if (!read) return { root: { descriptor, warning }, named: undefined };
+      contents.push(descriptor.digest);
+      if (answer.cacheStatus.stored) bytes += read.byteLength;
+      const named = await attempt(async () => walk.enter(descriptor.digest, read));
+      return { root: { descriptor, warning }, named };
+    }
+
     async function keepManifest(
       size: number,
       pull: () => Promise<ManifestAnswer>,
-    ): Promise<ManifestAnswer | undefined> {
+    ): Promise<Entered['root'] | undefined> {
       const { ends } = run.begins(size);
-      const answer = await attempt(() => slots.run(pull, signal)).finally(ends);
-      if (!answer?.bytes) return answer;
-      const { digest } = answer.descriptor;
-      contents.push(digest);
-      if (answer.cacheStatus.stored) bytes += answer.bytes.byteLength;
-      const named = await attempt(async () => walk.enter(digest, answer.bytes as Uint8Array));
+      const entered = await readManifest(pull).finally(ends);
+      if (!entered) return undefined;
+      const { root, named } = entered;
       await allEnded<unknown>([
         ...(named?.blobs ?? []).map((blob) => keepOne(blob.digest, blob.size)),
         ...(named?.children ?? []).map((child) =>
           keepManifest(child.size, () => pulls.pullDigest({ target, digest: child.digest, want: 'bytes', signal })),
         ),
       ]);
-      return answer;
+      return root;
     }
 
     const root = await keepManifest(0, () => pullRoot(image, signal));

@@ -8,7 +8,7 @@ const pingWithinMs = 5_000;
 const ownScope = '-';
 
 /**
- * Tells of each upstream, once, whether it answers now: what it gave could be fetched again then. One that nobody asks has no
+ * Tells of each upstream, asking it once, whether it answers now: what it gave could be fetched again then. One that nobody asks has no
  * failures to tell of, so it is asked. One that was removed keeps nothing.
  */
 export function createReachable(parts: {
@@ -20,11 +20,15 @@ export function createReachable(parts: {
   const { clientOf, clock, observe, signal } = parts;
   const known = new Map<string, Promise<boolean>>();
 
+  function mayAnswer(upstream: string): boolean {
+    const status = clientOf(upstream)?.status();
+    return !status || (status.mode !== 'offline' && status.state === 'closed');
+  }
+
   async function ask(upstream: string): Promise<boolean> {
     const client = clientOf(upstream);
     if (!client) return true;
-    const { mode, state } = client.status();
-    if (mode === 'offline' || state !== 'closed') {
+    if (!mayAnswer(upstream)) {
       observe({ type: 'sweep-paused', upstream });
       return false;
     }
@@ -38,9 +42,14 @@ export function createReachable(parts: {
     }
   }
 
-  return (upstream) => {
+  return async (upstream) => {
     const asked = known.get(upstream) ?? ask(upstream);
     known.set(upstream, asked);
-    return asked;
+    if (!(await asked) || mayAnswer(upstream)) return await asked;
+    // It was set to offline, or began to fail, since it was asked: to sweep a large store takes long.
+    const paused = Promise.resolve(false);
+    if (known.get(upstream) === asked) observe({ type: 'sweep-paused', upstream });
+    known.set(upstream, paused);
+    return paused;
   };
 }
