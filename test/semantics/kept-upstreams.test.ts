@@ -226,6 +226,28 @@ describe('49: a record of an upstream', () => {
     expect((await cache.get('/v2/open/team/app/manifests/1')).status).toBe(200);
   });
 
+  test('that is damaged, or of a key that is reserved by now, takes no other upstream with it', async () => {
+    const storage = memoryStorage();
+    const upstream = await startUpstream();
+    upstream.addImage('team/app', { tag: '1', seed: 'the private one' });
+    const open = await startUpstream();
+    open.addImage('private/team/app', { tag: '1', seed: 'an impostor' });
+    const cache = await startCache({
+      ...{ upstreams: [{ key: 'up', url: open.url }], defaultUpstream: 'up', storage },
+      persistUpstreams: { encryptionKey },
+    });
+    for (const key of ['broken', 'private', 'reserved']) await cache.cache.upstreams.add({ key, url: upstream.url });
+    await rewrite(storage, 'broken', () => 'nothing');
+    await cache.restart({ reservedKeys: ['reserved'] });
+    const statuses = [];
+    for (const key of ['broken', 'private', 'reserved', 'up/private']) {
+      statuses.push((await cache.get(`/v2/${key}/team/app/manifests/1`)).status);
+    }
+    expect(statuses).toEqual([503, 200, 503, 200]);
+    const digest = upstream.addImage('team/app', { tag: '1', seed: 'the private one' }).root.digest;
+    expect((await cache.get('/v2/private/team/app/manifests/1')).headers['docker-content-digest']).toBe(digest);
+  });
+
   test('that the file store itself cannot read makes its upstream unusable', async () => {
     const { first, cache } = await startKept();
     await cache.cache.upstreams.add({ key: 'open', url: first.url });

@@ -91,10 +91,10 @@ export function createRoster(parts: RosterParts): SharedRoster {
       commit = live.prepare(changes);
     } catch (cause) {
       const [[key, entry] = ['', undefined], ...others] = changes;
-      if (!entry || (entry.kind === 'unusable' && !entry.options)) throw cause;
       // Whichever it is that cannot be: each by itself.
-      const each = others.length === 0 ? [[key, unusableFor(entry, cause)] as const] : changes;
-      for (const one of each) hold(new Map([one]), { isFirst });
+      if (others.length > 0) for (const one of changes) hold(new Map([one]), { isFirst });
+      else if (!entry || (entry.kind === 'unusable' && !entry.options)) throw cause;
+      else hold(new Map([[key, unusableFor(entry, cause)]]), { isFirst });
       return;
     }
     commit();
@@ -121,12 +121,12 @@ export function createRoster(parts: RosterParts): SharedRoster {
 
   async function take(read: () => Promise<ReadonlyMap<string, Written>>, how: { isFirst: boolean }): Promise<void> {
     const changes = new Map<string, Entry>();
-    for (const [key, { entry, text }] of await read()) {
-      if (texts.get(key) === text) continue;
-      texts.set(key, text);
+    const news = [...(await read())].filter(([key, { text }]) => texts.get(key) !== text);
+    for (const [key, { entry }] of news) {
       if (!isDeepStrictEqual(live.entryOf(key), entry)) changes.set(key, usable(entry));
     }
     if (changes.size > 0) hold(changes, how);
+    for (const [key, { text }] of news) texts.set(key, text);
   }
 
   const roster: Roster = {
