@@ -94,6 +94,23 @@ describe('authorize', () => {
   });
 });
 
+describe('authorize, when a name means a group only by then,', () => {
+  test('has let nobody in to that group', async () => {
+    const asked: string[] = [];
+    const { corp, hub, cache } = await startGroup({ access: { authorize } });
+    async function authorize({ upstream }: AccessQuestion) {
+      asked.push(upstream);
+      if (upstream === 'other') await cache.cache.upstreams.update('other', { hosts: [] });
+      return true;
+    }
+    await cache.restart({ defaultUpstream: 'all' });
+    await cache.cache.upstreams.add({ key: 'other', url: hub.url, hosts: ['x.example'] });
+    const got = await cache.get('/v2/team/app/manifests/1', { headers: { host: 'x.example' } });
+    expect([got.status, asked]).toEqual([503, ['other']]);
+    expect(corp.requests).toEqual([]);
+  });
+});
+
 describe('a policy', () => {
   test('judges what comes through a group as what it is: its member’s', async () => {
     const places: string[] = [];

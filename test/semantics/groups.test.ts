@@ -1,5 +1,5 @@
 import type { ProxyCacheOptions, UpstreamOptions } from '@proxycache/core';
-import { type FakeUpstream, type FlakyStorage, flakyStore } from '@proxycache/test-kit';
+import { type FakeUpstream, type FlakyStorage, flakyStore, gate } from '@proxycache/test-kit';
 import { describe, expect, test } from 'vitest';
 import { type CacheUnderTest, startCache, startUpstream } from './cache-under-test.ts';
 import { pullImage } from './pull-image.ts';
@@ -134,13 +134,40 @@ describe('a group', () => {
     expect((await cache.get(path(`manifests/${root.digest}`))).status).toBe(200);
     corp.clear();
     expect((await cache.get(path(`blobs/${layers[0]!.digest}`))).status).toBe(200);
+    // Who had the manifest is asked first for the rest.
+    expect(corp.requests).toEqual([]);
     const referrers = await cache.get(path(`referrers/${root.digest}`));
     expect(JSON.parse(referrers.body.toString()).manifests).toHaveLength(1);
     expect(await ownersOf(set)).toEqual([]);
-    // Who had the manifest is asked first for the rest.
-    expect(corp.requests).toEqual([]);
     const own = corp.addImage('app', { tag: '9', seed: 'corp' });
     expect((await cache.get(path(`blobs/${own.layers[0]!.digest}`))).status).toBe(200);
+  });
+
+  test('serves by digest what its first member has, also while the one that had the rest of the image fails or denies', async () => {
+    const { corp, hub, cache } = await startGroup();
+    const there = hub.addImage('app', { tag: '1', seed: 'hub' });
+    const [first, second] = ['one', 'two'].map((seed) => corp.addImage('app', { tag: seed, seed }));
+    for (const [status, image] of [
+      [500, first!],
+      [403, second!],
+    ] as const) {
+      expect((await cache.get(path(`manifests/${there.root.digest}`))).status).toBe(200);
+      const restore = hub.on({}, { status });
+      expect((await cache.get(path(`manifests/${image.root.digest}`))).status).toBe(200);
+      restore();
+    }
+  });
+
+  test('takes what refers to an image from its first member that has the image, whoever had a blob of that name', async () => {
+    const { corp, hub, cache } = await startGroup();
+    const image = corp.addImage('app', { tag: '1' });
+    hub.addImage('app', { tag: '1' });
+    const base = hub.addImage('app', { tag: 'base', seed: 'base' });
+    const own = corp.addReferrer('app', { subject: image.root, artifactType: 'application/vnd.own' });
+    hub.addReferrer('app', { subject: image.root, artifactType: 'application/vnd.impostor' });
+    expect((await cache.get(path(`blobs/${base.layers[0]!.digest}`))).status).toBe(200);
+    const referrers = JSON.parse((await cache.get(path(`referrers/${image.root.digest}`))).body.toString());
+    expect(referrers.manifests.map(({ digest }: { digest: string }) => digest)).toEqual([own.digest]);
   });
 
   test('lists the tags of the first member that knows the repository, which owns it by that', async () => {
@@ -467,6 +494,18 @@ describe('pin', () => {
     expect(digestIn(await cache.get(path('manifests/1')))).toBe(own.root.digest);
   });
 
+  test('binds a one-component name of a group with library by either of its names', async () => {
+    for (const repositories of [['tool'], ['library/tool']]) {
+      const group = { library: true, pin: [{ repositories, upstream: 'corp' }] };
+      const { hub, cache } = await startGroup(group);
+      hub.addImage('library/tool', { tag: '1' });
+      for (const name of ['tool', 'library/tool']) {
+        expect((await cache.get(path('manifests/1', name))).status).toBe(404);
+      }
+      expect(hub.requests).toEqual([]);
+    }
+  });
+
   test('holds while the metadata store is away', async () => {
     const { corp, cache, store } = await startGroup({ pin });
     const own = corp.addImage('app', { tag: '1', seed: 'corp' });
@@ -489,6 +528,22 @@ describe('skipFailed', () => {
     restore();
     expect(digestIn(await cache.get(path('manifests/1')))).toBe(own.root.digest);
     expect(await ownersOf(set)).toEqual(['app of corp']);
+  });
+
+  test('passes over nobody who was given the repository by another process meanwhile', async () => {
+    const { corp, hub, cache, store } = await startGroup({ skipFailed: true });
+    const own = corp.addImage('app', { tag: '1', seed: 'corp' });
+    hub.addImage('app', { tag: '1', seed: 'hub' });
+    const restore = corp.on({}, { status: 500 });
+    const held = gate();
+    hub.on({ method: 'HEAD', times: 1 }, { gate: held });
+    const late = cache.get(path('manifests/1'));
+    await held.reached;
+    restore();
+    const record = { format: 1, repository: 'app', upstream: 'corp', pinnedAt: 1 };
+    await store.metadata.set('pin/all/app', JSON.stringify(record), { signal: new AbortController().signal });
+    held.open();
+    expect(digestIn(await late)).toBe(own.root.digest);
   });
 
   test('passes over no denial, and over nobody who owns a repository', async () => {

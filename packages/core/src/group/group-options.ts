@@ -1,6 +1,6 @@
 /** Repositories of a group that belong to one of its members, whatever the others have. */
 export interface GroupPin {
-  /** Patterns of repository names, as clients name them below the group's key: `team/**`. */
+  /** Patterns of repository names, as clients name them below the group's key: `team/**`. With `library`, by either name. */
   repositories: readonly string[];
   /** The member's key. */
   upstream: string;

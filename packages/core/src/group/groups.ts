@@ -80,11 +80,14 @@ export function createGroups(
   async function found(asked: GroupRepository, question: GroupQuestion, signal: AbortSignal): Promise<string> {
     const { group, repository } = asked;
     const place = `${group.key} ${repository}`;
-    const first = isByDigest(question) ? holders.get(place) : undefined;
+    // What refers to an image is nothing that its digest vouches for.
+    const first = isByDigest(question) && question.kind !== 'referrers' ? holders.get(place) : undefined;
     const { upstream, isSure } = await search(asked, question, { first, signal });
     holders.set(place, upstream);
     // Bytes are what their digest says, whoever has them, and whoever has some of them owns nothing by that.
-    if (isByDigest(question) || !isSure) return upstream;
+    if (isByDigest(question)) return upstream;
+    // Somebody else may have reached the one that was passed over.
+    if (!isSure) return (await pins.find(group.key, repository, signal))?.upstream ?? upstream;
     return (await pins.give(group.key, repository, upstream)).upstream;
   }
 
@@ -154,10 +157,14 @@ export function createGroups(
   };
 }
 
-/** Finds the member that a name belongs to, whatever the others have. */
-function boundBy({ pin }: GroupSettings): (repository: string) => string | undefined {
+/** Finds the member that a name belongs to, whatever the others have: by either of the two names that official images have. */
+function boundBy({ pin, library }: GroupSettings): (repository: string) => string | undefined {
   const rules = pin.map(({ repositories, upstream }) => ({ upstream, matches: matchingPattern(repositories) }));
-  return (repository) => rules.find(({ matches }) => matches(repository) !== undefined)?.upstream;
+  return (repository) => {
+    const short = library ? /^library\/([^/]+)$/.exec(repository)?.[1] : undefined;
+    const names = short === undefined ? [repository] : [repository, short];
+    return rules.find(({ matches }) => names.some((name) => matches(name) !== undefined))?.upstream;
+  };
 }
 
 function isByDigest(question: GroupQuestion): boolean {

@@ -1,6 +1,6 @@
 import { ProxyCacheError } from '../runtime/errors.ts';
 import type { UpstreamError } from '../upstream/upstream-error.ts';
-import type { AskMember, GroupQuestion } from './ask-member.ts';
+import type { AskMember, GroupQuestion, MemberAnswer } from './ask-member.ts';
 import type { GroupRepository, Members } from './members.ts';
 
 /** Who has what was asked for. */
@@ -11,7 +11,17 @@ export interface Finding {
   isSure: boolean;
 }
 
-/** Looks for the first member that has something. */
+/** A member's own rules say that nothing of the repository is served of it. */
+interface Excluded {
+  kind: 'excluded';
+  reason: string;
+}
+
+/**
+ * Looks for the first member that has something.
+ *
+ * @param how.first who is asked before all others: only where it does not matter whose the bytes are
+ */
 export type Search = (
   asked: GroupRepository,
   question: GroupQuestion,
@@ -25,19 +35,30 @@ export type Search = (
 export function createSearch({ members, ask }: { members: Members; ask: AskMember }): Search {
   return async (asked, question, { first, signal }) => {
     const { group } = asked;
+    async function answerOf(upstream: string): Promise<MemberAnswer | Excluded> {
+      const { target, error } = members.find(asked, upstream);
+      if (!target) return { kind: 'failed', error };
+      const reason = target.upstream.names?.reasonAgainst(target.place.repository);
+      if (reason !== undefined) return { kind: 'excluded', reason };
+      const answer = await ask(target, question, signal);
+      // A member that is asked anonymously has nothing for us alone. One that knows us may deny what it has, because our
+      // rights are gone, and nothing in its words tells that from "absent".
+      return answer.kind === 'denied' && target.upstream.hasCredential ? { ...answer, mayMeanAbsent: false } : answer;
+    }
+
     let failure: ProxyCacheError | UpstreamError | undefined;
     let excluded: string | undefined;
     let [isAbsent, isDenied] = [false, false];
-    for (const upstream of inOrder(group.upstreams, first)) {
-      const member = members.find(asked, upstream);
-      const { target } = member;
-      const reason = target?.upstream.names?.reasonAgainst(target.place.repository);
-      if (reason !== undefined) {
-        excluded ??= reason;
-        continue;
-      }
-      const answer = target ? await ask(target, question, signal) : { kind: 'failed' as const, error: member.error };
+    // What it says else counts in its turn: a failure or denial of one is not to hide what those before it have.
+    const early = group.upstreams.find((upstream) => upstream === first);
+    const said = early === undefined ? undefined : await answerOf(early);
+    if (early !== undefined && said?.kind === 'found') return { upstream: early, isSure: false };
+    for (const upstream of group.upstreams) {
+      const answer = (upstream === early && said) || (await answerOf(upstream));
       switch (answer.kind) {
+        case 'excluded':
+          excluded ??= answer.reason;
+          break;
         case 'found':
           return { upstream, isSure: failure === undefined };
         case 'owned':
@@ -48,11 +69,7 @@ export function createSearch({ members, ask }: { members: Members; ask: AskMembe
           isAbsent = true;
           break;
         case 'denied':
-          // A member that is asked anonymously has nothing for us alone. One that knows us may deny what it has, because our
-          // rights are gone, and nothing in its words tells that from "absent".
-          if (!group.deniedMayMeanAbsent && !(answer.mayMeanAbsent && !target?.upstream.hasCredential)) {
-            throw denied(group.key, answer.error);
-          }
+          if (!group.deniedMayMeanAbsent && !answer.mayMeanAbsent) throw denied(group.key, answer.error);
           isDenied = true;
           break;
         case 'failed':
@@ -70,12 +87,6 @@ export function createSearch({ members, ask }: { members: Members; ask: AskMembe
 function denied(group: string, cause: ProxyCacheError): ProxyCacheError {
   const message = `${cause.message}; the group ${group} asks no member behind one that denies`;
   return new ProxyCacheError('denied', message, { cause });
-}
-
-/** @param first who is asked before all others: only where it does not matter whose the bytes are */
-function inOrder(upstreams: readonly string[], first: string | undefined): readonly string[] {
-  if (first === undefined || !upstreams.includes(first)) return upstreams;
-  return [first, ...upstreams.filter((upstream) => upstream !== first)];
 }
 
 function absent({ group, repository }: GroupRepository, question: GroupQuestion, isDenied: boolean): ProxyCacheError {

@@ -48,7 +48,7 @@ function make(parts: Partial<DispatchParts> = {}) {
     listTags: unexpected,
     listReferrers: unexpected,
     listRepositories: undefined,
-    groups: { locate: () => undefined, placeOf: () => undefined, member: unexpected, held: () => undefined },
+    groups: { locate: () => undefined, member: unexpected, held: () => undefined },
     callers: { areAsked: () => false, see: (seen) => seen, ping: async () => undefined, challenges: () => undefined },
     publicContent: false,
     publicUrl: undefined,

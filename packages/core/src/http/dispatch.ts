@@ -35,7 +35,7 @@ export interface DispatchParts extends FromMemoryParts {
   listReferrers: ListReferrers;
   /** `undefined`: `_catalog` is off. */
   listRepositories: ListRepositories | undefined;
-  groups: Pick<Groups, 'locate' | 'placeOf' | 'member' | 'held'>;
+  groups: Pick<Groups, 'locate' | 'member' | 'held'>;
   callers: Callers;
   publicUrl: string | undefined;
   /** `undefined`: whoever asks is let in, and nobody told. */
@@ -156,7 +156,7 @@ export function createDispatch(parts: DispatchParts): Handle {
   ): Promise<{ target: Target; clientName: string }> {
     const { told, caller } = visit;
     const direct = parts.locate(route);
-    if (direct && caller) expectAsked(told, direct.target);
+    if (direct && caller) expectAsked(told, direct.target.place);
     const located = direct ?? (await ofGroup(route, request, visit));
     if (!located) {
       throw new ProxyCacheError('name-unknown', `${route.name} names no upstream of this cache; expected <key>/<name>`);
@@ -169,7 +169,7 @@ export function createDispatch(parts: DispatchParts): Handle {
   }
 
   /** Upstreams may have changed while a hook was asked: what it allowed is not what the name means now. */
-  function expectAsked({ upstream, repository }: Told, { place }: Target): void {
+  function expectAsked({ upstream, repository }: Told, place: Pick<Target['place'], 'upstream' | 'repository'>): void {
     if (upstream === place.upstream && repository === place.repository) return;
     const message = `what ${place.upstream} is asked for changed while it was decided who may pull it; try again`;
     throw new ProxyCacheError('access-failed', message);
@@ -181,7 +181,9 @@ export function createDispatch(parts: DispatchParts): Handle {
     const located = groups.locate(route);
     if (!located) return undefined;
     const { asked, clientName } = located;
-    Object.assign(told, groups.placeOf(route));
+    const meant = { upstream: asked.group.key, repository: asked.repository };
+    if (caller) expectAsked(told, meant);
+    Object.assign(told, { ...meant, group: meant.upstream });
     const target = await groups.member(asked, route, request.signal);
     const { upstream, repository } = target.place;
     Object.assign(told, { upstream, repository });

@@ -60,7 +60,7 @@ export function createFromMemory(parts: FromMemoryParts): NonNullable<Handle['fr
 
   function locate(request: HttpRequest, host: string | null): Known | undefined {
     const route = manifestRoute(request);
-    const located = route && (locatedOf(route) ?? parts.groups.held(route));
+    const located = route && locatedOf(route);
     if (!located) return undefined;
     const { target } = located;
     const { group, holds } = 'holds' in located ? located : { group: undefined, holds: undefined };
@@ -71,11 +71,13 @@ export function createFromMemory(parts: FromMemoryParts): NonNullable<Handle['fr
     return { host, ns, target, group, reference: text, find };
   }
 
-  function locatedOf(route: Parameters<typeof parts.locate>[0]): ReturnType<typeof parts.locate> {
+  function locatedOf(
+    route: Parameters<typeof parts.locate>[0],
+  ): ReturnType<typeof parts.locate> | ReturnType<typeof parts.groups.held> {
     try {
-      return parts.locate(route);
+      return parts.locate(route) ?? parts.groups.held(route);
     } catch {
-      // Told by whoever handles it.
+      // Told by whoever handles it: what may be an upstream's is no group's.
       return undefined;
     }
   }
