@@ -6,7 +6,7 @@ import {
   type SweepOptions,
   type SweepReport,
 } from '@proxycache/core';
-import { gate } from '@proxycache/test-kit';
+import { chunkGate, gate, startFakeUpstream } from '@proxycache/test-kit';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { startAdmin } from './admin-under-test.ts';
 
@@ -80,6 +80,31 @@ describe('a job', () => {
     const { json: job } = await ask('/jobs', sweep);
     await expect.poll(async () => (await ask(`/jobs/${job.id}`)).json.problem).toMatchObject({ code: 'closed' });
   });
+});
+
+test('a job that warms an image says how far it is, also within a blob, and is cancelled in the middle of it', async () => {
+  const upstream = await startFakeUpstream();
+  onTestFinished(() => upstream.stop());
+  const platforms = ['linux/amd64', 'linux/arm64'];
+  const image = upstream.addImage('team/app', { tag: '1', platforms, layerSizes: [3_000_000] });
+  const chunks = chunkGate(100_000);
+  for (const { digest } of image.blobs) upstream.on({ method: 'GET', digest }, { throttle: chunks });
+  const { ask, cache } = await startAdmin({}, { upstreams: [{ key: 'my-own', url: upstream.url }] });
+  const body = { kind: 'warm', references: ['my-own/team/app:1', 'my-own/team/none:1'], platforms };
+  const at = `/jobs/${(await ask('/jobs', { method: 'POST', body })).json.id}`;
+  chunks.allow(3);
+  await expect
+    .poll(async () => (await ask(at)).json.progress, { timeout: 20_000 })
+    .toMatchObject({ references: { total: 2, done: 1, failed: 1 } });
+  await expect.poll(async () => (await ask(at)).json.progress.bytes.done, { timeout: 20_000 }).toBeGreaterThan(200_000);
+  const { known, done } = (await ask(at)).json.progress.bytes;
+  expect(known).toBeGreaterThan(6_000_000);
+  expect(done).toBeLessThan(known);
+  expect((await ask(at, { method: 'DELETE' })).status).toBe(202);
+  await expect.poll(async () => (await ask(at)).json.state, { timeout: 20_000 }).toBe('cancelled');
+  chunks.open();
+  await expect.poll(() => upstream.underWay(), { timeout: 20_000 }).toBe(0);
+  expect(await cache.has('my-own/team/app:1')).toBe(false);
 });
 
 describe('jobs', () => {

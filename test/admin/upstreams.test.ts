@@ -1,5 +1,5 @@
 import { localCoordinator, memoryStorage } from '@proxycache/core';
-import { startFakeUpstream } from '@proxycache/test-kit';
+import { htmlPage, startFakeUpstream } from '@proxycache/test-kit';
 import { afterAll, describe, expect, onTestFinished, test } from 'vitest';
 import { optionNames } from '../architecture/documented.ts';
 import { readSources } from '../architecture/source-file.ts';
@@ -208,11 +208,40 @@ test('a page of another site cannot add one, and a key cannot lead a Location el
   }
 });
 
-test('what a check finds is told, whatever it is, and asks nobody twice', async () => {
-  const upstream = await startFakeUpstream({ auth: 'none' });
-  onTestFinished(() => upstream.stop());
-  const refused = await ask('/check', { method: 'POST', body: { key: 'new', url: at } });
-  expect(refused.json).toMatchObject({ ok: false, endpoints: [{ ok: false, reason: expect.any(String) }] });
-  expect((await ask('/check', { method: 'POST', body: { key: 'new', url: upstream.url } })).json.ok).toBe(true);
-  expect((await ask('/upstreams/new')).status).toBe(404);
+test('each way a check can fail is told by a reason and a message of its own, before the upstream is one and after', async () => {
+  const start = async (options?: Parameters<typeof startFakeUpstream>[0]) => {
+    const upstream = await startFakeUpstream(options);
+    onTestFinished(() => upstream.stop());
+    return upstream;
+  };
+  const [plain, wanting, portal, other] = await Promise.all([
+    start(),
+    start({ auth: { basic: { username: 'me', password: '271828' } } }),
+    start(),
+    start(),
+  ]);
+  portal.serve('/v2/', () => htmlPage(200, 'Sign in'));
+  other.serve('/v2/', () => ({ status: 404, headers: {}, body: 'no such page' }));
+  const flaws = {
+    'http://registry.invalid': 'dns',
+    [at]: 'refused',
+    [plain.url.replace('http:', 'https:')]: 'tls',
+    [wanting.url]: 'credentials-wanted',
+    [portal.url]: 'web-page',
+    [other.url]: 'no-registry',
+  };
+  const messages = new Set<string>();
+  for (const [index, [url, reason]] of Object.entries(flaws).entries()) {
+    const body = { key: `flaw-${index}`, url };
+    const before = (await ask('/check', { method: 'POST', body })).json;
+    expect((await add(body)).status).toBe(201);
+    const after = (await ask(`/upstreams/${body.key}/check`, { method: 'POST' })).json;
+    for (const { ok, endpoints } of [before, after]) {
+      expect([url, ok, endpoints[0].reason]).toEqual([url, false, reason]);
+      messages.add(endpoints[0].message.replace(body.key, '…').replace(new URL(url).host, '…'));
+    }
+  }
+  expect(messages.size).toBe(6);
+  expect((await ask('/check', { method: 'POST', body: { key: 'sound', url: plain.url } })).json.ok).toBe(true);
+  expect((await ask('/upstreams/sound')).status).toBe(404);
 });

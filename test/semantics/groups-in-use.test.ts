@@ -208,6 +208,20 @@ describe('members that come and go while it runs', () => {
     expect(hub.requests).toEqual([]);
   });
 
+  test('one whose removal is kept is missed after a restart as well, although the options still have it', async () => {
+    const { hub, cache } = await startGroup({ persistUpstreams: {} });
+    hub.addImage('new', { tag: '1' });
+    await cache.get('/v2/all/team/app/manifests/1');
+    await cache.cache.upstreams.remove('corp');
+    await cache.restart();
+    for (const name of ['team/app', 'new']) {
+      for (const got of await everyWay(cache, name)) {
+        expect([got.status, messageIn(got)]).toEqual([503, expect.stringContaining('corp is not among the upstreams')]);
+      }
+    }
+    expect(hub.requests).toEqual([]);
+  });
+
   test('one that is added again owns what it owned', async () => {
     const { corp, own, cache } = await startGroup();
     await cache.get('/v2/all/team/app/manifests/1');

@@ -2,7 +2,7 @@ import { memoryStorage, type WarmProgress } from '@proxycache/core';
 import { chunkGate, flakyStore, gate } from '@proxycache/test-kit';
 import { describe, expect, test } from 'vitest';
 import { startPair } from './cache-under-test.ts';
-import { pullImage } from './pull-image.ts';
+import { clientStyles, pullImage } from './pull-image.ts';
 
 const KiB = 1024;
 const three = ['linux/amd64', 'linux/arm64', 'linux/s390x'];
@@ -14,26 +14,29 @@ const asked = (upstream: { requests: readonly { method: string; path: string }[]
   upstream.requests.map(({ method, path }) => `${method} ${path}`);
 
 describe('an image that was warmed', () => {
-  test('for two platforms: a pull of either makes one HEAD upstream and nothing else', async () => {
-    const { upstream, cache } = await startPair();
-    const image = upstream.addImage('team/app', { tag: '1', platforms: three });
-    const report = await cache.cache.warm(['up/team/app:1'], { platforms: two });
-    expect(report).toMatchObject({ failed: 0, references: [{ outcome: 'stored', digest: image.root.digest }] });
-    expect(upstream.count({ ...blobs, method: 'GET' })).toBe(6);
-    for (const [at, platform] of image.manifests.slice(0, 2).entries()) {
-      upstream.clear();
-      const pulled = await pullImage(cache, { path: '/v2/up/team/app', tag: '1' }, 'head-then-digest');
-      expect(pulled.status).toBe(200);
-      for (const digest of [platform, ...image.blobs.slice(at * 3, at * 3 + 3)].map((one) => one.digest)) {
-        const kind = digest === platform.digest ? 'manifests' : 'blobs';
-        expect((await cache.get(`/v2/up/team/app/${kind}/${digest}`)).status).toBe(200);
+  test.each(clientStyles)(
+    'for two platforms: a pull of either (%s) makes one HEAD upstream and nothing else',
+    async (style) => {
+      const { upstream, cache } = await startPair();
+      const image = upstream.addImage('team/app', { tag: '1', platforms: three });
+      const report = await cache.cache.warm(['up/team/app:1'], { platforms: two });
+      expect(report).toMatchObject({ failed: 0, references: [{ outcome: 'stored', digest: image.root.digest }] });
+      expect(upstream.count({ ...blobs, method: 'GET' })).toBe(6);
+      for (const [at, platform] of image.manifests.slice(0, 2).entries()) {
+        upstream.clear();
+        const pulled = await pullImage(cache, { path: '/v2/up/team/app', tag: '1' }, style);
+        expect(pulled.status).toBe(200);
+        for (const digest of [platform, ...image.blobs.slice(at * 3, at * 3 + 3)].map((one) => one.digest)) {
+          const kind = digest === platform.digest ? 'manifests' : 'blobs';
+          expect((await cache.get(`/v2/up/team/app/${kind}/${digest}`)).status).toBe(200);
+        }
+        expect(asked(upstream)).toEqual(['HEAD /v2/team/app/manifests/1']);
       }
-      expect(asked(upstream)).toEqual(['HEAD /v2/team/app/manifests/1']);
-    }
-    upstream.clear();
-    expect((await cache.get(`/v2/up/team/app/manifests/${image.manifests[2]?.digest}`)).status).toBe(200);
-    expect(upstream.requests).toHaveLength(1);
-  });
+      upstream.clear();
+      expect((await cache.get(`/v2/up/team/app/manifests/${image.manifests[2]?.digest}`)).status).toBe(200);
+      expect(upstream.requests).toHaveLength(1);
+    },
+  );
 
   test('within freshFor asks nothing at all, and after a restart neither', async () => {
     const { upstream, cache } = await startPair({ freshFor: '1h' });
