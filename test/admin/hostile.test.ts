@@ -1,6 +1,7 @@
 import { connect } from 'node:net';
-import { afterAll, describe, expect, test } from 'vitest';
-import { openAdmin } from './admin-under-test.ts';
+import { manualClock, startFakeUpstream } from '@proxycache/test-kit';
+import { afterAll, describe, expect, onTestFinished, test } from 'vitest';
+import { openAdmin, startAdmin } from './admin-under-test.ts';
 
 const { ask, askRaw, url, stop } = await openAdmin();
 afterAll(stop);
@@ -131,4 +132,52 @@ describe('a body', () => {
     const told = await ask('/jobs/1', { method: 'DELETE', body: {} });
     expect(told.json).toMatchObject({ status: 400, detail: 'body: expected none' });
   });
+});
+
+describe('whoever sends no more of a body', () => {
+  const head = 'POST /admin/v1/jobs HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n';
+
+  /** Connections that each have sent the beginning of a body. */
+  async function holdBodies(at: string, count: number): Promise<{ answers: string[] }> {
+    const answers: string[] = [];
+    for (let index = 0; index < count; index++) {
+      const socket = connect(Number(new URL(at).port), '127.0.0.1').setEncoding('latin1');
+      onTestFinished(() => void socket.destroy());
+      socket.on('error', () => undefined).on('data', (chunk) => answers.push(`${chunk}`));
+      socket.write(`${head}content-length: 50\r\n\r\n{`);
+    }
+    return { answers };
+  }
+
+  test('keeps nobody from reading, and is let go after 10 s', async () => {
+    const clock = manualClock();
+    const held = await startAdmin({ clock });
+    const { answers } = await holdBodies(held.url, 64);
+    const write = () => held.ask('/jobs/none', { method: 'DELETE' });
+    await expect.poll(async () => (await write()).status, { timeout: 60_000 }).toBe(503);
+    expect((await held.ask('/upstreams')).status).toBe(200);
+    await clock.advance(10_000);
+    await expect.poll(() => answers.length, { timeout: 60_000 }).toBe(64);
+    for (const answer of answers) expect(answer).toMatch(/^HTTP\/1\.1 503 /);
+    expect((await write()).status).toBe(404);
+  });
+});
+
+test('a client that leaves is no failure that the host is told of', async () => {
+  const upstream = await startFakeUpstream();
+  onTestFinished(() => upstream.stop());
+  upstream.on({}, { hang: true });
+  const errors: unknown[] = [];
+  const told = await startAdmin({ onError: (error) => errors.push(error) });
+  const leaving = new AbortController();
+  const headers = { 'content-type': 'application/json' };
+  const body = JSON.stringify({ key: 'hangs', url: upstream.url });
+  const asked = fetch(`${told.url}/admin/v1/check`, { method: 'POST', headers, body, signal: leaving.signal });
+  const ended = expect(asked).rejects.toThrow();
+  await expect.poll(() => upstream.connections().open, { timeout: 60_000 }).toBe(1);
+  leaving.abort();
+  await ended;
+  await expect.poll(() => upstream.connections().open, { timeout: 60_000 }).toBe(0);
+  expect((await told.ask('/upstreams')).status).toBe(200);
+  expect(errors).toEqual([]);
 });

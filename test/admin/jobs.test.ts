@@ -208,6 +208,7 @@ test.each([
   [{ authorize: 'loopback-only', basePath: '/' }, 'basePath'],
   [{ authorize: 'loopback-only', maxJobs: 0 }, 'maxJobs'],
   [{ authorize: 'loopback-only', within: 'soon' }, 'within'],
+  [{ authorize: 'loopback-only', within: Number.POSITIVE_INFINITY }, 'within'],
   [{ authorize: 'loopback-only', publicUrl: 'https://ops.example/path' }, 'publicUrl'],
   [{ authorize: 'loopback-only', publicUrl: 'ops.example' }, 'publicUrl'],
   [{ authorize: 'loopback-only', metrics: {} }, 'metrics'],

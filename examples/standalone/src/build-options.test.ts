@@ -138,6 +138,15 @@ describe('paths', () => {
     expect(config.storage.directory).toBe(join(process.cwd(), 'elsewhere'));
   });
 
+  test('--workers is refused beside what is of one process, as it is in the file', () => {
+    for (const part of [{ admin: { port: 0 } }, { metrics: { port: 0 } }]) {
+      const loaded = { config: parseConfig(part, {}), folder };
+      const message = `--workers: expected 1 beside ${Object.keys(part)[0]}`;
+      expect(() => applyFlags(loaded, parseFlags(['--workers', '2']))).toThrow(message);
+      expect(applyFlags(loaded, parseFlags(['--workers', '1'])).config.workers).toBe(1);
+    }
+  });
+
   test('certificates are read from files, or taken as they stand', () => {
     const pem = (name: string) => `-----BEGIN ${name}-----\nAA==\n-----END ${name}-----\n`;
     writeFileSync(join(folder, 'ca.pem'), pem('CERTIFICATE'));

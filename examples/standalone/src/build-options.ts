@@ -1,5 +1,5 @@
 import { resolve } from 'node:path';
-import { type ProxyCacheOptions, registry, type UpstreamOptions } from '@proxycache/core';
+import { ProxyCacheError, type ProxyCacheOptions, registry, type UpstreamOptions } from '@proxycache/core';
 import { buildUpstream } from './build-upstream.ts';
 import { checkExposure } from './check-exposure.ts';
 import { checkRules } from './check-rules.ts';
@@ -21,9 +21,18 @@ const defaults: { upstreams: readonly UpstreamConfig[]; defaultUpstream: string 
   defaultUpstream: 'docker-hub',
 };
 
-/** A configuration over which the command line was laid: what it says counts more. */
+/**
+ * A configuration over which the command line was laid: what it says counts more.
+ *
+ * @throws ProxyCacheError `invalid-options` for workers beside what is one process's
+ */
 export function applyFlags({ config, folder }: LoadedConfig, flags: Flags): LoadedConfig {
   const { host = config.listen.host, port = config.listen.port, workers = config.workers } = flags;
+  const ofOne = { admin: config.admin, metrics: config.metrics, 'storage.local': config.storage.local };
+  const beside = Object.entries(ofOne).find(([, one]) => one !== undefined)?.[0];
+  if (workers > 1 && beside !== undefined) {
+    throw new ProxyCacheError('invalid-options', `--workers: expected 1 beside ${beside}, which is of one process`);
+  }
   // From the command line a relative folder means one in the working directory.
   const directory = flags.data === undefined ? config.storage.directory : resolve(flags.data);
   const defaultUpstream = flags.defaultUpstream ?? config.defaultUpstream;

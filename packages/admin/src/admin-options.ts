@@ -83,10 +83,13 @@ export function adminSettings(options: AdminOptions): AdminSettings {
 
 function msOf(within: Duration): number {
   try {
-    return parseDuration(within);
+    const ms = parseDuration(within);
+    // Each question that waits holds its request: none may wait forever.
+    if (Number.isFinite(ms)) return ms;
   } catch {
-    throw wrong('within', 'a duration such as 500 or "5s"');
+    // As below.
   }
+  throw wrong('within', 'a duration such as 500 or "5s"');
 }
 
 function originOf(publicUrl: string | undefined): URL | undefined {

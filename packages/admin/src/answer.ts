@@ -1,4 +1,4 @@
-import { type HttpRequest, ProxyCacheError } from '@proxycache/core';
+import { type Clock, type HttpRequest, ProxyCacheError } from '@proxycache/core';
 import type { AdminSettings } from './admin-options.ts';
 import { authorized } from './authorize.ts';
 import { checkValue } from './check-value.ts';
@@ -11,7 +11,7 @@ import { whyCrossSite } from './same-origin.ts';
 import { readUnlimited } from './unlimited.ts';
 import { problemAnswer } from './write-answer.ts';
 
-/** Requests that are answered at once at most: each may hold a body. */
+/** Requests that are answered at once at most, of those that only read and of those that write each: the latter hold bodies. */
 const mostRequests = 64;
 
 type Asked = { url: string; at: string };
@@ -27,7 +27,7 @@ export function createAnswer(
   settings: AdminSettings & { isClosed(): boolean },
 ): (request: HttpRequest, asked: Asked) => Promise<Answer> {
   const routeOf = createRoutes(operations);
-  let running = 0;
+  const running = { reads: 0, writes: 0 };
 
   async function answer(request: HttpRequest, { url, at }: Asked): Promise<Answer> {
     expectOpen(settings);
@@ -45,18 +45,19 @@ export function createAnswer(
     const refusal = write ? refused(request, settings) : undefined;
     if (refusal) return refusal;
     const call = { path: route.path, query: parseQuery(operation, query), at, request };
+    const kind = write ? 'writes' : 'reads';
     // Only those who may ask are counted: nobody else can use them up.
-    if (running >= mostRequests) {
+    if (running[kind] >= mostRequests) {
       throw new ProxyCacheError('too-many-requests', `${mostRequests} requests are being answered already`);
     }
-    running++;
+    running[kind]++;
     try {
-      const body = await bodyOf(operation, request);
+      const body = await bodyOf(operation, request, settings.clock);
       // It may have been closed while the body came: nothing begins after that.
       expectOpen(settings);
       return await operation.run({ ...call, body });
     } finally {
-      running--;
+      running[kind]--;
     }
   }
 
@@ -79,9 +80,9 @@ function refused(request: HttpRequest, { publicUrl }: AdminSettings): Answer | u
   return problemAnswer(problem(415, 'unsupported', detail), { accept: 'application/json' });
 }
 
-async function bodyOf(operation: Operation, request: HttpRequest): Promise<unknown> {
+async function bodyOf(operation: Operation, request: HttpRequest, clock: Clock): Promise<unknown> {
   if (!isWrite(operation.method)) return undefined;
-  const body = await readJson(request);
+  const body = await readJson(request, clock);
   if (operation.body) checkValue(operation.body, body ?? null, 'body');
   else if (body !== undefined) throw new ProxyCacheError('invalid-options', 'body: expected none');
   return operation.body && readUnlimited(operation.body, body);

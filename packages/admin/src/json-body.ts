@@ -1,17 +1,19 @@
-import { type HttpRequest, ProxyCacheError } from '@proxycache/core';
+import { type Clock, type HttpRequest, ProxyCacheError } from '@proxycache/core';
 
 /** The longest body that is read. */
 const mostBodyBytes = 1024 * 1024;
 /** How deep lists and objects may stand in one another. */
 const mostDepth = 16;
+/** How long it may take to come: whoever sends none of it keeps nobody else from being answered. */
+const bodyWithinMs = 10_000;
 
 /**
  * The JSON of a request; `undefined`: it has no body.
  *
  * @throws ProxyCacheError `invalid-options` for what is no JSON or goes too deep, `body-too-large`, `aborted`
  */
-export async function readJson(request: HttpRequest): Promise<unknown> {
-  const bytes = await request.body(mostBodyBytes);
+export async function readJson(request: HttpRequest, clock: Clock): Promise<unknown> {
+  const bytes = await readInTime(request, clock);
   if (bytes.byteLength === 0) return undefined;
   if (depthOf(bytes) > mostDepth) throw new ProxyCacheError('invalid-options', `body: deeper than ${mostDepth} levels`);
   try {
@@ -19,6 +21,19 @@ export async function readJson(request: HttpRequest): Promise<unknown> {
   } catch {
     // Not the parser's own words: they quote the body, and a secret may stand there.
     throw new ProxyCacheError('invalid-options', 'body: expected JSON in UTF-8');
+  }
+}
+
+async function readInTime(request: HttpRequest, clock: Clock): Promise<Uint8Array> {
+  let cancel = (): void => undefined;
+  const late = new Promise<never>((_, reject) => {
+    const error = new ProxyCacheError('aborted', `the request body did not come within ${bodyWithinMs / 1000} s`);
+    cancel = clock.after(bodyWithinMs, () => reject(error));
+  });
+  try {
+    return await Promise.race([request.body(mostBodyBytes), late]);
+  } finally {
+    cancel();
   }
 }
 

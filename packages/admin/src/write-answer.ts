@@ -1,4 +1,11 @@
-import { type Clock, type HttpRequest, type HttpResponse, isProxyCacheError, isUpstreamError } from '@proxycache/core';
+import {
+  type Clock,
+  type HttpRequest,
+  type HttpResponse,
+  isProxyCacheError,
+  isUpstreamError,
+  ProxyCacheError,
+} from '@proxycache/core';
 import type { Answer } from './operation.ts';
 import { defect, type Problem, problemOf } from './problem.ts';
 import { writeUnlimited } from './unlimited.ts';
@@ -30,15 +37,20 @@ export function problemAnswer(problem: Problem, headers: Answer['headers'] = {})
 
 /** Writes what went wrong. What nobody foresaw goes to `onError`, and nothing of it to the client. */
 export function failureResponse(
-  request: Pick<HttpRequest, 'method'>,
-  error: unknown,
+  request: Pick<HttpRequest, 'method' | 'signal'>,
+  thrown: unknown,
   { clock, onError }: { clock: Clock; onError(error: unknown): void },
 ): HttpResponse {
+  // What ends because its client left ends as it should, and nobody reads the answer.
+  const left = isAbort(thrown) && request.signal.aborted;
+  const error = left ? new ProxyCacheError('aborted', 'the client left', { cause: thrown }) : thrown;
   const problem = problemOf(error);
   if (!problem) onError(error);
   const headers = headersOf(problem ?? defect, retryAtOf(error), clock.now());
   return writeAnswer(request, problemAnswer(problem ?? defect, headers));
 }
+
+const isAbort = (error: unknown) => error instanceof Error && error.name === 'AbortError';
 
 function retryAtOf(error: unknown): number | undefined {
   return isProxyCacheError(error) || isUpstreamError(error) ? error.retryAt : undefined;
