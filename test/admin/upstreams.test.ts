@@ -66,6 +66,9 @@ describe('a secret', () => {
       await add({ ...options, auth: { username: 'me', pasword: secret } }),
       await add({ ...options, auth: { usrname: 'me', password: secret } }),
       await add({ ...options, tls: { key: secret } }),
+      await add({ ...options, hosts: [`https://me:${secret}@registry.example`] }),
+      await add({ ...options, tokenHosts: [`me:${secret}@registry.example`] }),
+      await add({ ...options, allowPrivate: [`me:${secret}@registry.example`] }),
       await add({ ...options, proxy: `me:${secret}@nowhere` }),
       await add({ ...options, endpoints: [{ url: 1, auth: { token: secret } }] }),
       await ask('/upstreams/with-secrets', { method: 'PATCH', body: { proxy: `socks:${secret}@x` } }),
@@ -75,7 +78,7 @@ describe('a secret', () => {
       expect(text).not.toContain(secret);
     }
     expect(answers[0]?.json).toMatchObject({ auth: { kind: 'basic', username: 'me' }, proxy: 'http://127.0.0.1:2/' });
-    expect(answers.slice(7).map(({ status }) => status)).toEqual(new Array(10).fill(400));
+    expect(answers.slice(7).map(({ status }) => status)).toEqual(new Array(13).fill(400));
   });
 
   test('is asked for again where it would go elsewhere', async () => {

@@ -12,6 +12,9 @@ export function invalidOption(path: string, expected: string, received: unknown,
 
 // Objects and lists are named, not shown: what stands in the wrong place may be a credential.
 function shown(value: unknown): string {
+  // As in a URL that somebody copied into a list of hosts.
+  if (typeof value === 'string' && /:[^/]*@/.test(value.slice(0, 2000)))
+    return 'a text that is not shown, as it may have a password';
   if (typeof value === 'string') return JSON.stringify(value.length > 200 ? `${value.slice(0, 200)}…` : value);
   if (typeof value === 'function') return 'a function';
   if (Array.isArray(value)) return value.length === 0 ? 'an empty list' : 'a list';
