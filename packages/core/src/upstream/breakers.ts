@@ -1,6 +1,6 @@
-import { LRUCache } from 'lru-cache';
 import type { Clock } from '../runtime/clock.ts';
 import { parseDuration } from '../runtime/duration.ts';
+import { createRecent } from '../runtime/recent.ts';
 import { type Breaker, type BreakerState, createBreaker, type EndAttempt, type Sign } from './breaker.ts';
 import type { UpstreamEvent } from './events.ts';
 import type { HostStatus } from './upstream.ts';
@@ -42,7 +42,7 @@ const leastWaitMs = 250;
 export function createBreakers({ key, breaker, timeouts }: UpstreamSettings, parts: BreakersParts): Breakers {
   const { clock, observe } = parts;
   const headersWithin = parseDuration(timeouts.headers);
-  const known = new LRUCache<string, Breaker>({ max: most });
+  const known = createRecent<string, Breaker>(most);
   const wallTime = (instant: number) => clock.now() + instant - clock.monotonic();
   const rules = {
     failures: breaker.failures,

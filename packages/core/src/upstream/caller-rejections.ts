@@ -1,6 +1,6 @@
-import { LRUCache } from 'lru-cache';
 import type { Clock } from '../runtime/clock.ts';
 import { ProxyCacheError } from '../runtime/errors.ts';
+import { createRecent } from '../runtime/recent.ts';
 import type { Asker, Rejections } from './rejection.ts';
 import { UpstreamError } from './upstream-error.ts';
 
@@ -27,12 +27,12 @@ const passwordsOfTokens = 3;
  * for up to a minute, all credentials of a user whose password is being guessed, but for those that the upstream has taken.
  */
 export function createCallerRejections({ key, clock }: { key: string; clock: Clock }): Rejections {
-  const rejected = new LRUCache<string, Wait>({ max: most });
-  const guessed = new LRUCache<string, Wait>({ max: most });
+  const rejected = createRecent<string, Wait>(most);
+  const guessed = createRecent<string, Wait>(most);
   /** Scopes of credentials that were taken. */
-  const taken = new LRUCache<string, true>({ max: most });
+  const taken = createRecent<string, true>(most);
   /** The first few of them, of each user. */
-  const takenOf = new LRUCache<string, readonly string[]>({ max: most });
+  const takenOf = createRecent<string, readonly string[]>(most);
 
   const wait = (times: number, longest: number) => clock.monotonic() + Math.min(firstWait * 2 ** (times - 1), longest);
   const refused = () => new ProxyCacheError('unauthenticated', `${key} does not take these credentials; log in again`);

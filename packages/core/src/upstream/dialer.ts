@@ -1,6 +1,7 @@
 import type { OnReadOpts } from 'node:net';
 import * as tls from 'node:tls';
-import { LRUCache } from 'lru-cache';
+import type { LRUCache } from 'lru-cache';
+import { createRecent } from '../runtime/recent.ts';
 import { type AddressClass, createAddressRule } from './address-rule.ts';
 import { type Connector, createConnector, type HostTls, type Lookup } from './connector.ts';
 
@@ -44,7 +45,7 @@ const mostSessions = 100;
 
 /** Makes what connections are secured with, once for each plan: dear to make, and sessions are taken up again from it. */
 export function createSecuring(): Securing {
-  const secured = new LRUCache<string, Secured>({ max: mostSecured });
+  const secured = createRecent<string, Secured>(mostSecured);
   return (plan) => {
     const key = JSON.stringify(plan);
     const known = secured.get(key);
@@ -52,7 +53,7 @@ export function createSecuring(): Securing {
     const made = {
       tls: { context: contextOf(plan), insecure: plan.insecure },
       // Apart, because a session carries how its certificate was checked.
-      sessions: new LRUCache<string, Buffer>({ max: mostSessions }),
+      sessions: createRecent<string, Buffer>(mostSessions),
     };
     secured.set(key, made);
     return made;

@@ -1,7 +1,7 @@
-import { LRUCache } from 'lru-cache';
 import type { Digest } from '../oci/digest.ts';
 import { discard } from '../runtime/bytes.ts';
 import { ProxyCacheError } from '../runtime/errors.ts';
+import { createRecent } from '../runtime/recent.ts';
 import { createThrottle } from '../runtime/throttle.ts';
 import { createAskEndpoints } from './ask-endpoints.ts';
 import type { EndpointQuestion } from './ask-round.ts';
@@ -52,7 +52,7 @@ export function composeUpstream(
     createEndpoint({ key, url, index, client, clock, observe: report }),
   );
   // Whole blobs that came lately, and from whom.
-  const given = new LRUCache<Digest, { endpoint: Endpoint; at: number }>({ max: mostGiven });
+  const given = createRecent<Digest, { endpoint: Endpoint; at: number }>(mostGiven);
 
   /** Whoever asks for a whole blob again that has just come got wrong bytes: another endpoint may have the right ones. */
   function forWhole(digest: Digest): readonly Endpoint[] {

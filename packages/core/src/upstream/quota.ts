@@ -1,5 +1,5 @@
-import { LRUCache } from 'lru-cache';
 import type { Clock } from '../runtime/clock.ts';
+import { createRecent } from '../runtime/recent.ts';
 import { headerOf, type ResponseHeaders } from './exchange.ts';
 
 /** What an upstream said is left of its rate limit. */
@@ -38,7 +38,7 @@ const longestWindowMs = 24 * 60 * 60_000;
 
 /** Makes the memory of one upstream's quota, by its `ratelimit-limit` and `ratelimit-remaining` headers (Docker Hub). */
 export function createQuota({ clock, reserve, changed }: QuotaParts): Quota {
-  const readings = new LRUCache<string, QuotaReading & { at: number }>({ max: mostScopes });
+  const readings = createRecent<string, QuotaReading & { at: number }>(mostScopes);
 
   function reading(scope: string): QuotaReading | undefined {
     const known = readings.get(scope);

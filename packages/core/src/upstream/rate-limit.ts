@@ -1,5 +1,5 @@
-import { LRUCache } from 'lru-cache';
 import type { Clock } from '../runtime/clock.ts';
+import { createRecent } from '../runtime/recent.ts';
 
 /** What an upstream's 429 answers mean for the requests to come, by kind (host, credential and operation): the kinds are limited apart. */
 export interface RateLimits {
@@ -24,7 +24,7 @@ const most = 1_000;
 /** Makes the memory of one upstream. It ends with the process: asking once more after a restart does no harm. */
 export function createRateLimits(clock: Clock): RateLimits {
   // On the monotonic clock: a wall clock that steps back must not lock an upstream out.
-  const waits = new LRUCache<string, { until: number; untold: number }>({ max: most });
+  const waits = createRecent<string, { until: number; untold: number }>(most);
 
   return {
     anyLimitedUntil() {

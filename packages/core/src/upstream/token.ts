@@ -1,6 +1,6 @@
-import { LRUCache } from 'lru-cache';
 import type { Clock } from '../runtime/clock.ts';
 import { createFlights } from '../runtime/collapse.ts';
+import { createRecent } from '../runtime/recent.ts';
 import { traceFlights } from '../runtime/trace-flights.ts';
 import type { Trace } from '../runtime/tracing.ts';
 import { byDeadline, type Deadline } from './by-deadline.ts';
@@ -58,8 +58,8 @@ export function createTokens(
   askService: AskTokenService,
   { clock, key, trace }: { clock: Clock; key: string; trace?: Trace | undefined },
 ): Tokens {
-  const tried = new LRUCache<string, { token: string; until: number }>({ max: most });
-  const untried = new LRUCache<string, { token: string; until: number }>({ max: mostUntried });
+  const tried = createRecent<string, { token: string; until: number }>(most);
+  const untried = createRecent<string, { token: string; until: number }>(mostUntried);
   const flights = traceFlights(createFlights<TokenReply>(), trace, 'token');
   const generations = new Map<string, number>();
 

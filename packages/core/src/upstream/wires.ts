@@ -1,4 +1,4 @@
-import { LRUCache } from 'lru-cache';
+import { createRecent } from '../runtime/recent.ts';
 import type { Wire } from './connection-pool.ts';
 import { type ExchangeResponse, headerOf } from './exchange.ts';
 
@@ -25,7 +25,7 @@ const mostOrigins = 1_000;
  * body is: then undici is as good, and can use a connection that other requests left.
  */
 export function createWires(hasLanes: boolean): Wires {
-  const without = new LRUCache<string, true>({ max: mostOrigins });
+  const without = createRecent<string, true>(mostOrigins);
   const mayHaveLane = ({ method, long }: WireRequest) => hasLanes && long === true && method === 'GET';
   return {
     of: (request) => (mayHaveLane(request) && !without.has(request.url.origin) ? 'lane' : 'undici'),
