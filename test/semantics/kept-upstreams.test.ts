@@ -67,6 +67,18 @@ describe('49: what was changed of upstreams', () => {
     );
   });
 
+  test('is taken over some at a time, so that nobody waits for thousands of upstreams to be made ready', async () => {
+    const { first, cache } = await startKept();
+    for (let index = 0; index < 60; index++) await cache.cache.upstreams.add({ key: `up-${index}`, url: first.url });
+    await cache.restart();
+    const seen = new Set<number>();
+    while (!seen.has(61)) {
+      seen.add(shown(cache).length);
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    expect(seen.size).toBeGreaterThan(2);
+  });
+
   test('holds for an upstream of the options that was removed', async () => {
     const { first, cache } = await startKept();
     await cache.cache.upstreams.remove('up');

@@ -1,3 +1,4 @@
+import { setImmediate } from 'node:timers/promises';
 import { isDeepStrictEqual } from 'node:util';
 import { isProxyCacheError, ProxyCacheError } from '../runtime/errors.ts';
 import { invalidOption } from '../runtime/expect-option.ts';
@@ -42,6 +43,8 @@ export interface RosterParts {
   written(): void;
   observe(event: RosterEvent | { type: 'warning'; message: string }): void;
 }
+
+const heldAtOnce = 20;
 
 export function createRoster(parts: RosterParts): SharedRoster {
   const { live, book, given, check, observe } = parts;
@@ -125,7 +128,12 @@ export function createRoster(parts: RosterParts): SharedRoster {
     for (const [key, { entry }] of news) {
       if (!isDeepStrictEqual(live.entryOf(key), entry)) changes.set(key, usable(entry));
     }
-    if (changes.size > 0) hold(changes, how);
+    // A client is dear to make: whoever is served meanwhile is not to wait for thousands of them.
+    const all = [...changes];
+    for (let from = 0; from < all.length; from += heldAtOnce) {
+      if (from > 0) await setImmediate();
+      hold(new Map(all.slice(from, from + heldAtOnce)), how);
+    }
     for (const [key, { text }] of news) texts.set(key, text);
   }
 
