@@ -1,6 +1,6 @@
 import { manualClock } from '@proxycache/test-kit';
 import { describe, expect, it } from 'vitest';
-import { createThrottle, type ThrottleShare } from './throttle.ts';
+import { createThrottle, type Throttle, type ThrottleShare } from './throttle.ts';
 
 const rate = 1_000_000;
 
@@ -64,19 +64,49 @@ describe('a throttle', () => {
     one.leave();
   });
 
-  it('takes what came without waiting from those that wait', async () => {
+  it('takes what came without waiting from those that wait, half of the rate at a time', async () => {
     const clock = manualClock();
     const throttle = createThrottle({ bytesPerSecond: rate, clock });
     const one = reader(throttle.join, 10_000);
     one.go();
-    const counted = throttle.counted();
-    expect(counted.took(2 * rate)).toBe(true);
+    expect(throttle.counted().took(2 * rate)).toBe(true);
     const before = one.read();
-    await clock.advance(1_900);
-    expect(one.read() - before).toBeLessThanOrEqual(throttle.step + 10_000);
-    await clock.advance(1_100);
-    expect(one.read() - before).toBeGreaterThan(0.9 * rate);
+    await clock.advance(4_000);
+    expect(Math.abs(one.read() - before - 2 * rate)).toBeLessThanOrEqual(2 * throttle.step);
+    await clock.advance(4_000);
+    expect(Math.abs(one.read() - before - 6 * rate)).toBeLessThanOrEqual(2 * throttle.step);
     one.leave();
+  });
+
+  it.each<[string, (throttle: Throttle) => void]>([
+    ['what waits for nobody', (throttle) => throttle.counted().took(rate)],
+    [
+      'what is over with its first bytes',
+      (throttle) => {
+        const share = throttle.join(() => undefined);
+        share.took(rate);
+        share.leave();
+      },
+    ],
+  ])('starves nobody who waits, however much comes of %s, and forgets it when it is over', async (_what, flood) => {
+    const clock = manualClock();
+    const throttle = createThrottle({ bytesPerSecond: rate, clock });
+    const one = reader(throttle.join, 10_000);
+    one.go();
+    const begun = one.read();
+    for (let i = 0; i < 300; i++) {
+      flood(throttle);
+      await clock.advance(100);
+    }
+    const before = one.read();
+    expect(before - begun).toBeGreaterThan(0.45 * 30 * rate);
+    await clock.advance(21_000);
+    const after = one.read();
+    expect(after - before).toBeLessThan(12 * rate);
+    await clock.advance(1_000);
+    expect(one.read() - after).toBeGreaterThan(0.9 * rate);
+    one.leave();
+    expect(clock.pending()).toBe(0);
   });
 
   it('gives what one who leaves did not use to the others', async () => {

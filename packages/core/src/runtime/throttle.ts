@@ -22,12 +22,17 @@ export interface Throttle {
 const burstMs = 400;
 const stepMs = 20;
 const mostStep = 256 * 1024;
+/** As much of what may come pays for what did not wait: where that is more than the rate, those that wait get the rest. */
+const mostOfGain = 0.5;
+/** What was owed beyond that is forgotten. */
+const mostOwedMs = 10_000;
 // Reads of fewer bytes cost more than the evenness is worth.
 const leastStep = 2 * 1024;
 
 /**
  * Makes a token bucket. Whoever took more than he had waits his turn until that is made good, and then gets one step: so
- * nobody starves, and in any 10 seconds no more comes than the rate allows, but for `burstMs` of it and a step of each.
+ * nobody starves, and in any 10 seconds no more comes than the rate allows, but for `burstMs` of it and a step of each. What
+ * waits for nobody (lists, manifests, what is over with its first bytes) leaves half of the rate to those that wait.
  */
 export function createThrottle({ bytesPerSecond, clock }: { bytesPerSecond: number; clock: Clock }): Throttle {
   const perMs = bytesPerSecond / 1000;
@@ -35,14 +40,25 @@ export function createThrottle({ bytesPerSecond, clock }: { bytesPerSecond: numb
   const step = Math.min(Math.max(Math.round(perMs * stepMs), leastStep), mostStep);
   const waiting = new Set<() => void>();
   let balance = most;
+  // What came without waiting while there was nothing left for it.
+  let owed = 0;
   let at = clock.monotonic();
   let cancelTimer: (() => void) | undefined;
   let letGo: (() => void) | undefined;
 
   function refill(): void {
     const now = clock.monotonic();
-    balance = Math.min(balance + (now - at) * perMs, most);
+    const gained = (now - at) * perMs;
+    const paid = Math.min(owed, gained * mostOfGain);
+    owed -= paid;
+    balance = Math.min(balance + gained - paid, most);
     at = now;
+  }
+
+  function owe(bytes: number): void {
+    const had = Math.min(Math.max(balance, 0), bytes);
+    balance -= had;
+    owed = Math.min(owed + bytes - had, perMs * mostOwedMs);
   }
 
   function schedule(): void {
@@ -97,7 +113,8 @@ export function createThrottle({ bytesPerSecond, clock }: { bytesPerSecond: numb
       leave() {
         if (isGone) return;
         isGone = true;
-        balance += credit;
+        if (credit < 0) owe(-credit);
+        else balance += credit;
         if (waiting.delete(grant)) schedule();
       },
     };
@@ -109,7 +126,7 @@ export function createThrottle({ bytesPerSecond, clock }: { bytesPerSecond: numb
     counted: () => ({
       took(bytes) {
         refill();
-        balance -= bytes;
+        owe(bytes);
         return true;
       },
       leave: () => undefined,
