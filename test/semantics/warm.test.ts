@@ -242,6 +242,13 @@ describe('while it runs', () => {
     expect(await warming).toMatchObject({ failed: 0 });
   });
 
+  test('a concurrency that is far more than there is to do costs nothing', async () => {
+    const { upstream, cache } = await startPair();
+    upstream.addImage('team/app', { tag: '1' });
+    const concurrency = Number.MAX_SAFE_INTEGER;
+    expect(await cache.cache.warm(['up/team/app:1'], { concurrency })).toMatchObject({ failed: 0 });
+  });
+
   test('it can be cancelled: what nobody else reads ends, nothing half is left, and what came is kept', async () => {
     const { upstream, cache } = await startPair();
     const first = upstream.addImage('team/app', { tag: '1', layerSizes: [10, 4000 * KiB, 4000 * KiB] });
