@@ -174,6 +174,16 @@ describe('48: a change of an upstream', () => {
     expect(cache.seen('upstream-changed')).toEqual([]);
   });
 
+  test('is none where somebody writes into the list that he was given', async () => {
+    const { cache, other } = await startWithOther();
+    const { upstreams } = cache.cache;
+    await upstreams.add({ key: 'new', url: other.url, hosts: ['one.example'] });
+    (upstreams.list()[1]!.hosts as string[]).push('two.example');
+    await upstreams.update('new', { freshFor: '1h' });
+    expect(upstreams.list()[1]).toMatchObject({ hosts: ['one.example'] });
+    expect((await cache.get('/v2/team/app/manifests/1?ns=two.example')).status).toBe(404);
+  });
+
   test('of a key that the options reserve is refused', async () => {
     const { cache, upstream } = await startPair({ cache: { reservedKeys: ['gone'] } });
     await expect(cache.cache.upstreams.add({ key: 'gone', url: upstream.url })).rejects.toThrow(

@@ -141,7 +141,8 @@ export function createRoster(parts: RosterParts): SharedRoster {
     list() {
       const shown: UpstreamSummary[] = [];
       for (const [key, entry] of live.entries()) {
-        if (entry.kind !== 'removed') shown.push(summaryOf(key, entry, given.has(key) ? 'options' : 'added'));
+        if (entry.kind !== 'removed')
+          shown.push(ownOptions(summaryOf(key, entry, given.has(key) ? 'options' : 'added')));
       }
       return shown;
     },
