@@ -13,13 +13,14 @@ it('fails where the blob ends before what the client was given does', async () =
   const { signal } = new AbortController();
   const request = {
     target: {
-      upstream: { client, blobWithinMs: 1_000, resumeWithinMs: 1_000, coldRange: 'pass' },
+      upstream: { client, blobWithinMs: 1_000, resumeWithinMs: 1_000, coldRange: 'pass', maxBlobBytes: 100 },
       place: { upstream: 'up', repository: 'team/app', scope: '-', generation: '' },
     },
     digest: digestOf(bytes),
     signal,
   } as unknown as PassedPull;
-  const parts = { clock: manualClock(), observe: () => undefined } as unknown as PullParts;
+  const manifests = { sizeOf: () => undefined };
+  const parts = { clock: manualClock(), observe: () => undefined, manifests } as unknown as PullParts;
   const rest = restOfBlob(
     parts,
     request,
