@@ -1,11 +1,11 @@
-import { setMaxListeners } from 'node:events';
 import { realpath } from 'node:fs/promises';
 import { shownFailure } from '../pull/keep-image.ts';
 import type { PullParts } from '../pull/pull-parts.ts';
 import type { FindImage } from '../pull/warm.ts';
-import { ProxyCacheError } from '../runtime/errors.ts';
+import type { ProxyCacheError } from '../runtime/errors.ts';
 import { expectFunction, expectText, invalidOption } from '../runtime/expect-option.ts';
 import { createSlots } from '../runtime/slots.ts';
+import { createUntilClosed } from '../runtime/until-closed.ts';
 import { type ImportRun, importImage } from './import-image.ts';
 import { invalid, type LayoutEntry, readLayout, refName } from './layout-files.ts';
 import type { ImportedImage, ImportLayoutOptions, ImportProgress, ImportReport } from './layout-report.ts';
@@ -21,8 +21,7 @@ const blobsAtOnce = 4;
 
 export function createImports(parts: PullParts, maxManifestBytes: () => number): Imports {
   const { clock } = parts;
-  const closing = new AbortController();
-  const running = new Set<Promise<unknown>>();
+  const work = createUntilClosed();
 
   async function importAll(
     { directory: given, as, onProgress }: ImportLayoutOptions,
@@ -89,18 +88,9 @@ export function createImports(parts: PullParts, maxManifestBytes: () => number):
       expectText('importLayout: directory', options.directory);
       expectFunction('importLayout: onProgress', options.onProgress);
       checkAs(options.as);
-      closing.signal.throwIfAborted();
-      const signal = AbortSignal.any([...(options.signal ? [options.signal] : []), closing.signal]);
-      setMaxListeners(0, signal);
-      const work = importAll(options, { find, signal });
-      const ended = work.catch(() => undefined);
-      running.add(ended);
-      return await work.finally(() => running.delete(ended));
+      return await work.run(options.signal, (signal) => importAll(options, { find, signal }));
     },
-    async close() {
-      closing.abort(new ProxyCacheError('closed', 'the cache is closed'));
-      await Promise.all(running);
-    },
+    close: work.close,
   };
 }
 

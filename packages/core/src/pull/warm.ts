@@ -1,11 +1,10 @@
-import { setMaxListeners } from 'node:events';
 import type { Digest } from '../oci/digest.ts';
 import { isPlatform, parsePlatform } from '../oci/platform.ts';
 import { allEnded } from '../runtime/all-ended.ts';
 import { abortable } from '../runtime/collapse.ts';
-import { ProxyCacheError } from '../runtime/errors.ts';
 import { expectEach, expectFunction, expectWhole, invalidOption } from '../runtime/expect-option.ts';
 import { createSlots } from '../runtime/slots.ts';
+import { createUntilClosed } from '../runtime/until-closed.ts';
 import { isStored } from './keep-blob.ts';
 import { createKeepImage, type KeepRun, type KeptImage, shownFailure, type WantedImage } from './keep-image.ts';
 import type { Pulls } from './noted-pulls.ts';
@@ -37,8 +36,7 @@ const mostReferences = 10_000;
 export function createWarms(parts: PullParts & { isWaiting(digest: Digest): boolean }, pulls: Pulls): Warms {
   const { clock, isWaiting } = parts;
   const keepImage = createKeepImage(parts, pulls);
-  const closing = new AbortController();
-  const running = new Set<Promise<unknown>>();
+  const work = createUntilClosed();
 
   async function warm(
     references: readonly string[],
@@ -127,19 +125,9 @@ export function createWarms(parts: PullParts & { isWaiting(digest: Digest): bool
   return {
     async run(references, options, find, then) {
       checkWarm(references, options);
-      closing.signal.throwIfAborted();
-      const signal = AbortSignal.any([...(options.signal ? [options.signal] : []), closing.signal]);
-      // As many wait for it as are asked for at a time, and for their turn.
-      setMaxListeners(0, signal);
-      const work = warm(references, options, { find, then, signal });
-      const ended = work.catch(() => undefined);
-      running.add(ended);
-      return await work.finally(() => running.delete(ended));
+      return await work.run(options.signal, (signal) => warm(references, options, { find, then, signal }));
     },
-    async close() {
-      closing.abort(new ProxyCacheError('closed', 'the cache is closed'));
-      await Promise.all(running);
-    },
+    close: work.close,
   };
 }
 

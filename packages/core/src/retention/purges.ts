@@ -1,6 +1,6 @@
 import { keyOf } from '../catalog/keys.ts';
 import type { TagOrDigest } from '../oci/name.ts';
-import { ProxyCacheError } from '../runtime/errors.ts';
+import { createUntilClosed } from '../runtime/until-closed.ts';
 import { forgetRepository } from './forget-repository.ts';
 import { purgeFiles } from './purge-files.ts';
 import { type PurgeRun, purgeRecords } from './purge-records.ts';
@@ -28,8 +28,7 @@ const channel = 'retention/purged';
 
 export function createPurges(parts: RetentionParts): Purges {
   const { clock, coordinator, metadata } = parts;
-  const closing = new AbortController();
-  const running = new Set<Promise<unknown>>();
+  const work = createUntilClosed();
 
   function forget(path: string): void {
     for (const [kind, records] of [
@@ -94,17 +93,11 @@ export function createPurges(parts: RetentionParts): Purges {
 
   return {
     async run(what, options) {
-      closing.signal.throwIfAborted();
-      const signal = AbortSignal.any([...(options.signal ? [options.signal] : []), closing.signal]);
-      const work = purge(what, options, signal);
-      const ended = work.catch(() => undefined);
-      running.add(ended);
-      return await work.finally(() => running.delete(ended));
+      return await work.run(options.signal, (signal) => purge(what, options, signal));
     },
     async close() {
       stop?.();
-      closing.abort(new ProxyCacheError('closed', 'the cache is closed'));
-      await Promise.all(running);
+      await work.close();
     },
   };
 }
