@@ -7,7 +7,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
  * @returns whether the request was for one of them
  */
 export function answerHealth(req: IncomingMessage, res: ServerResponse, isReady: boolean): boolean {
-  const path = req.url?.split('?', 1)[0];
+  const path = pathOf(req.url ?? '');
   if (path !== '/healthz' && path !== '/readyz') return false;
   if (req.method !== 'GET' && req.method !== 'HEAD') {
     send(res, 405, 'only GET and HEAD\n');
@@ -17,6 +17,11 @@ export function answerHealth(req: IncomingMessage, res: ServerResponse, isReady:
     send(res, 200, path === '/readyz' ? 'ready\n' : 'ok\n');
   }
   return true;
+}
+
+function pathOf(url: string): string {
+  const mark = url.indexOf('?');
+  return mark < 0 ? url : url.slice(0, mark);
 }
 
 function send(res: ServerResponse, status: number, text: string): void {

@@ -17,6 +17,10 @@ export interface RunningServer {
   stop(): Promise<void>;
 }
 
+// Not a WeakMap: with one entry a request, each collection of garbage looks through them all.
+const contextOf = Symbol('context');
+type RequestWithContext = IncomingMessage & { [contextOf]?: RequestContext };
+
 /** What a server is made of. */
 export interface ServerParts {
   cache: Pick<ProxyCache, 'handle' | 'close'>;
@@ -37,9 +41,8 @@ export async function startServer({ cache, config, folder, logger, limits = {} }
   let stopping = false;
   const { stalledFor } = config.limits;
   const addressOf = clientAddress(config.trustedProxies);
-  const contexts = new WeakMap<IncomingMessage, RequestContext>();
   const handle = createNodeHandler(noteCacheStatus(cache), {
-    context: (req) => contexts.get(req),
+    context: (req) => (req as RequestWithContext)[contextOf],
     ...(stalledFor !== undefined && { stalledFor }),
     onError: (err, req) => logger.error({ err, method: req.method, path: loggedPath(req) }, 'request failed'),
   });
@@ -48,7 +51,7 @@ export async function startServer({ cache, config, folder, logger, limits = {} }
     if (stopping) res.setHeader('connection', 'close');
     if (answerHealth(req, res, !stopping)) return;
     const context: RequestContext = { address: addressOf(req), cacheStatus: undefined, user: undefined };
-    contexts.set(req, context);
+    (req as RequestWithContext)[contextOf] = context;
     if (config.log.requests) logRequest({ req, res, context }, logger);
     handle(req, res);
   };

@@ -42,6 +42,7 @@ import { createBuffers } from './runtime/buffers.ts';
 import { systemClock } from './runtime/clock.ts';
 import { expectOneOf, expectWhole } from './runtime/expect-option.ts';
 import { createSlabs } from './runtime/slabs.ts';
+import { keepTickShape } from './runtime/tick-shape.ts';
 import { createTrace } from './runtime/tracing.ts';
 import { shareTransfers } from './share-transfers.ts';
 import { pullStorage } from './store/pull-storage.ts';
@@ -73,6 +74,7 @@ export function createProxyCache(options: ProxyCacheOptions): ProxyCache {
   const spool = openSpool({ directory: storage.spoolDirectory, minFree: options.minFree, clock });
   const buffers = createBuffers(memory.buffers);
   const slabs = createSlabs(memory.buffers, { shared: isShared });
+  const tickShape = keepTickShape();
   const { maxWaitingBytes } = options;
   const { metadata, uploads, ...stored } = pullStorage(storage, { room: spool.room, maxWaitingBytes, ...told });
   const limits = limitsOf(options);
@@ -201,7 +203,7 @@ export function createProxyCache(options: ProxyCacheOptions): ProxyCache {
     close(how = {}) {
       expectWhole('close: graceMs', how.graceMs);
       expectOneOf('close: ingests', how.ingests, ['finish', 'drop']);
-      const ended = { memory: [buffers, slabs], clients: live.clients, quota, roster };
+      const ended = { memory: [buffers, slabs, tickShape], clients: live.clients, quota, roster };
       closing ??= closeCache(
         {
           clock,

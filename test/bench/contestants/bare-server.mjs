@@ -1,6 +1,7 @@
 // What Node can do at most: manifests are a Buffer and a header array out of a Map, blobs are read with fs.read into
 // pooled buffers of 1 MiB, two in flight for each client. Nothing is checked. Arguments: the folder of the content, and
 // how many workers of node:cluster there are (1: no cluster).
+import { executionAsyncResource } from 'node:async_hooks';
 import cluster from 'node:cluster';
 import fs from 'node:fs';
 import { createServer } from 'node:http';
@@ -10,6 +11,11 @@ const [, , folder, workers = '1'] = process.argv;
 const bufferBytes = 1024 * 1024;
 const free = [];
 const manifests = new Map();
+// Without one of them a server that was idle answers slower for good: see packages/core/src/runtime/tick-shape.ts.
+let keptTick;
+process.nextTick(() => {
+  keptTick = executionAsyncResource();
+});
 
 const withoutQuery = (url) => {
   const mark = url.indexOf('?');
