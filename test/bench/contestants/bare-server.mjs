@@ -12,10 +12,8 @@ const bufferBytes = 1024 * 1024;
 const free = [];
 const manifests = new Map();
 // Without one of them a server that was idle answers slower for good: see packages/core/src/runtime/tick-shape.ts.
-let keptTick;
-process.nextTick(() => {
-  keptTick = executionAsyncResource();
-});
+const kept = [];
+process.nextTick(() => kept.push(executionAsyncResource()));
 
 const withoutQuery = (url) => {
   const mark = url.indexOf('?');
