@@ -9,15 +9,15 @@ import { executionAsyncResource } from 'node:async_hooks';
  * server answers small requests at two thirds of its rate, until it is started anew.
  */
 export function keepTickShape(): { close(): void } {
-  let kept: object | undefined;
+  const kept: object[] = [];
   let isClosed = false;
   process.nextTick(() => {
-    if (!isClosed) kept = executionAsyncResource();
+    if (!isClosed) kept.push(executionAsyncResource());
   });
   return {
     close() {
       isClosed = true;
-      kept = undefined;
+      kept.length = 0;
     },
   };
 }
