@@ -15,8 +15,6 @@ export interface Offload {
   hashElsewhere: ((digest: Digest) => ContentHash | undefined) | undefined;
   /** From how many transfers at once on they are. */
   hashElsewhereFrom: number;
-  /** Makes ready what works digests out: see {@link Threads.prepare}. */
-  prepareElsewhere(): void;
   /** Where blobs are received. `undefined`: here. */
   lanes: ThreadLanes | undefined;
 }
@@ -37,7 +35,6 @@ export function createOffload(
     hashElsewhere: offload === 'off' ? undefined : threadHashes(threads),
     // One blob leaves this thread enough time; an image's layers come together.
     hashElsewhereFrom: offload === 'auto' ? 2 : 1,
-    prepareElsewhere: () => (offload === 'off' ? undefined : threads.prepare()),
     lanes: offload === 'ingest' ? threadLanes(threads, count) : undefined,
   };
 }

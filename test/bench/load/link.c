@@ -222,16 +222,19 @@ static void turn(int listener, struct sockaddr_in *target) {
     if (ppoll(waits, 2 * count + 1, &timeout, NULL) < 0 && errno != EINTR) die("ppoll");
   }
   now = now_ns();
-  // Nobody is always the first to be given the line.
-  first_turn = count ? (first_turn + 1) % count : 0;
   char broken[MOST_CONNECTIONS] = { 0 };
+  // A full line is given to one after the other, beginning with who comes after the last that had it. Those that have
+  // nothing to send are passed over: their turns are nobody's.
+  int first = count ? first_turn % count : 0;
   for (int n = 0; n < count; n++) {
-    int i = (n + first_turn) % count;
+    int i = (n + first) % count;
     struct connection *c = connections[i];
+    int64_t given = lines[1].free_at;
     int client = waits[2 * i + 1].revents, server = waits[2 * i + 2].revents, gone = POLLHUP | POLLERR;
     broken[i] = !serve(&c->up, &lines[0], now, client & (POLLIN | gone), server & (POLLOUT | gone)) ||
       !serve(&c->down, &lines[1], now, server & (POLLIN | gone), client & (POLLOUT | gone)) ||
       (client & POLLERR) || (c->up.ended && c->down.ended);
+    if (lines[1].free_at != given) first_turn = i + 1;
   }
   for (int i = count - 1; i >= 0; i--) if (broken[i]) drop(i);
   if (waits[0].revents) take_connection(listener, target);

@@ -20,7 +20,7 @@ let directory: string;
 
 function make(
   maxIngests: number,
-  hashing: Pick<Parameters<typeof createIngests>[0], 'hashElsewhere' | 'hashElsewhereFrom' | 'prepareElsewhere'> = {},
+  hashing: Pick<Parameters<typeof createIngests>[0], 'hashElsewhere' | 'hashElsewhereFrom'> = {},
 ): Ingests {
   const { blobs } = memoryStorage({ clock });
   const memory = { buffers: createBuffers(0), slabs: createSlabs(0) };
@@ -182,20 +182,5 @@ it('works out digests elsewhere only while as many blobs come in as that is wort
   // Which of the two has its spool file first is the disk's to say.
   expect(new Set(elsewhere)).toEqual(new Set([one, other]));
   expect(elsewhere).toHaveLength(2);
-  await ingests.close(0);
-});
-
-it('has it made ready where hashes are worked out while a second large blob is waited for, and not for a small one', async () => {
-  let prepared = 0;
-  ingests = make(3, { hashElsewhereFrom: 2, prepareElsewhere: () => void prepared++ });
-  const start = (name: string, told: number) => {
-    const of = digestOf(Buffer.from(name));
-    ingests.start({ ...request(feed(new Uint8Array(1)), of), told }, '-/team/app');
-  };
-  start('alone', 2_000_000);
-  start('small', 100);
-  start('large', 2_000_000);
-  expect(prepared).toBe(0);
-  await expect.poll(() => prepared).toBe(1);
   await ingests.close(0);
 });

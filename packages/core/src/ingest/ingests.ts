@@ -1,6 +1,5 @@
 import { LRUCache } from 'lru-cache';
 import type { Digest } from '../oci/digest.ts';
-import { systemClock } from '../runtime/clock.ts';
 import { ProxyCacheError } from '../runtime/errors.ts';
 import type { Trace } from '../runtime/tracing.ts';
 import { createAttendance, type Leave } from './attendance.ts';
@@ -11,7 +10,6 @@ import { createIngest, type IngestParts, type IngestRequest } from './ingest.ts'
 import { isLocal } from './is-local.ts';
 import { createPrecedence, type Standing } from './precedence.ts';
 import type { SharedTransfers } from './shared-transfers.ts';
-import { leastElsewhere } from './spooling.ts';
 import { type TracedIngest, tracedIngest } from './traced-ingest.ts';
 import { createTurns } from './turns.ts';
 
@@ -63,9 +61,6 @@ const idleAfterMs = 5_000;
 // Another process takes over from one that died, however little patience there is with an upstream.
 const leastTakeoverMs = 10_000;
 
-/** An upstream has been asked by then, as have those for the other blobs of an image, and has not answered, as a rule. */
-const prepareAfterMs = 5;
-
 /** A transfer that has not ended, and what it had brought when it was last looked at. */
 interface Filling {
   request: IngestRequest;
@@ -80,20 +75,18 @@ interface Filling {
  * bring nothing are counted apart, by upstream: one that is down must not take the places of the others; those that nobody
  * asked for take none from the others at all
  * @param parts.hashElsewhereFrom from how many transfers at once on `hashElsewhere` is asked. Default 1
- * @param parts.prepareElsewhere makes `hashElsewhere` quick the first time. Default: nothing does
  * @param parts.sharing what is brought in for other processes, too. Default: nothing is
  */
 export function createIngests(
   parts: IngestParts & {
     maxIngests: number;
     hashElsewhereFrom?: number;
-    prepareElsewhere?: () => void;
     sharing?: SharedTransfers | undefined;
     /** Default: nobody traces. */
     trace?: Trace | undefined;
   },
 ): Ingests {
-  const { clock, maxIngests, hashElsewhereFrom = 1, prepareElsewhere, sharing, trace } = parts;
+  const { clock, maxIngests, hashElsewhereFrom = 1, sharing, trace } = parts;
   const turns = createTurns();
   const joinable = new Map<string, RunningIngest>();
   const running = new Map<RunningIngest, AbortController>();
@@ -107,11 +100,6 @@ export function createIngests(
 
   function hashElsewhere(digest: Digest): ContentHash | undefined {
     return filling.size < hashElsewhereFrom ? undefined : parts.hashElsewhere?.(digest);
-  }
-
-  function prepareHash({ told = 0 }: IngestRequest): void {
-    if (!prepareElsewhere || filling.size < hashElsewhereFrom || told <= leastElsewhere) return;
-    systemClock.after(prepareAfterMs, prepareElsewhere);
   }
 
   function isIdle(one: Filling): boolean {
@@ -194,7 +182,6 @@ export function createIngests(
       joinable.set(key, entry);
       running.set(entry, cutOff);
       filling.add(place);
-      prepareHash(request);
       let verified = false;
       // What failed is no use to newcomers, though its readers may still be leaving.
       ingest.verified.then(

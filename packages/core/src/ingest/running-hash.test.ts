@@ -25,7 +25,7 @@ const never = () => chunksOf(new Uint8Array());
 function threaded(): { hash: ContentHash; end(): void } {
   const { port1, port2 } = new MessageChannel();
   serveHashes(port2);
-  return { hash: createThreadHash(digest, port1), end: () => port2.close() };
+  return { hash: createThreadHash(digest, () => port1), end: () => port2.close() };
 }
 
 describe.each(['here', 'in a thread'])('worked out %s', (where) => {
@@ -112,7 +112,7 @@ describe('for a transfer that is over', () => {
     const { port1, port2 } = new MessageChannel();
     onTestFinished(() => port2.close());
     const over = new AbortController();
-    const hash = createThreadHash(digest, port1);
+    const hash = createThreadHash(digest, () => port1);
     const running = createRunningHash(digest, { hash, again: never, signal: over.signal });
     running.update(bytes);
     const ready = expect(running.ready()).rejects.toThrow('closed');
@@ -126,7 +126,7 @@ describe('for a transfer that is over', () => {
     const asked: string[] = [];
     port2.on('message', ({ what }) => asked.push(what));
     const over = new AbortController();
-    const hash = createThreadHash(digest, port1);
+    const hash = createThreadHash(digest, () => port1);
     const running = createRunningHash(digest, { hash, again: never, signal: over.signal });
     const finished = expect(running.finish()).rejects.toThrow('closed');
     over.abort(new Error('closed'));

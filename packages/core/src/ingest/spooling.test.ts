@@ -21,7 +21,7 @@ const sharedSlabs = createSlabs(64 * MiB, { shared: true });
 function hashElsewhere(digest: Digest) {
   const { port1, port2 } = new MessageChannel();
   serveHashes(port2);
-  return createThreadHash(digest, port1);
+  return createThreadHash(digest, () => port1);
 }
 
 /** Shared slabs that know how many of them are out. */
@@ -319,7 +319,7 @@ describe('hashed in a thread', () => {
       const { port1, port2 } = new MessageChannel();
       serveHashes(port2);
       ends.push(() => port2.close());
-      return createThreadHash(of, port1);
+      return createThreadHash(of, () => port1);
     };
     const spooling = createSpooling(file, digest, { slabs: counted, hashElsewhere: elsewhere });
     spooling.expect(bytes.byteLength);
@@ -340,7 +340,7 @@ describe('hashed in a thread', () => {
     const elsewhere = (of: Digest) => {
       const { port1, port2 } = new MessageChannel();
       port2.close();
-      return createThreadHash(of, port1);
+      return createThreadHash(of, () => port1);
     };
     const spooling = createSpooling(file, digest, { slabs: sharedSlabs, hashElsewhere: elsewhere });
     vi.spyOn(file, 'read').mockRejectedValue(new Error('bad sector'));

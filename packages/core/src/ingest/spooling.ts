@@ -22,7 +22,7 @@ import { createTurns, type Turns } from './turns.ts';
 const mostShared = 16 * 1024 * 1024;
 
 /** A smaller blob is hashed here sooner than it is told to anybody else. */
-export const leastElsewhere: number = 1024 * 1024;
+const leastElsewhere = 1024 * 1024;
 
 /** What a body came to. */
 export interface Received {

@@ -25,7 +25,7 @@ interface Ends {
 function channel(): Ends {
   const { port1, port2: far } = new MessageChannel();
   onTestFinished(() => port1.close());
-  return { hash: createThreadHash(sha256, port1), near: port1 as Ends['near'], far };
+  return { hash: createThreadHash(sha256, () => port1), near: port1 as Ends['near'], far };
 }
 
 function served(): Ends {
@@ -116,13 +116,54 @@ it('closes its port with the last of the hash and its copies, whichever that is'
 
 it('lets go of memory at once when it is used no more', async () => {
   const { hash, near } = channel();
-  const given = shared(Buffer.from('content'));
+  const given = shared(seededBytes('given', 2 * MiB));
   hash.update(given.bytes, given.memory);
   given.memory.letGo();
+  expect(given.isFree()).toBe(false);
   const closed = once(near, 'close');
   hash.free();
   await closed;
   expect(given.isFree()).toBe(true);
+});
+
+it('asks for no thread before there are 2 MiB to look at, and for none where it is used no more by then', async () => {
+  const { port1, port2 } = new MessageChannel();
+  serveHashes(port2);
+  let opened = 0;
+  const open = () => {
+    opened++;
+    return port1;
+  };
+  const given = shared(seededBytes('given', 2 * MiB - 1));
+  const unused = createThreadHash(sha256, open);
+  unused.update(given.bytes, given.memory);
+  given.memory.letGo();
+  unused.copy().free();
+  unused.free();
+  expect(given.isFree()).toBe(true);
+
+  const hash = createThreadHash(sha256, open);
+  hash.update(given.bytes);
+  const copy = hash.copy();
+  expect(opened).toBe(0);
+  hash.update(Buffer.from('1'));
+  const other = hash.copy();
+  expect(opened).toBe(1);
+  expect(await copy.digest()).toBe(digestOf(given.bytes));
+  expect(await other.digest()).toBe(digestOf(Buffer.concat([given.bytes, Buffer.from('1')])));
+  hash.free();
+});
+
+it('fails as where the thread has ended when there turns out to be none', async () => {
+  const hash = createThreadHash(sha256, () => undefined);
+  const given = shared(seededBytes('given', 2 * MiB));
+  const copy = hash.copy();
+  hash.update(given.bytes, given.memory);
+  given.memory.letGo();
+  await expect(copy.ready()).rejects.toThrow('has ended');
+  await expect(hash.digest()).rejects.toThrow('has ended');
+  expect(given.isFree()).toBe(true);
+  await expect(copy.digest()).rejects.toThrow('has ended');
 });
 
 it('fails when the thread ends: its digest, whoever waits, and all that comes later', async () => {
@@ -158,7 +199,11 @@ it('frees what nobody refers to any more', async () => {
   const { port1, port2 } = new MessageChannel();
   serveHashes(port2);
   const closed = once(port2, 'close');
-  (() => void createThreadHash(sha256, port1).copy())();
+  (() => {
+    const hash = createThreadHash(sha256, () => port1);
+    hash.update(seededBytes('begun', 2 * MiB));
+    hash.copy();
+  })();
   const collecting = setInterval(collect, 5);
   await closed;
   clearInterval(collecting);

@@ -12,6 +12,10 @@ const mostUnread = 4 * 1024 * 1024;
 // Given at once: each message wakes the thread, and its answer this one.
 const leastGiven = 1024 * 1024;
 
+// So much is here before a thread is asked for: to start one takes this thread milliseconds, and the machine tens of them,
+// which are not to be those in which somebody waits for the first bytes of this blob, or of the others of its image.
+const leastToBegin = 2 * 1024 * 1024;
+
 /** What a thread has not looked at yet. */
 interface Unread {
   hash: number;
@@ -23,12 +27,9 @@ interface Unread {
   copies: ArrayBuffer[];
 }
 
-/** Hashes that are each worked out by one of the threads; none where there is no thread. */
+/** Hashes that are each worked out by one of the threads; none where there can be no thread. */
 export function threadHashes(threads: Threads): (digest: Digest) => ContentHash | undefined {
-  return (digest) => {
-    const port = threads.open('hash', undefined);
-    return port && createThreadHash(digest, port);
-  };
+  return (digest) => (threads.canOpen() ? createThreadHash(digest, () => threads.open('hash', undefined)) : undefined);
 }
 
 /**
@@ -36,8 +37,13 @@ export function threadHashes(threads: Threads): (digest: Digest) => ContentHash 
  * when nobody uses one of them any more, and keeps the process alive only while one is waited for.
  *
  * Bytes in memory that threads share are looked at where they are, all others are copied.
+ *
+ * @param open gives the port, when there is enough to look at, or the digest is wanted. `undefined`: nothing can work it out
  */
-export function createThreadHash(digest: Digest, port: MessagePort): ContentHash {
+export function createThreadHash(digest: Digest, open: () => MessagePort | undefined): ContentHash {
+  // What is asked before the port is needed.
+  let early: HashRequest[] | undefined = [];
+  let port: MessagePort | undefined;
   const unread: Unread[] = [];
   let gathered: Unread | undefined;
   let unreadBytes = 0;
@@ -51,7 +57,28 @@ export function createThreadHash(digest: Digest, port: MessagePort): ContentHash
 
   function ask(request: HashRequest): void {
     give();
-    if (!isOver) port.postMessage(request);
+    post(request);
+  }
+
+  function post(request: HashRequest, copies: ArrayBuffer[] = []): void {
+    if (early) early.push(request);
+    else if (!isOver) port?.postMessage(request, copies);
+  }
+
+  /** Begins, where it has not. */
+  function begin(): void {
+    if (!early || isOver) return;
+    const asked = early;
+    early = undefined;
+    port = open();
+    if (!port) {
+      over();
+      return;
+    }
+    port.on('message', replied);
+    port.on('close', over);
+    port.unref();
+    for (const request of asked) port.postMessage(request);
   }
 
   function gather(hash: number, bytes: Uint8Array, memory: SharedMemory | undefined): void {
@@ -76,7 +103,8 @@ export function createThreadHash(digest: Digest, port: MessagePort): ContentHash
     const { hash, pieces, copies } = gathered;
     unread.push(gathered);
     gathered = undefined;
-    port.postMessage({ what: 'update', hash, pieces } satisfies HashRequest, copies);
+    post({ what: 'update', hash, pieces }, copies);
+    if (unreadBytes >= leastToBegin) begin();
   }
 
   function replied(reply: HashReply): void {
@@ -111,12 +139,12 @@ export function createThreadHash(digest: Digest, port: MessagePort): ContentHash
 
   /** Somebody waits: the process has something to do. */
   function awaited<T>(pending: Deferred<T>): Promise<T> {
-    port.ref();
+    port?.ref();
     return pending.promise;
   }
 
   function relax(): void {
-    if (!waiting && digests.size === 0) port.unref();
+    if (!waiting && digests.size === 0) port?.unref();
   }
 
   function hashOf(hash: number): ContentHash {
@@ -126,7 +154,9 @@ export function createThreadHash(digest: Digest, port: MessagePort): ContentHash
       if (isFree) return;
       isFree = true;
       used--;
-      if (used === 0) port.close();
+      if (used > 0) return;
+      if (port) port.close();
+      else over();
     };
     const free = () => {
       // Its digest was the end of it there.
@@ -155,6 +185,7 @@ export function createThreadHash(digest: Digest, port: MessagePort): ContentHash
         digests.set(hash, pending);
         isEnding = true;
         ask({ what: 'digest', hash });
+        begin();
         try {
           return await awaited(pending);
         } finally {
@@ -167,9 +198,6 @@ export function createThreadHash(digest: Digest, port: MessagePort): ContentHash
     return self;
   }
 
-  port.on('message', replied);
-  port.on('close', over);
-  port.unref();
   ask({ what: 'create', hash: made, digest });
   return hashOf(made);
 }

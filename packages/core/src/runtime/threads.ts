@@ -12,6 +12,8 @@ export interface Threads {
    * it keeps the process alive until `unref()`. `undefined`: there is no thread
    */
   open(kind: string, init: unknown): MessagePort | undefined;
+  /** Whether there is a thread, or may be one. */
+  canOpen(): boolean;
   /** Starts one where there is none: that takes this thread some milliseconds, which are best spent while nobody waits. */
   prepare(): void;
   /** Ends all sessions and threads; none begins any more. */
@@ -118,6 +120,7 @@ export function createThreads({ entry, count, failed, clock = systemClock }: Thr
       thread.worker.postMessage({ kind, port: port2, init } satisfies Session, [port2]);
       return port;
     },
+    canOpen: () => threads.size > 0 || left > 0,
     prepare() {
       if (threads.size === 0 && left > 0) start();
     },
