@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { expect, it, vi } from 'vitest';
-import { createRing } from './ring.ts';
+import { createRing, mostForEach } from './ring.ts';
 import { type SharedBytes, shareMemory } from './shared-bytes.ts';
 
 const piece = (bytes: Uint8Array): SharedBytes => ({ bytes, memory: shareMemory(() => undefined) });
@@ -85,4 +85,16 @@ it('starts at position 0 again after a reset', () => {
   ring.push(piece(Buffer.from('new')));
   expect(String(ring.at(0)?.bytes)).toBe('new');
   expect(ring.at(3)).toBeUndefined();
+});
+
+it('gives no more at once than is asked for', () => {
+  const ring = createRing();
+  ring.push(piece(Buffer.from('abcdef')));
+  expect(String(ring.at(1, 3)?.bytes)).toBe('bcd');
+  expect(String(ring.at(4, 3)?.bytes)).toBe('ef');
+});
+
+it('gives many readers less at a time each than one or two', () => {
+  expect(mostForEach(50)).toBeLessThan(mostForEach(1));
+  expect(mostForEach(2)).toBe(mostForEach(1));
 });

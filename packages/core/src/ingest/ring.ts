@@ -13,12 +13,20 @@ export function ringBytesFor(readers: number): number {
   return Math.min(Math.max(readers * ringOfReader, leastRing), mostRing);
 }
 
+/**
+ * What a reader gets at once, of so many: many sockets have no room for much, and what is left over of a write waits for
+ * its own turn.
+ */
+export function mostForEach(readers: number): number {
+  return readers > 2 ? 512 * 1024 : 1024 * 1024;
+}
+
 /** The latest bytes of a transfer, at hand for readers in step with it: held, not copied. */
 export interface Ring {
   /** Appends a piece at the position where the last one ended. */
   push(piece: SharedBytes): void;
-  /** What is at hand from `position` on, up to the end of its memory. */
-  at(position: number): SharedBytes | undefined;
+  /** What is at hand from `position` on, up to the end of its memory, or `most` bytes of it. */
+  at(position: number, most?: number): SharedBytes | undefined;
   /** Lets go of what lies before `position`, but for the last `keepBytes` before the end. */
   trim(position: number, keepBytes: number): void;
   /** Empties it; the next piece is at position 0 again. */
@@ -53,14 +61,14 @@ export function createRing(): Ring {
       }
       end += bytes.byteLength;
     },
-    at(position) {
+    at(position, most = Number.POSITIVE_INFINITY) {
       // Readers in step ask for the last piece: nothing needs to be searched then.
       const last = pieces.at(-1);
       const piece = last && last.start <= position ? last : pieces[before(position)];
       if (!piece) return undefined;
       const offset = position - piece.start;
       if (offset >= piece.bytes.byteLength) return undefined;
-      return { bytes: piece.bytes.subarray(offset), memory: piece.memory };
+      return { bytes: piece.bytes.subarray(offset, offset + most), memory: piece.memory };
     },
     trim(position, keepBytes) {
       const until = Math.min(position, end - keepBytes);

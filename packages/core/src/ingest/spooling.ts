@@ -11,7 +11,7 @@ import { type HashesLeft, hashesAt } from './hashes-left.ts';
 import { releasable } from './hold-back.ts';
 import { keepStep } from './keeping-step.ts';
 import { createProgress } from './progress.ts';
-import { createRing, ringBytesFor } from './ring.ts';
+import { createRing, mostForEach, ringBytesFor } from './ring.ts';
 import { createRunningHash, type RunningHash } from './running-hash.ts';
 import { type SharedMemory, shareMemory } from './shared-bytes.ts';
 import type { SpoolFile } from './spool-file.ts';
@@ -143,7 +143,8 @@ export function createSpooling(
     state,
     wait: progress.wait,
     changed: progress.changed,
-    recent: (position) => (shared > mostShared && position < file.written ? undefined : ring.at(position)),
+    recent: (position) =>
+      shared > mostShared && position < file.written ? undefined : ring.at(position, mostForEach(positions.size)),
     turn(bytes) {
       const turn = turns.take(bytes);
       if (!turn) return undefined;

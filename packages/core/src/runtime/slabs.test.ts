@@ -4,6 +4,7 @@ import { expect, it } from 'vitest';
 import { createSlabs } from './slabs.ts';
 
 const slab = 512 * 1024;
+const large = 2 * slab;
 const small = 64 * 1024;
 
 it('hands memory out again that came back, by any view of it', () => {
@@ -30,6 +31,42 @@ it('never hands out the same memory to two, though it was given back twice', () 
   // Compared by hand: a matcher would compare half a megabyte byte by byte.
   const [one, other] = [slabs.take(), slabs.take()];
   expect(one === other).toBe(false);
+});
+
+it('is larger for what comes fast: half a megabyte at a time cost twice the work', () => {
+  const slabs = createSlabs(large + slab);
+  expect(slabs.take(slab).byteLength).toBe(slab);
+  const first = slabs.take(slab + 1);
+  expect(first.byteLength).toBe(large);
+  expect(slabs.take(large).byteLength).toBe(small);
+  slabs.give(first);
+  expect(slabs.take(large) === first).toBe(true);
+});
+
+it('makes no other memory while there is idle one of either size that fits in', () => {
+  const slabs = createSlabs(large);
+  const only = slabs.take(large);
+  slabs.give(only);
+  expect(slabs.take() === only).toBe(true);
+  const others = createSlabs(slab);
+  const half = others.take();
+  others.give(half);
+  expect(others.take(large) === half).toBe(true);
+});
+
+it('kept the memory of what was slow beside that of what is fast now', async () => {
+  const slabs = createSlabs(2 * large);
+  setFlagsFromString('--expose-gc');
+  const collectGarbage: () => void = runInNewContext('gc');
+  for (const memory of [slabs.take(), slabs.take()]) slabs.give(memory);
+  slabs.take(large);
+  // What was idle has been let go, and makes room for one more.
+  await expect
+    .poll(() => {
+      collectGarbage();
+      return slabs.take(large).byteLength;
+    })
+    .toBe(large);
 });
 
 it('ignores memory of others', () => {

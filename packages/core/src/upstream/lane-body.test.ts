@@ -98,3 +98,21 @@ it('gave slabs away for a quarter of what they hold', async () => {
   const memory = [...new Set(pieces.map(({ buffer }) => buffer))];
   expect(memory.reduce((sum, { byteLength }) => sum + byteLength, 0)).toBeLessThanOrEqual(2.2 * 8 * MiB);
 });
+
+it('reads a megabyte at a time where each read brings as much as there is room for', () => {
+  const { pieces, read, body } = filledBody();
+  read(100 * KiB);
+  while (body.left() > 0) read(body.room().byteLength);
+  expect(sizes(pieces)).toEqual([100, 412, ...Array(7).fill(1024), 512]);
+  // The last one needs no more.
+  expect(pieces.at(-1)?.buffer.byteLength).toBe(512 * KiB);
+});
+
+it('takes small memory again for what comes slowly after that', async () => {
+  const { pieces, read } = filledBody();
+  read(512 * KiB);
+  for (let i = 0; i < 6; i++) read(128 * KiB);
+  await turn();
+  expect(sizes(pieces)).toEqual([512, 256, 256, 256]);
+  expect(pieces.map(({ buffer }) => buffer.byteLength / KiB)).toEqual([512, 1024, 512, 512]);
+});

@@ -52,12 +52,14 @@ export function createLaneBody(
   let memory: Uint8Array | undefined;
   let start = 0;
   let filled = 0;
+  // Whether the last read filled all the room it had: then there is more where that came from.
+  let isFull = false;
   let passedAt = Number.NEGATIVE_INFINITY;
   let cancelWait: (() => void) | undefined;
 
   function takeMemory(): Uint8Array {
     if (left <= worthSlab) return Buffer.allocUnsafeSlow(left);
-    return slabs?.take() ?? Buffer.allocUnsafeSlow(Math.min(left, batch));
+    return slabs?.take(isFull ? left : 0) ?? Buffer.allocUnsafeSlow(Math.min(left, batch));
   }
 
   /** Passes its memory on with what is in it. Not while a socket may still read into it. */
@@ -120,6 +122,7 @@ export function createLaneBody(
       filled += own;
       left -= own;
       const room = (memory?.byteLength ?? 0) - filled;
+      isFull = room === 0;
       if (left === 0 || room < leastRoom || isEnough()) seal();
       else if (isFirst()) due();
       else cancelWait ??= wait();
