@@ -208,3 +208,15 @@ it('frees what nobody refers to any more', async () => {
   await closed;
   clearInterval(collecting);
 });
+
+it('had a blob wait for a thread that nobody had asked for, when its pieces came to just over the limit', async () => {
+  for (const size of [100, 412, 700, 1000].map((kibibytes) => kibibytes * 1024 + 11)) {
+    const { hash, far } = served();
+    let length = 0;
+    for (; !hash.ready() && length < 16 * MiB; length += size) hash.update(seededBytes('piece', size));
+    expect(length).toBeLessThan(16 * MiB);
+    await hash.ready();
+    hash.free();
+    far.close();
+  }
+});

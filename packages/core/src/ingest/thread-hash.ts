@@ -171,6 +171,9 @@ export function createThreadHash(digest: Digest, open: () => MessagePort | undef
       ready() {
         if (isOver) return Promise.reject(ended());
         if (unreadBytes <= mostUnread) return undefined;
+        // Nobody waits for a thread that was not asked for.
+        begin();
+        if (isOver) return Promise.reject(ended());
         waiting ??= createDeferred<void>();
         return awaited(waiting);
       },
