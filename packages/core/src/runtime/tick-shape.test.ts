@@ -11,7 +11,7 @@ const collectGarbage: () => void = runInNewContext('gc');
 async function tickOf<T>(start: () => T): Promise<{ tick: WeakRef<object>; started: T }> {
   const nextTick = process.nextTick;
   let tick: WeakRef<object> | undefined;
-  vi.spyOn(process, 'nextTick').mockImplementationOnce((fn: () => void) => {
+  vi.spyOn(process, 'nextTick').mockImplementationOnce((fn) => {
     nextTick(() => {
       fn();
       tick = new WeakRef(executionAsyncResource());
