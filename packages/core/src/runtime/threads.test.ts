@@ -67,24 +67,6 @@ it('gives each session to the thread that has the fewest, and starts no more of 
   expect(await threadOf(fourth)).not.toBe(await threadOf(first));
 });
 
-it('starts a thread ahead of its first session where it is told to, once', async () => {
-  let starts = 0;
-  const entry = () => {
-    starts++;
-    return module(echo);
-  };
-  const threads = createThreads({ entry, count: 2, failed: () => undefined });
-  opened.push(threads);
-  threads.prepare();
-  threads.prepare();
-  expect(starts).toBe(1);
-  await threadOf(session(threads));
-  expect(starts).toBe(1);
-  await threads.close();
-  threads.prepare();
-  expect(starts).toBe(1);
-});
-
 it('starts no second thread while the first has nothing to do', async () => {
   const { threads } = threadsOf(echo, 2);
   const first = session(threads);

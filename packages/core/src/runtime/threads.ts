@@ -14,8 +14,6 @@ export interface Threads {
   open(kind: string, init: unknown): MessagePort | undefined;
   /** Whether there is a thread, or may be one. */
   canOpen(): boolean;
-  /** Starts one where there is none: that takes this thread some milliseconds, which are best spent while nobody waits. */
-  prepare(): void;
   /** Ends all sessions and threads; none begins any more. */
   close(): Promise<void>;
 }
@@ -121,9 +119,6 @@ export function createThreads({ entry, count, failed, clock = systemClock }: Thr
       return port;
     },
     canOpen: () => threads.size > 0 || left > 0,
-    prepare() {
-      if (threads.size === 0 && left > 0) start();
-    },
     async close() {
       left = 0;
       const ending = [...threads];
