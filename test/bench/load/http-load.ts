@@ -1,5 +1,7 @@
 import { runOk } from '../../peers/run-command.ts';
 import { manifestType } from '../content.ts';
+import { quantile } from '../report/statistics.ts';
+import { drain } from './drain.ts';
 
 /** How a server did under small requests. */
 export interface HttpLoad {
@@ -37,6 +39,15 @@ export function parseWrk(report: string): HttpLoad {
     requestsPerSecond: Number(rate),
     p99Ms: Number(p99) * msOf[unit as keyof typeof msOf],
   };
+}
+
+const more = 10_000_000;
+
+/** GETs by the load client for blobs, which does less with an answer than wrk. @throws Error when one was not answered with success */
+export async function runDrain(program: string, { url, connections, seconds }: HttpLoadPlan): Promise<HttpLoad> {
+  const plan = { paths: [[new URL(url).pathname]], connections, requests: more, limitMs: seconds * 1000 };
+  const { requests, wallMs, firstByteMs } = await drain(program, url, plan);
+  return { requests, requestsPerSecond: requests / (wallMs / 1000), p99Ms: quantile(firstByteMs, 0.99) };
 }
 
 /** HEADs by ab: wrk waits for the bodies that HEAD answers do not have. @throws Error when one failed */

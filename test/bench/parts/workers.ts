@@ -2,13 +2,16 @@ import { type Bench, type Part, sized } from '../bench.ts';
 import { manifestPath } from '../content.ts';
 import { bareOf } from '../contestants/bare.ts';
 import { standaloneContestant } from '../contestants/standalone.ts';
-import { runWrk } from '../load/http-load.ts';
+import { runDrain } from '../load/http-load.ts';
 import { measured, usageValues } from '../measure.ts';
 import { fill, type Performer, setStage } from '../stage.ts';
 
 const name = 'workers';
 
-/** Stored manifests from the standalone server: two workers, held against one process, and bare Node at the same. */
+/**
+ * Stored manifests from the standalone server: two workers, held against one process, and bare Node at the same. The load is
+ * the client that takes the least of a machine that it shares with them.
+ */
 export const workers: Part = {
   name,
   title:
@@ -36,7 +39,7 @@ async function runWorkers(bench: Bench): Promise<void> {
     const load = async (performer: Performer, connections: number) => {
       const plan = { url: performer.url + manifestPath(image), connections, seconds };
       const [{ requests, requestsPerSecond, p99Ms: p99 }, usage] = await measured(performer, () =>
-        runWrk(bench.tools.wrk, plan),
+        runDrain(bench.tools.drain, plan),
       );
       return { requestsPerSecond, p99, ...usageValues(usage, { requests }) };
     };
