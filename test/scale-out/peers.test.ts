@@ -385,6 +385,27 @@ describe('what peers are asked for', () => {
     expect((await ask(one, signed('bytes=0-', { at: nowhere }), nowhere)).errorCode).toBe('DIGEST_INVALID');
   });
 
+  test('was answered with 502 at the instant when it had been stored, and its lease was not given up yet', async () => {
+    const held = new Map<string, string>();
+    const { holder } = coordinator;
+    coordinator = {
+      ...coordinator,
+      async holder(key) {
+        const now = await holder(key);
+        if (now !== undefined) held.set(key, now);
+        return held.get(key);
+      },
+    };
+    const one = await start();
+    const { gate, pulled } = await leading(one);
+    gate.allow(4);
+    expect((await ask(one, signed('bytes=99999999-'))).status).toBe(404);
+    gate.allow(100);
+    expect(await pulled).toEqual(right);
+    await expect.poll(async () => (await ask(one, signed('bytes=0-'))).status, waiting).toBe(206);
+    expect((await ask(one, signed(`bytes=${bytes.byteLength}-`))).status).toBe(404);
+  });
+
   test('is refused when it was signed more than a minute ago, or for other bytes', async () => {
     const one = await start();
     const late = await ask(one, signed('bytes=0-', { date: Date.now() - 61_000 }));

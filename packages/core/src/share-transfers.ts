@@ -4,12 +4,13 @@ import { peerSource } from './ingest/peer-source.ts';
 import { createSharedTransfers, type SharedTransfers, transferKey } from './ingest/shared-transfers.ts';
 import { spoolSource } from './ingest/spool-source.ts';
 import type { PeersOptions } from './options.ts';
-import type { Bytes } from './runtime/bytes.ts';
+import { type Bytes, discard } from './runtime/bytes.ts';
 import type { Clock } from './runtime/clock.ts';
 import { ownerName, thisOwner } from './runtime/process-owner.ts';
 import type { Slabs } from './runtime/slabs.ts';
 import type { Coordinator } from './store/coordinator.ts';
 import type { FetchedBlob } from './upstream/upstream.ts';
+import { isUpstreamError } from './upstream/upstream-error.ts';
 
 /** Transfers of this process and of others. */
 export interface HostTransfers extends SharedTransfers {
@@ -47,8 +48,16 @@ export function shareTransfers(
       const leader = holder === undefined ? undefined : parseLeader(holder);
       // Processes that share a port share an address: whichever is asked answers for the others.
       if (leader?.peerUrl === undefined || leader.peerUrl !== peers?.url) return undefined;
-      const blob = await spool.open(leader, wanted);
-      return blob && { ...blob, body: givenBack(blob.body, slabs) };
+      const blob = await spool.open(leader, wanted).catch((error) => {
+        wanted.signal.throwIfAborted();
+        // What has just ended has moved its file: it is stored by now, or brought in anew.
+        if (isUpstreamError(error)) return undefined;
+        throw error;
+      });
+      if (!blob) return undefined;
+      if (wanted.from < (blob.total ?? Number.POSITIVE_INFINITY)) return { ...blob, body: givenBack(blob.body, slabs) };
+      await discard(blob.body);
+      return undefined;
     },
     async close() {
       await shared.close();
