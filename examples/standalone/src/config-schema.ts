@@ -76,7 +76,7 @@ export const configSchema = mapping({
   publicContent: optional(flag(), 'Answers by digest may stay in shared HTTP caches', 'false'),
   offload: optional(
     choice('auto', 'off', 'hash', 'ingest'),
-    '`hash`: worker threads check the digests of blobs that come in, `auto`: while several do; `ingest`: they receive them, too',
+    '`hash`: worker threads check the digests of blobs that come in, `auto`: several, or a fast one; `ingest`: and receive them',
     'auto',
   ),
   limits: mapping({

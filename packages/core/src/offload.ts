@@ -33,7 +33,7 @@ export function createOffload(
     threads,
     isShared: offload !== 'off',
     hashElsewhere: offload === 'off' ? undefined : threadHashes(threads),
-    // One blob leaves this thread enough time; an image's layers come together.
+    // One blob leaves this thread enough time, unless it comes fast; an image's layers come together.
     hashElsewhereFrom: offload === 'auto' ? 2 : 1,
     lanes: offload === 'ingest' ? threadLanes(threads, count) : undefined,
   };

@@ -160,6 +160,15 @@ it('prints no warning, however many transfers listen to its end', async () => {
   expect(warnings).toEqual([]);
 });
 
+/** Of a blob that is worth a thread. */
+const largeRequest = (body: Feed, of: Digest): IngestRequest => ({
+  ...request(body, of),
+  fetch: async (_, signal) => {
+    signal.addEventListener('abort', () => body.fail(signal.reason));
+    return { kind: 'found', value: { start: 0, total: 2_000_000, body: body.bytes } };
+  },
+});
+
 it('works out digests elsewhere only while as many blobs come in as that is worth', async () => {
   const elsewhere: Digest[] = [];
   const hashElsewhere = (of: Digest) => {
@@ -167,20 +176,30 @@ it('works out digests elsewhere only while as many blobs come in as that is wort
     return undefined;
   };
   ingests = make(3, { hashElsewhere, hashElsewhereFrom: 2 });
-  const large = (body: Feed, of: Digest): IngestRequest => ({
-    ...request(body, of),
-    fetch: async (_, signal) => {
-      signal.addEventListener('abort', () => body.fail(signal.reason));
-      return { kind: 'found', value: { start: 0, total: 2_000_000, body: body.bytes } };
-    },
-  });
   const [alone, one, other] = [digestOf(Buffer.from('a')), digestOf(Buffer.from('b')), digestOf(Buffer.from('c'))];
-  const start = (of: Digest) => ingests.start(large(feed(new Uint8Array(1)), of), '-/team/app');
+  const start = (of: Digest) => ingests.start(largeRequest(feed(new Uint8Array(1)), of), '-/team/app');
   await start(alone).reply;
   expect(elsewhere).toEqual([]);
   await Promise.all([start(one).reply, start(other).reply]);
   // Which of the two has its spool file first is the disk's to say.
   expect(new Set(elsewhere)).toEqual(new Set([one, other]));
   expect(elsewhere).toHaveLength(2);
+  await ingests.close(0);
+});
+
+it('works out the digest of a blob that comes in alone elsewhere where it comes fast', async () => {
+  const asked: unknown[] = [];
+  const hashElsewhere = (...how: unknown[]) => {
+    asked.push(how);
+    return undefined;
+  };
+  ingests = make(3, { hashElsewhere, hashElsewhereFrom: 2 });
+  const body = feed(new Uint8Array(1));
+  const ingest = ingests.start(largeRequest(body, digest), '-/team/app');
+  await ingest.reply;
+  await expect.poll(ingest.received).toBe(1);
+  expect(asked).toEqual([]);
+  body.push(new Uint8Array(1024 * 1024));
+  await expect.poll(() => asked).toEqual([[digest, true]]);
   await ingests.close(0);
 });

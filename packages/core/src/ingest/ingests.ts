@@ -98,8 +98,8 @@ export function createIngests(
   let ended = 0;
   let closed = false;
 
-  function hashElsewhere(digest: Digest): ContentHash | undefined {
-    return filling.size < hashElsewhereFrom ? undefined : parts.hashElsewhere?.(digest);
+  function hashElsewhere(digest: Digest, isFast: boolean): ContentHash | undefined {
+    return isFast || filling.size >= hashElsewhereFrom ? parts.hashElsewhere?.(digest, isFast) : undefined;
   }
 
   function isIdle(one: Filling): boolean {

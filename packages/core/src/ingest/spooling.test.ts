@@ -350,6 +350,54 @@ describe('hashed in a thread', () => {
     await spooling.release();
   });
 
+  describe('once it proved to come faster than this thread takes it', () => {
+    const large = seededBytes('fast', 6 * MiB + 17);
+    const ofLarge = digestOf(large);
+
+    it.each([MiB, MiB + 1])('gives the digest of what came, from its first byte on, in pieces of %s', async (size) => {
+      const counted = countedSlabs();
+      const asked = vi.fn((of: Digest, isFast: boolean) => (isFast ? hashElsewhere(of) : undefined));
+      const spooling = createSpooling(file, ofLarge, { slabs: counted, hashElsewhere: asked });
+      spooling.expect(large.byteLength);
+      const body = feed();
+      // As a lane gives them: the first bytes at once.
+      for (const piece of [large.subarray(0, 1000), large.subarray(1000, 300_000)]) body.push(piece);
+      for (let at = 300_000; at < large.byteLength; at += size) body.push(large.subarray(at, at + size));
+      body.end();
+      expect(await spooling.fill(body.bytes)).toEqual({ digest: ofLarge, size: large.byteLength });
+      expect(asked.mock.calls).toEqual([
+        [ofLarge, false],
+        [ofLarge, true],
+      ]);
+      await spooling.release();
+      expect(counted.out()).toBe(0);
+    });
+
+    it('stays here where it comes in small pieces, or proves fast when its beginning is not in memory any more', async () => {
+      const asked = vi.fn((_of: Digest, _isFast: boolean) => undefined);
+      const spooling = createSpooling(file, ofLarge, { slabs, hashElsewhere: asked });
+      const body = feed();
+      for (let at = 0; at < 4 * MiB; at += 64 * 1024) body.push(large.subarray(at, at + 64 * 1024));
+      body.push(large.subarray(4 * MiB, 5 * MiB));
+      body.push(large.subarray(5 * MiB));
+      body.end();
+      expect(await spooling.fill(body.bytes)).toEqual({ digest: ofLarge, size: large.byteLength });
+      expect(asked.mock.calls).toEqual([[ofLarge, false]]);
+      await spooling.release();
+    });
+
+    it('stays here where there is no thread', async () => {
+      const asked = vi.fn((_of: Digest, _isFast: boolean) => undefined);
+      const spooling = createSpooling(file, ofLarge, { slabs, hashElsewhere: asked });
+      expect(await spooling.fill(chunked(large, MiB))).toEqual({ digest: ofLarge, size: large.byteLength });
+      expect(asked.mock.calls).toEqual([
+        [ofLarge, false],
+        [ofLarge, true],
+      ]);
+      await spooling.release();
+    });
+  });
+
   it('asks no thread for a small blob', async () => {
     const small = bytes.subarray(0, MiB);
     const asked = vi.fn(hashElsewhere);

@@ -6,13 +6,12 @@ import type { FetchedBlob } from '../upstream/upstream.ts';
 import { appendedBytes } from './appended-bytes.ts';
 import { inBatches } from './batches.ts';
 import { type Comparison, createComparison } from './comparison.ts';
-import type { ContentHash } from './content-hash.ts';
 import { type HashesLeft, hashesAt } from './hashes-left.ts';
 import { releasable } from './hold-back.ts';
 import { keepStep } from './keeping-step.ts';
+import { createPlacedHash, type HashElsewhere } from './placed-hash.ts';
 import { createProgress } from './progress.ts';
 import { createRing, mostForEach, ringBytesFor } from './ring.ts';
-import { createRunningHash, type RunningHash } from './running-hash.ts';
 import { type SharedMemory, shareMemory } from './shared-bytes.ts';
 import type { SpoolFile } from './spool-file.ts';
 import type { SpoolView } from './spool-view.ts';
@@ -20,9 +19,6 @@ import { createTurns, type Turns } from './turns.ts';
 
 /** Enough for the ring, what waits to be written, and readers in step: with more in use, readers get it from the file. */
 const mostShared = 16 * 1024 * 1024;
-
-/** A smaller blob is hashed here sooner than it is told to anybody else. */
-const leastElsewhere = 1024 * 1024;
 
 /** What a body came to. */
 export interface Received {
@@ -66,8 +62,8 @@ export interface SpoolingParts {
   slabs: Slabs;
   /** Shared by transfers. Default: its own. */
   turns?: Turns;
-  /** A hash that is worked out elsewhere; `undefined`: there is no such. Default: all are worked out here. */
-  hashElsewhere?: ((digest: Digest) => ContentHash | undefined) | undefined;
+  /** Default: all is hashed here. */
+  hashElsewhere?: HashElsewhere | undefined;
   /** Ends what is waited for from elsewhere. Default: nothing does. */
   signal?: AbortSignal;
   /** Gets why a file could not be closed by the last reader, who has what it read. */
@@ -82,7 +78,8 @@ export function createSpooling(
 ): Spooling {
   const ring = createRing();
   let file = first;
-  let hash = newHash();
+  const again = () => appendedBytes(file, signal);
+  const hash = createPlacedHash(digest, { elsewhere: hashElsewhere, ring, again, signal });
   let left: HashesLeft | undefined;
   const positions = new Set<() => number>();
   let before: Comparison | undefined;
@@ -101,10 +98,6 @@ export function createSpooling(
       shared -= memory.byteLength;
       slabs.give(memory);
     });
-  }
-
-  function newHash(elsewhere?: typeof hashElsewhere): RunningHash {
-    return createRunningHash(digest, { hash: elsewhere?.(digest), again: () => appendedBytes(file, signal), signal });
   }
 
   async function letGo(): Promise<void> {
@@ -174,8 +167,7 @@ export function createSpooling(
       total = size;
     },
     async fill(body) {
-      hash.free();
-      hash = newHash((total ?? Number.POSITIVE_INFINITY) > leastElsewhere ? hashElsewhere : undefined);
+      hash.begin(total);
       let received = 0;
       for await (const { bytes, memory } of inBatches(body, { slabs, share, limit: () => total })) {
         // A few bytes over are as wrong as a wrong digest, and need not be kept.
@@ -210,8 +202,7 @@ export function createSpooling(
       failure = cause;
       total = undefined;
       ring.reset();
-      hash.free();
-      hash = newHash();
+      hash.begin(0);
       enter({ contiguous: 0, epoch: state().epoch + 1, differsAt: undefined });
       // What is not in the file cannot be compared.
       await wrong.flush().catch(() => undefined);
