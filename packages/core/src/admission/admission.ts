@@ -1,10 +1,10 @@
-import { LRUCache } from 'lru-cache';
 import { keyOf } from '../catalog/keys.ts';
 import type { Place } from '../catalog/place.ts';
 import type { RecordsParts } from '../catalog/records.ts';
 import type { Digest } from '../oci/digest.ts';
 import { parseManifest } from '../oci/manifest.ts';
 import type { TagOrDigest } from '../oci/name.ts';
+import { createRecent } from '../runtime/recent.ts';
 import type { AdmissionEvents } from './events.ts';
 import { createFirstSeen } from './first-seen.ts';
 import type { AdmissionSettings } from './hook.ts';
@@ -43,7 +43,7 @@ export function createAdmission(
   const parents = createParents(parts);
   const judge = createJudge(settings, { ...parts, firstSeen: createFirstSeen(parts) });
   const verdicts = createVerdicts({ judge, parents, now: () => clock.now() });
-  const passed = new LRUCache<string, Pass>({ max: mostPasses });
+  const passed = createRecent<string, Pass>(mostPasses);
 
   const passKey = ({ upstream, scope, repository }: Place, reference: TagOrDigest) =>
     `${keyOf(upstream, scope, repository)} ${referenceText(reference)}`;

@@ -1,4 +1,3 @@
-import { LRUCache } from 'lru-cache';
 import { keyOf } from '../catalog/keys.ts';
 import type { Place } from '../catalog/place.ts';
 import { encodeRecord } from '../catalog/record-codec.ts';
@@ -6,6 +5,7 @@ import type { RecordsParts } from '../catalog/records.ts';
 import { readStored } from '../catalog/stored-record.ts';
 import type { Digest } from '../oci/digest.ts';
 import { createFlights } from '../runtime/collapse.ts';
+import { createRecent } from '../runtime/recent.ts';
 
 /** When manifests were first seen, each in its repository. */
 export interface FirstSeen {
@@ -35,7 +35,7 @@ const seenKind = 'seen';
 
 export function createFirstSeen(parts: RecordsParts): FirstSeen {
   const { metadata, clock } = parts;
-  const held = new LRUCache<string, number>({ max: mostHeld });
+  const held = createRecent<string, number>(mostHeld);
   const flights = createFlights<number>();
 
   async function settle(key: string, signal: AbortSignal): Promise<number> {

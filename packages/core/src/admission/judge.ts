@@ -1,8 +1,8 @@
-import { LRUCache } from 'lru-cache';
 import { keyOf } from '../catalog/keys.ts';
 import { createFlights } from '../runtime/collapse.ts';
 import { parseDuration } from '../runtime/duration.ts';
 import { ProxyCacheError } from '../runtime/errors.ts';
+import { createRecent } from '../runtime/recent.ts';
 import { redact } from '../upstream/redact.ts';
 import { createEvaluation, type Evaluated, type JudgeParts } from './evaluate.ts';
 import type { AdmissionSettings } from './hook.ts';
@@ -27,9 +27,9 @@ const mostTries = 5;
 
 export function createJudge(settings: AdmissionSettings, parts: JudgeParts): Judge {
   const { clock } = parts;
-  const decisions = new LRUCache<string, Kept>({ max: mostDecisions });
+  const decisions = createRecent<string, Kept>(mostDecisions);
   /** What the decision on a manifest was seen to depend on, beside the manifest. */
-  const dependsOn = new LRUCache<string, ReadonlySet<Facet>>({ max: mostDecisions });
+  const dependsOn = createRecent<string, ReadonlySet<Facet>>(mostDecisions);
   const flights = createFlights<Evaluated>();
   const evaluate = createEvaluation(settings, parts);
   const decisionForMs = parseDuration(settings.decisionFor);

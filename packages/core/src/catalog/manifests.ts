@@ -4,6 +4,7 @@ import { type ParsedManifest, parseManifest } from '../oci/manifest.ts';
 import { createBuffers } from '../runtime/buffers.ts';
 import type { Clock } from '../runtime/clock.ts';
 import { createFlights } from '../runtime/collapse.ts';
+import { createRecent } from '../runtime/recent.ts';
 import type { BlobStore } from '../store/blob-store.ts';
 import { type StoreEvent, storeFailed } from '../store/events.ts';
 import { putAside } from '../store/put-aside.ts';
@@ -51,7 +52,7 @@ export function createManifests(parts: ManifestsParts): Manifests {
     maxSize: Math.max(maxBytes, 1),
     sizeCalculation: (bytes) => bytes.byteLength || 1,
   });
-  const sizes = new LRUCache<Digest, ToldSize>({ max: mostSizes });
+  const sizes = createRecent<Digest, ToldSize>(mostSizes);
   const buffers = createBuffers(0);
   const flights = createFlights<Uint8Array | undefined>();
 

@@ -1,4 +1,4 @@
-import { LRUCache } from 'lru-cache';
+import { createRecent } from '../runtime/recent.ts';
 import type { Records } from './records.ts';
 
 const mostPassing = 10_000;
@@ -13,7 +13,7 @@ export function provisional<T extends object>(
   records: Records<T>,
   worthKeeping: (record: T) => boolean,
 ): Omit<Records<T>, 'settled'> {
-  const passing = new LRUCache<string, T>({ max: mostPassing });
+  const passing = createRecent<string, T>(mostPassing);
   const isKept = (record: T | undefined) => record !== undefined && worthKeeping(record);
 
   return {

@@ -1,4 +1,4 @@
-import { LRUCache } from 'lru-cache';
+import { createRecent } from '../runtime/recent.ts';
 import { storeFailed } from '../store/events.ts';
 import type { Held, Pending, WaitingChange } from './record-changes.ts';
 import { applied, type Change, dropRefused, type Fence, fenceOf } from './record-changes.ts';
@@ -48,14 +48,9 @@ const mostUnsavedChanges = 16;
  */
 export function createRecords<T extends object>(parts: RecordsParts, most: number, maxBytes?: number): Records<T> {
   const { metadata, observe, clock } = parts;
-  const held = new LRUCache<string, Held<T>>({
-    max: most,
-    // Once as text, once as what the text says.
-    ...(maxBytes !== undefined && {
-      maxSize: Math.max(maxBytes, 1),
-      sizeCalculation: ({ record, saved }) => 2 * (saved ?? encodeRecord(record)).length,
-    }),
-  });
+  // Once as text, once as what the text says.
+  const bytesOf = ({ record, saved }: Held<T>) => 2 * (saved ?? encodeRecord(record)).length;
+  const held = createRecent<string, Held<T>>(most, maxBytes === undefined ? undefined : { maxBytes, bytesOf });
   const pending = new Map<string, Pending<T>>();
   let removals = 0;
   const unsaved: UnsavedChanges<WaitingChange<T>> = createUnsavedChanges({

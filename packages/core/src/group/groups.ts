@@ -1,9 +1,9 @@
-import { LRUCache } from 'lru-cache';
 import type { PullUpstream, Target } from '../pull/target.ts';
 import { createFlights } from '../runtime/collapse.ts';
 import { ProxyCacheError } from '../runtime/errors.ts';
 import { expectWhole } from '../runtime/expect-option.ts';
 import { matchingPattern } from '../runtime/name-patterns.ts';
+import { createRecent } from '../runtime/recent.ts';
 import type { Resolution } from '../upstream/resolver.ts';
 import { createAskMember, type GroupQuestion } from './ask-member.ts';
 import type { GroupSettings } from './group-options.ts';
@@ -69,7 +69,7 @@ export function createGroups(
   const search = createSearch({ members, ask: createAskMember(parts) });
   const flights = createFlights<string>();
   // Who had something of a repository that nobody owns: so that the blobs of an image are not looked for one by one.
-  const holders = new LRUCache<string, string>({ max: mostHolders });
+  const holders = createRecent<string, string>(mostHolders);
 
   /** Who a repository belongs to, by its name or because it had it first. */
   async function ownerOf({ group, repository }: GroupRepository, signal: AbortSignal): Promise<string | undefined> {

@@ -1,9 +1,9 @@
-import { LRUCache } from 'lru-cache';
 import { keyOf, prefixOf, textOf } from '../catalog/keys.ts';
 import { decodeRecord, encodeRecord, isDamaged } from '../catalog/record-codec.ts';
 import type { Clock } from '../runtime/clock.ts';
 import { createFlights } from '../runtime/collapse.ts';
 import { ProxyCacheError } from '../runtime/errors.ts';
+import { createRecent } from '../runtime/recent.ts';
 import type { Coordinator } from '../store/coordinator.ts';
 import { type StoreEvent, storeFailed } from '../store/events.ts';
 import { inTurn } from '../store/in-turn.ts';
@@ -63,7 +63,7 @@ export function createPins(parts: {
   observe(event: GroupEvent | StoreEvent): void;
 }): Pins {
   const { metadata, coordinator, clock, observe } = parts;
-  const held = new LRUCache<string, Held>({ max: mostHeld });
+  const held = createRecent<string, Held>(mostHeld);
   const flights = createFlights<Owner | undefined>();
   let removals = 0;
 

@@ -1,6 +1,6 @@
-import { LRUCache } from 'lru-cache';
 import type { Digest } from '../oci/digest.ts';
 import { ProxyCacheError } from '../runtime/errors.ts';
+import { createRecent } from '../runtime/recent.ts';
 import type { Trace } from '../runtime/tracing.ts';
 import { createAttendance, type Leave } from './attendance.ts';
 import { claimStep } from './claimed-body.ts';
@@ -92,9 +92,9 @@ export function createIngests(
   const running = new Map<RunningIngest, AbortController>();
   const filling = new Set<Filling>();
   const precedence = createPrecedence(clock);
-  const endings = new LRUCache<Digest, number>({ max: mostRemembered });
+  const endings = createRecent<Digest, number>(mostRemembered);
   // Without this each pull of a blob whose size nobody told would break off where the disk is full.
-  const leastSizes = new LRUCache<Digest, number>({ max: mostRemembered });
+  const leastSizes = createRecent<Digest, number>(mostRemembered);
   let ended = 0;
   let closed = false;
 

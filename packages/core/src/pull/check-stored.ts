@@ -1,6 +1,6 @@
-import { LRUCache } from 'lru-cache';
 import type { Digest } from '../oci/digest.ts';
 import { orLate } from '../runtime/or-late.ts';
+import { createRecent } from '../runtime/recent.ts';
 import { storeFailed } from '../store/events.ts';
 import { isIntact } from '../store/is-intact.ts';
 import { putAside } from '../store/put-aside.ts';
@@ -42,7 +42,7 @@ export function createCheckStored(parts: PullParts, open: OpenStored): CheckStor
    * Those found right, by digest and size, and since which opening: what was opened before may be what another took the
    * place of.
    */
-  const right = new LRUCache<string, number>({ max: mostVerdicts });
+  const right = createRecent<string, number>(mostVerdicts);
   const keyOf = ({ digest, blob }: OpenedBlob) => `${digest} ${blob.size}`;
 
   /**

@@ -1,10 +1,10 @@
-import { LRUCache } from 'lru-cache';
 import type { RunningIngest } from '../ingest/ingests.ts';
 import type { Digest } from '../oci/digest.ts';
 import { parseManifest } from '../oci/manifest.ts';
 import { mediaTypes } from '../oci/media-type.ts';
 import { createDeferred } from '../runtime/deferred.ts';
 import { ProxyCacheError } from '../runtime/errors.ts';
+import { createRecent } from '../runtime/recent.ts';
 import { keptSpan } from '../runtime/tracing.ts';
 import { turn } from '../runtime/turn.ts';
 import { storeFailed } from '../store/events.ts';
@@ -67,7 +67,7 @@ export function prefetchesOf(connections: number): number {
 export function createPrefetch(parts: PullParts): Prefetch {
   const { ingests, blobs, manifests, clock, observe } = parts;
   const lanes = new Map<string, Lane>();
-  const seen = new LRUCache<Digest, number>({ max: mostSeen });
+  const seen = createRecent<Digest, number>(mostSeen);
   const busy = new Set<Promise<void>>();
   const closing = new AbortController();
   const { signal } = closing;

@@ -1,4 +1,3 @@
-import { LRUCache } from 'lru-cache';
 import type { Asker } from '../admission/asker.ts';
 import type { TagRecord } from '../catalog/tag-records.ts';
 import { decide, type StaleReason } from '../freshness/decide.ts';
@@ -7,6 +6,7 @@ import type { Descriptor } from '../oci/descriptor.ts';
 import type { Digest } from '../oci/digest.ts';
 import { abortable, createFlights } from '../runtime/collapse.ts';
 import { orLate } from '../runtime/or-late.ts';
+import { createRecent } from '../runtime/recent.ts';
 import { traceFlights } from '../runtime/trace-flights.ts';
 import { UpstreamError } from '../upstream/upstream-error.ts';
 import type { CacheStatus, ManifestAnswer } from './answer.ts';
@@ -53,7 +53,7 @@ export function createPullTag(parts: PullParts, turns?: TagTurns): PullTag {
   const isComplete = createIsComplete(parts);
   const settleTag = createSettleTag(parts, { isComplete, turns });
   const flights = traceFlights(createFlights<AskedTag>(), parts.trace, 'ask for tag');
-  const recentTags = new LRUCache<string, { tag: string; at: number }>({ max: mostRecentTags });
+  const recentTags = createRecent<string, { tag: string; at: number }>(mostRecentTags);
 
   /** Asks the upstream, once for all who want the same at the same time, and writes down what came of it. */
   async function askOnce(request: Asking, mode: keyof AskTag, stored?: StoredImage): Promise<Asked> {

@@ -1,8 +1,8 @@
-import { LRUCache } from 'lru-cache';
 import { readManifest } from '../catalog/manifest-bytes.ts';
 import { type Digest, digestAlgorithm, digestOf } from '../oci/digest.ts';
 import { parseManifest } from '../oci/manifest.ts';
 import { createBuffers } from '../runtime/buffers.ts';
+import { createRecent } from '../runtime/recent.ts';
 import type { BlobStore } from '../store/blob-store.ts';
 import { type StoreEvent, storeFailed } from '../store/events.ts';
 import { markOf } from './graph.ts';
@@ -34,7 +34,7 @@ export function createManifestNeeds(parts: {
   observe(event: StoreEvent): void;
 }): ManifestNeeds {
   const { blobs, held, maxManifestBytes, observe } = parts;
-  const known = new LRUCache<Digest, Needs>({ max: mostKnown });
+  const known = createRecent<Digest, Needs>(mostKnown);
   const buffers = createBuffers(0);
 
   async function read(digest: Digest, signal: AbortSignal): Promise<Uint8Array | undefined> {

@@ -1,6 +1,6 @@
-import { LRUCache } from 'lru-cache';
 import { keyOf } from '../catalog/keys.ts';
 import type { RecordsParts } from '../catalog/records.ts';
+import { createRecent } from '../runtime/recent.ts';
 import { createUnsavedUses } from './unsaved-uses.ts';
 import { nameOf, type Use, type Used, useKey } from './use.ts';
 import { createUseRecords } from './use-records.ts';
@@ -53,7 +53,7 @@ const never = Number.NEGATIVE_INFINITY;
 export function createUsage(parts: RecordsParts): Usage {
   const { clock } = parts;
   const records = createUseRecords(parts);
-  const uses = new LRUCache<string, Use>({ max: mostUses });
+  const uses = createRecent<string, Use>(mostUses);
   const unsaved = createUnsavedUses({ ...parts, records, most: mostUses });
 
   const find = (name: string) => uses.get(name) ?? unsaved.get(name);

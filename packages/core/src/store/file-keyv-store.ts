@@ -1,7 +1,7 @@
 import { dirname, join } from 'node:path';
 import { crc32 } from 'node:zlib';
-import { LRUCache } from 'lru-cache';
 import { ProxyCacheError } from '../runtime/errors.ts';
+import { createRecent } from '../runtime/recent.ts';
 import { keyPath } from './file-key-path.ts';
 import {
   makeFolders,
@@ -54,7 +54,7 @@ export function createFileKeyvStore(
   const { temp, durable, written } = options;
 
   // Of folders that were there lately.
-  const seen = new LRUCache<string, true>({ max: mostSeen });
+  const seen = createRecent<string, true>(mostSeen);
 
   async function moveIn(file: string, path: string): Promise<void> {
     for (let attempt = 1; ; attempt++) {
