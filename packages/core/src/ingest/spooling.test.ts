@@ -94,6 +94,34 @@ it('keeps the last 2 MiB in memory, and nothing once it has let go', async () =>
   expect(spooling.isOpen()).toBe(false);
 });
 
+it('keeps what came last in memory for who is about to read it, when all is in the file, until he has left', async () => {
+  const bytes = seededBytes('in step', 3 * MiB);
+  const counted = countedSlabs();
+  const spooling = createSpooling(file, digestOf(bytes), { slabs: counted });
+  const reader = spooling.view.open(() => 2 * MiB);
+  await spooling.fill(chunked(bytes));
+  await spooling.verify();
+  await spooling.release();
+  const last = spooling.view.recent(2 * MiB)?.bytes;
+  expect(last && Buffer.from(last).equals(bytes.subarray(2 * MiB, 2 * MiB + last.byteLength))).toBe(true);
+  await reader.close();
+  expect(spooling.view.recent(2 * MiB)).toBeUndefined();
+  expect(counted.out()).toBe(0);
+});
+
+it('keeps nothing for readers of a transfer that failed', async () => {
+  const bytes = seededBytes('failed', MiB);
+  const counted = countedSlabs();
+  const spooling = createSpooling(file, digestOf(bytes), { slabs: counted });
+  const reader = spooling.view.open(() => 0);
+  await spooling.fill(chunked(bytes));
+  spooling.fail(new Error('wrong'));
+  await spooling.release();
+  expect(spooling.view.recent(0)).toBeUndefined();
+  expect(counted.out()).toBe(0);
+  await reader.close();
+});
+
 it('keeps the last 4 MiB in memory while many read, who take turns', async () => {
   const bytes = seededBytes('many', 8 * MiB);
   const spooling = createSpooling(file, digestOf(bytes), { slabs });

@@ -9,6 +9,7 @@ import { type Comparison, createComparison } from './comparison.ts';
 import { type HashesLeft, hashesAt } from './hashes-left.ts';
 import { releasable } from './hold-back.ts';
 import { keepStep } from './keeping-step.ts';
+import { createLinger } from './linger.ts';
 import { createPlacedHash, type HashElsewhere } from './placed-hash.ts';
 import { createProgress } from './progress.ts';
 import { createRing, mostForEach, ringBytesFor } from './ring.ts';
@@ -77,6 +78,7 @@ export function createSpooling(
   { slabs, turns = createTurns(), hashElsewhere, signal, unclosed = () => undefined }: SpoolingParts,
 ): Spooling {
   const ring = createRing();
+  const linger = createLinger(ring.reset);
   let file = first;
   const again = () => appendedBytes(file, signal);
   const hash = createPlacedHash(digest, { elsewhere: hashElsewhere, ring, again, signal });
@@ -105,9 +107,12 @@ export function createSpooling(
     if (holders === 0) await Promise.all([file.close(), before?.close(), forgotten]);
   }
 
-  /** The file has all of it, or nobody may read on: slow readers must not keep memory. */
+  /**
+   * The file has all of it, or nobody may read on: slow readers must not keep memory. Those in step need it for a moment
+   * still: to read the last bytes from the file would take each of them a buffer.
+   */
   function release(): Promise<void> {
-    ring.reset();
+    linger.begin(state().phase === 'verified' ? positions.size : 0);
     return letGo();
   }
 
@@ -154,6 +159,7 @@ export function createSpooling(
         read: (into, from) => file.read(into, from),
         close() {
           if (position) positions.delete(position);
+          linger.left(positions.size);
           return letGo().catch(unclosed);
         },
       };

@@ -7,7 +7,7 @@ import type { HashReply, HashRequest } from './serve-hashes.ts';
 import type { SharedMemory } from './shared-bytes.ts';
 
 // Some milliseconds of a thread's work: more would only hide that it is behind.
-const mostUnread = 4 * 1024 * 1024;
+const mostUnread = 2 * 1024 * 1024;
 
 // Given at once: each message wakes the thread, and its answer this one.
 const leastGiven = 1024 * 1024;
