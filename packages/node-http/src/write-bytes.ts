@@ -1,6 +1,6 @@
 import { type IncomingMessage, ServerResponse } from 'node:http';
 import type { Bytes } from '@proxycache/core';
-import { watchClient } from './client-left.ts';
+import { onClientLeft } from './client-left.ts';
 
 /** Where a body goes. */
 export interface BytesTarget {
@@ -17,48 +17,81 @@ export interface BytesTarget {
 /**
  * Writes a body at the client's pace. The end of the response is the caller's where it has not come with the last byte.
  * The next chunk is asked for when the one before has been handed to the kernel, because its memory may then be used
- * again. Stops, and closes the source, as soon as the client leaves.
+ * again. Stops, and closes the source, as soon as the client leaves, whatever is waited for then.
+ *
+ * It goes from callback to callback, which are made once: promises for each chunk are most of the garbage of a large body.
  *
  * @returns whether all of it was written; `false`: the client has left
  * @throws what the source throws, and when the body is not as long as `expected`
  */
-export async function writeBytes(
-  { req, res, writeHead, expected, mayEnd }: BytesTarget,
-  body: Bytes,
-): Promise<boolean> {
-  const client = watchClient(req, res);
+export function writeBytes({ req, res, writeHead, expected, mayEnd }: BytesTarget, body: Bytes): Promise<boolean> {
   const source = body[Symbol.asyncIterator]();
   let length = 0;
-  for (;;) {
-    const step = await client.orLeft(source.next());
-    if (step === undefined) return abandon(source);
-    if (step.done) break;
-    length += step.value.byteLength;
-    if (expected !== undefined && length > expected) {
-      closeSource(source);
-      throw new Error(`a body of ${expected} bytes was declared, but it is longer`);
-    }
-    if (step.value.byteLength === 0) continue;
-    try {
-      if (!res.headersSent) writeHead();
-      // A client that has all may leave at once, and was not cut off.
-      const written = mayEnd && length === expected ? writeLast(res, step.value) : write(res, step.value);
-      if (!(await client.orLeft(written))) return abandon(source);
-    } catch (error) {
-      closeSource(source);
-      throw error;
-    }
-  }
-  if (expected !== undefined && length !== expected) {
-    throw new Error(`a body of ${expected} bytes was declared, but it ended after ${length}`);
-  }
-  if (!res.headersSent) writeHead();
-  return true;
-}
+  let isOver = false;
 
-function abandon(source: AsyncIterator<Uint8Array>): false {
-  closeSource(source);
-  return false;
+  return new Promise<boolean>((resolve, reject) => {
+    function take(): void {
+      try {
+        source.next().then(taken, fail);
+      } catch (error) {
+        fail(error);
+      }
+    }
+
+    function taken(step: IteratorResult<Uint8Array>): void {
+      if (isOver) return;
+      try {
+        if (step.done) finish();
+        else put(step.value);
+      } catch (error) {
+        if (!step.done) closeSource(source);
+        fail(error);
+      }
+    }
+
+    function put(chunk: Uint8Array): void {
+      length += chunk.byteLength;
+      if (expected !== undefined && length > expected) {
+        throw new Error(`a body of ${expected} bytes was declared, but it is longer`);
+      }
+      if (chunk.byteLength > 0 && !res.headersSent) writeHead();
+      if (chunk.byteLength === 0) take();
+      // A client that has all may leave at once, and was not cut off.
+      else if (mayEnd && length === expected) writeLast(res, chunk, written);
+      else write(res, chunk, written);
+    }
+
+    function written(error?: Error | null): void {
+      if (isOver) return;
+      if (error) leave();
+      else take();
+    }
+
+    function finish(): void {
+      if (expected !== undefined && length !== expected) {
+        throw new Error(`a body of ${expected} bytes was declared, but it ended after ${length}`);
+      }
+      if (!res.headersSent) writeHead();
+      isOver = true;
+      resolve(true);
+    }
+
+    function leave(): void {
+      if (isOver) return;
+      isOver = true;
+      closeSource(source);
+      resolve(false);
+    }
+
+    function fail(error: unknown): void {
+      if (isOver) return;
+      isOver = true;
+      reject(error);
+    }
+
+    onClientLeft(req, res, leave);
+    if (!isOver) take();
+  });
 }
 
 /** Closes a source without waiting: it may take its time to stop, and nobody is left to be told how that went. */
@@ -70,22 +103,17 @@ export function closeSource(source: AsyncIterator<Uint8Array>): void {
   }
 }
 
-/** Hands a chunk to the kernel: done when its memory is free again, `false` when the connection is broken. */
-function write(res: ServerResponse, chunk: Uint8Array): Promise<boolean> {
-  return new Promise((resolve) => {
-    if (res.write === ServerResponse.prototype.write) {
-      res.write(chunk, (error) => resolve(!error));
-      return;
-    }
-    // Middleware that wraps `write` (compression) may keep the chunk and forget the callback: it gets a copy.
-    if (res.write(Buffer.from(chunk))) resolve(true);
-    else res.once('drain', () => resolve(true));
-  });
+/** Hands a chunk to the kernel. @param written called when its memory is free again, with an error where the connection is broken */
+function write(res: ServerResponse, chunk: Uint8Array, written: (error?: Error | null) => void): void {
+  if (res.write === ServerResponse.prototype.write) res.write(chunk, written);
+  // Middleware that wraps `write` (compression) may keep the chunk and forget the callback: it gets a copy.
+  else if (res.write(Buffer.from(chunk))) written();
+  else res.once('drain', () => written());
 }
 
 /** The same, and ends the response. */
-function writeLast(res: ServerResponse, chunk: Uint8Array): Promise<boolean> {
+function writeLast(res: ServerResponse, chunk: Uint8Array, written: () => void): void {
   const { write: plainWrite, end: plainEnd } = ServerResponse.prototype;
-  if (res.write !== plainWrite || res.end !== plainEnd) return write(res, chunk);
-  return new Promise((resolve) => void res.end(chunk, () => resolve(true)));
+  if (res.write !== plainWrite || res.end !== plainEnd) write(res, chunk, written);
+  else res.end(chunk, () => written());
 }

@@ -48,15 +48,10 @@ export function createBody({ open, length, close, over: tell }: BodySource): Byt
     }
   }
 
-  async function take(): Promise<IteratorResult<Uint8Array, undefined>> {
-    chunks ??= open()[Symbol.asyncIterator]();
-    const result = await chunks.next();
-    if (!result.done) sent += result.value.byteLength;
-    if (length !== undefined && (result.done ? sent < length : sent > length)) {
-      const verb = result.done ? 'ended after' : 'went on to';
-      throw new ProxyCacheError('storage-failed', `a body ${verb} ${sent} of ${length} bytes; the response is cut off`);
-    }
-    return result.done ? { done: true, value: undefined } : result;
+  function expectLength(isDone: boolean): void {
+    if (length === undefined || (isDone ? sent >= length : sent <= length)) return;
+    const verb = isDone ? 'ended after' : 'went on to';
+    throw new ProxyCacheError('storage-failed', `a body ${verb} ${sent} of ${length} bytes; the response is cut off`);
   }
 
   return {
@@ -64,9 +59,13 @@ export function createBody({ open, length, close, over: tell }: BodySource): Byt
       async next() {
         if (over) return { done: true, value: undefined };
         try {
-          const result = await take();
-          if (result.done) await finish(true);
-          return result;
+          chunks ??= open()[Symbol.asyncIterator]();
+          const result = await chunks.next();
+          if (!result.done) sent += result.value.byteLength;
+          expectLength(result.done === true);
+          if (!result.done) return result;
+          await finish(true);
+          return { done: true, value: undefined };
         } catch (error) {
           await finish(false);
           throw error;
