@@ -13,7 +13,7 @@ export interface Offload {
   isShared: boolean;
   /** Where digests are worked out. `undefined`: here. */
   hashElsewhere: ((digest: Digest) => ContentHash | undefined) | undefined;
-  /** From how many transfers at once on they are. */
+  /** From how many transfers at once on they are, where none comes fast. */
   hashElsewhereFrom: number;
   /** Where blobs are received. `undefined`: here. */
   lanes: ThreadLanes | undefined;

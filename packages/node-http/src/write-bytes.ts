@@ -44,7 +44,7 @@ export function writeBytes({ req, res, writeHead, expected, mayEnd }: BytesTarge
         if (step.done) finish();
         else put(step.value);
       } catch (error) {
-        if (!step.done) closeSource(source);
+        closeSource(source);
         fail(error);
       }
     }
@@ -103,7 +103,11 @@ export function closeSource(source: AsyncIterator<Uint8Array>): void {
   }
 }
 
-/** Hands a chunk to the kernel. @param written called when its memory is free again, with an error where the connection is broken */
+/**
+ * Hands a chunk to the kernel.
+ *
+ * @param written called when its memory is free again, with an error where the connection is broken
+ */
 function write(res: ServerResponse, chunk: Uint8Array, written: (error?: Error | null) => void): void {
   if (res.write === ServerResponse.prototype.write) res.write(chunk, written);
   // Middleware that wraps `write` (compression) may keep the chunk and forget the callback: it gets a copy.

@@ -66,7 +66,7 @@ export interface Ingest {
 }
 
 /** What an ingest works with. */
-export interface IngestParts extends SteadyParts, Omit<SpoolingParts, 'unclosed' | 'signal'> {
+export interface IngestParts extends SteadyParts, Omit<SpoolingParts, 'unclosed' | 'signal' | 'clock'> {
   spool: Spool;
   blobs: BlobStore;
   /** Whether a blob that was adopted still waits for the store. Default: none does. */

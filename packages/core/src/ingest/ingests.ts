@@ -74,7 +74,8 @@ interface Filling {
  * @param parts.maxIngests how many may be coming in at a time; those that wait for the store do not count, and those that
  * bring nothing are counted apart, by upstream: one that is down must not take the places of the others; those that nobody
  * asked for take none from the others at all
- * @param parts.hashElsewhereFrom from how many transfers at once on `hashElsewhere` is asked. Default 1
+ * @param parts.hashElsewhereFrom from how many transfers at once on `hashElsewhere` is asked,
+ * where none comes fast. Default 1
  * @param parts.sharing what is brought in for other processes, too. Default: nothing is
  */
 export function createIngests(

@@ -1,4 +1,5 @@
 import type { Digest } from '../oci/digest.ts';
+import { type Clock, systemClock } from '../runtime/clock.ts';
 import type { ContentHash } from './content-hash.ts';
 import type { Ring } from './ring.ts';
 import { createRunningHash, type RunningHash, type RunningHashParts } from './running-hash.ts';
@@ -16,27 +17,46 @@ export interface PlacedHash extends RunningHash {
   begin(total: number | undefined): void;
 }
 
+/** What a placed hash is worked out with. */
+export interface PlacedHashParts extends Omit<RunningHashParts, 'hash'> {
+  /** Default: all is worked out here. */
+  elsewhere?: HashElsewhere | undefined;
+  /** What came: each chunk is in it before the hash gets it. */
+  ring: Pick<Ring, 'at'>;
+  /** Tells how fast the blob comes. Default: the machine's. */
+  clock?: Pick<Clock, 'monotonic'> | undefined;
+}
+
+const MiB = 1024 * 1024;
+
 /** A smaller blob is hashed here sooner than it is told to anybody else. */
-const leastElsewhere = 1024 * 1024;
+const leastElsewhere = MiB;
 
-/** In such pieces comes what fills all the memory that it is read into: the upstream is faster than this thread. */
-const fastPiece = 1024 * 1024;
+/** In such pieces comes what fills all the memory that it is read into: it was here before this thread was. */
+const fastPiece = MiB;
 
-/**
- * @param parts.elsewhere Default: all is worked out here
- * @param parts.ring what came: each chunk is in it before the hash gets it
- */
+/** What this thread was late for itself is no faster than this, in bytes/s: twice a gigabit. */
+const fastPace = 250_000_000;
+
+/** With less to come, to hash again what came, and to wake a thread, is not worth it. */
+const leastToCome = 4 * MiB;
+
 export function createPlacedHash(
   digest: Digest,
-  {
-    elsewhere,
-    ring,
-    ...parts
-  }: Omit<RunningHashParts, 'hash'> & { elsewhere: HashElsewhere | undefined; ring: Pick<Ring, 'at'> },
+  { elsewhere, ring, clock = systemClock, ...parts }: PlacedHashParts,
 ): PlacedHash {
-  const of = (hash?: ContentHash) => createRunningHash(digest, { ...parts, hash });
-  let running = of();
+  let running = createRunningHash(digest, parts);
   let mayMove = false;
+  let toCome = 0;
+  let came = 0;
+  let firstAt: number | undefined;
+
+  /** Whether a chunk shows that the blob comes too fast for this thread, in memory that others can look at. */
+  function isFast({ buffer, byteLength }: Uint8Array): boolean {
+    if (byteLength < fastPiece || !(buffer instanceof SharedArrayBuffer) || toCome < leastToCome) return false;
+    const seconds = (clock.monotonic() - (firstAt ?? 0)) / 1000;
+    return came >= fastPace * seconds;
+  }
 
   /** Goes on elsewhere, with all that came, while that is in memory; what was hashed here is hashed again. */
   function move(): boolean {
@@ -44,7 +64,7 @@ export function createPlacedHash(
     const hash = ring.at(0) && elsewhere?.(digest, true);
     if (!hash) return false;
     running.free();
-    running = of(hash);
+    running = createRunningHash(digest, { ...parts, hash });
     let length = 0;
     for (let piece = ring.at(0); piece; piece = ring.at(length)) {
       running.update(piece.bytes, piece.memory);
@@ -59,10 +79,16 @@ export function createPlacedHash(
       const isLarge = total > leastElsewhere;
       const hash = isLarge ? elsewhere?.(digest, false) : undefined;
       mayMove = isLarge && !hash;
-      running = of(hash);
+      toCome = total;
+      came = 0;
+      firstAt = undefined;
+      running = createRunningHash(digest, { ...parts, hash });
     },
     update(chunk, memory) {
-      const moves = mayMove && chunk.byteLength >= fastPiece;
+      firstAt ??= clock.monotonic();
+      came += chunk.byteLength;
+      toCome -= chunk.byteLength;
+      const moves = mayMove && isFast(chunk);
       if (!moves || !move()) running.update(chunk, memory);
     },
     ready: () => running.ready(),

@@ -9,8 +9,8 @@ import { type Comparison, createComparison } from './comparison.ts';
 import { type HashesLeft, hashesAt } from './hashes-left.ts';
 import { releasable } from './hold-back.ts';
 import { keepStep } from './keeping-step.ts';
-import { createLinger } from './linger.ts';
-import { createPlacedHash, type HashElsewhere } from './placed-hash.ts';
+import { createLateRelease } from './late-release.ts';
+import { createPlacedHash, type HashElsewhere, type PlacedHashParts } from './placed-hash.ts';
 import { createProgress } from './progress.ts';
 import { createRing, mostForEach, ringBytesFor } from './ring.ts';
 import { type SharedMemory, shareMemory } from './shared-bytes.ts';
@@ -59,7 +59,7 @@ export interface Spooling {
 }
 
 /** What a spooling works with. */
-export interface SpoolingParts {
+export interface SpoolingParts extends Pick<PlacedHashParts, 'clock'> {
   slabs: Slabs;
   /** Shared by transfers. Default: its own. */
   turns?: Turns;
@@ -75,13 +75,13 @@ export interface SpoolingParts {
 export function createSpooling(
   first: SpoolFile,
   digest: Digest,
-  { slabs, turns = createTurns(), hashElsewhere, signal, unclosed = () => undefined }: SpoolingParts,
+  { slabs, turns = createTurns(), hashElsewhere, signal, unclosed = () => undefined, clock }: SpoolingParts,
 ): Spooling {
   const ring = createRing();
-  const linger = createLinger(ring.reset);
+  const ringRelease = createLateRelease(ring.reset);
   let file = first;
   const again = () => appendedBytes(file, signal);
-  const hash = createPlacedHash(digest, { elsewhere: hashElsewhere, ring, again, signal });
+  const hash = createPlacedHash(digest, { elsewhere: hashElsewhere, ring, again, signal, clock });
   let left: HashesLeft | undefined;
   const positions = new Set<() => number>();
   let before: Comparison | undefined;
@@ -112,9 +112,12 @@ export function createSpooling(
    * still: to read the last bytes from the file would take each of them a buffer.
    */
   function release(): Promise<void> {
-    linger.begin(state().phase === 'verified' ? positions.size : 0);
+    ringRelease.begin(state().phase === 'verified' ? inStep() : 0);
     return letGo();
   }
+
+  /** How many readers find what they want next in memory. */
+  const inStep = () => [...positions].filter((where) => ring.at(where())).length;
 
   /** How much of what came last is kept for readers in step. */
   const ringBytes = () => ringBytesFor(positions.size);
@@ -159,7 +162,7 @@ export function createSpooling(
         read: (into, from) => file.read(into, from),
         close() {
           if (position) positions.delete(position);
-          linger.left(positions.size);
+          ringRelease.left(inStep());
           return letGo().catch(unclosed);
         },
       };

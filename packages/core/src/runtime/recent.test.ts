@@ -21,6 +21,12 @@ test('they are bounded in number and in bytes, where they differ in size', () =>
   expect(recent.has('longer')).toBe(false);
 });
 
+test('a number of bytes may be a fraction', () => {
+  const recent = createRecent<string, string>(4, { maxBytes: 100.25, bytesOf: (value) => value.length });
+  recent.set('a', 'some');
+  expect(recent.get('a')).toBe('some');
+});
+
 test('nothing is kept where there is room for no byte', () => {
   const recent = createRecent<string, string>(4, { maxBytes: 0, bytesOf: (value) => value.length });
   recent.set('a', 'some');

@@ -1,7 +1,7 @@
 import { type Clock, systemClock } from '../runtime/clock.ts';
 
 /** Lets go of memory a moment after it could, for those who are about to read it. */
-export interface Linger {
+export interface LateRelease {
   /** Lets go now, where `readers` is 0, or else when they have left, or the moment is over. */
   begin(readers: number): void;
   /** One of them has left. @param readers who are left */
@@ -12,7 +12,7 @@ export interface Linger {
 const longestMs = 250;
 
 /** @param clock Default: the machine's, as clients take their time whatever clock the cache was given */
-export function createLinger(letGo: () => void, clock: Pick<Clock, 'after'> = systemClock): Linger {
+export function createLateRelease(letGo: () => void, clock: Pick<Clock, 'after'> = systemClock): LateRelease {
   let cancelWait: (() => void) | undefined;
 
   function end(): void {
