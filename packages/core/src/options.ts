@@ -55,7 +55,7 @@ export interface ProxyCacheOptions {
   /**
    * What of the work on blobs that come in is done by worker threads rather than by the host's own: `'hash'` checks the
    * digests of those over 1 MiB there, `'auto'` does so while several blobs come in at once, as the layers of an image do, or
-   * one comes over plain HTTP faster than the host's thread can take it in; `'ingest'` also receives blobs there, TLS
+   * one comes faster than the host's thread can take it in; `'ingest'` also receives blobs there, TLS
    * included, but through a `proxy`. Where no thread can be had it is done by the host's own, and a `warning` says why.
    * But with `'off'`, chunks of bodies may lie in a `SharedArrayBuffer`, which web APIs such as `Response` refuse: whoever
    * writes them by himself copies them. Default `'auto'`.

@@ -194,7 +194,7 @@ it('works out the digest of a blob that comes in alone elsewhere where it comes 
     return undefined;
   };
   ingests = make(3, { hashElsewhere, hashElsewhereFrom: 2 });
-  const body = feed(new Uint8Array(1), Buffer.from(new SharedArrayBuffer(1024 * 1024)));
+  const body = feed(new Uint8Array(1), Buffer.from(new SharedArrayBuffer(2 * 1024 * 1024)));
   ingests.start(largeRequest(body, digest), '-/team/app');
   await expect.poll(() => asked).toEqual([[digest, true]]);
   await ingests.close(0);

@@ -23,7 +23,7 @@ interface Coming {
 
 /** The digest of the content, and how often the hash was to go elsewhere because it is fast. */
 async function hashed(coming: Coming) {
-  const { sizes = [1000, 500_000, MiB], apartMs = 0, isShared = true, kept = 16 * MiB } = coming;
+  const { sizes = [1000, 500_000, 500_000, MiB], apartMs = 0, isShared = true, kept = 16 * MiB } = coming;
   const clock = manualClock();
   const ring = createRing();
   const elsewhere = vi.fn<HashElsewhere>((of, isFast) => (isFast ? createContentHash(of) : undefined));
@@ -49,18 +49,21 @@ async function hashed(coming: Coming) {
 
 it.each<[string, Coming]>([
   ['comes fast', {}],
-  ['comes at 500 MB/s', { apartMs: 1 }],
+  ['comes at 300 MB/s, as several pieces', { sizes: Array(16).fill(300_000), apartMs: 1 }],
   ['is of a size that nobody told', { total: undefined }],
 ])('goes elsewhere where the blob %s, and is of all that came', async (_, coming) => {
   expect(await hashed(coming)).toEqual({ digest, moves: 1 });
 });
 
 it.each<[string, Coming]>([
-  ['comes at the pace of a gigabit, whatever was found in a socket at once', { apartMs: 6 }],
+  [
+    'comes at the pace of a gigabit, also where much was found in the socket',
+    { sizes: [700_000, ...Array(20).fill(250_000)], apartMs: 2 },
+  ],
   ['comes in memory that nobody else can look at', { isShared: false }],
-  ['is over soon', { sizes: [1000, ...Array(4).fill(1_000_000), MiB] }],
+  ['is over soon', { sizes: [1000, 1_800_000, 3 * MiB], apartMs: 1 }],
   ['is small', { total: MiB }],
-  ['is not in memory from its first byte on', { sizes: [1000, 900_000, MiB], kept: 500_000 }],
+  ['is not in memory from its first byte on', { sizes: [1000, 900_000, 900_000, MiB], kept: 500_000 }],
 ])('stays here where the blob %s', async (_, coming) => {
   expect(await hashed(coming)).toEqual({ digest, moves: 0 });
 });

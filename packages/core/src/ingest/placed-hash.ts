@@ -32,11 +32,11 @@ const MiB = 1024 * 1024;
 /** A smaller blob is hashed here sooner than it is told to anybody else. */
 const leastElsewhere = MiB;
 
-/** In such pieces comes what fills all the memory that it is read into: it was here before this thread was. */
-const fastPiece = MiB;
-
-/** What this thread was late for itself is no faster than this, in bytes/s: twice a gigabit. */
+/** In bytes/s: twice a gigabit. */
 const fastPace = 250_000_000;
+
+/** Of how much the pace is told. Less may have waited in the socket for a thread that was late; the ring keeps no more. */
+const leastSeen = 1.75 * MiB;
 
 /** With less to come, to hash again what came, and to wake a thread, is not worth it. */
 const leastToCome = 4 * MiB;
@@ -52,8 +52,8 @@ export function createPlacedHash(
   let firstAt: number | undefined;
 
   /** Whether a chunk shows that the blob comes too fast for this thread, in memory that others can look at. */
-  function isFast({ buffer, byteLength }: Uint8Array): boolean {
-    if (byteLength < fastPiece || !(buffer instanceof SharedArrayBuffer) || toCome < leastToCome) return false;
+  function isFast({ buffer }: Uint8Array): boolean {
+    if (came < leastSeen || toCome < leastToCome || !(buffer instanceof SharedArrayBuffer)) return false;
     const seconds = (clock.monotonic() - (firstAt ?? 0)) / 1000;
     return came >= fastPace * seconds;
   }
