@@ -65,3 +65,49 @@ describe('a body that breaks is not taken for a whole one', () => {
     expect(await ask()).toBe(whole.toString());
   });
 });
+
+// Of the host's own making: core's own bodies say what they mean.
+describe('a source that is none', () => {
+  async function asked(source: object): Promise<{ status: number | undefined; told: unknown[] }> {
+    const body = { [Symbol.asyncIterator]: () => source } as AsyncIterable<Uint8Array>;
+    const told: unknown[] = [];
+    const handler = createNodeHandler(
+      { handle: async () => ({ status: 200, headers: {}, body }) },
+      { onError: (error) => told.push(error) },
+    );
+    const server = createServer(handler);
+    onTestFinished(() => void server.close());
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    const { port } = server.address() as AddressInfo;
+    const status = await new Promise<number | undefined>((resolve, reject) => {
+      const outgoing = request({ port, host: '127.0.0.1', agent: false }, (incoming) => {
+        incoming.resume();
+        resolve(incoming.statusCode);
+      });
+      outgoing.on('error', reject).end();
+    });
+    return { status, told };
+  }
+
+  test('because its next() gives nothing, is answered with a 500, and closed', async () => {
+    let isClosed = false;
+    const source = {
+      next: async () => undefined,
+      return: async () => {
+        isClosed = true;
+        return { done: true, value: undefined };
+      },
+    };
+    expect(await asked(source)).toEqual({ status: 500, told: [expect.any(TypeError)] });
+    expect(isClosed).toBe(true);
+  });
+
+  test('because its next() throws at once, is answered with a 500', async () => {
+    const source = {
+      next() {
+        throw new Error('not ready');
+      },
+    };
+    expect(await asked(source)).toEqual({ status: 500, told: [new Error('not ready')] });
+  });
+});

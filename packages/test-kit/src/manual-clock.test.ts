@@ -75,15 +75,15 @@ describe('manualClock', () => {
     expect(clock.pending()).toBe(2);
   });
 
-  test('tells how far off the next timer is', async () => {
+  test('tells how far off the next timer is, and was', async () => {
     const clock = manualClock();
-    expect(clock.next()).toBeUndefined();
+    expect([clock.next(), clock.nextDelay()]).toEqual([undefined, undefined]);
     clock.after(70, () => undefined);
     const cancel = clock.after(50, () => undefined);
     await clock.advance(20);
-    expect(clock.next()).toBe(30);
+    expect([clock.next(), clock.nextDelay()]).toEqual([30, 50]);
     cancel();
-    expect(clock.next()).toBe(50);
+    expect([clock.next(), clock.nextDelay()]).toEqual([50, 70]);
   });
 
   test('refuses to advance by a negative time', async () => {

@@ -13,11 +13,13 @@ export interface ManualClock extends Clock {
   pending(): number;
   /** How far off the next timer is, in ms; `undefined` when none waits. */
   next(): number | undefined;
+  /** How far off that timer was when it was set, in ms. */
+  nextDelay(): number | undefined;
   /** Resolves as soon as at least `count` timers wait: the code under test has come to the point where it sleeps. */
   untilPending(count: number): Promise<void>;
 }
 
-type Timer = { due: number; fn: () => void };
+type Timer = { due: number; delay: number; fn: () => void };
 
 // Taken at load time, so that a test's fake timers do not stop the turn of the loop that `advance` waits for.
 const { setImmediate } = globalThis;
@@ -52,7 +54,7 @@ export function manualClock(options: { now?: number } = {}): ManualClock {
     now: () => wall,
     monotonic: () => monotonic,
     after(ms, fn) {
-      const timer = { due: monotonic + Math.max(ms, 0), fn };
+      const timer = { due: monotonic + Math.max(ms, 0), delay: ms, fn };
       timers.add(timer);
       for (const waiter of waiting) {
         if (timers.size < waiter.count) continue;
@@ -82,6 +84,7 @@ export function manualClock(options: { now?: number } = {}): ManualClock {
       const timer = earliest(Number.POSITIVE_INFINITY);
       return timer && Math.max(timer.due - monotonic, 0);
     },
+    nextDelay: () => earliest(Number.POSITIVE_INFINITY)?.delay,
     untilPending: (count) =>
       timers.size >= count ? Promise.resolve() : new Promise((resolve) => waiting.add({ count, resolve })),
   };
