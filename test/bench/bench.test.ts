@@ -54,7 +54,7 @@ describe.skipIf(!isPossible)('the benchmark, with next to no content and one rou
     { part: warmManifests, only: ['us'], names: ['us'] },
     { part: warmBlobs, only: ['bare', 'us'], names: ['bare', 'us'] },
     { part: herd, only: ['nginx', 'us'], names: ['direct', 'nginx', 'us'] },
-    { part: link, only: ['us'], names: ['direct', 'us'] },
+    { part: link, only: ['us'], names: ['direct', 'pass', 'us'] },
     { part: host, only: ['us'], names: ['us', 'apart'] },
     { part: slow, only: ['us'], names: ['us'] },
     { part: scale, only: ['us'], names: ['us'] },

@@ -2,9 +2,11 @@ import { type Bench, type Part, sized } from '../bench.ts';
 import type { Content } from '../content.ts';
 import type { Contestant, OurOptions } from '../contestants/contestant.ts';
 import { directContestant } from '../contestants/direct.ts';
+import { passContestant } from '../contestants/pass.ts';
+import { drain } from '../load/drain.ts';
 import { type LinkShape, startLink } from '../load/link.ts';
 import { MiB } from '../measure.ts';
-import { setStage } from '../stage.ts';
+import { pullPaths, setStage } from '../stage.ts';
 import { pull } from './pull.ts';
 
 const farAway: LinkShape = { roundTripMs: 20, bytesPerSecond: 125_000_000 };
@@ -18,15 +20,16 @@ export const link: Part = {
     {
       part: 'link',
       metrics: ['wall', 'manifestFirstByte', 'firstByte', 'cpu', 'memory', 'upstreamGets', 'upstreamMiB'],
-      against: ['direct', 'registry', 'nginx'],
+      against: ['direct', 'registry', 'nginx', 'pass'],
     },
   ],
   async run(bench) {
     const size = sized(bench, { full: 64, short: 16, tiny: 1 });
     const makeContent = (content: Content) => content.image('bench/image', Array(5).fill(size * MiB));
-    const contestants = [directContestant, ...bench.contestants.filter(({ isCache }) => isCache)];
+    const contestants = [directContestant, passContestant, ...bench.contestants.filter(({ isCache }) => isCache)];
     const cell = `image, 5 x ${size} MiB`;
-    await runOver(bench, farAway, { part: 'link', cell, makeContent, contestants, rounds: bench.rounds });
+    const later = sized(bench, { full: 12, short: 12, tiny: 2 });
+    await runOver(bench, farAway, { part: 'link', cell, makeContent, contestants, rounds: bench.rounds, later });
   },
 };
 
@@ -54,6 +57,9 @@ export const segments: Part = {
   },
 };
 
+// What is up to 1 MiB leaves a cache when it has all come: that says nothing of a first byte.
+const laterSizes = Array(5).fill(2 * MiB);
+
 interface Run {
   part: string;
   cell: string;
@@ -61,16 +67,20 @@ interface Run {
   contestants: readonly Contestant[];
   rounds: number;
   ourOptions?: OurOptions;
+  /** How many smaller images are pulled after that, of which the last is measured. Default: none. */
+  later?: number;
 }
 
 async function runOver(bench: Bench, shape: LinkShape, run: Run): Promise<void> {
-  const { part, cell, makeContent, contestants, rounds, ourOptions = {} } = run;
+  const { part, cell, makeContent, contestants, rounds, ourOptions = {}, later = 0 } = run;
   const stage = await setStage(bench, (content) => {
     content.image('bench/before', Array(8).fill(MiB));
     makeContent(content);
+    for (let nth = 1; nth <= later; nth++) content.image(`bench/later-${nth}`, laterSizes);
   });
   const far = await startLink(bench.tools.link, stage.origin.url, shape);
-  const [before, image] = stage.content.images();
+  const [before, image, ...rest] = stage.content.images();
+  const last = rest.pop();
   try {
     for (let round = 0; round < rounds; round++) {
       bench.tell(`round ${round + 1}`);
@@ -79,6 +89,13 @@ async function runOver(bench: Bench, shape: LinkShape, run: Run): Promise<void> 
         await pull(bench, stage, { performer, image: before! });
         const values = await pull(bench, stage, { performer, image: image! });
         bench.record({ part, cell, contestant: performer.name, values });
+        for (const one of rest) {
+          await drain(bench.tools.drain, performer.url, { paths: pullPaths(one), connections: 3 });
+        }
+        if (last) {
+          const ofLast = await pull(bench, stage, { performer, image: last });
+          bench.record({ part, cell: `${later + 2}th image`, contestant: performer.name, values: ofLast });
+        }
         await performer.stop();
       }
     }

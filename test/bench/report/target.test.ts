@@ -56,6 +56,7 @@ describe('the targets', () => {
       ['cold', 'image, 5 x 64 MiB', ['wall', 'cpu']],
       ['cold', 'one blob of 64 MiB', ['wall']],
       ['link', 'image, 5 x 64 MiB', ['wall', 'manifestFirstByte', 'firstByte']],
+      ['link', '14th image', ['manifestFirstByte', 'firstByte']],
       ['segments', '1024 MiB', ['wall']],
       ['host', '125 MB/s', ['p99', 'loopP99']],
       ['host', 'full speed', ['p99']],
@@ -66,7 +67,7 @@ describe('the targets', () => {
       ['workers', 'GET by digest c16', ['requestsPerSecond', 'cpuPerRequest']],
     ];
     for (const [part, cell, metrics] of cells) {
-      for (const contestant of ['us', 'registry', 'nginx', 'bare', 'direct', 'apart', 'one']) {
+      for (const contestant of ['us', 'registry', 'nginx', 'bare', 'direct', 'pass', 'apart', 'one']) {
         const values = Object.fromEntries(metrics.map((metric) => [metric, 1]));
         everything.push({ part, cell, contestant, values });
       }
