@@ -3,9 +3,11 @@ import type { Content } from '../content.ts';
 import type { Contestant, OurOptions } from '../contestants/contestant.ts';
 import { directContestant } from '../contestants/direct.ts';
 import { passContestant } from '../contestants/pass.ts';
-import { drain } from '../load/drain.ts';
+import { type Drained, drain } from '../load/drain.ts';
 import { type LinkShape, startLink } from '../load/link.ts';
 import { MiB } from '../measure.ts';
+import type { Metric } from '../report/metrics.ts';
+import { median } from '../report/statistics.ts';
 import { pullPaths, setStage } from '../stage.ts';
 import { pull } from './pull.ts';
 
@@ -28,7 +30,7 @@ export const link: Part = {
     const makeContent = (content: Content) => content.image('bench/image', Array(5).fill(size * MiB));
     const contestants = [directContestant, passContestant, ...bench.contestants.filter(({ isCache }) => isCache)];
     const cell = `image, 5 x ${size} MiB`;
-    const later = sized(bench, { full: 12, short: 12, tiny: 2 });
+    const later = sized(bench, { full: 30, short: 10, tiny: 2 });
     await runOver(bench, farAway, { part: 'link', cell, makeContent, contestants, rounds: bench.rounds, later });
   },
 };
@@ -67,8 +69,18 @@ interface Run {
   contestants: readonly Contestant[];
   rounds: number;
   ourOptions?: OurOptions;
-  /** How many smaller images are pulled after that, of which the last is measured. Default: none. */
+  /** How many smaller images are pulled after that, one right after the other. Default: none. */
   later?: number;
+}
+
+/** What the last ten of them took: by then neither start nor silence tells. */
+function inStride(drained: readonly Drained[]): Partial<Record<Metric, number>> {
+  const last = drained.slice(-10);
+  return {
+    wall: median(last.map(({ wallMs }) => wallMs)),
+    manifestFirstByte: median(last.map(({ firstByteMs: [manifest = 0] }) => manifest)),
+    firstByte: median(last.map(({ firstByteMs: [, ...ofBlobs] }) => median(ofBlobs))),
+  };
 }
 
 async function runOver(bench: Bench, shape: LinkShape, run: Run): Promise<void> {
@@ -80,7 +92,6 @@ async function runOver(bench: Bench, shape: LinkShape, run: Run): Promise<void> 
   });
   const far = await startLink(bench.tools.link, stage.origin.url, shape);
   const [before, image, ...rest] = stage.content.images();
-  const last = rest.pop();
   try {
     for (let round = 0; round < rounds; round++) {
       bench.tell(`round ${round + 1}`);
@@ -89,12 +100,12 @@ async function runOver(bench: Bench, shape: LinkShape, run: Run): Promise<void> 
         await pull(bench, stage, { performer, image: before! });
         const values = await pull(bench, stage, { performer, image: image! });
         bench.record({ part, cell, contestant: performer.name, values });
+        const inTurn: Drained[] = [];
         for (const one of rest) {
-          await drain(bench.tools.drain, performer.url, { paths: pullPaths(one), connections: 3 });
+          inTurn.push(await drain(bench.tools.drain, performer.url, { paths: pullPaths(one), connections: 3 }));
         }
-        if (last) {
-          const ofLast = await pull(bench, stage, { performer, image: last });
-          bench.record({ part, cell: `${later + 2}th image`, contestant: performer.name, values: ofLast });
+        if (inTurn.length > 0) {
+          bench.record({ part, cell: 'image after image', contestant: performer.name, values: inStride(inTurn) });
         }
         await performer.stop();
       }

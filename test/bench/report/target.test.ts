@@ -56,7 +56,7 @@ describe('the targets', () => {
       ['cold', 'image, 5 x 64 MiB', ['wall', 'cpu']],
       ['cold', 'one blob of 64 MiB', ['wall']],
       ['link', 'image, 5 x 64 MiB', ['wall', 'manifestFirstByte', 'firstByte']],
-      ['link', '14th image', ['manifestFirstByte', 'firstByte']],
+      ['link', 'image after image', ['manifestFirstByte', 'firstByte']],
       ['segments', '1024 MiB', ['wall']],
       ['host', '125 MB/s', ['p99', 'loopP99']],
       ['host', 'full speed', ['p99']],
