@@ -6,7 +6,6 @@ const [, , upstream] = process.argv;
 const agent = new Agent({ keepAlive: true });
 
 const server = createServer((req, res) => {
-  if (req.url === '/v2/') return res.end();
   const asking = request(`${upstream}${req.url}`, { method: req.method, agent }, (answer) => {
     res.writeHead(answer.statusCode, answer.rawHeaders);
     answer.pipe(res);
