@@ -183,6 +183,8 @@ describe('a store that fails never costs a pull', () => {
     const layer = image.layers[0]!;
     await cache.get(tagPath);
     await cache.get(pathOf(layer.digest));
+    // Until then it could be had from its transfer.
+    await expect.poll(() => cache.seen('ingest-ended')).toHaveLength(1);
     await upstream.stop();
     storage().on('blobs.open', { hang: 'deaf' });
     storage().on('metadata.get', { hang: 'deaf' });

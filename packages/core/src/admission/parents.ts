@@ -53,7 +53,7 @@ const atOnce = 32;
 const notedForMs = 3_600_000;
 
 export function createParents(parts: RecordsParts): Parents {
-  const records = createRecords<ParentsRecord>(parts, mostHeld, mostHeldBytes);
+  const records = createRecords<ParentsRecord>(parts, mostHeld, { maxBytes: mostHeldBytes });
   const keyFor = ({ upstream, scope, repository }: Place, child: Digest) =>
     keyOf(parentsKind, upstream, scope, repository, child);
 

@@ -1,3 +1,4 @@
+import { setImmediate } from 'node:timers/promises';
 import { flakyStore, gate, type ManualClock, manualClock } from '@proxycache/test-kit';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { digestOf } from '../oci/digest.ts';
@@ -28,6 +29,11 @@ function create(): Links {
   const { metadata } = storage;
   return createLinks({ metadata, observe: (event) => events.push(event), clock, validForMs: () => validForMs }, 100);
 }
+
+const turn = async () => {
+  await setImmediate();
+  return 'not yet';
+};
 
 describe('19: a link', () => {
   it('is of one upstream, scope, repository, kind and digest, and of no other', async () => {
@@ -110,9 +116,22 @@ describe('19: a link', () => {
     expect(await create().find(place, 'blob', digest, signal)).toMatchObject({ size: 7 });
   });
 
-  it('is seen at once, before the store has it', async () => {
-    storage.on('metadata.set', { gate: gate() });
-    void links.prove(place, 'blob', blob);
-    expect(await links.find(place, 'blob', digest, signal)).toBeDefined();
+  it('is told to nobody before the store has it', async () => {
+    const held = gate();
+    storage.on('metadata.set', { gate: held });
+    const lookUp = links.lookup(place, 'blob', digest);
+    const proving = links.prove(place, 'blob', blob);
+    const found = links.find(place, 'blob', digest, signal);
+    const leaving = new AbortController();
+    const left = links.find(place, 'blob', digest, leaving.signal);
+    await held.reached;
+    expect(lookUp()).toBeUndefined();
+    leaving.abort(new Error('left'));
+    await expect(left).rejects.toThrow('left');
+    expect(await Promise.race([found, turn()])).toBe('not yet');
+    held.open();
+    await proving;
+    expect(await found).toBeDefined();
+    expect(lookUp()).toBeDefined();
   });
 });

@@ -26,7 +26,7 @@ export interface Links {
   find(place: Place, kind: ContentKind, digest: Digest, signal: AbortSignal): Promise<Link | undefined>;
   /** The same, also where it has expired: good for nothing but an upstream that cannot say whether it still holds. */
   findExpired(place: Place, kind: ContentKind, digest: Digest, signal: AbortSignal): Promise<Link | undefined>;
-  /** Writes a proof down. Here at once; in the store when the promise resolves. Never rejects. */
+  /** Writes a proof down, which is in the store when the promise resolves; until then {@link find} waits. Never rejects. */
   prove(
     place: Place,
     kind: ContentKind,
@@ -41,7 +41,7 @@ export interface Links {
 
 /** @param validForMs how long proofs of an upstream hold */
 export function createLinks(parts: RecordsParts & { validForMs(upstream: string): number }, most: number): Links {
-  const records = createRecords<Link>(parts, most);
+  const records = createRecords<Link>(parts, most, { isNews: () => true });
   const linkKey = ({ upstream, scope, repository }: Place, kind: ContentKind, digest: Digest) =>
     keyOf('link', upstream, scope, repository, `${kind}.${digest}`);
 

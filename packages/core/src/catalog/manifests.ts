@@ -3,7 +3,7 @@ import { type Digest, digestAlgorithm, digestOf } from '../oci/digest.ts';
 import { type ParsedManifest, parseManifest } from '../oci/manifest.ts';
 import { createBuffers } from '../runtime/buffers.ts';
 import type { Clock } from '../runtime/clock.ts';
-import { createFlights } from '../runtime/collapse.ts';
+import { abortable, createFlights } from '../runtime/collapse.ts';
 import { createRecent } from '../runtime/recent.ts';
 import type { BlobStore } from '../store/blob-store.ts';
 import { type StoreEvent, storeFailed } from '../store/events.ts';
@@ -12,13 +12,16 @@ import { readManifest } from './manifest-bytes.ts';
 
 /** Manifest bytes by digest, verbatim: in memory first, the blob store behind it. */
 export interface Manifests {
-  /** The bytes, where memory has them. `undefined` says nothing: {@link load} may find them. */
+  /** The bytes, where memory has them, and the store as well. `undefined` says nothing: {@link load} may find them. */
   held(digest: Digest): Uint8Array | undefined;
-  /** The bytes, verified; `undefined` when they are not here or cannot be read. */
+  /**
+   * The bytes, verified; `undefined` when they are not here or cannot be read. Those that are being stored are waited for,
+   * until the store has them or has failed.
+   */
   load(digest: Digest, signal: AbortSignal): Promise<Uint8Array | undefined>;
   /** Whether the bytes seem to be here: nothing is read. */
   has(digest: Digest, signal: AbortSignal): Promise<boolean>;
-  /** Keeps verified bytes. Here at once; in the store when the promise resolves. Never rejects. */
+  /** Keeps verified bytes, which are in the store when the promise resolves. Never rejects. */
   store(digest: Digest, bytes: Uint8Array): Promise<void>;
   /** Lets memory forget the bytes: the store has them no more. */
   forget(digest: Digest): void;
@@ -55,6 +58,8 @@ export function createManifests(parts: ManifestsParts): Manifests {
   const sizes = createRecent<Digest, ToldSize>(mostSizes);
   const buffers = createBuffers(0);
   const flights = createFlights<Uint8Array | undefined>();
+  // What was answered once is to be answered again after a crash, so nobody is given what the store does not have yet.
+  const storing = new Map<Digest, Promise<void>>();
 
   function keep(digest: Digest, bytes: Uint8Array): void {
     memory.set(digest, bytes);
@@ -85,10 +90,22 @@ export function createManifests(parts: ManifestsParts): Manifests {
     return undefined;
   }
 
+  async function put(digest: Digest, bytes: Uint8Array): Promise<void> {
+    const { signal } = new AbortController();
+    try {
+      await blobs.put({ digest, bytes, signal });
+    } catch (error) {
+      failed('put', digest, error);
+    }
+  }
+
   return {
-    held: (digest) => memory.get(digest),
-    load: async (digest, signal) =>
-      memory.get(digest) ?? (await flights.join(digest, (signalOfAll) => loadAnew(digest, signalOfAll), signal)),
+    held: (digest) => (storing.size > 0 && storing.has(digest) ? undefined : memory.get(digest)),
+    async load(digest, signal) {
+      const stored = storing.get(digest);
+      if (stored !== undefined) await abortable(stored, signal);
+      return memory.get(digest) ?? (await flights.join(digest, (joint) => loadAnew(digest, joint), signal));
+    },
     async has(digest, signal) {
       if (memory.has(digest)) return true;
       try {
@@ -103,12 +120,10 @@ export function createManifests(parts: ManifestsParts): Manifests {
     },
     async store(digest, bytes) {
       keep(digest, bytes);
-      const { signal } = new AbortController();
-      try {
-        await blobs.put({ digest, bytes, signal });
-      } catch (error) {
-        failed('put', digest, error);
-      }
+      const stored = put(digest, bytes);
+      storing.set(digest, stored);
+      await stored;
+      if (storing.get(digest) === stored) storing.delete(digest);
     },
     forget: (digest) => void memory.delete(digest),
     sizeOf: (blob) => sizes.get(blob),

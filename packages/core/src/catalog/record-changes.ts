@@ -19,8 +19,16 @@ export interface WaitingChange<T> {
 /** `saved`: the store's text that the record is based on. */
 export type Held<T> = { record: T; saved: string | undefined };
 
-/** Changes that the store has not taken yet, and the saves that bring them there: one that runs, one that waits. */
-export type Pending<T> = { changes: WaitingChange<T>[]; running: Promise<void>; next: Promise<void> | undefined };
+/**
+ * Changes that the store has not taken yet, and the saves that bring them there: one that runs, one that waits, and which of
+ * them readers wait for.
+ */
+export interface Pending<T> {
+  changes: WaitingChange<T>[];
+  running: Promise<void>;
+  next: Promise<void> | undefined;
+  news: Promise<void> | undefined;
+}
 
 /** The record after all the changes. */
 export function applied<T>(changes: readonly WaitingChange<T>[], record: T | undefined): T | undefined {

@@ -409,7 +409,7 @@ it('holds records of any length by their bytes, and reads what it let go of from
     return metadata.get(key, options);
   };
   const parts = { metadata: counted, observe: () => undefined, clock: manualClock() };
-  const records = createRecords<{ text: string }>(parts, 100, 10_000);
+  const records = createRecords<{ text: string }>(parts, 100, { maxBytes: 10_000 });
   for (const key of ['a/1', 'a/2', 'a/3']) await records.update(key, () => ({ text: key.repeat(600) }));
   counted.reads = 0;
   const { signal } = new AbortController();

@@ -1,5 +1,7 @@
+import { abortable } from '../runtime/collapse.ts';
 import { createRecent } from '../runtime/recent.ts';
 import { storeFailed } from '../store/events.ts';
+import { createPendingSaves } from './pending-saves.ts';
 import type { Held, Pending, WaitingChange } from './record-changes.ts';
 import { applied, type Change, dropRefused, type Fence, fenceOf } from './record-changes.ts';
 import { encodeRecord, isDamaged, isOtherFormat } from './record-codec.ts';
@@ -10,15 +12,18 @@ export type { RecordsParts };
 
 /** Records of one kind, by key: in memory first, the store behind it. A failing store is an event, never a failure. */
 export interface Records<T> {
-  /** The record, where memory has it. `undefined` says nothing: the store may have one. */
+  /** The record, where memory has it and the store has its news. `undefined` says nothing: the store may have one. */
   held(key: string): T | undefined;
-  /** The record; `undefined` where there is none, or none that can be read. */
+  /**
+   * The record; `undefined` where there is none, or none that can be read. News of it are waited for until the store has
+   * them, or has failed.
+   */
   get(key: string, signal: AbortSignal): Promise<T | undefined>;
   /** The record as the store has it now, which another process may have written; from memory where the store fails. */
   refresh(key: string, signal: AbortSignal): Promise<T | undefined>;
   /**
    * Changes a record: `change` sees the latest one and gives the next, or `undefined` to leave it; it may be called
-   * again on what another process wrote. `get` knows of it at once; the store has it when the promise resolves, or has
+   * again on what another process wrote. `get` knows of it; the store has it when the promise resolves, or has
    * failed and is tried again after a while. The promise never rejects.
    *
    * @param fence the lease that the change was learnt under: a store that has seen a later one keeps what it has, and so
@@ -42,26 +47,38 @@ const mostTries = 4;
 const mostUnsaved = 10_000;
 const mostUnsavedChanges = 16;
 
-/**
- * @param most how many records stay in memory
- * @param maxBytes about how many bytes they may take, for records of any length. Default: they are all short
- */
-export function createRecords<T extends object>(parts: RecordsParts, most: number, maxBytes?: number): Records<T> {
+/** How records are kept. */
+export interface RecordsOptions<T> {
+  /** About how many bytes they may take in memory, for records of any length. Default: they are all short. */
+  maxBytes?: number;
+  /**
+   * Whether a change is one that nobody may be told of before the store has it: what was answered once is to be answered
+   * again after a crash. The first change that memory knows of always is. Default: no change is.
+   */
+  isNews?: (before: T, after: T) => boolean;
+}
+
+/** @param most how many records stay in memory */
+export function createRecords<T extends object>(
+  parts: RecordsParts,
+  most: number,
+  { maxBytes, isNews }: RecordsOptions<T> = {},
+): Records<T> {
   const { metadata, observe, clock } = parts;
   // Once as text, once as what the text says.
   const bytesOf = ({ record, saved }: Held<T>) => 2 * (saved ?? encodeRecord(record)).length;
   const held = createRecent<string, Held<T>>(most, maxBytes === undefined ? undefined : { maxBytes, bytesOf });
-  const pending = new Map<string, Pending<T>>();
   let removals = 0;
   const unsaved: UnsavedChanges<WaitingChange<T>> = createUnsavedChanges({
     clock,
     most: Math.min(most, mostUnsaved),
     async retry(key) {
-      await start(key, unsaved.take(key));
+      await saves.start(key, unsaved.take(key));
       return unsaved.get(key).length === 0;
     },
     dropped: (key) => failed('metadata-set', key, 'given up: the changes of too many records wait for the store'),
   });
+  const saves = createPendingSaves<T>({ save: saveOrKeep, left: unsaved.add });
 
   function failed(operation: string, key: string, error: unknown): void {
     observe(storeFailed(operation, key, error));
@@ -150,42 +167,7 @@ export function createRecords<T extends object>(parts: RecordsParts, most: numbe
     }
   }
 
-  function start(key: string, changes: WaitingChange<T>[]): Promise<void> {
-    const started: Pending<T> = { changes, running: Promise.resolve(), next: undefined };
-    pending.set(key, started);
-    started.running = saveOrKeep(key, started).then(() => finish(key, started));
-    return started.running;
-  }
-
-  /** One save after the other; changes that come while one runs share the next. */
-  function schedule(key: string, change: WaitingChange<T>): Promise<void> {
-    const waiting = pending.get(key);
-    if (!waiting) return start(key, [...unsaved.take(key), change]);
-    waiting.changes.push(change);
-    waiting.next ??= chained(key, waiting);
-    return waiting.next;
-  }
-
-  function chained(key: string, waiting: Pending<T>): Promise<void> {
-    return waiting.running.then(() => {
-      waiting.running = waiting.next ?? waiting.running;
-      waiting.next = undefined;
-      return saveOrKeep(key, waiting).then(() => finish(key, waiting));
-    });
-  }
-
-  function finish(key: string, waiting: Pending<T>): void {
-    if (waiting.next !== undefined) return;
-    pending.delete(key);
-    if (waiting.changes.length > 0) unsaved.add(key, waiting.changes);
-  }
-
-  const changesOf = (key: string) => pending.get(key)?.changes ?? unsaved.get(key);
-
-  function lastSave(key: string): Promise<void> | undefined {
-    const waiting = pending.get(key);
-    return waiting?.next ?? waiting?.running;
-  }
+  const changesOf = (key: string) => saves.changes(key) ?? unsaved.get(key);
 
   /** Takes what the store has into memory. */
   async function bring(key: string, signal: AbortSignal): Promise<{ record: T | undefined } | undefined> {
@@ -210,19 +192,25 @@ export function createRecords<T extends object>(parts: RecordsParts, most: numbe
   }
 
   return {
-    held: (key) => held.get(key)?.record,
+    held: (key) => (saves.news(key) === undefined ? held.get(key)?.record : undefined),
     async get(key, signal) {
-      return (held.get(key) ?? (await bring(key, signal)))?.record;
+      const found = held.get(key) ?? (await bring(key, signal));
+      const saving = saves.news(key);
+      if (saving !== undefined) await abortable(saving, signal);
+      return found?.record;
     },
     refresh: async (key, signal) => (await bring(key, signal))?.record,
     update(key, change, fence) {
       const known = held.get(key);
+      let news = isNews !== undefined;
       if (known) {
         const record = change(known.record);
-        if (record === undefined) return lastSave(key) ?? Promise.resolve();
+        if (record === undefined) return saves.last(key) ?? Promise.resolve();
+        news = isNews?.(known.record, record) ?? false;
         held.set(key, { record, saved: known.saved });
       }
-      return schedule(key, { change, fence, base: known?.saved });
+      const before = saves.changes(key) ? [] : unsaved.take(key);
+      return saves.add(key, { change, fence, base: known?.saved }, { before, isNews: news });
     },
     async remove(key, ifVersion, signal) {
       if (changesOf(key).length > 0 || !(await metadata.delete(key, { ifVersion, signal }))) return false;
@@ -235,7 +223,7 @@ export function createRecords<T extends object>(parts: RecordsParts, most: numbe
       for (const key of held.keys()) if (key.startsWith(prefix) && changesOf(key).length === 0) held.delete(key);
     },
     async settled() {
-      while (pending.size > 0) await Promise.all([...pending.keys()].map(lastSave));
+      await saves.settled();
       await unsaved.flush();
     },
   };

@@ -29,7 +29,7 @@ export function createReferrersRecords(
   parts: RecordsParts,
   held: { most: number; maxBytes: number },
 ): ReferrersRecords {
-  const all = createRecords<ReferrersRecord>(parts, held.most, held.maxBytes);
+  const all = createRecords<ReferrersRecord>(parts, held.most, { maxBytes: held.maxBytes });
   // Registries answer with an empty list for any digest: one that nothing refers to is remembered in memory alone.
   const records = provisional(all, ({ value }) => (value?.manifests.length ?? 0) > 0);
   // A list is its own proof, which holds only under the URL and credential it was given under: they are in its key.

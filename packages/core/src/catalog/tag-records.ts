@@ -38,7 +38,9 @@ const tagPattern = /^[\w.-]{1,128}$/;
 const pageSize = 500;
 
 export function createTagRecords(parts: RecordsParts, most: number): TagRecords {
-  const all: Records<TagRecord> = createRecords(parts, most);
+  // That a tag is still right is not: a pull that only heard so need not wait for the disk.
+  const isNews = (before: TagRecord, after: TagRecord) => before.value?.digest !== after.value?.digest;
+  const all: Records<TagRecord> = createRecords(parts, most, { isNews });
   const records = provisional(all, ({ value }) => value !== undefined);
   return {
     lookup(place, tag) {

@@ -6,7 +6,8 @@ import type { Target } from './target.ts';
 
 /**
  * Files a verified manifest under its digest, with the proof that this repository holds it, before any answer leaves: a
- * client that has the tag asks for the digest next. Here at once; in the store when the promise resolves. Never rejects.
+ * client that has the tag asks for the digest next. In the store when the promise resolves; nobody is given it from here before.
+ * Never rejects.
  */
 export async function fileManifest(
   parts: PullParts,

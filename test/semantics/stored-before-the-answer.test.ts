@@ -1,0 +1,68 @@
+import type { Storage } from '@proxycache/core';
+import { type FlakyStorage, flakyStore, gate } from '@proxycache/test-kit';
+import { expect, test } from 'vitest';
+import { digestOfBody, startPair } from './cache-under-test.ts';
+
+const tagPath = '/v2/up/team/app/manifests/1';
+
+async function startGated() {
+  let storage!: FlakyStorage;
+  const wrapStorage = (given: Storage) => {
+    storage = flakyStore(given);
+    return storage;
+  };
+  const pair = await startPair({ freshFor: '1h', mount: { wrapStorage } });
+  const image = pair.upstream.addImage('team/app', { tag: '1', layerSizes: [1000] });
+  return { ...pair, storage, image };
+}
+
+// Found by kill -9 during pulls: a client that asked by digest while another's pull by tag was being stored had its answer
+// from memory, and none after the restart, with the upstream down.
+test.each(['blobs.put', 'metadata.set'] as const)(
+  'a manifest is given to nobody before the store has it: %s of the first pull takes long',
+  async (operation) => {
+    const { cache, upstream, storage, image } = await startGated();
+    const held = gate();
+    storage.on(operation, { gate: held });
+    const digestPath = `/v2/up/team/app/manifests/${image.root.digest}`;
+    const asked = [cache.get(tagPath)];
+    await held.reached;
+    // A HEAD by tag tells what the upstream says, which need not be stored.
+    asked.push(cache.get(digestPath), cache.get(tagPath), cache.head(digestPath));
+    let answers = 0;
+    for (const one of asked) one.then(() => answers++);
+    // Long enough for an answer from memory.
+    for (let turns = 0; turns < 10; turns++) expect((await cache.get('/v2/')).status).toBe(200);
+    expect(answers).toBe(0);
+    held.open();
+    const got = await Promise.all(asked);
+    expect(got.map(({ status }) => status)).toEqual([200, 200, 200, 200]);
+    expect(got.slice(0, 3).map(({ body }) => digestOfBody(body))).toEqual(Array(3).fill(image.root.digest));
+    // From then on it is answered from memory, and again after a restart.
+    expect((await cache.get(digestPath)).headers['cache-status']).toBe('proxycache; hit');
+    await upstream.stop();
+    await cache.restart();
+    for (const path of [tagPath, digestPath]) expect((await cache.get(path)).status).toBe(200);
+  },
+);
+
+test('a tag that changed is given to nobody before the store has the change', async () => {
+  const { cache, upstream, storage, image } = await startGated();
+  await cache.get(tagPath);
+  const next = upstream.addImage('team/app', { tag: '1', layerSizes: [2000] });
+  expect(next.root.digest).not.toBe(image.root.digest);
+  await cache.clock.advance(2 * 3_600_000);
+  const held = gate();
+  storage.on('metadata.set', { gate: held });
+  const first = cache.get(tagPath);
+  await held.reached;
+  const nextPath = `/v2/up/team/app/manifests/${next.root.digest}`;
+  const asked = [first, cache.get(tagPath), cache.get(nextPath)];
+  let answers = 0;
+  for (const one of asked) one.then(() => answers++);
+  for (let turns = 0; turns < 10; turns++) expect((await cache.get('/v2/')).status).toBe(200);
+  expect(answers).toBe(0);
+  held.open();
+  const got = await Promise.all(asked);
+  expect(got.map(({ body }) => digestOfBody(body))).toEqual(Array(3).fill(next.root.digest));
+});
