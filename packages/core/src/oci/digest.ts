@@ -11,11 +11,9 @@ export function isDigest(text: string): text is Digest {
   const colon = text.indexOf(':');
   const length = hexLength[text.slice(0, colon)];
   if (length === undefined || text.length !== colon + 1 + length) return false;
-  for (let i = colon + 1; i < text.length; i++) {
-    const code = text.charCodeAt(i);
-    if (!((code >= 48 && code <= 57) || (code >= 97 && code <= 102))) return false;
-  }
-  return true;
+  // Not a loop over the characters: V8 would optimize it in the middle of an early pull, which takes 1 ms.
+  const hex = text.slice(colon + 1);
+  return Buffer.from(hex, 'hex').toString('hex') === hex;
 }
 
 /** @throws ProxyCacheError `digest-invalid` */

@@ -76,17 +76,15 @@ export function createPullBlob(parts: PullParts, started: (blob: BlobPull) => vo
     const { target, digest, since, signal } = request;
     const seen = ingests.endings(digest);
     const hint = await toldSize(parts, target, { digest, signal });
-    const findLink = () => links.find(target.place, 'blob', digest, signal);
-    const found = findLink();
-    // It is waited for below.
-    found.catch(() => undefined);
     // A part is opened for itself.
     const forBytes = request.want === 'bytes' && !request.ranges?.length;
     let opened = await storedBlobs.open(digest, signal, { forBytes });
     try {
-      let link = await found;
-      // The last thing to wait for before a proof is asked for, or joined.
-      if (!link && !isProofItself(request, opened !== undefined)) link = await findLink();
+      // Only now: what is its own proof goes to the upstream without, and there is nothing else to wait for before a proof
+      // is asked for, or joined.
+      const link = isProofItself(request, opened !== undefined)
+        ? undefined
+        : await links.find(target.place, 'blob', digest, signal);
       let proof: SaidOfBlob | undefined = link && { ...link, proves: true };
       if (!link && !isProofItself(request, opened !== undefined)) {
         proof = await prove(target, { digest, known: opened?.blob.size, since, signal });
