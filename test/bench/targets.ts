@@ -24,6 +24,8 @@ const manyRecords = /^(100,000|1,000,000) /;
 const get = /^GET by digest/;
 const image = /^image, /;
 const inStride = /^image after image$/;
+const aloneAtFirst = /^second image, a blob at a time$/;
+const aloneInStride = /^image after image, a blob at a time$/;
 
 /** What the cache aims at. A missed target fails nothing: it is told. */
 export const targets: readonly Target[] = [
@@ -125,6 +127,18 @@ export const targets: readonly Target[] = [
         atMost: 25,
         unit: 'ms',
         measure: ours('link', inStride, 'firstByte'),
+      },
+      {
+        what: 'first byte of a blob, asked for alone',
+        atMost: 25,
+        unit: 'ms',
+        measure: ours('link', aloneAtFirst, 'firstByte'),
+      },
+      {
+        what: 'first byte of a blob, asked for alone, image after image',
+        atMost: 25,
+        unit: 'ms',
+        measure: ours('link', aloneInStride, 'firstByte'),
       },
     ],
   },

@@ -1,5 +1,5 @@
 import { type Bench, type Part, sized } from '../bench.ts';
-import type { Content } from '../content.ts';
+import type { Content, Image } from '../content.ts';
 import type { Contestant, OurOptions } from '../contestants/contestant.ts';
 import { directContestant } from '../contestants/direct.ts';
 import { passContestant } from '../contestants/pass.ts';
@@ -8,7 +8,7 @@ import { type LinkShape, startLink } from '../load/link.ts';
 import { MiB } from '../measure.ts';
 import type { Metric } from '../report/metrics.ts';
 import { median } from '../report/statistics.ts';
-import { pullPaths, setStage } from '../stage.ts';
+import { type Performer, pullPaths, setStage } from '../stage.ts';
 import { pull } from './pull.ts';
 
 const farAway: LinkShape = { roundTripMs: 20, bytesPerSecond: 125_000_000 };
@@ -61,6 +61,8 @@ export const segments: Part = {
 
 // What is up to 1 MiB leaves a cache when it has all come: that says nothing of a first byte.
 const laterSizes = Array(5).fill(2 * MiB);
+// The last of them: by then neither start nor silence tells.
+const inStride = 10;
 
 interface Run {
   part: string;
@@ -73,14 +75,26 @@ interface Run {
   later?: number;
 }
 
-/** What the last ten of them took: by then neither start nor silence tells. */
-function inStride(drained: readonly Drained[]): Partial<Record<Metric, number>> {
-  const last = drained.slice(-10);
+/** What they took in the middle. */
+function middle(drained: readonly Drained[]): Partial<Record<Metric, number>> {
   return {
-    wall: median(last.map(({ wallMs }) => wallMs)),
-    manifestFirstByte: median(last.map(({ firstByteMs: [manifest = 0] }) => manifest)),
-    firstByte: median(last.map(({ firstByteMs: [, ...ofBlobs] }) => median(ofBlobs))),
+    wall: median(drained.map(({ wallMs }) => wallMs)),
+    manifestFirstByte: median(drained.map(({ firstByteMs: [manifest = 0] }) => manifest)),
+    firstByte: median(drained.map(({ firstByteMs: [, ...ofBlobs] }) => median(ofBlobs))),
   };
+}
+
+async function inTurn(
+  bench: Bench,
+  performer: Performer,
+  images: readonly Image[],
+  connections: number,
+): Promise<Drained[]> {
+  const drained: Drained[] = [];
+  for (const image of images) {
+    drained.push(await drain(bench.tools.drain, performer.url, { paths: pullPaths(image), connections }));
+  }
+  return drained;
 }
 
 async function runOver(bench: Bench, shape: LinkShape, run: Run): Promise<void> {
@@ -92,6 +106,8 @@ async function runOver(bench: Bench, shape: LinkShape, run: Run): Promise<void> 
   });
   const far = await startLink(bench.tools.link, stage.origin.url, shape);
   const [before, image, ...rest] = stage.content.images();
+  const record = (name: string, { name: contestant }: Performer, drained: readonly Drained[]) =>
+    bench.record({ part, cell: name, contestant, values: middle(drained) });
   try {
     for (let round = 0; round < rounds; round++) {
       bench.tell(`round ${round + 1}`);
@@ -100,14 +116,19 @@ async function runOver(bench: Bench, shape: LinkShape, run: Run): Promise<void> 
         await pull(bench, stage, { performer, image: before! });
         const values = await pull(bench, stage, { performer, image: image! });
         bench.record({ part, cell, contestant: performer.name, values });
-        const inTurn: Drained[] = [];
-        for (const one of rest) {
-          inTurn.push(await drain(bench.tools.drain, performer.url, { paths: pullPaths(one), connections: 3 }));
-        }
-        if (inTurn.length > 0) {
-          bench.record({ part, cell: 'image after image', contestant: performer.name, values: inStride(inTurn) });
+        if (rest.length > 0) {
+          const threeAtOnce = await inTurn(bench, performer, rest, 3);
+          record('image after image', performer, threeAtOnce.slice(-inStride));
         }
         await performer.stop();
+        if (rest.length === 0) continue;
+        // Where three are asked for at once, each finds the line full of the others: that is the line's wait, not the cache's.
+        const another = await stage.start(contestant, { upstream: far.url, ourOptions });
+        await pull(bench, stage, { performer: another, image: before! });
+        const alone = await inTurn(bench, another, rest, 1);
+        record('second image, a blob at a time', another, alone.slice(0, 1));
+        record('image after image, a blob at a time', another, alone.slice(-inStride));
+        await another.stop();
       }
     }
   } finally {

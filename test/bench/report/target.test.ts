@@ -57,6 +57,8 @@ describe('the targets', () => {
       ['cold', 'one blob of 64 MiB', ['wall']],
       ['link', 'image, 5 x 64 MiB', ['wall', 'manifestFirstByte', 'firstByte']],
       ['link', 'image after image', ['manifestFirstByte', 'firstByte']],
+      ['link', 'second image, a blob at a time', ['firstByte']],
+      ['link', 'image after image, a blob at a time', ['firstByte']],
       ['segments', '1024 MiB', ['wall']],
       ['host', '125 MB/s', ['p99', 'loopP99']],
       ['host', 'full speed', ['p99']],
