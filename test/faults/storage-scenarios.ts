@@ -19,7 +19,7 @@ export const storageScenarios: readonly Scenario[] = [
     client: whole,
     asked: { gets: 1, atMost: 1 },
     disk: 'stored',
-    events: ['store-failed metadata-get'],
+    events: ['store-failed open'],
   },
   {
     what: 'a disk that is full',

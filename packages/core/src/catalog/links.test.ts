@@ -134,4 +134,25 @@ describe('19: a link', () => {
     expect(await found).toBeDefined();
     expect(lookUp()).toBeDefined();
   });
+
+  it('that holds and is proven again is not waited for; one that has expired is', async () => {
+    validForMs = 1_000;
+    await links.prove(place, 'blob', blob);
+    const [renewal, anew] = [gate(), gate()];
+    storage.on('metadata.set', { gate: renewal, times: 1 });
+    await clock.advance(600);
+    const renewing = links.prove(place, 'blob', blob);
+    expect(links.lookup(place, 'blob', digest)()).toMatchObject({ provenAt: clock.now() });
+    expect(await links.find(place, 'blob', digest, signal)).toMatchObject({ provenAt: clock.now() });
+    renewal.open();
+    await renewing;
+    await clock.advance(1_001);
+    storage.on('metadata.set', { gate: anew });
+    const proving = links.prove(place, 'blob', blob);
+    const found = links.find(place, 'blob', digest, signal);
+    expect(await Promise.race([found, turn()])).toBe('not yet');
+    anew.open();
+    await proving;
+    expect(await found).toMatchObject({ provenAt: clock.now() });
+  });
 });

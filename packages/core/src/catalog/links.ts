@@ -1,5 +1,5 @@
 import type { Digest } from '../oci/digest.ts';
-import { keyOf } from './keys.ts';
+import { keyOf, textOf } from './keys.ts';
 import type { Place } from './place.ts';
 import { createRecords, type Records, type RecordsParts } from './records.ts';
 
@@ -26,7 +26,7 @@ export interface Links {
   find(place: Place, kind: ContentKind, digest: Digest, signal: AbortSignal): Promise<Link | undefined>;
   /** The same, also where it has expired: good for nothing but an upstream that cannot say whether it still holds. */
   findExpired(place: Place, kind: ContentKind, digest: Digest, signal: AbortSignal): Promise<Link | undefined>;
-  /** Writes a proof down, which is in the store when the promise resolves; until then {@link find} waits. Never rejects. */
+  /** Writes a proof down, which is in the store when the promise resolves; for a new one {@link find} waits. Never rejects. */
   prove(
     place: Place,
     kind: ContentKind,
@@ -41,11 +41,18 @@ export interface Links {
 
 /** @param validForMs how long proofs of an upstream hold */
 export function createLinks(parts: RecordsParts & { validForMs(upstream: string): number }, most: number): Links {
-  const records = createRecords<Link>(parts, most, { isNews: () => true });
+  const records = createRecords<Link>(parts, most, { isNews });
   const linkKey = ({ upstream, scope, repository }: Place, kind: ContentKind, digest: Digest) =>
     keyOf('link', upstream, scope, repository, `${kind}.${digest}`);
 
   const ofPlace = (link: Link | undefined, place: Place) => (link?.generation === place.generation ? link : undefined);
+
+  /** One that holds still, and is proven again, need not be waited for. */
+  function isNews(before: Link, after: Link, key: string): boolean {
+    const [, upstream = ''] = key.split('/');
+    const isOther = before.generation !== after.generation || before.mediaType !== after.mediaType;
+    return isOther || after.provenAt - before.provenAt > parts.validForMs(textOf(upstream) ?? '');
+  }
 
   function holding(found: Link | undefined, place: Place): Link | undefined {
     const link = ofPlace(found, place);

@@ -1,4 +1,5 @@
-import { flakyStore, manualClock, seededBytes } from '@proxycache/test-kit';
+import { setImmediate } from 'node:timers/promises';
+import { flakyStore, gate, manualClock, seededBytes } from '@proxycache/test-kit';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { type Digest, digestOf } from '../oci/digest.ts';
 import { mediaTypes } from '../oci/media-type.ts';
@@ -46,12 +47,39 @@ function image(config: string, layers: object[]): { bytes: Buffer; digest: Diges
 describe('the bytes of a manifest', () => {
   const one = image('config', [descriptor('layer')]);
 
-  it('are here at once, and after a restart, verbatim', async () => {
+  it('are here, and after a restart, verbatim', async () => {
     await manifests.store(one.digest, one.bytes);
     for (const known of [manifests, create()]) {
       expect(Buffer.from((await known.load(one.digest, signal))!).equals(one.bytes)).toBe(true);
     }
     expect(storage.openBlobs()).toBe(0);
+  });
+
+  it('are given to nobody before the store has them; what they need is known by then', async () => {
+    const held = gate();
+    storage.on('blobs.put', { gate: held, times: 1 });
+    const storing = manifests.store(one.digest, one.bytes);
+    await held.reached;
+    const loaded = manifests.load(one.digest, signal);
+    expect(manifests.held(one.digest)).toBeUndefined();
+    expect(await Promise.race([loaded, setImmediate('not yet')])).toBe('not yet');
+    expect(manifests.peek(one.digest)).toBe(one.bytes);
+    held.open();
+    await storing;
+    expect(await loaded).toBe(one.bytes);
+    expect(manifests.held(one.digest)).toBe(one.bytes);
+  });
+
+  it('are not taken back while they are stored again', async () => {
+    await manifests.store(one.digest, one.bytes);
+    const held = gate();
+    storage.on('blobs.put', { gate: held });
+    const again = manifests.store(one.digest, Buffer.from(one.bytes));
+    await held.reached;
+    expect(manifests.held(one.digest)).toBeDefined();
+    expect(await manifests.load(one.digest, signal)).toBeDefined();
+    held.open();
+    await again;
   });
 
   it('are served from memory without asking the store', async () => {

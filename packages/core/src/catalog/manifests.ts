@@ -14,9 +14,11 @@ import { readManifest } from './manifest-bytes.ts';
 export interface Manifests {
   /** The bytes, where memory has them, and the store as well. `undefined` says nothing: {@link load} may find them. */
   held(digest: Digest): Uint8Array | undefined;
+  /** The bytes, where memory has them, be they in the store yet or not: for no answer. */
+  peek(digest: Digest): Uint8Array | undefined;
   /**
-   * The bytes, verified; `undefined` when they are not here or cannot be read. Those that are being stored are waited for,
-   * until the store has them or has failed.
+   * The bytes, verified; `undefined` when they are not here or cannot be read. Those that are being stored for the first
+   * time are waited for, until the store has them or has failed.
    */
   load(digest: Digest, signal: AbortSignal): Promise<Uint8Array | undefined>;
   /** Whether the bytes seem to be here: nothing is read. */
@@ -101,6 +103,7 @@ export function createManifests(parts: ManifestsParts): Manifests {
 
   return {
     held: (digest) => (storing.size > 0 && storing.has(digest) ? undefined : memory.get(digest)),
+    peek: (digest) => memory.peek(digest),
     async load(digest, signal) {
       const stored = storing.get(digest);
       if (stored !== undefined) await abortable(stored, signal);
@@ -119,9 +122,11 @@ export function createManifests(parts: ManifestsParts): Manifests {
       }
     },
     async store(digest, bytes) {
+      const isNew = !memory.has(digest);
       keep(digest, bytes);
       const stored = put(digest, bytes);
-      storing.set(digest, stored);
+      // What others were given before is not taken from them.
+      if (isNew) storing.set(digest, stored);
       await stored;
       if (storing.get(digest) === stored) storing.delete(digest);
     },

@@ -14,6 +14,8 @@ export type { RecordsParts };
 export interface Records<T> {
   /** The record, where memory has it and the store has its news. `undefined` says nothing: the store may have one. */
   held(key: string): T | undefined;
+  /** The record, where memory has it, be it in the store yet or not. */
+  peek(key: string): T | undefined;
   /**
    * The record; `undefined` where there is none, or none that can be read. News of it are waited for until the store has
    * them, or has failed.
@@ -55,7 +57,7 @@ export interface RecordsOptions<T> {
    * Whether a change is one that nobody may be told of before the store has it: what was answered once is to be answered
    * again after a crash. The first change that memory knows of always is. Default: no change is.
    */
-  isNews?: (before: T, after: T) => boolean;
+  isNews?: (before: T, after: T, key: string) => boolean;
 }
 
 /** @param most how many records stay in memory */
@@ -193,11 +195,14 @@ export function createRecords<T extends object>(
 
   return {
     held: (key) => (saves.news(key) === undefined ? held.get(key)?.record : undefined),
+    peek: (key) => held.peek(key)?.record,
     async get(key, signal) {
       const found = held.get(key) ?? (await bring(key, signal));
       const saving = saves.news(key);
-      if (saving !== undefined) await abortable(saving, signal);
-      return found?.record;
+      if (saving === undefined) return found?.record;
+      await abortable(saving, signal);
+      // The store may have refused what was to be saved, or had something else of another process.
+      return (held.get(key) ?? (await bring(key, signal)))?.record;
     },
     refresh: async (key, signal) => (await bring(key, signal))?.record,
     update(key, change, fence) {
@@ -206,7 +211,7 @@ export function createRecords<T extends object>(
       if (known) {
         const record = change(known.record);
         if (record === undefined) return saves.last(key) ?? Promise.resolve();
-        news = isNews?.(known.record, record) ?? false;
+        news = isNews?.(known.record, record, key) ?? false;
         held.set(key, { record, saved: known.saved });
       }
       const before = saves.changes(key) ? [] : unsaved.take(key);

@@ -1,10 +1,11 @@
-import { flakyStore, manualClock } from '@proxycache/test-kit';
+import { setImmediate } from 'node:timers/promises';
+import { flakyStore, gate, manualClock } from '@proxycache/test-kit';
 import { beforeEach, expect, it } from 'vitest';
 import { digestOf } from '../oci/digest.ts';
 import { memoryStorage } from '../store/memory-storage.ts';
 import type { Place } from './place.ts';
 import { createReferrersRecords } from './referrer-records.ts';
-import { createTagRecords, type TagRecords } from './tag-records.ts';
+import { createTagRecords, type TagRecord, type TagRecords } from './tag-records.ts';
 
 const { signal } = new AbortController();
 const place: Place = { upstream: 'up', scope: '-', repository: 'team/app', generation: 'g1' };
@@ -86,4 +87,59 @@ it('keeps the referrers of each subject apart', async () => {
   expect(await again.get(place, value.digest, signal)).toMatchObject({ value: { manifests: [{ a: 1 }] } });
   expect(await again.get(place, digestOf(Buffer.from('b')), signal)).toBeUndefined();
   await referrers.settled();
+});
+
+it('tells nobody of news before the store has them, and of what is still right at once', async () => {
+  const tags = create();
+  const other = { ...value, digest: digestOf(Buffer.from('b')) };
+  const record = { stored: true, value, validatedAt: 1, saidTo: 'g1' };
+  await tags.update({ place, tag: '1' }, () => record);
+  const lookUp = tags.lookup(place, '1');
+  const states: [TagRecord, boolean][] = [
+    [{ ...record, validatedAt: 2 }, false],
+    [{ ...record, absent: refusal }, true],
+    [{ ...record, absent: { ...refusal, at: 3 } }, false],
+    // Pushed again, unchanged.
+    [{ ...record, validatedAt: 4 }, true],
+    [{ ...record, value: other, validatedAt: 5 }, true],
+    [{ ...record, value: other, validatedAt: 5, saidTo: 'g2' }, true],
+  ];
+  for (const [next, isNews] of states) {
+    const held = gate();
+    storage.on('metadata.set', { gate: held, times: 1 });
+    const saving = tags.update({ place, tag: '1' }, () => next);
+    expect(tags.peek(place, '1')).toEqual(next);
+    expect(lookUp()).toEqual(isNews ? undefined : next);
+    const got = tags.get(place, '1', signal);
+    if (isNews) expect(await Promise.race([got, setImmediate('not yet')])).toBe('not yet');
+    else expect(await got).toEqual(next);
+    held.open();
+    await saving;
+    expect(await got).toEqual(next);
+    expect(lookUp()).toEqual(next);
+  }
+});
+
+it('tells who waited for news what the store has, where it refused them', async () => {
+  const tags = create();
+  const other = { ...value, digest: digestOf(Buffer.from('b')) };
+  await tags.update({ place, tag: '1', fence: { token: 5, isHeld: () => true } }, () => ({ stored: true, value }));
+  const later = create();
+  await later.get(place, '1', signal);
+  await later.update({ place, tag: '1', fence: { token: 7, isHeld: () => true } }, () => ({
+    stored: true,
+    value,
+    validatedAt: 7,
+  }));
+  const held = gate();
+  storage.on('metadata.set', { gate: held, times: 1 });
+  const saving = tags.update({ place, tag: '1', fence: { token: 6, isHeld: () => false } }, () => ({
+    stored: true,
+    value: other,
+  }));
+  await held.reached;
+  const got = tags.get(place, '1', signal);
+  held.open();
+  await saving;
+  expect(await got).toEqual({ stored: true, value, validatedAt: 7 });
 });

@@ -17,6 +17,8 @@ export interface TagRecord extends FreshnessRecord<Descriptor> {
 export interface TagRecords {
   /** Looks for the same in memory, now and later. `undefined` says nothing: {@link get} may find a record. */
   lookup(place: Place, tag: string): () => TagRecord | undefined;
+  /** The record, where memory has it, be it in the store yet or not. */
+  peek(place: Place, tag: string): TagRecord | undefined;
   get(place: Place, tag: string, signal: AbortSignal): Promise<TagRecord | undefined>;
   /** The record as the store has it now: another process may have written it. See {@link Records.refresh}. */
   refresh(place: Place, tag: string, signal: AbortSignal): Promise<TagRecord | undefined>;
@@ -37,16 +39,21 @@ const tagPattern = /^[\w.-]{1,128}$/;
 
 const pageSize = 500;
 
+/** Whether a record says more of a tag than that it is still right, which a pull need not wait for the disk to know. */
+export function isNewsOfTag(before: TagRecord, after: TagRecord): boolean {
+  const isNo = ({ absent, denied }: TagRecord) => absent !== undefined || denied !== undefined;
+  return before.value?.digest !== after.value?.digest || before.saidTo !== after.saidTo || isNo(before) !== isNo(after);
+}
+
 export function createTagRecords(parts: RecordsParts, most: number): TagRecords {
-  // That a tag is still right is not: a pull that only heard so need not wait for the disk.
-  const isNews = (before: TagRecord, after: TagRecord) => before.value?.digest !== after.value?.digest;
-  const all: Records<TagRecord> = createRecords(parts, most, { isNews });
+  const all: Records<TagRecord> = createRecords(parts, most, { isNews: isNewsOfTag });
   const records = provisional(all, ({ value }) => value !== undefined);
   return {
     lookup(place, tag) {
       const key = tagKey(place, tag);
       return () => records.held(key);
     },
+    peek: (place, tag) => records.peek(tagKey(place, tag)),
     get: (place, tag, signal) => records.get(tagKey(place, tag), signal),
     refresh: (place, tag, signal) => records.refresh(tagKey(place, tag), signal),
     update: ({ place, tag, fence }, change) => records.update(tagKey(place, tag), change, fence),

@@ -78,13 +78,16 @@ export function createPullBlob(parts: PullParts, started: (blob: BlobPull) => vo
     const hint = await toldSize(parts, target, { digest, signal });
     // A part is opened for itself.
     const forBytes = request.want === 'bytes' && !request.ranges?.length;
+    const findLink = () => links.find(target.place, 'blob', digest, signal);
+    // Not for a plain GET: of what is not here that is its own proof.
+    const ahead = forBytes ? undefined : findLink();
+    // It is waited for below.
+    ahead?.catch(() => undefined);
     let opened = await storedBlobs.open(digest, signal, { forBytes });
     try {
-      // Only now: what is its own proof goes to the upstream without, and there is nothing else to wait for before a proof
-      // is asked for, or joined.
-      const link = isProofItself(request, opened !== undefined)
-        ? undefined
-        : await links.find(target.place, 'blob', digest, signal);
+      let link = await ahead;
+      // The last thing to wait for before a proof is asked for, or joined.
+      if (!link && !isProofItself(request, opened !== undefined)) link = await findLink();
       let proof: SaidOfBlob | undefined = link && { ...link, proves: true };
       if (!link && !isProofItself(request, opened !== undefined)) {
         proof = await prove(target, { digest, known: opened?.blob.size, since, signal });

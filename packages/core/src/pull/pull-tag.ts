@@ -17,7 +17,7 @@ import type { PullParts } from './pull-parts.ts';
 import { refused, refusedTag } from './refusal.ts';
 import { type AskedTag, createSettleTag, type StoredImage, type TagAsking } from './settle-tag.ts';
 import { statusOf, warningOf } from './stale.ts';
-import { servedOnFailure, tagRecordOf } from './stored-tag.ts';
+import { servedOnFailure, tagRecordAtHand, tagRecordOf } from './stored-tag.ts';
 import type { TagTurns } from './tag-turns.ts';
 import { type Target, targetKey } from './target.ts';
 
@@ -82,7 +82,7 @@ export function createPullTag(parts: PullParts, turns?: TagTurns): PullTag {
     const without = async (code: 'timeout' | 'unavailable', why: string) => {
       const error = new UpstreamError(code, `${upstream} ${why} whether ${tag} is still right`, { upstream });
       const outcome: TagOutcome = { kind: 'failed', error };
-      const record = await tagRecordOf(parts, request);
+      const record = tagRecordAtHand(parts, request) ?? (await tagRecordOf(parts, request));
       const now = clock.now();
       const { verdict } = settle(record, outcome, { rules: target.upstream.rules, startedAt: now, now });
       // Too old to be served: then it is as if nothing were stored.

@@ -1,5 +1,5 @@
 import type { Fence } from '../catalog/record-changes.ts';
-import type { TagRecord } from '../catalog/tag-records.ts';
+import { isNewsOfTag, type TagRecord } from '../catalog/tag-records.ts';
 import { storedValue } from '../freshness/record.ts';
 import { settle, type Verdict } from '../freshness/settle.ts';
 import type { Descriptor } from '../oci/descriptor.ts';
@@ -56,7 +56,8 @@ export function createSettleTag(
     const recordOf = turns && outcome.kind === 'failed' ? latestTagRecordOf : tagRecordOf;
     const record = isNew ? undefined : await recordOf(parts, { target, tag, signal });
     const context = { rules: target.upstream.rules, startedAt, now: clock.now() };
-    const { verdict } = settle(record, outcome, context);
+    const { verdict, record: next } = settle(record, outcome, context);
+    const isNews = !record || !next || isNewsOfTag(record, { ...next, saidTo: target.place.generation });
 
     const replaced = outcome.kind === 'found' && record?.stored && record.value?.digest !== outcome.value.digest;
     const complete = replaced && record.value && (await isComplete(target, record.value.digest, signal));
@@ -65,12 +66,12 @@ export function createSettleTag(
     // A tag that stood for another image stands for this one only when it is stored: a crash must not cost both.
     if (record?.value) await filed;
     const saved = tags.update({ place: target.place, tag, fence }, (current) => {
-      const next = settle(current, outcome, context).record;
+      const latest = settle(current, outcome, context).record;
       const { generation: saidTo } = target.place;
-      return next && { ...next, saidTo, ...(lastComplete && { lastComplete }) };
+      return latest && { ...latest, saidTo, ...(lastComplete && { lastComplete }) };
     });
     // A mere "still right" is in memory already; the answer need not wait for the disk.
-    if (outcome.kind !== 'found' || outcome.value.digest !== record?.value?.digest) await saved;
+    if (outcome.kind !== 'found' || isNews) await saved;
     await filed;
     return { asked: { verdict, record, outcome }, saved };
   }

@@ -26,14 +26,14 @@ export interface ManifestNeeds {
 // Some 200 bytes each: what a manifest needs never changes, and a store may be far away.
 const mostKnown = 50_000;
 
-/** @param parts.held a manifest's bytes, where memory has them */
+/** @param parts.peek a manifest's bytes, where memory has them */
 export function createManifestNeeds(parts: {
   blobs: Pick<BlobStore, 'open'>;
-  held(digest: Digest): Uint8Array | undefined;
+  peek(digest: Digest): Uint8Array | undefined;
   maxManifestBytes(): number;
   observe(event: StoreEvent): void;
 }): ManifestNeeds {
-  const { blobs, held, maxManifestBytes, observe } = parts;
+  const { blobs, peek, maxManifestBytes, observe } = parts;
   const known = createRecent<Digest, Needs>(mostKnown);
   const buffers = createBuffers(0);
 
@@ -48,7 +48,7 @@ export function createManifestNeeds(parts: {
       const before = known.get(digest);
       if (before) return before;
       try {
-        const bytes = held(digest) ?? (await read(digest, signal));
+        const bytes = peek(digest) ?? (await read(digest, signal));
         if (!bytes) return undefined;
         const needs = needsOf(bytes);
         known.set(digest, needs);

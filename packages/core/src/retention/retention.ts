@@ -20,7 +20,7 @@ export interface RetentionOf
     RetentionParts,
     'needs' | 'gone' | 'unlinked' | 'isUnderWay' | 'clientOf' | 'stayOf' | 'unusedForMs' | 'manifests'
   > {
-  manifests: Pick<Manifests, 'held' | 'forget'>;
+  manifests: Pick<Manifests, 'peek' | 'forget'>;
   maxManifestBytes(): number;
   ingests: Pick<Ingests, 'isComingIn'>;
   /** Whether a blob waits for the store. */
@@ -36,7 +36,7 @@ export function createRetention(parts: RetentionOf, settings: RetentionSettings)
 
   const all: RetentionParts = {
     ...parts,
-    needs: createManifestNeeds({ ...parts, held: manifests.held }),
+    needs: createManifestNeeds({ ...parts, peek: manifests.peek }),
     gone: tellOthers(parts.coordinator, manifests.forget),
     unlinked: createUnlinked({ ...parts, now: parts.clock.now }),
     isUnderWay: (digest) => isWaiting(digest) || ingests.isComingIn(digest),

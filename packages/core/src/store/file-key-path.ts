@@ -7,7 +7,6 @@ import { keyOrder, prefixSegments } from './metadata-key.ts';
 // systems that ignore case; a value's name ends in `=`; a segment that gets too long for one name goes on in a folder
 // whose name ends in `+`. None of the three may occur in a key.
 const longestName = 240;
-const hasCapital = /[A-Z]/;
 
 const encode = (segment: string) => segment.replace(/[A-Z]/g, (capital) => `^${capital.toLowerCase()}`);
 const decode = (name: string) => name.replace(/\^([a-z])/g, (_, letter: string) => letter.toUpperCase());
@@ -19,14 +18,13 @@ function namesOf(segment: string): string[] {
   return names.map((name, index) => (index < names.length - 1 ? `${name}+` : name));
 }
 
-/** Most keys are their own path. */
-const isPlain = (key: string) => key.length <= longestName && !hasCapital.test(key);
-
 const folderOf = (segments: readonly string[]) => segments.flatMap(namesOf).join('/');
 
 /** Where a key's value is, relative to the metadata's folder. */
 export function keyPath(key: string): string {
-  return isPlain(key) ? `${key}=` : `${folderOf(key.split('/'))}=`;
+  // Of most keys no segment can be too long for one name.
+  const encoded = encode(key);
+  return encoded.length <= longestName ? `${encoded}=` : `${folderOf(key.split('/'))}=`;
 }
 
 /** The keys under `directory` that start with `prefix`, in the order of `MetadataStore.list`, after `after`. */
