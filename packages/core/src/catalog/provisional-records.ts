@@ -18,7 +18,6 @@ export function provisional<T extends object>(
 
   return {
     held: records.held,
-    peek: records.peek,
     get: async (key, signal) => (await records.get(key, signal)) ?? passing.get(key),
     remove: records.remove,
     forget(prefix) {

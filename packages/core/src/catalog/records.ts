@@ -14,8 +14,6 @@ export type { RecordsParts };
 export interface Records<T> {
   /** The record, where memory has it and the store has its news. `undefined` says nothing: the store may have one. */
   held(key: string): T | undefined;
-  /** The record, where memory has it, be it in the store yet or not. */
-  peek(key: string): T | undefined;
   /**
    * The record; `undefined` where there is none, or none that can be read. News of it are waited for until the store has
    * them, or has failed.
@@ -195,7 +193,6 @@ export function createRecords<T extends object>(
 
   return {
     held: (key) => (saves.news(key) === undefined ? held.get(key)?.record : undefined),
-    peek: (key) => held.peek(key)?.record,
     async get(key, signal) {
       const found = held.get(key) ?? (await bring(key, signal));
       const saving = saves.news(key);

@@ -17,8 +17,6 @@ export interface TagRecord extends FreshnessRecord<Descriptor> {
 export interface TagRecords {
   /** Looks for the same in memory, now and later. `undefined` says nothing: {@link get} may find a record. */
   lookup(place: Place, tag: string): () => TagRecord | undefined;
-  /** The record, where memory has it, be it in the store yet or not. */
-  peek(place: Place, tag: string): TagRecord | undefined;
   get(place: Place, tag: string, signal: AbortSignal): Promise<TagRecord | undefined>;
   /** The record as the store has it now: another process may have written it. See {@link Records.refresh}. */
   refresh(place: Place, tag: string, signal: AbortSignal): Promise<TagRecord | undefined>;
@@ -53,7 +51,6 @@ export function createTagRecords(parts: RecordsParts, most: number): TagRecords 
       const key = tagKey(place, tag);
       return () => records.held(key);
     },
-    peek: (place, tag) => records.peek(tagKey(place, tag)),
     get: (place, tag, signal) => records.get(tagKey(place, tag), signal),
     refresh: (place, tag, signal) => records.refresh(tagKey(place, tag), signal),
     update: ({ place, tag, fence }, change) => records.update(tagKey(place, tag), change, fence),

@@ -17,7 +17,7 @@ import type { PullParts } from './pull-parts.ts';
 import { refused, refusedTag } from './refusal.ts';
 import { type AskedTag, createSettleTag, type StoredImage, type TagAsking } from './settle-tag.ts';
 import { statusOf, warningOf } from './stale.ts';
-import { servedOnFailure, tagRecordAtHand, tagRecordOf } from './stored-tag.ts';
+import { servedOnFailure, tagRecordOf } from './stored-tag.ts';
 import type { TagTurns } from './tag-turns.ts';
 import { type Target, targetKey } from './target.ts';
 
@@ -74,7 +74,7 @@ export function createPullTag(parts: PullParts, turns?: TagTurns): PullTag {
    * fetched all the same, for whoever comes next, also when all who asked have left. Of an upstream that failed lately
    * nobody waits for an answer at all.
    */
-  async function validate(request: TagPull, stored: StoredImage): Promise<Asked> {
+  async function validate(request: TagPull, stored: StoredImage, before: TagRecord | undefined): Promise<Asked> {
     const { target, tag, signal } = request;
     const { key: upstream, client, validateWithinMs } = target.upstream;
     const state = client.state(target.place);
@@ -82,7 +82,9 @@ export function createPullTag(parts: PullParts, turns?: TagTurns): PullTag {
     const without = async (code: 'timeout' | 'unavailable', why: string) => {
       const error = new UpstreamError(code, `${upstream} ${why} whether ${tag} is still right`, { upstream });
       const outcome: TagOutcome = { kind: 'failed', error };
-      const record = tagRecordAtHand(parts, request) ?? (await tagRecordOf(parts, request));
+      // News that the store does not have yet are told to nobody: then what was known before counts.
+      const isSettled = parts.tags.lookup(target.place, tag)() !== undefined;
+      const record = isSettled ? await tagRecordOf(parts, request) : before;
       const now = clock.now();
       const { verdict } = settle(record, outcome, { rules: target.upstream.rules, startedAt: now, now });
       // Too old to be served: then it is as if nothing were stored.
@@ -171,12 +173,12 @@ export function createPullTag(parts: PullParts, turns?: TagTurns): PullTag {
           return answer ?? fetchAnew({ ...request, isAlone: true });
         }
         case 'validate': {
-          const answer = await answerAsked(request, await validate(request, stored(decision.value)));
+          const answer = await answerAsked(request, await validate(request, stored(decision.value), record));
           return answer ?? fetchAnew({ ...request, isAlone: true });
         }
         case 'fetch': {
           const value = await expiredValue(request, record);
-          const asked = value && (await validate(request, { value, servesStale: false }));
+          const asked = value && (await validate(request, { value, servesStale: false }, record));
           const answer = asked && (await answerAsked(request, asked));
           return answer ?? fetchAnew({ ...request, isUnknown: record === undefined });
         }

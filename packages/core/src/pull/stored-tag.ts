@@ -77,13 +77,6 @@ export async function tagRecordOf(
   return ownRecord(await tags.get(target.place, tag, signal), target);
 }
 
-/** The same of what memory has, be it in the store yet or not, for whoever can wait no longer. `undefined` says nothing. */
-export function tagRecordAtHand({ tags, links }: PullParts, { target, tag }: TagQuery): TagRecord | undefined {
-  const record = ownRecord(tags.peek(target.place, tag), target);
-  if (!record?.value || !record.stored) return undefined;
-  return links.lookup(target.place, 'manifest', record.value.digest)() && record;
-}
-
 /** The same of the record as the store has it now: another process may have written it. */
 export async function latestTagRecordOf(parts: PullParts, query: TagQuery): Promise<TagRecord | undefined> {
   await parts.tags.refresh(query.target.place, query.tag, query.signal);
