@@ -198,7 +198,7 @@ test('limits and what concerns core alone are handed on', () => {
     callerKey: '0123456789abcdef0123456789abcdef',
     offload: 'hash',
   };
-  const limits = { maxRequests: 5, maxIngests: 6, threads: 2, memory: { manifests: 7, buffers: 8 } };
+  const limits = { maxRequests: 5, maxIngests: 6, threads: 2, memory: { manifests: 7, blobs: 0, buffers: 8 } };
   const { upstreams, ...options } = build({
     ...handed,
     upstreams: [own],

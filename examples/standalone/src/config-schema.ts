@@ -91,6 +91,7 @@ export const configSchema = mapping({
     ),
     memory: mapping({
       manifests: optional(size(1), 'Manifests and records kept at hand', '64MiB'),
+      blobs: optional(size(0), 'Blobs of up to 1 MiB that are pulled again and again; `0`: none', '64MiB'),
       buffers: optional(size(1), 'Buffers of running transfers', '64MiB'),
     }).exactOptional(),
     shutdownWithin: about(duration(), 'On SIGTERM running pulls may go on for this long').prefault('8s'),

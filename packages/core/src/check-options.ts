@@ -81,8 +81,9 @@ export function checkOptions(options: ProxyCacheOptions): void {
   });
   if (memory !== undefined) {
     expectObject('memory', memory);
-    expectKnown('memory', memory, ['manifests', 'buffers']);
+    expectKnown('memory', memory, ['manifests', 'blobs', 'buffers']);
     expectWhole('memory.manifests', memory.manifests);
+    expectWhole('memory.blobs', memory.blobs);
     expectWhole('memory.buffers', memory.buffers);
   }
   if (clock !== undefined) {

@@ -41,7 +41,7 @@ export type { UpstreamChange } from './roster/upstream-change.ts';
 export type { AuthSummary, UpstreamSummary } from './roster/upstream-summary.ts';
 export { afterRunning } from './runtime/after-running.ts';
 export type { ByteRange } from './runtime/byte-range.ts';
-export type { Bytes } from './runtime/bytes.ts';
+export { type Bytes, isWhole, type WholeBytes } from './runtime/bytes.ts';
 export { type Clock, systemClock } from './runtime/clock.ts';
 export { type Duration, parseDuration } from './runtime/duration.ts';
 export { type ErrorCode, isProxyCacheError, ProxyCacheError } from './runtime/errors.ts';

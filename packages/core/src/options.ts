@@ -30,8 +30,11 @@ export interface ProxyCacheOptions {
   tracing?: Tracing;
   /** Default: the machine's clock. */
   clock?: Clock;
-  /** Memory bounds in bytes: manifests and records kept at hand (64 MiB), buffers of running transfers (64 MiB). */
-  memory?: { manifests?: number; buffers?: number };
+  /**
+   * Memory bounds in bytes: manifests and records kept at hand (64 MiB), blobs of up to 1 MiB that are pulled again and again
+   * (64 MiB; 0: none), buffers of running transfers (64 MiB).
+   */
+  memory?: { manifests?: number; blobs?: number; buffers?: number };
   /**
    * Upstream blob transfers at once; over it 503 with `Retry-After`. Those that bring nothing are counted apart, for each
    * upstream, and those that nobody asked for (`prefetch`) not at all. Default 256.
@@ -139,7 +142,7 @@ type Defaults = Required<
 /** Every default of a cache and of its upstreams, in one place. */
 export const defaults: Defaults = {
   reservedKeys: [],
-  memory: { manifests: 64 * 1024 * 1024, buffers: 64 * 1024 * 1024 },
+  memory: { manifests: 64 * 1024 * 1024, blobs: 64 * 1024 * 1024, buffers: 64 * 1024 * 1024 },
   access: { anonymous: true, within: '5s', audit: true },
   persistUpstreams: { refreshEvery: '10s' },
   admission: { version: '', within: '10s', decisionFor: '5m' },

@@ -76,7 +76,10 @@ export function createProxyCache(options: ProxyCacheOptions): ProxyCache {
   const slabs = createSlabs(memory.buffers, { shared: isShared });
   const tickShape = keepTickShape();
   const { maxWaitingBytes } = options;
-  const { metadata, uploads, ...stored } = pullStorage(storage, { room: spool.room, maxWaitingBytes, ...told });
+  const { metadata, uploads, ...stored } = pullStorage(storage, {
+    ...{ room: spool.room, maxWaitingBytes, maxKeptBytes: memory.blobs },
+    ...told,
+  });
   const limits = limitsOf(options);
   const evict: Evict = (room) => sweeps.evict(room);
   const coordinator = storage.coordinator && timelyCoordinator(storage.coordinator, told);

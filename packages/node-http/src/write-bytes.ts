@@ -117,7 +117,11 @@ function write(res: ServerResponse, chunk: Uint8Array, written: (error?: Error |
 
 /** The same, and ends the response. */
 function writeLast(res: ServerResponse, chunk: Uint8Array, written: () => void): void {
-  const { write: plainWrite, end: plainEnd } = ServerResponse.prototype;
-  if (res.write !== plainWrite || res.end !== plainEnd) write(res, chunk, written);
-  else res.end(chunk, () => written());
+  if (isPlain(res)) res.end(chunk, () => written());
+  else write(res, chunk, written);
+}
+
+/** Whether what is written goes to the connection as it is, and callbacks are called when it has. */
+export function isPlain(res: ServerResponse): boolean {
+  return res.write === ServerResponse.prototype.write && res.end === ServerResponse.prototype.end;
 }

@@ -1,9 +1,9 @@
 import type { IncomingMessage, OutgoingHttpHeaders, ServerResponse } from 'node:http';
-import type { Bytes, HttpResponse } from '@proxycache/core';
-import { hasClientLeft } from './client-left.ts';
+import { type Bytes, type HttpResponse, isWhole } from '@proxycache/core';
+import { hasClientLeft, onClientLeft } from './client-left.ts';
 import { cutOffStalled } from './stalled-client.ts';
 import { hasLongUnreadBody, linger } from './unread-body.ts';
-import { closeSource, writeBytes } from './write-bytes.ts';
+import { closeSource, isPlain, writeBytes } from './write-bytes.ts';
 
 /**
  * Writes a response; done when its last byte has been handed over or the client has left. A body is iterated, or closed
@@ -46,7 +46,7 @@ export async function writeResponse(
 }
 
 /**
- * The same, where nothing has to be waited for: the body is bytes that are here, or is not wanted. What the client has
+ * The same, where nothing has to be waited for: the body is here in one piece, or is not wanted. What the client has
  * not accepted yet is still to be watched ({@link cutOffStalled}).
  *
  * @returns `false`: nothing was written, {@link writeResponse} is to do it
@@ -59,12 +59,25 @@ export function writeAtOnce(req: IncomingMessage, res: ServerResponse, response:
   }
   if (hasLongUnreadBody(req)) return false;
   const isWanted = body !== null && !isBodiless(req, status);
-  if (isWanted && !(body instanceof Uint8Array)) return false;
-  const head = headOf(req, response);
+  // Middleware that wraps the response may keep the chunk for longer than its memory is ours.
+  const whole = isWanted && !(body instanceof Uint8Array) && isWhole(body) && isPlain(res) ? body.take() : undefined;
+  const bytes = whole?.bytes ?? body;
+  if (isWanted && !(bytes instanceof Uint8Array)) return false;
   if (!isWanted) close(body);
-  res.writeHead(status, head);
+  try {
+    res.writeHead(status, headOf(req, { ...response, body: bytes }));
+  } catch (error) {
+    whole?.over(false);
+    throw error;
+  }
   if (!isWanted) res.end();
-  else res.end(body);
+  else if (!whole) res.end(bytes);
+  else {
+    onClientLeft(req, res, () => whole.over(false));
+    // Before the response has finished; of a write that a broken connection ended Node says nothing.
+    res.write(whole.bytes, (error) => whole.over(!error && !req.socket.destroyed));
+    res.end();
+  }
   return true;
 }
 

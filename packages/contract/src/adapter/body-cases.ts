@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto';
 import type { Contract } from '../contract.ts';
 import { adapterCase, type MountAdapter } from './adapter-case.ts';
 import { ask, open } from './client.ts';
-import { chunks, found, scriptedBody } from './scripted-body.ts';
+import { chunks, found, scriptedBody, wholeBody } from './scripted-body.ts';
 
 const mebibyte = 1024 * 1024;
 
@@ -54,6 +54,53 @@ export const bodyCases: Contract<MountAdapter> = [
     assert.ok(body.asked < 64, `${body.asked} MiB were taken from the cache for a client that reads nothing`);
     incoming.on('error', () => undefined).destroy();
     await body.closed;
+  }),
+
+  adapterCase('sends a body that is here in one piece, and says when its memory is free', async ({ serve }) => {
+    const bytes = createHash('shake128', { outputLength: mebibyte }).update('one piece').digest();
+    let body = wholeBody(bytes);
+    const url = await serve(() => {
+      body = wholeBody(bytes);
+      return found(body, { 'content-length': `${bytes.byteLength}` });
+    });
+    for (const method of ['GET', 'GET', 'HEAD']) {
+      const answer = await ask(`${url}/v2/app/blobs/1`, { method });
+      assert.ok(answer.body.equals(method === 'HEAD' ? Buffer.alloc(0) : bytes), 'other bytes came');
+      assert.equal(answer.headers['content-length'], `${bytes.byteLength}`);
+      assert.equal(await body.over, method !== 'HEAD');
+    }
+  }),
+
+  adapterCase('keeps the memory of a body in one piece until its client has it, or has left', async ({ serve }) => {
+    // More than the kernel takes for a client that reads nothing.
+    const bytes = Buffer.alloc(64 * mebibyte, 'piece');
+    let body = wholeBody(bytes);
+    const url = await serve(({ url: path }) => {
+      if (path === '/v2/') return found(null);
+      body = wholeBody(bytes);
+      return found(body, { 'content-length': `${bytes.byteLength}` });
+    });
+    for (const leaves of [false, true]) {
+      const incoming = await open(`${url}/v2/app/blobs/1`);
+      let isOver = false;
+      const over = body.over.then((complete) => {
+        isOver = true;
+        return complete;
+      });
+      // Other requests serve as the clock: while they are answered, the first has every chance to be given up.
+      for (let round = 0; round < 20; round++) await ask(`${url}/v2/`);
+      assert.equal(isOver, false, 'its memory was let go of before it was sent');
+      if (leaves) incoming.on('error', () => undefined).destroy();
+      else {
+        let length = 0;
+        for await (const part of incoming) {
+          assert.ok((part as Buffer).equals(bytes.subarray(length, length + (part as Buffer).byteLength)));
+          length += (part as Buffer).byteLength;
+        }
+        assert.equal(length, bytes.byteLength);
+      }
+      assert.equal(await over, !leaves);
+    }
   }),
 
   adapterCase('gives clients that pull at the same time each their own bytes', async ({ serve }) => {

@@ -1,4 +1,4 @@
-import type { HttpResponse } from '@proxycache/core';
+import type { HttpResponse, WholeBytes } from '@proxycache/core';
 
 /** A body that a case can look at while an adapter writes it. */
 export interface ScriptedBody extends AsyncIterable<Uint8Array> {
@@ -38,6 +38,38 @@ export function scriptedBody(step: (index: number) => Step): ScriptedBody {
 /** A body of the chunks given. */
 export function chunks(...texts: string[]): ScriptedBody {
   return scriptedBody((index) => (index < texts.length ? Buffer.from(texts[index] ?? '') : undefined));
+}
+
+/** A body that is here in one piece. */
+export interface ScriptedWhole extends WholeBytes {
+  /** Resolves when the adapter has done with its memory: whether all of it was sent, as far as it said so. */
+  readonly over: Promise<boolean>;
+}
+
+/** Makes a body that can be had as a whole, or iterated, once. */
+export function wholeBody(bytes: Uint8Array): ScriptedWhole {
+  let settle = (_complete: boolean): void => undefined;
+  const over = new Promise<boolean>((resolve) => {
+    settle = resolve;
+  });
+  let uses = 0;
+  const use = () => {
+    if (++uses > 1) throw new Error('a body was read twice');
+  };
+  const chunk = scriptedBody((index) => {
+    if (index > 0) return settle(true) as undefined;
+    use();
+    return bytes;
+  });
+  void chunk.closed.then(() => settle(false));
+  return {
+    [Symbol.asyncIterator]: () => chunk[Symbol.asyncIterator](),
+    over,
+    take() {
+      use();
+      return { bytes, over: settle };
+    },
+  };
 }
 
 /** A successful answer; `no-transform`, as every answer of the cache says. */

@@ -165,6 +165,29 @@ describe('bodyOf', () => {
     }
   });
 
+  it('is taken as a whole once, in place of being iterated, and closes when its taker has done with it', async () => {
+    for (const complete of [true, false]) {
+      const { told, over, body } = piece();
+      const taken = body.take();
+      expect([Buffer.from(taken.bytes).toString(), told]).toEqual(['abc', []]);
+      expect(() => body.take()).toThrow('read twice');
+      taken.over(complete);
+      taken.over(true);
+      expect(await body[Symbol.asyncIterator]().next()).toEqual({ done: true, value: undefined });
+      expect([told, over]).toEqual([['close'], [[3, complete]]]);
+    }
+    const { body } = piece();
+    await body[Symbol.asyncIterator]().next();
+    expect(() => body.take()).toThrow('read twice');
+  });
+
+  it('is told to be cut off where it is closed while its taker has it', async () => {
+    const { over, body } = piece();
+    body.take();
+    await body[Symbol.asyncIterator]().return?.();
+    expect(over).toEqual([[3, false]]);
+  });
+
   it('ends in good order where it cannot be closed', async () => {
     const { body } = piece(() => Promise.reject(new Error('will not close')));
     expect(await text(body)).toBe('abc');

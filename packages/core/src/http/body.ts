@@ -1,4 +1,4 @@
-import type { Bytes } from '../runtime/bytes.ts';
+import type { Bytes, WholeBytes } from '../runtime/bytes.ts';
 import { ProxyCacheError } from '../runtime/errors.ts';
 import type { HttpResponse } from './message.ts';
 
@@ -80,25 +80,36 @@ export function createBody({ open, length, close, over: tell }: BodySource): Byt
 }
 
 /** A body of one chunk that is here. `close`, `over`: as of {@link createBody}. */
-export function bodyOf(chunk: Uint8Array, { close, over }: Pick<BodySource, 'close' | 'over'>): Bytes {
-  let isTaken = false;
+export function bodyOf(chunk: Uint8Array, { close, over }: Pick<BodySource, 'close' | 'over'>): WholeBytes {
+  let state: 'unread' | 'iterated' | 'taken' | 'over' = 'unread';
   let closing: Promise<void> | undefined;
 
-  async function end(): Promise<{ done: true; value: undefined }> {
-    if (!closing) over?.(isTaken ? chunk.byteLength : 0, isTaken);
-    isTaken = true;
+  function end(complete: boolean): Promise<void> {
+    if (state !== 'over') over?.(state === 'unread' ? 0 : chunk.byteLength, complete);
+    state = 'over';
     closing ??= close().catch(() => undefined);
-    await closing;
+    return closing;
+  }
+
+  async function ended(): Promise<{ done: true; value: undefined }> {
+    await end(state === 'iterated');
     return { done: true, value: undefined };
   }
 
   const iterator: AsyncIterator<Uint8Array, undefined> = {
     next() {
-      if (isTaken) return end();
-      isTaken = true;
+      if (state !== 'unread') return ended();
+      state = 'iterated';
       return Promise.resolve({ done: false, value: chunk });
     },
-    return: end,
+    return: ended,
   };
-  return { [Symbol.asyncIterator]: () => iterator };
+  return {
+    [Symbol.asyncIterator]: () => iterator,
+    take() {
+      if (state !== 'unread') throw new TypeError('a body was read twice');
+      state = 'taken';
+      return { bytes: chunk, over: (complete) => void end(complete) };
+    },
+  };
 }

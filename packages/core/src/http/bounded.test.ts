@@ -1,6 +1,7 @@
 import { gate } from '@proxycache/test-kit';
 import { describe, expect, it } from 'vitest';
-import type { Bytes } from '../runtime/bytes.ts';
+import type { Bytes, WholeBytes } from '../runtime/bytes.ts';
+import { bodyOf } from './body.ts';
 import { type Bounds, bounded } from './bounded.ts';
 import type { RequestEvent } from './events.ts';
 import type { HttpRequest, HttpResponse } from './message.ts';
@@ -134,6 +135,30 @@ describe('a request counts until', () => {
     const next = await answer(request());
     expect(next?.status).toBe(200);
     await chunksOf(next).return?.();
+  });
+
+  it('its body, had as a whole, has been sent or will not be, also where it came from memory', async () => {
+    const closed: boolean[] = [];
+    const whole = () => bodyOf(Buffer.from('abc'), { close: async () => void closed.push(true) });
+    const handle = Object.assign(async () => response(whole()), { fromMemory: () => response(whole()) });
+    const { handle: answer, idle } = bounded(handle, {
+      maxRequests: 1,
+      closed: () => false,
+      now: () => 0,
+      observe() {},
+    });
+    for (const ask of [answer, answer.fromMemory!]) {
+      for (const complete of [true, false]) {
+        const got = (await ask(request()))!.body as WholeBytes;
+        const { bytes, over } = got.take();
+        expect(Buffer.from(bytes).toString()).toBe('abc');
+        expect([(await answer(request()))?.status, answer.fromMemory?.(request())]).toEqual([503, undefined]);
+        over(complete);
+        over(complete);
+        await idle();
+      }
+    }
+    expect(closed).toHaveLength(4);
   });
 
   it('its body is returned from, read or not, and that counts once', async () => {

@@ -1,4 +1,4 @@
-import { type Bytes, discard } from '../runtime/bytes.ts';
+import { type Bytes, discard, isWhole } from '../runtime/bytes.ts';
 import { ProxyCacheError } from '../runtime/errors.ts';
 import { isStream } from './body.ts';
 import { errorResponse } from './error-response.ts';
@@ -83,14 +83,24 @@ export function bounded(handle: Handle, { maxRequests, closed, beside, now, obse
       done();
       return errorResponse(closedError(), request, { now: now() });
     }
-    const body = watched(response.body, done, () => bodies.delete(body));
-    bodies.add(body);
-    return { ...response, body: body.bytes };
+    return { ...response, body: counted(response.body) };
   }
 
-  // It is over when it returns, so it takes no place; where there is none left, it is refused like any other.
-  const fromMemory: Handle['fromMemory'] = (request) =>
-    closed() || running >= maxRequests ? undefined : handle.fromMemory?.(request);
+  /** Of a request that takes its place for as long as the body is under way. */
+  function counted(bytes: Bytes): Bytes {
+    const body = watched(bytes, done, () => bodies.delete(body));
+    bodies.add(body);
+    return body.bytes;
+  }
+
+  // Most are over when they return, and take no place; where there is none left, they are refused like any other.
+  const fromMemory: Handle['fromMemory'] = (request) => {
+    if (closed() || running >= maxRequests) return undefined;
+    const response = handle.fromMemory?.(request);
+    if (!response || !isStream(response.body)) return response;
+    running++;
+    return { ...response, body: counted(response.body) };
+  };
 
   return {
     handle: Object.assign(handleBounded, { fromMemory }),
@@ -153,8 +163,19 @@ function watched(body: Bytes, done: () => void, released: () => void): RunningBo
       return { done: true, value: undefined };
     },
   };
+  const bytes: Bytes = { [Symbol.asyncIterator]: () => iterator };
+  const take = () => {
+    if (isCut || !isWhole(body)) throw closedError();
+    const whole = body.take();
+    const settle = (complete: boolean) => {
+      end();
+      released();
+      whole.over(complete);
+    };
+    return { bytes: whole.bytes, over: settle };
+  };
   return {
-    bytes: { [Symbol.asyncIterator]: () => iterator },
+    bytes: isWhole(body) ? Object.assign(bytes, { take }) : bytes,
     cut() {
       isCut = true;
       end();

@@ -41,6 +41,7 @@ function make(parts: Partial<DispatchParts> = {}) {
     locate: ({ name }) => (name.startsWith('up/') ? { target, clientName: name } : undefined),
     whenRelocated: () => undefined,
     heldManifests: () => () => undefined,
+    heldBlobs: () => () => undefined,
     pullTag: { pull: unexpected, recentTagOf: () => undefined },
     pullDigest: unexpected,
     pullBlob: unexpected,

@@ -1,5 +1,6 @@
 import type { PullEvent } from '../access/events.ts';
 import type { Groups } from '../group/groups.ts';
+import type { HeldBlobs } from '../pull/held-blobs.ts';
 import type { ListReferrers } from '../pull/list-referrers.ts';
 import type { ListRepositories } from '../pull/list-repositories.ts';
 import type { ListTags } from '../pull/list-tags.ts';
@@ -13,6 +14,7 @@ import { redact } from '../upstream/redact.ts';
 import { isUpstreamError } from '../upstream/upstream-error.ts';
 import { baseHeaders, etagOf } from './answer-headers.ts';
 import { auditedFromMemory } from './audit.ts';
+import { createBlobsFromMemory } from './blobs-from-memory.ts';
 import { isStream } from './body.ts';
 import type { Callers } from './callers.ts';
 import { errorResponse } from './error-response.ts';
@@ -31,6 +33,7 @@ export interface DispatchParts extends FromMemoryParts {
   pullTag: PullTag;
   pullDigest: PullDigest;
   pullBlob: PullBlob;
+  heldBlobs: HeldBlobs;
   listTags: ListTags;
   listReferrers: ListReferrers;
   /** `undefined`: `_catalog` is off. */
@@ -231,5 +234,9 @@ export function createDispatch(parts: DispatchParts): Handle {
   // What is in memory is for those who were let in.
   if (gate?.asks) return handled;
   const make = gate?.audits ? auditedFromMemory : createFromMemory;
-  return Object.assign(handled, { fromMemory: trace ? tracedFromMemory(trace, parts, make) : make(parts) });
+  const manifests = trace ? tracedFromMemory(trace, parts, make) : make(parts);
+  // Audits and spans last until a body is through: whoever handles it sees to that.
+  if (gate?.audits || trace) return Object.assign(handled, { fromMemory: manifests });
+  const blobs = createBlobsFromMemory(parts);
+  return Object.assign(handled, { fromMemory: (request: HttpRequest) => manifests(request) ?? blobs(request) });
 }

@@ -19,7 +19,8 @@ export interface Handle {
 }
 
 /**
- * A response to write. A `Bytes` body is iterated once to its end or returned from, also on HEAD, where it is `null`.
+ * A response to write. A `Bytes` body is iterated once to its end or returned from, also on HEAD, where it is `null`; one that
+ * {@link isWhole} may be taken instead.
  * Header names are lowercase. But with `offload: 'off'` its chunks may lie in a `SharedArrayBuffer`.
  */
 export interface HttpResponse {

@@ -50,20 +50,12 @@ export async function respondBlob(
 ): Promise<HttpResponse> {
   const { digest, size } = answer;
   const { over } = options;
-  const etag = etagOf(digest);
-  const headers = baseHeaders(options.ns);
-  headers['docker-content-digest'] = digest;
-  headers['etag'] = etag;
-  headers['accept-ranges'] = 'bytes';
-  headers['cache-control'] =
-    answer.cacheStatus.detail === unverifiedDetail ? unkeptContent : immutableContent(options.publicContent);
-  headers['cache-status'] = cacheStatusHeader(answer.cacheStatus);
-
-  if (matchesEtag(request.headers.get('if-none-match'), etag)) {
+  const headers = blobHeaders(answer, options);
+  if (matchesEtag(request.headers.get('if-none-match'), etagOf(digest))) {
     await answer.close();
-    return { status: 304, headers, body: null };
+    const { 'content-type': _, ...others } = headers;
+    return { status: 304, headers: others, body: null };
   }
-  headers['content-type'] = mediaTypes.blob;
   if (request.method === 'HEAD') {
     await answer.close();
     if (size !== undefined) headers['content-length'] = String(size);
@@ -88,6 +80,21 @@ export async function respondBlob(
   headers['content-range'] = contentRange(part, size);
   const length = part.to - part.from + 1;
   return sendBlob(answer, { status: 206, headers, length, open: () => answer.read(part), over });
+}
+
+/** Those of every answer with a blob, or a part of it. */
+export function blobHeaders(
+  { digest, cacheStatus }: Pick<BlobAnswer, 'digest' | 'cacheStatus'>,
+  { ns, publicContent }: Omit<AnswerOptions, 'now'>,
+): Record<string, string> {
+  const headers = baseHeaders(ns);
+  headers['docker-content-digest'] = digest;
+  headers['etag'] = etagOf(digest);
+  headers['accept-ranges'] = 'bytes';
+  headers['cache-control'] = cacheStatus.detail === unverifiedDetail ? unkeptContent : immutableContent(publicContent);
+  headers['cache-status'] = cacheStatusHeader(cacheStatus);
+  headers['content-type'] = mediaTypes.blob;
+  return headers;
 }
 
 /** The client asks there for the range that it asked for here (RFC 9110 15.4.8). Who holds the URL may read by it: nobody keeps it. */

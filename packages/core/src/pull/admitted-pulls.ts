@@ -82,6 +82,8 @@ export function admittedPulls(pulls: Pulls, admission: Admission, listReferrers:
         return answer && passes(answer.descriptor.digest) ? answer : undefined;
       };
     },
+    // Who asks for one that is judged is asked about first.
+    heldBlobs: (target, digest) => (isJudged(target) ? () => undefined : pulls.heldBlobs(target, digest)),
     pullTag: {
       recentTagOf: pulls.pullTag.recentTagOf,
       async pull(request) {

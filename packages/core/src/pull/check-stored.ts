@@ -27,6 +27,8 @@ export interface StoredRequest {
  */
 export interface CheckStored {
   (stored: OpenedBlob, request: StoredRequest, signal: AbortSignal): Promise<OpenedBlob | undefined>;
+  /** Looks at it in any case, as what was read of it was wrong. Never rejects. */
+  doubt(digest: Digest): Promise<void>;
   /** Whether it need not be looked at, as far as is known at once. */
   isSettled(stored: OpenedBlob, request: StoredRequest): boolean;
 }
@@ -76,7 +78,14 @@ export function createCheckStored(parts: PullParts, open: OpenStored): CheckStor
     return undefined;
   }
 
+  async function doubt(digest: Digest): Promise<void> {
+    // Closing ends it.
+    const { signal } = new AbortController();
+    await parts.checks.join(digest, (all) => verify(digest, all), signal).catch(() => undefined);
+  }
+
   function isSettled(stored: OpenedBlob, { told, forBytes }: StoredRequest): boolean {
+    if (stored.bytes) return true;
     const isWanted = (forBytes && parts.verifyOnRead === 'first') || (told !== undefined && stored.blob.size !== told);
     if (!isWanted) return true;
     const known = right.get(keyOf(stored));
@@ -103,5 +112,5 @@ export function createCheckStored(parts: PullParts, open: OpenStored): CheckStor
     return again && check(again, request, signal, true);
   }
 
-  return Object.assign(check, { isSettled });
+  return Object.assign(check, { isSettled, doubt });
 }

@@ -1,5 +1,6 @@
 import type { Usage } from '../retention/usage.ts';
 import type { Use } from '../retention/use.ts';
+import type { HeldBlobs } from './held-blobs.ts';
 import type { HeldManifests } from './held-manifests.ts';
 import type { PullBlob } from './pull-blob.ts';
 import type { PullDigest } from './pull-digest.ts';
@@ -9,6 +10,7 @@ import type { Target } from './target.ts';
 /** The pulls of a cache. */
 export interface Pulls {
   heldManifests: HeldManifests;
+  heldBlobs: HeldBlobs;
   pullTag: PullTag;
   pullDigest: PullDigest;
   pullBlob: PullBlob;
@@ -24,6 +26,7 @@ export type NotesUses = Pick<Usage, 'of' | 'note'> & { now(): number };
 export function notedPulls(pulls: Pulls, usage: NotesUses): Pulls {
   const { of, note, now } = usage;
   const manifestOf = ({ place }: Target, digest: string) => of({ place, kind: 'manifest', tagOrDigest: digest });
+  const blobOf = ({ place }: Target, digest: string) => of({ place, kind: 'blob', tagOrDigest: digest });
   const tagOf = ({ place }: Target, tag: string) => of({ place, kind: 'tag', tagOrDigest: tag });
 
   return {
@@ -44,6 +47,17 @@ export function notedPulls(pulls: Pulls, usage: NotesUses): Pulls {
         return answer;
       };
     },
+    heldBlobs(target, digest) {
+      const open = pulls.heldBlobs(target, digest);
+      let use: Use | undefined;
+      return () => {
+        const blob = open();
+        if (!blob) return undefined;
+        use ??= blobOf(target, digest);
+        note(use, now());
+        return blob;
+      };
+    },
     pullTag: {
       recentTagOf: pulls.pullTag.recentTagOf,
       async pull(request) {
@@ -60,7 +74,7 @@ export function notedPulls(pulls: Pulls, usage: NotesUses): Pulls {
     },
     async pullBlob(request) {
       const answer = await pulls.pullBlob(request);
-      note(of({ place: request.target.place, kind: 'blob', tagOrDigest: request.digest }), now());
+      note(blobOf(request.target, request.digest), now());
       return answer;
     },
   };

@@ -1,3 +1,4 @@
+import { createHeldBlobs } from './held-blobs.ts';
 import { createHeldManifests } from './held-manifests.ts';
 import { notedPulls, type Pulls } from './noted-pulls.ts';
 import { type BlobPull, createPullBlob } from './pull-blob.ts';
@@ -19,6 +20,7 @@ export function createPulls(parts: PullParts, { turns, started }: PullsOptions):
   const pullTag = createPullTag(parts, turns);
   const pulls = {
     heldManifests: createHeldManifests(parts),
+    heldBlobs: createHeldBlobs(parts),
     pullTag,
     pullDigest: createPullDigest(parts, pullTag.recentTagOf),
     pullBlob: createPullBlob(parts, started),

@@ -1,6 +1,6 @@
 import type { Digest } from '../oci/digest.ts';
 import { type ByteRange, type RangeSpec, satisfiableRanges } from '../runtime/byte-range.ts';
-import { type Bytes, resumed } from '../runtime/bytes.ts';
+import { type Bytes, copied, resumed } from '../runtime/bytes.ts';
 import { type Piece, readPiece } from '../runtime/read-piece.ts';
 import { readOpenFile } from '../runtime/read-range.ts';
 import type { BlobLocation } from '../store/blob-store.ts';
@@ -54,7 +54,7 @@ export function createStoredBlobs(parts: PullParts): StoredBlobs {
   const check = createCheckStored(parts, open);
 
   function answer(stored: OpenedBlob, pull: StoredPull): BlobAnswer {
-    const { digest, blob } = stored;
+    const { digest, blob, bytes } = stored;
     const { ranges, cacheStatus, signal, refetch } = pull;
     const replacements: BlobAnswer[] = [];
     let piece: Piece | undefined;
@@ -64,7 +64,17 @@ export function createStoredBlobs(parts: PullParts): StoredBlobs {
     function readPart(part: ByteRange | undefined): Bytes {
       if (failure) return failing(failure.error);
       if (blob.kind === 'file') return readOpenFile(blob, part ?? { from: 0, to: blob.size - 1 }, parts.buffers);
-      return part ? reopened(parts, { digest, part, signal: signal() }) : blob.body;
+      if (part) return reopened(parts, { digest, part, signal: signal() });
+      return isToKeep() ? copied(blob.body, blob.size, keep) : blob.body;
+    }
+
+    const isToKeep = () => !bytes && parts.blobs.kept.wants(digest, blob.size);
+
+    /** What was read wrong is looked at, and may go into quarantine. */
+    function keep(copy: Uint8Array): void {
+      void parts.blobs.kept.keep(digest, copy).then((isRight) => {
+        if (isRight === false) void check.doubt(digest);
+      });
     }
 
     /** A client that cannot be sent elsewhere is served from here. */
@@ -100,6 +110,7 @@ export function createStoredBlobs(parts: PullParts): StoredBlobs {
       },
       async piece() {
         if (blob.kind !== 'file' || closed) return undefined;
+        if (bytes) return bytes;
         try {
           piece = await readPiece(blob, blob.size, parts.buffers);
         } catch (error) {
@@ -107,7 +118,9 @@ export function createStoredBlobs(parts: PullParts): StoredBlobs {
           failure = { error };
         }
         if (closed) piece?.letGo();
-        return closed ? undefined : piece?.bytes;
+        if (closed || !piece) return undefined;
+        if (isToKeep()) keep(Uint8Array.from(piece.bytes));
+        return piece.bytes;
       },
       async close() {
         if (closed) return;

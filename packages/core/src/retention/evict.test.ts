@@ -8,6 +8,7 @@ import type { ProxyCacheEvent } from '../events.ts';
 import { type Digest, digestOf } from '../oci/digest.ts';
 import { createPullRecords, type PullRecords } from '../pull/pull-records.ts';
 import type { Coordinator } from '../store/coordinator.ts';
+import { createKeptBlobs } from '../store/kept-blobs.ts';
 import { fileBlobs } from '../store/local-blobs.ts';
 import { localCoordinator } from '../store/local-coordinator.ts';
 import { memoryStorage } from '../store/memory-storage.ts';
@@ -32,7 +33,7 @@ beforeEach(() => {
   storage = memoryStorage({ clock });
   events = [];
   const told = { clock, observe: (event: ProxyCacheEvent) => void events.push(event) };
-  blobs = shareBlobs(storage.blobs, told);
+  blobs = shareBlobs(storage.blobs, { kept: createKeptBlobs(storage.blobs, { maxBytes: 0, ...told }), ...told });
   const { metadata } = storage;
   records = createPullRecords({
     ...{ metadata, blobs, ...told },
@@ -413,7 +414,9 @@ it('takes what goes out of each tier of a tiered store', async () => {
   const directory = mkdtempSync(join(tmpdir(), 'proxycache-retention-'));
   onTestFinished(() => rmSync(directory, { recursive: true, force: true }));
   const local = fileBlobs(directory, { clock });
-  blobs = shareBlobs(tiered({ local, remote: storage.blobs, clock }), { clock, observe: () => undefined });
+  const tiers = tiered({ local, remote: storage.blobs, clock });
+  const told = { clock, observe: () => undefined };
+  blobs = shareBlobs(tiers, { kept: createKeptBlobs(tiers, { maxBytes: 0, ...told }), ...told });
   const { blob } = await pull('app', 'v1');
   const here = async () => {
     const opened = await local.open(blob, { signal });

@@ -8,6 +8,7 @@ import { type Digest, digestOf } from '../oci/digest.ts';
 import { isProxyCacheError } from '../runtime/errors.ts';
 import type { Coordinator } from '../store/coordinator.ts';
 import type { StoreEvent } from '../store/events.ts';
+import { createKeptBlobs } from '../store/kept-blobs.ts';
 import { localCoordinator } from '../store/local-coordinator.ts';
 import { memoryStorage } from '../store/memory-storage.ts';
 import { shareBlobs } from '../store/shared-blobs.ts';
@@ -44,7 +45,11 @@ function create(limits: Partial<Limits>, { coordinator }: { coordinator?: Coordi
   const quota = createQuota(
     { maxBytes: undefined, lowWater: 0.9, upstreams: new Map(), ...limits },
     {
-      blobs: shareBlobs(storage.blobs, { clock, observe }),
+      blobs: shareBlobs(storage.blobs, {
+        kept: createKeptBlobs(storage.blobs, { maxBytes: 0, clock, observe }),
+        clock,
+        observe,
+      }),
       metadata: storage.metadata,
       evict: (wanted) => evict(wanted),
       sharesDisk: false,

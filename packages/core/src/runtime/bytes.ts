@@ -5,6 +5,17 @@
  */
 export type Bytes = AsyncIterable<Uint8Array>;
 
+/** A body that is here in one piece: iterated as any other, or had as a whole, without a promise. */
+export interface WholeBytes extends Bytes {
+  /** In place of iterating, once. `over` is called when they have been sent, or will not be: their memory is free then. */
+  take(): { bytes: Uint8Array; over(complete: boolean): void };
+}
+
+/** Whether a body can be had as a whole. */
+export function isWhole(body: Bytes | Uint8Array | null): body is WholeBytes {
+  return body !== null && 'take' in body;
+}
+
 /** The bytes as a body of one chunk (none when empty). */
 export async function* bytesOf(chunk: Uint8Array): AsyncGenerator<Uint8Array, void, undefined> {
   if (chunk.byteLength > 0) yield chunk;
@@ -32,6 +43,26 @@ export async function collect(bytes: Bytes, limit: number): Promise<Uint8Array |
     length = end;
   }
   return length === whole.byteLength ? whole : whole.slice(0, length);
+}
+
+/**
+ * The same body, of which a copy is given away once all of it came.
+ *
+ * @param length in bytes; of a body of another length nothing is given
+ */
+export async function* copied(
+  bytes: Bytes,
+  length: number,
+  give: (copy: Uint8Array) => void,
+): AsyncGenerator<Uint8Array, void, undefined> {
+  const copy = new Uint8Array(length);
+  let at = 0;
+  for await (const chunk of bytes) {
+    if (at + chunk.byteLength <= length) copy.set(chunk, at);
+    at += chunk.byteLength;
+    if (at === length) give(copy);
+    yield chunk;
+  }
 }
 
 /** Closes a body that will not be read, so that its source can let go. Never throws. */

@@ -1,8 +1,8 @@
-import type { Bytes } from './bytes.ts';
+import { type Bytes, isWhole } from './bytes.ts';
 
 /**
  * The same body, which tells once how much of it was taken, and whether that is all: at its end, at a failure, or when its
- * reader returns.
+ * reader returns. One that can be had as a whole still can.
  *
  * @param announced a body of which so many bytes were taken is whole, also where nobody waits for its end
  */
@@ -14,10 +14,11 @@ export function countedBytes(
   const source = body[Symbol.asyncIterator]();
   let bytes = 0;
   let isTold = false;
-  const over = (ended: boolean) => {
-    if (!isTold) tell(bytes, ended || bytes === announced);
+  const tellOnce = (complete: boolean) => {
+    if (!isTold) tell(bytes, complete);
     isTold = true;
   };
+  const over = (ended: boolean) => tellOnce(ended || bytes === announced);
   const iterator: AsyncIterator<Uint8Array, undefined> = {
     async next() {
       try {
@@ -36,5 +37,17 @@ export function countedBytes(
       return { done: true, value: undefined };
     },
   };
-  return { [Symbol.asyncIterator]: () => iterator };
+  const counted: Bytes = { [Symbol.asyncIterator]: () => iterator };
+  if (!isWhole(body)) return counted;
+  return Object.assign(counted, {
+    take() {
+      const whole = body.take();
+      bytes = whole.bytes.byteLength;
+      const settle = (complete: boolean) => {
+        tellOnce(complete);
+        whole.over(complete);
+      };
+      return { bytes: whole.bytes, over: settle };
+    },
+  });
 }

@@ -2,8 +2,9 @@ import { readFile, unlink } from 'node:fs/promises';
 import { type Digest, parseDigest } from '../oci/digest.ts';
 import type { Clock } from '../runtime/clock.ts';
 import { ProxyCacheError } from '../runtime/errors.ts';
-import type { BlobStore, OpenBlob } from './blob-store.ts';
+import type { BlobStore } from './blob-store.ts';
 import { orFail, unlessMissing } from './file-system.ts';
+import { openBytes } from './open-bytes.ts';
 
 /** Blobs in this process's memory, without a bound: for tests and short lives. */
 export function createMemoryBlobs(clock: Clock): BlobStore {
@@ -60,23 +61,6 @@ export function createMemoryBlobs(clock: Clock): BlobStore {
         if (!blob || (after !== undefined && digest <= after)) continue;
         yield { digest, size: blob.bytes.byteLength, storedAt: blob.storedAt };
       }
-    },
-  };
-}
-
-function openBytes(bytes: Uint8Array): OpenBlob {
-  let closed = false;
-  return {
-    kind: 'file',
-    size: bytes.byteLength,
-    async read(into, position) {
-      if (closed) throw new ProxyCacheError('storage-failed', 'could not read a blob that was closed');
-      const part = bytes.subarray(position, position + into.byteLength);
-      into.set(part);
-      return part.byteLength;
-    },
-    async close() {
-      closed = true;
     },
   };
 }

@@ -1,6 +1,7 @@
 import type { Clock } from '../runtime/clock.ts';
 import { adoptsAtOnce } from './adopts-at-once.ts';
 import type { StoreEvent } from './events.ts';
+import { createKeptBlobs } from './kept-blobs.ts';
 import { type SharedBlobs, shareBlobs } from './shared-blobs.ts';
 import type { Storage } from './storage.ts';
 import { timelyStorage } from './timely-storage.ts';
@@ -19,13 +20,15 @@ export interface PullStorageParts {
   /** Bytes that may still be written to the spool's disk. */
   room(): number;
   maxWaitingBytes: number | undefined;
+  /** Bytes of small blobs in memory. */
+  maxKeptBytes: number;
   clock: Clock;
   observe(event: StoreEvent): void;
 }
 
-/** Each call bounded in time, what the store does not take kept until it does, and each blob opened once for many. */
+/** Each call bounded in time, what the store does not take kept until it does, and each blob opened once for many, or in memory. */
 export function pullStorage(storage: Storage, parts: PullStorageParts): PullStorage {
-  const { room, maxWaitingBytes: maxBytes, clock, observe } = parts;
+  const { room, maxWaitingBytes: maxBytes, maxKeptBytes, clock, observe } = parts;
   const { blobs, metadata } = timelyStorage(storage, clock);
   // A file that is moved from the one to the other is on the same disk.
   const sharesDisk = adoptsAtOnce(storage.blobs);
@@ -37,5 +40,6 @@ export function pullStorage(storage: Storage, parts: PullStorageParts): PullStor
     clock,
     observe,
   });
-  return { metadata, uploads, sharesDisk, blobs: shareBlobs(uploads, { clock, observe }) };
+  const kept = createKeptBlobs(uploads, { maxBytes: maxKeptBytes, clock, observe });
+  return { metadata, uploads, sharesDisk, blobs: shareBlobs(uploads, { kept, clock, observe }) };
 }

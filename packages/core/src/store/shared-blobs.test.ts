@@ -8,6 +8,7 @@ import { digestHex, digestOf } from '../oci/digest.ts';
 import type { BlobStore } from './blob-store.ts';
 import type { StoreEvent } from './events.ts';
 import { fileStorage } from './file-storage.ts';
+import { createKeptBlobs } from './kept-blobs.ts';
 import { memoryStorage } from './memory-storage.ts';
 import { type OpenedBlob, type SharedBlobs, shareBlobs } from './shared-blobs.ts';
 
@@ -23,7 +24,8 @@ beforeEach(() => {
 });
 
 function sharing(store: BlobStore): SharedBlobs {
-  return shareBlobs(store, { clock, observe: (event) => void events.push(event) });
+  const told = { clock, observe: (event: StoreEvent) => void events.push(event) };
+  return shareBlobs(store, { kept: createKeptBlobs(store, { maxBytes: 1e6, ...told }), ...told });
 }
 
 function start() {
@@ -85,6 +87,32 @@ describe('a blob', () => {
     expect(blobs.held(digest)).toBeUndefined();
     await opened!.blob.close();
     expect(storage.openBlobs()).toBe(0);
+  });
+
+  test('that is in memory is opened there for a second, then once the store was asked for it, until it is changed', async () => {
+    const { storage, blobs, asked } = await startStored();
+    for (const [at, change] of (['delete', 'quarantine'] as const).entries()) {
+      await blobs.kept.keep(digest, Buffer.from(bytes));
+      const opened = [await blobs.share(digest, { signal }), blobs.held(digest)];
+      for (const each of opened) {
+        expect([Buffer.from(each!.bytes!), await bytesOf(each)]).toEqual([bytes, bytes]);
+        await each!.blob.close();
+      }
+      // The store's own is closed at once.
+      expect([asked(), storage.openBlobs(), storage.bytesRead()]).toEqual([at + 1, 0, 0]);
+      expect(await blobs[change](digest, { signal })).toBe(true);
+      expect(blobs.held(digest)).toBeUndefined();
+      await storage.blobs.put({ digest, bytes, signal });
+    }
+    await blobs.kept.keep(digest, Buffer.from(bytes));
+    const anew = await blobs.share(digest, { anew: true, signal });
+    expect([asked(), anew!.bytes]).toEqual([3, undefined]);
+    await anew!.blob.close();
+    await blobs.close();
+    await blobs.kept.keep(digest, Buffer.from(bytes));
+    const late = await blobs.share(digest, { signal });
+    expect(late!.bytes).toBeUndefined();
+    await late!.blob.close();
   });
 
   test('that is not there is asked for each time', async () => {

@@ -3,6 +3,7 @@ import type { Clock } from '../runtime/clock.ts';
 import { ProxyCacheError } from '../runtime/errors.ts';
 import type { BlobStore, OpenBlob } from './blob-store.ts';
 import { type StoreEvent, storeFailed } from './events.ts';
+import type { KeptBlobs, MaybeKept } from './kept-blobs.ts';
 import { createReaderCounts } from './reader-counts.ts';
 
 /** A blob as one reader has it open. */
@@ -10,6 +11,8 @@ export interface OpenedBlob {
   digest: Digest;
   /** `close()` is told of, and never rejects. */
   blob: OpenBlob;
+  /** All of it, found right, where memory has it: until it is closed. */
+  bytes?: Uint8Array;
   /** `clock.now()` when the store was asked for it: what was stored later is another one. */
   openedAt: number;
   /** The later one of two has the higher number; those who share one have the same. */
@@ -18,25 +21,24 @@ export interface OpenedBlob {
 
 /** The blobs of a store, each opened once for all who read it within a second. */
 export interface SharedBlobs extends BlobStore {
+  kept: Pick<KeptBlobs, 'wants' | 'keep'>;
   /** Opens a blob that others have open already, or have just read, without asking the store. */
   held(digest: Digest): OpenedBlob | undefined;
   /**
    * The same, or asks the store for it.
    *
-   * @param options.anew whether the store is asked in any case. Default false
+   * @param options.anew whether what the store has is opened in any case. Default false
    * @param options.forBytes as for {@link BlobStore.open}
    */
-  share(
-    digest: Digest,
-    options: { anew?: boolean; forBytes?: boolean; signal: AbortSignal },
-  ): Promise<OpenedBlob | undefined>;
+  share(digest: Digest, options: Asked): Promise<OpenedBlob | undefined>;
   /** Whether anybody has a blob open. */
   isOpen(digest: Digest): boolean;
   /** Closes what nobody reads; the rest is closed by its last reader, and nothing is shared from now on. Never rejects. */
   close(): Promise<void>;
 }
 
-type FileBlob = Extract<OpenBlob, { kind: 'file' }>;
+type Asked = { anew?: boolean; forBytes?: boolean; signal: AbortSignal };
+type FileBlob = Extract<MaybeKept, { kind: 'file' }>;
 
 /** A blob as the store gave it. It is closed when it is not shared any more and its last reader has closed it. */
 interface Source extends Omit<OpenedBlob, 'blob'> {
@@ -65,7 +67,7 @@ const mostShared = 128;
  */
 export function shareBlobs(
   blobs: BlobStore,
-  { clock, observe }: { clock: Clock; observe(event: StoreEvent): void },
+  { kept, clock, observe }: { kept: KeptBlobs; clock: Clock; observe(event: StoreEvent): void },
 ): SharedBlobs {
   const shared = new Map<Digest, Source>();
   /** Of each digest that the store is being asked for, how often; those asked before a change are not in it. */
@@ -107,6 +109,7 @@ export function shareBlobs(
   /** Whoever asks from now on gets what the store has then. */
   function forget(digest: Digest): void {
     asked.delete(digest);
+    kept.forget(digest);
     const source = shared.get(digest);
     if (source) unshare(source);
   }
@@ -137,7 +140,7 @@ export function shareBlobs(
 
   function lend(source: Source): OpenedBlob {
     const { digest, file, openedAt, opening } = source;
-    const { size } = file;
+    const { size, bytes } = file;
     let isOpen = true;
     source.readers++;
     const failed = (error: unknown): never => {
@@ -163,7 +166,7 @@ export function shareBlobs(
         await letGo(source);
       },
     };
-    return { digest, blob, openedAt, opening };
+    return { digest, blob, ...(bytes && { bytes }), openedAt, opening };
   }
 
   function held(digest: Digest): OpenedBlob | undefined {
@@ -182,16 +185,17 @@ export function shareBlobs(
     };
   }
 
-  async function ask(digest: Digest, options: Parameters<BlobStore['open']>[1]): Promise<OpenedBlob | undefined> {
+  async function ask(digest: Digest, { anew, ...options }: Asked): Promise<OpenedBlob | undefined> {
     const opened = { digest, openedAt: clock.now(), opening: ++openings };
     const until = clock.monotonic() + sharedForMs;
     const asking = asked.get(digest) ?? { times: 0 };
     asked.set(digest, asking);
     asking.times++;
     let isCurrent = false;
-    let blob: OpenBlob | undefined;
+    let blob: MaybeKept | undefined;
     try {
-      blob = await blobs.open(digest, options);
+      // What is looked at is what the store has.
+      blob = await (anew ? blobs : kept).open(digest, options);
     } finally {
       asking.times--;
       isCurrent = asked.get(digest) === asking;
@@ -218,14 +222,16 @@ export function shareBlobs(
   }
 
   return {
+    kept,
     held,
     isOpen: (digest) => (shared.get(digest)?.readers ?? 0) > 0 || apart.has(digest),
-    async share(digest, { anew = false, ...options }) {
+    async share(digest, options) {
       options.signal.throwIfAborted();
-      return (anew ? undefined : held(digest)) ?? (await ask(digest, options));
+      return (options.anew ? undefined : held(digest)) ?? (await ask(digest, options));
     },
     async close() {
       isClosed = true;
+      kept.close();
       stopTimer?.();
       stopTimer = undefined;
       for (const source of shared.values()) unshare(source);
