@@ -142,7 +142,8 @@ test.each([
     const digest = upstream.putBlob('team/app', seededBytes('unreadable', 5_000));
     const storage = flakyStore(memoryStorage());
     const upstreams = [{ key: 'up', url: upstream.url, breaker: { failures: 1000 } }];
-    const cache = await startCache({ upstreams, storage });
+    // Memory would give it.
+    const cache = await startCache({ upstreams, storage, memory: { blobs: 0 } });
     const path = `/v2/up/team/app/blobs/${digest}`;
     await cache.get(path);
     await expect.poll(() => cache.seen('ingest-ended').at(-1)?.outcome).toBe('stored');
