@@ -7,7 +7,7 @@ import {
   type ProxyCacheOptions,
   type Storage,
 } from '@proxycache/core';
-import { type FlakyStorage, flakyStore, seededBytes } from '@proxycache/test-kit';
+import { type FlakyStorage, flakyStore, gate, seededBytes } from '@proxycache/test-kit';
 import { describe, expect, test } from 'vitest';
 import { flipByte } from '../faults/rot.ts';
 import { digestOfBody, startPair } from './cache-under-test.ts';
@@ -20,15 +20,11 @@ type Made = {
   cache?: Partial<ProxyCacheOptions>;
   wrap?: (blobs: BlobStore) => BlobStore;
   headers?: Record<string, string>;
+  linkValidFor?: '1m';
 };
 
-/** A cache whose store has a blob, which was pulled so often that memory has it, too. */
-async function startKept({
-  cache: options = {},
-  wrap,
-  headers = {},
-  ...upstreamOptions
-}: Made & { linkValidFor?: '1m' } = {}) {
+/** A cache whose store has a blob. */
+async function startStored({ cache: options = {}, wrap, headers = {}, ...upstreamOptions }: Made = {}) {
   let storage: FlakyStorage | undefined;
   const wrapStorage = (given: Storage) => {
     storage ??= flakyStore({ ...given, blobs: wrap?.(given.blobs) ?? given.blobs });
@@ -41,18 +37,24 @@ async function startKept({
   const pull = async () => (await cache.get(path, { headers })).body;
   await pull();
   await expect.poll(() => cache.seen('ingest-ended')).toMatchObject([{ outcome: 'stored' }]);
-  const flaky = storage!;
+  return { upstream, cache, storage: storage!, bytes, digest, path, pull };
+}
+
+/** The same, of which the blob was pulled so often that memory has it, too. */
+async function startKept(made: Made = {}) {
+  const started = await startStored(made);
+  const { upstream, cache, storage, digest, pull } = started;
   await expect
     .poll(async () => {
-      const before = flaky.bytesRead();
+      const before = storage.bytesRead();
       expect(digestOfBody(await pull())).toBe(digest);
       await cache.clock.advance(1_000);
-      return flaky.bytesRead() - before;
+      return storage.bytesRead() - before;
     })
     .toBe(0);
   upstream.clear();
   cache.events.length = 0;
-  return { upstream, cache, storage: flaky, bytes, digest, path, pull };
+  return started;
 }
 
 function requestOf(
@@ -174,7 +176,7 @@ describe('a small blob that is pulled again and again', () => {
   });
 
   test('is not kept where the host wants none', async () => {
-    const { cache, storage, digest, pull } = await startKeptNot();
+    const { cache, storage, digest, pull } = await startStored({ cache: { memory: { blobs: 0 } } });
     const before = storage.bytesRead();
     for (let i = 1; i <= 4; i++) {
       expect(digestOfBody(await pull())).toBe(digest);
@@ -183,40 +185,40 @@ describe('a small blob that is pulled again and again', () => {
     }
   });
 
-  async function startKeptNot() {
-    let storage: FlakyStorage | undefined;
-    const wrapStorage = (given: Storage) => {
-      storage ??= flakyStore(given);
-      return storage;
-    };
-    const { upstream, cache } = await startPair({ cache: { memory: { blobs: 0 } }, mount: { wrapStorage } });
-    const digest = upstream.putBlob('team/app', Buffer.from(seededBytes('kept', 100 * KiB)));
-    const pull = async () => (await cache.get(pathOf(digest))).body;
-    await pull();
-    await expect.poll(() => cache.seen('ingest-ended')).toMatchObject([{ outcome: 'stored' }]);
-    return { cache, storage: storage!, digest, pull };
-  }
-
-  test('is served so from a store that gives streams, too', async () => {
+  test('is served so from a store that gives streams, too, of which one copy is made however many read it', async () => {
+    let read = 0;
+    const held = gate();
     const wrap = (blobs: BlobStore): BlobStore => ({
       ...blobs,
       async open(digest, options) {
         const blob = await blobs.open(digest, options);
         if (blob?.kind !== 'file') return blob;
-        const { size, read, close } = blob;
+        const { size, read: readAt, close } = blob;
         async function* body() {
           for (let at = 0; at < size; at += 10_000) {
             const chunk = Buffer.alloc(Math.min(10_000, size - at));
-            await read(chunk, at);
+            const length = await readAt(chunk, at);
+            read += length;
             yield chunk;
+            if (at > 0) await held.pass();
           }
         }
         return { kind: 'stream', size, body: body(), close };
       },
     });
-    const { upstream, digest, pull } = await startKept({ wrap });
-    for (let i = 0; i < 3; i++) expect(digestOfBody(await pull())).toBe(digest);
-    expect(upstream.count()).toBe(0);
+    const { upstream, cache, digest } = await startStored({ wrap });
+    const pull = async () => digestOfBody((await cache.get(pathOf(digest))).body);
+    const first = pull();
+    const many = Array.from({ length: 10 }, pull);
+    await expect.poll(() => read).toBeGreaterThanOrEqual(11 * 20_000);
+    held.open();
+    for (const got of await Promise.all([first, ...many])) expect(got).toBe(digest);
+    await expect
+      .poll(() => pull().then(() => cache.cache.handle.fromMemory?.(requestOf(pathOf(digest), {}))))
+      .toBeDefined();
+    const before = read;
+    for (let i = 0; i < 3; i++) expect(await pull()).toBe(digest);
+    expect([read - before, upstream.count({ method: 'GET' })]).toEqual([0, 1]);
   });
 });
 
@@ -260,13 +262,18 @@ test('who may not pull gets nothing from memory, and each who may is audited wit
     ]);
 });
 
-test('a body in one piece is what memory and short files give', async () => {
-  const { cache, path } = await startKept();
-  const response = await cache.cache.handle(requestOf(path, {}));
-  const body = response?.body ?? null;
-  if (!isWhole(body)) throw new Error('the body is not here in one piece');
-  const { bytes, over } = body.take();
-  expect(bytes.byteLength).toBe(100 * KiB);
-  over(true);
-  await cache.cache.close();
+test('what memory and short files give is a body in one piece, which is closed when it was sent', async () => {
+  const { cache, storage, path } = await startStored();
+  for (const isKept of [false, false, true]) {
+    const response = await cache.cache.handle(requestOf(path, {}));
+    const body = response?.body ?? null;
+    if (body === null || !isWhole(body)) throw new Error('the body is not here in one piece');
+    const { bytes, over } = body.takeWhole();
+    expect([bytes.byteLength, storage.openBlobs()]).toEqual([100 * KiB, isKept ? 0 : 1]);
+    over(true);
+    // The next one opens it anew.
+    await expect
+      .poll(() => cache.clock.advance(1_000).then(() => [cache.seen('response-ended').at(-1), storage.openBlobs()]))
+      .toMatchObject([{ bytes: 100 * KiB, complete: true }, 0]);
+  }
 });

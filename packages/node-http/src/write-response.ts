@@ -60,7 +60,8 @@ export function writeAtOnce(req: IncomingMessage, res: ServerResponse, response:
   if (hasLongUnreadBody(req)) return false;
   const isWanted = body !== null && !isBodiless(req, status);
   // Middleware that wraps the response may keep the chunk for longer than its memory is ours.
-  const whole = isWanted && !(body instanceof Uint8Array) && isWhole(body) && isPlain(res) ? body.take() : undefined;
+  const whole =
+    isWanted && !(body instanceof Uint8Array) && isWhole(body) && isPlain(res) ? body.takeWhole() : undefined;
   const bytes = whole?.bytes ?? body;
   if (isWanted && !(bytes instanceof Uint8Array)) return false;
   if (!isWanted) close(body);

@@ -32,7 +32,7 @@ export async function openObject(
   const mayRedirect = settings.redirectReads !== undefined && range === undefined;
   const isLook = mayRedirect || (!forBytes && range === undefined);
   const seen = isLook
-    ? await look(parts, { digest, mostKept: mayRedirect ? smallSize : 0, signal })
+    ? await look(parts, { digest, mostKept: mayRedirect && forBytes ? smallSize : 0, signal })
     : seenWhole(await ask(parts, { digest, range, signal }));
   if (seen === undefined) return undefined;
   const { size, etag, first } = seen;
@@ -45,7 +45,9 @@ export async function openObject(
     ask: (rest, given) => ask(parts, { digest, range: rest, ...given }),
   });
   const blob = { kind: 'stream', size, body: body.bytes, close: async () => body.close() } as const;
-  return first || !mayRedirect ? blob : { ...blob, elsewhere: { url: () => presigned(settings, keys.blob(digest)) } };
+  return first || !mayRedirect || size <= smallSize
+    ? blob
+    : { ...blob, elsewhere: { url: () => presigned(settings, keys.blob(digest)) } };
 }
 
 /** An object, and its body unless nobody may want to have it from here. */

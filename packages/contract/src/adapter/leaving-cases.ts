@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import type { Contract } from '../contract.ts';
 import { adapterCase, type MountAdapter } from './adapter-case.ts';
 import { ask, open, openRaw } from './client.ts';
-import { chunks, found, scriptedBody, signal } from './scripted-body.ts';
+import { chunks, found, scriptedBody, signal, wholeBody } from './scripted-body.ts';
 
 const never = new Promise<undefined>(() => undefined);
 const get = (path: string) => `GET ${path} HTTP/1.1\r\nHost: registry\r\n\r\n`;
@@ -86,6 +86,22 @@ export const leavingCases: Contract<MountAdapter> = [
     socket.destroy();
     await Promise.all([first.closed, second.closed]);
     assert.ok(second.asked <= 2, 'a response that has no connection yet was read ahead');
+  }),
+
+  adapterCase('closes a body in one piece of a pipelined request that never had its turn', async ({ serve }) => {
+    const first = scriptedBody((index) => (index === 0 ? Buffer.from('first') : never));
+    const second = wholeBody(Buffer.alloc(65_536));
+    const asked = signal();
+    const url = await serve(({ url: path }) => {
+      if (path === '/v2/2') asked.fire();
+      return path === '/v2/1' ? found(first) : found(second, { 'content-length': '65536' });
+    });
+    const { socket, received } = await openRaw(url);
+    socket.write(get('/v2/1') + get('/v2/2'));
+    await Promise.all([received(/first/), asked.fired]);
+    socket.destroy();
+    assert.equal(await second.over, false);
+    await first.closed;
   }),
 
   adapterCase('lets other clients go on when one leaves', async ({ serve }) => {

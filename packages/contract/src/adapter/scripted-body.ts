@@ -65,7 +65,7 @@ export function wholeBody(bytes: Uint8Array): ScriptedWhole {
   return {
     [Symbol.asyncIterator]: () => chunk[Symbol.asyncIterator](),
     over,
-    take() {
+    takeWhole() {
       use();
       return { bytes, over: settle };
     },

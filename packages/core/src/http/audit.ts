@@ -3,7 +3,7 @@ import type { Clock } from '../runtime/clock.ts';
 import { countedBytes } from '../runtime/counted-bytes.ts';
 import { isStream } from './body.ts';
 import type { RequestEvent } from './events.ts';
-import { createFromMemory, type FromMemoryParts } from './from-memory.ts';
+import { createManifestsFromMemory, type ManifestsFromMemoryParts } from './manifests-from-memory.ts';
 import type { Handle, HttpResponse } from './message.ts';
 
 /** What is known of a request before its body is through. */
@@ -32,11 +32,11 @@ export function audited(
 
 /** Answers from memory that are told of, too: for a cache that asks nobody who may pull. */
 export function auditedFromMemory(
-  parts: FromMemoryParts & { observe(event: RequestEvent | PullEvent): void },
+  parts: ManifestsFromMemoryParts & { observe(event: RequestEvent | PullEvent): void },
 ): NonNullable<Handle['fromMemory']> {
   const { clock } = parts;
   let told: RequestEvent | undefined;
-  const answer = createFromMemory({
+  const answer = createManifestsFromMemory({
     ...parts,
     observe(event) {
       told = event;

@@ -45,7 +45,7 @@ test('a blob is answered in one piece, told of at once and when it was sent, and
     expect(events).toEqual([request]);
     const body = response?.body ?? null;
     if (body === null || !isWhole(body)) throw new Error('the body is not here in one piece');
-    const { bytes, over } = body.take();
+    const { bytes, over } = body.takeWhole();
     expect([Buffer.from(bytes).toString(), counts.closed]).toEqual(['blob', complete ? 0 : 1]);
     over(complete);
     expect(events.slice(1)).toEqual([{ type: 'response-ended', ...about, bytes: 4, complete }]);
@@ -64,7 +64,7 @@ test('the headers of a URL are its own, and nobody can change them for others', 
 test('the group that it was asked for by is told', () => {
   const held = { target, group: 'all', holds: () => isHeld };
   let isHeld = true;
-  const { ask, events } = make({ locate: () => undefined, groups: { held: () => held } });
+  const { ask, events } = make({ locate: () => undefined, groups: { held: () => (isHeld ? held : undefined) } });
   expect(ask()?.status).toBe(200);
   expect(events).toMatchObject([{ group: 'all', upstream: 'up' }]);
   isHeld = false;

@@ -36,21 +36,19 @@ export function createBlobsFromMemory(parts: BlobsFromMemoryParts): NonNullable<
   }));
 
   function headersOf({ content, ns }: KnownUrl<BlobContent>, length: number): Readonly<Record<string, string>> {
-    const { digest } = content;
-    const headers = () => ({
-      ...blobHeaders({ digest, cacheStatus }, { ns, publicContent }),
+    content.headers ??= Object.freeze({
+      ...blobHeaders({ digest: content.digest, cacheStatus }, { ns, publicContent }),
       'content-length': `${length}`,
     });
-    content.headers ??= Object.freeze(headers());
     return content.headers;
   }
 
   return (request) => {
     const { method, url } = request;
-    if (method !== 'GET') return undefined;
+    if (method !== 'GET' || isConditional(request)) return undefined;
     const startedAt = clock.monotonic();
     const known = urls.find(request);
-    if (!known || isConditional(request)) return undefined;
+    if (!known) return undefined;
     const { digest, open } = known.content;
     const blob = open();
     if (!blob) return undefined;

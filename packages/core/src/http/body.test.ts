@@ -168,9 +168,9 @@ describe('bodyOf', () => {
   it('is taken as a whole once, in place of being iterated, and closes when its taker has done with it', async () => {
     for (const complete of [true, false]) {
       const { told, over, body } = piece();
-      const taken = body.take();
+      const taken = body.takeWhole();
       expect([Buffer.from(taken.bytes).toString(), told]).toEqual(['abc', []]);
-      expect(() => body.take()).toThrow('read twice');
+      expect(() => body.takeWhole()).toThrow('read twice');
       taken.over(complete);
       taken.over(true);
       expect(await body[Symbol.asyncIterator]().next()).toEqual({ done: true, value: undefined });
@@ -178,12 +178,12 @@ describe('bodyOf', () => {
     }
     const { body } = piece();
     await body[Symbol.asyncIterator]().next();
-    expect(() => body.take()).toThrow('read twice');
+    expect(() => body.takeWhole()).toThrow('read twice');
   });
 
   it('is told to be cut off where it is closed while its taker has it', async () => {
     const { over, body } = piece();
-    body.take();
+    body.takeWhole();
     await body[Symbol.asyncIterator]().return?.();
     expect(over).toEqual([[3, false]]);
   });

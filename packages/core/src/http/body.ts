@@ -106,7 +106,7 @@ export function bodyOf(chunk: Uint8Array, { close, over }: Pick<BodySource, 'clo
   };
   return {
     [Symbol.asyncIterator]: () => iterator,
-    take() {
+    takeWhole() {
       if (state !== 'unread') throw new TypeError('a body was read twice');
       state = 'taken';
       return { bytes: chunk, over: (complete) => void end(complete) };

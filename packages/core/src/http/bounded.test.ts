@@ -150,7 +150,7 @@ describe('a request counts until', () => {
     for (const ask of [answer, answer.fromMemory!]) {
       for (const complete of [true, false]) {
         const got = (await ask(request()))!.body as WholeBytes;
-        const { bytes, over } = got.take();
+        const { bytes, over } = got.takeWhole();
         expect(Buffer.from(bytes).toString()).toBe('abc');
         expect([(await answer(request()))?.status, answer.fromMemory?.(request())]).toEqual([503, undefined]);
         over(complete);
@@ -266,6 +266,31 @@ describe('cutOff', () => {
     expect((await answering)?.status).toBe(503);
     await cutting;
     expect(isClosed).toBe(true);
+  });
+
+  it('lets go of a body that was taken as a whole, and gives none of one that was not yet', async () => {
+    const over: [number, boolean][] = [];
+    let closed = 0;
+    const whole = () =>
+      bodyOf(Buffer.from('abc'), {
+        close: async () => void closed++,
+        over: (...told) => over.push(told),
+      });
+    const { answer, cutOff, idle } = make(async () => response(whole()), { maxRequests: 2 });
+    const [taken, waiting] = [await answer(request()), await answer(request())].map((got) => got!.body as WholeBytes);
+    const { over: late } = taken!.takeWhole();
+    await cutOff();
+    expect([over, closed]).toEqual([
+      [
+        [3, false],
+        [0, false],
+      ],
+      2,
+    ]);
+    expect(() => waiting!.takeWhole()).toThrow('closed');
+    late(true);
+    await idle();
+    expect([over.length, closed]).toEqual([2, 2]);
   });
 
   it('leaves alone what is through', async () => {

@@ -164,9 +164,9 @@ function watched(body: Bytes, done: () => void, released: () => void): RunningBo
     },
   };
   const bytes: Bytes = { [Symbol.asyncIterator]: () => iterator };
-  const take = () => {
+  const takeWhole = () => {
     if (isCut || !isWhole(body)) throw closedError();
-    const whole = body.take();
+    const whole = body.takeWhole();
     const settle = (complete: boolean) => {
       end();
       released();
@@ -175,7 +175,7 @@ function watched(body: Bytes, done: () => void, released: () => void): RunningBo
     return { bytes: whole.bytes, over: settle };
   };
   return {
-    bytes: isWhole(body) ? Object.assign(bytes, { take }) : bytes,
+    bytes: isWhole(body) ? Object.assign(bytes, { takeWhole }) : bytes,
     cut() {
       isCut = true;
       end();

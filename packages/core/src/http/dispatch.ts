@@ -19,8 +19,8 @@ import { isStream } from './body.ts';
 import type { Callers } from './callers.ts';
 import { errorResponse } from './error-response.ts';
 import type { HttpEvent, RequestEvent } from './events.ts';
-import { createFromMemory, type FromMemoryParts } from './from-memory.ts';
 import type { Caller, Gate } from './gate.ts';
+import { createManifestsFromMemory, type ManifestsFromMemoryParts } from './manifests-from-memory.ts';
 import type { Handle, HttpRequest, HttpResponse } from './message.ts';
 import { requestedRanges } from './range.ts';
 import { respondBlob, respondManifest } from './respond.ts';
@@ -29,7 +29,7 @@ import { parseRoute, pushRefused, type Route, wantOf } from './route.ts';
 import { noteAnswer, tracedFromMemory, tracedRequests } from './traced.ts';
 
 /** The use cases, and what answering them over HTTP takes. */
-export interface DispatchParts extends FromMemoryParts {
+export interface DispatchParts extends ManifestsFromMemoryParts {
   pullTag: PullTag;
   pullDigest: PullDigest;
   pullBlob: PullBlob;
@@ -233,7 +233,7 @@ export function createDispatch(parts: DispatchParts): Handle {
   const handled: Handle = trace ? tracedRequests(trace, handle) : (request) => handle(request, noSpan);
   // What is in memory is for those who were let in.
   if (gate?.asks) return handled;
-  const make = gate?.audits ? auditedFromMemory : createFromMemory;
+  const make = gate?.audits ? auditedFromMemory : createManifestsFromMemory;
   const manifests = trace ? tracedFromMemory(trace, parts, make) : make(parts);
   // Audits and spans last until a body is through: whoever handles it sees to that.
   if (gate?.audits || trace) return Object.assign(handled, { fromMemory: manifests });

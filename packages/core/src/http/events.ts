@@ -15,7 +15,7 @@ export interface RequestEvent {
   reference?: string;
   status: number;
   durationMs: number;
-  /** Of a body that was there as one piece; what is read and sent bit by bit is told by `response-ended`. */
+  /** Of a body that was there at once, such as a manifest's; a blob's is told by `response-ended`. */
   bytes?: number;
   cacheStatus?: CacheStatus;
   /** The error's code, of a request that failed; `internal` for a defect, here or in a store. */
@@ -24,7 +24,7 @@ export interface RequestEvent {
   defect?: string;
 }
 
-/** A body that was read bit by bit is over. `bytes`: so many were read for the client; `complete`: those are all. */
+/** A blob's body is over. `bytes`: so many were read for the client; `complete`: those are all. */
 export interface ResponseEndedEvent {
   type: 'response-ended';
   kind: 'blob';

@@ -46,14 +46,24 @@ async function bridge(
   }
   try {
     for await (const chunk of response.body) {
-      if (!outgoing.write(chunk))
-        await new Promise((resolve) => outgoing.once('drain', resolve).once('close', resolve));
+      if (!outgoing.write(chunk)) await drained(outgoing);
       if (outgoing.destroyed) return;
     }
     outgoing.end();
   } catch {
     outgoing.socket?.resetAndDestroy();
   }
+}
+
+/** Until it takes more, or never will. */
+function drained(outgoing: ServerResponse): Promise<void> {
+  return new Promise((resolve) => {
+    const done = () => {
+      outgoing.off('drain', done).off('close', done);
+      resolve();
+    };
+    outgoing.once('drain', done).once('close', done);
+  });
 }
 
 const mount: MountAdapter = ({ handle }, prefix) => {
@@ -106,6 +116,10 @@ const skip: readonly SkippedCase[] = [
   },
   {
     case: 'closes the body of a pipelined request that never had its turn',
+    reason: "connections are the server's own",
+  },
+  {
+    case: 'closes a body in one piece of a pipelined request that never had its turn',
     reason: "connections are the server's own",
   },
   {

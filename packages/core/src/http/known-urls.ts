@@ -79,8 +79,8 @@ export function createKnownUrls<R extends ContentRoute<'manifest' | 'blob'>, T>(
     find(request) {
       const host = request.headers.get('host');
       const known = byUrl.get(request.url);
-      const found = known?.host === host ? known : locate(request, host);
-      return found && (!found.holds || found.holds()) ? found : undefined;
+      const isStill = known && known.host === host && (!known.holds || known.holds());
+      return isStill ? known : locate(request, host);
     },
     keep(url, known) {
       if (known.isKept || !isPlain(url, known.ns)) return;

@@ -3,7 +3,7 @@ import { createDeferred } from '../runtime/deferred.ts';
 import { type Span, type SpanAttributes, type SpanStart, type Trace, tracedOn } from '../runtime/tracing.ts';
 import { isStream } from './body.ts';
 import type { RequestEvent } from './events.ts';
-import type { FromMemoryParts } from './from-memory.ts';
+import type { ManifestsFromMemoryParts } from './manifests-from-memory.ts';
 import type { Handle, HttpRequest, HttpResponse } from './message.ts';
 
 /** OpenTelemetry's conventions for HTTP: the path as few, with what varies named. */
@@ -45,12 +45,12 @@ export function tracedRequests(
  *
  * @param make makes the answers with the parts that it is given
  */
-export function tracedFromMemory<P extends FromMemoryParts>(
+export function tracedFromMemory<P extends ManifestsFromMemoryParts>(
   trace: Trace,
   parts: P,
   make: (parts: P) => NonNullable<Handle['fromMemory']>,
 ): NonNullable<Handle['fromMemory']> {
-  let last: { told?: RequestEvent; served?: Parameters<FromMemoryParts['prefetch']['served']> } = {};
+  let last: { told?: RequestEvent; served?: Parameters<ManifestsFromMemoryParts['prefetch']['served']> } = {};
   const answer = make({
     ...parts,
     // Within the span: what is fetched ahead belongs to it.

@@ -8,7 +8,7 @@ import type { Target } from './target.ts';
  */
 export type HeldBlob = () => { bytes: Uint8Array; close(): Promise<void> } | undefined;
 
-/** Blobs in memory. */
+/** Blobs that are open, and in memory. */
 export type HeldBlobs = (target: Target, digest: Digest) => HeldBlob;
 
 const none: HeldBlob = () => undefined;

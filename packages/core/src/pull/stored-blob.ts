@@ -1,10 +1,12 @@
 import type { Digest } from '../oci/digest.ts';
 import { type ByteRange, type RangeSpec, satisfiableRanges } from '../runtime/byte-range.ts';
-import { type Bytes, copied, resumed } from '../runtime/bytes.ts';
+import { type Bytes, resumed } from '../runtime/bytes.ts';
+import { copied } from '../runtime/copied-bytes.ts';
 import { type Piece, readPiece } from '../runtime/read-piece.ts';
 import { readOpenFile } from '../runtime/read-range.ts';
 import type { BlobLocation } from '../store/blob-store.ts';
 import { storeFailed } from '../store/events.ts';
+import type { KeptRoom } from '../store/kept-blobs.ts';
 import type { OpenedBlob } from '../store/shared-blobs.ts';
 import type { BlobAnswer, CacheStatus } from './answer.ts';
 import { type CheckStored, createCheckStored, type OpenStored } from './check-stored.ts';
@@ -58,6 +60,7 @@ export function createStoredBlobs(parts: PullParts): StoredBlobs {
     const { ranges, cacheStatus, signal, refetch } = pull;
     const replacements: BlobAnswer[] = [];
     let piece: Piece | undefined;
+    let room: KeptRoom | undefined;
     let failure: { error: unknown } | undefined;
     let closed = false;
 
@@ -65,14 +68,13 @@ export function createStoredBlobs(parts: PullParts): StoredBlobs {
       if (failure) return failing(failure.error);
       if (blob.kind === 'file') return readOpenFile(blob, part ?? { from: 0, to: blob.size - 1 }, parts.buffers);
       if (part) return reopened(parts, { digest, part, signal: signal() });
-      return isToKeep() ? copied(blob.body, blob.size, keep) : blob.body;
+      room = parts.blobs.kept.reserve(digest, blob.size);
+      return room ? copied(blob.body, blob.size, (copy) => keep(room, copy)) : blob.body;
     }
 
-    const isToKeep = () => !bytes && parts.blobs.kept.wants(digest, blob.size);
-
     /** What was read wrong is looked at, and may go into quarantine. */
-    function keep(copy: Uint8Array): void {
-      void parts.blobs.kept.keep(digest, copy).then((isRight) => {
+    function keep(kept: KeptRoom | undefined, copy: Uint8Array): void {
+      void kept?.keep(copy).then((isRight) => {
         if (isRight === false) void check.doubt(digest);
       });
     }
@@ -119,13 +121,15 @@ export function createStoredBlobs(parts: PullParts): StoredBlobs {
         }
         if (closed) piece?.letGo();
         if (closed || !piece) return undefined;
-        if (isToKeep()) keep(Uint8Array.from(piece.bytes));
+        const kept = parts.blobs.kept.reserve(digest, blob.size);
+        if (kept) keep(kept, new Uint8Array(piece.bytes));
         return piece.bytes;
       },
       async close() {
         if (closed) return;
         closed = true;
         piece?.letGo();
+        room?.drop();
         await Promise.all([blob, ...replacements].map((opened) => opened.close()));
       },
     };

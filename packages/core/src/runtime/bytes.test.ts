@@ -1,7 +1,7 @@
 import { feed } from '@proxycache/test-kit';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { type Bytes, begun, bytesOf, collect, copied, discard, resumed } from './bytes.ts';
+import { type Bytes, begun, bytesOf, collect, discard, resumed } from './bytes.ts';
 
 /** Chunks that share one piece of memory, as a pooled reader's do. */
 async function* pooled(chunks: readonly Uint8Array[]): AsyncGenerator<Uint8Array> {
@@ -29,31 +29,6 @@ function watched(): { body: Bytes; told: string[] } {
   };
   return { body, told };
 }
-
-describe('copied', () => {
-  async function copiesOf(body: Bytes, length: number): Promise<{ text: string; copies: string[] }> {
-    const copies: Uint8Array[] = [];
-    let text = '';
-    for await (const chunk of copied(body, length, (copy) => copies.push(copy))) text += Buffer.from(chunk);
-    return { text, copies: copies.map((copy) => Buffer.from(copy).toString()) };
-  }
-  const chunks = () => pooled([Buffer.from('ab'), Buffer.from(''), Buffer.from('cd')]);
-
-  it('passes all on, and gives a copy of it away that is nobody else’s', async () => {
-    expect(await copiesOf(chunks(), 4)).toEqual({ text: 'abcd', copies: ['abcd'] });
-  });
-
-  it('gives none of a body that is shorter or longer, or is left', async () => {
-    expect(await copiesOf(chunks(), 5)).toEqual({ text: 'abcd', copies: [] });
-    expect(await copiesOf(chunks(), 3)).toEqual({ text: 'abcd', copies: [] });
-    const given: Uint8Array[] = [];
-    const { body, told } = watched();
-    const left = copied(body, 20, (copy) => given.push(copy));
-    await left.next();
-    await left.return();
-    expect([given, told]).toEqual([[], ['next', 'return']]);
-  });
-});
 
 describe('collect', () => {
   it('gives all bytes, whatever the chunks, although their memory is used again; or nothing over the limit', async () => {

@@ -1,19 +1,19 @@
 /**
- * A body on its way: single use. A chunk is the consumer's until it calls `next()` or `return()`; then the producer may
- * reuse its memory. `return()` closes the source even before the first `next()`, so a producer that holds a resource
+ * A body on its way: single use. A chunk is the consumer's to read until it calls `next()` or `return()`; then the producer
+ * may reuse its memory. Others may be reading the same: nobody writes to it, or transfers it. `return()` closes the source even before the first `next()`, so a producer that holds a resource
  * from the start writes its iterator by hand: an async generator that was never started runs no `finally`.
  */
 export type Bytes = AsyncIterable<Uint8Array>;
 
 /** A body that is here in one piece: iterated as any other, or had as a whole, without a promise. */
 export interface WholeBytes extends Bytes {
-  /** In place of iterating, once. `over` is called when they have been sent, or will not be: their memory is free then. */
-  take(): { bytes: Uint8Array; over(complete: boolean): void };
+  /** In place of iterating, once. `over` is to be called when they have been sent, or will not be: they are lent until then. */
+  takeWhole(): { bytes: Uint8Array; over(complete: boolean): void };
 }
 
 /** Whether a body can be had as a whole. */
 export function isWhole(body: Bytes | Uint8Array | null): body is WholeBytes {
-  return body !== null && 'take' in body;
+  return body !== null && 'takeWhole' in body;
 }
 
 /** The bytes as a body of one chunk (none when empty). */
@@ -43,26 +43,6 @@ export async function collect(bytes: Bytes, limit: number): Promise<Uint8Array |
     length = end;
   }
   return length === whole.byteLength ? whole : whole.slice(0, length);
-}
-
-/**
- * The same body, of which a copy is given away once all of it came.
- *
- * @param length in bytes; of a body of another length nothing is given
- */
-export async function* copied(
-  bytes: Bytes,
-  length: number,
-  give: (copy: Uint8Array) => void,
-): AsyncGenerator<Uint8Array, void, undefined> {
-  const copy = new Uint8Array(length);
-  let at = 0;
-  for await (const chunk of bytes) {
-    if (at + chunk.byteLength <= length) copy.set(chunk, at);
-    at += chunk.byteLength;
-    if (at === length) give(copy);
-    yield chunk;
-  }
 }
 
 /** Closes a body that will not be read, so that its source can let go. Never throws. */

@@ -12,7 +12,7 @@ function whole() {
   const overs: boolean[] = [];
   const body: WholeBytes = {
     ...{ [Symbol.asyncIterator]: () => bytesOf(Buffer.from('abc'))[Symbol.asyncIterator]() },
-    take: () => ({ bytes: Buffer.from('abc'), over: (complete) => void overs.push(complete) }),
+    takeWhole: () => ({ bytes: Buffer.from('abc'), over: (complete) => void overs.push(complete) }),
   };
   return { body, overs };
 }
@@ -38,12 +38,16 @@ describe('countedBytes', () => {
       const { body, overs } = whole();
       const { bytes, told } = counted(body, 3);
       if (!isWhole(bytes)) throw new Error('it cannot be had as a whole any more');
-      const taken = bytes.take();
+      const taken = bytes.takeWhole();
       expect([Buffer.from(taken.bytes).toString(), told]).toEqual(['abc', []]);
       taken.over(complete);
       taken.over(true);
       expect([told, overs[0]]).toEqual([[[3, complete]], complete]);
     }
+    const cut = counted(whole().body, 3);
+    if (isWhole(cut.bytes)) cut.bytes.takeWhole();
+    await cut.bytes[Symbol.asyncIterator]().return?.();
+    expect(cut.told).toEqual([[3, false]]);
     const { bytes, told } = counted(whole().body, 3);
     for await (const chunk of bytes) expect(Buffer.from(chunk).toString()).toBe('abc');
     expect(told).toEqual([[3, true]]);

@@ -13,12 +13,13 @@ export function countedBytes(
 ): Bytes {
   const source = body[Symbol.asyncIterator]();
   let bytes = 0;
+  let isTaken = false;
   let isTold = false;
   const tellOnce = (complete: boolean) => {
     if (!isTold) tell(bytes, complete);
     isTold = true;
   };
-  const over = (ended: boolean) => tellOnce(ended || bytes === announced);
+  const over = (ended: boolean) => tellOnce(ended || (!isTaken && bytes === announced));
   const iterator: AsyncIterator<Uint8Array, undefined> = {
     async next() {
       try {
@@ -40,8 +41,9 @@ export function countedBytes(
   const counted: Bytes = { [Symbol.asyncIterator]: () => iterator };
   if (!isWhole(body)) return counted;
   return Object.assign(counted, {
-    take() {
-      const whole = body.take();
+    takeWhole() {
+      const whole = body.takeWhole();
+      isTaken = true;
       bytes = whole.bytes.byteLength;
       const settle = (complete: boolean) => {
         tellOnce(complete);

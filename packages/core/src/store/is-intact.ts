@@ -23,10 +23,25 @@ const mostPerTurn = 1024 * 1024;
  * @throws what reading it fails with, also where it gives another number of bytes than its size; the signal's reason
  */
 export async function isIntact(blob: OpenBlob, digest: Digest, check: IntactCheck): Promise<boolean> {
-  const hash = createDigestHash(digest);
   let came = 0;
-  for await (const chunk of readAll(blob, check.buffers)) {
-    came += chunk.byteLength;
+  const pace = async (bytes: number) => {
+    came += bytes;
+    await check.pace?.(bytes);
+  };
+  const isRight = await hasDigest(readAll(blob, check.buffers), digest, { ...check, pace });
+  // What ended short was not read: its hash says nothing about what is stored.
+  if (came !== blob.size) throw new Error(`${came} bytes came of ${digest}, expected ${blob.size}`);
+  return isRight;
+}
+
+/**
+ * Whether bytes are what a digest says, of which a piece is hashed per turn of the event loop.
+ *
+ * @throws what reading them fails with; the signal's reason
+ */
+export async function hasDigest(bytes: Bytes, digest: Digest, check: Omit<IntactCheck, 'buffers'>): Promise<boolean> {
+  const hash = createDigestHash(digest);
+  for await (const chunk of bytes) {
     for (let at = 0; at < chunk.byteLength; at += mostPerTurn) {
       await ownTurn();
       check.signal.throwIfAborted();
@@ -35,8 +50,6 @@ export async function isIntact(blob: OpenBlob, digest: Digest, check: IntactChec
       await check.pace?.(piece.byteLength);
     }
   }
-  // What ended short was not read: its hash says nothing about what is stored.
-  if (came !== blob.size) throw new Error(`${came} bytes came of ${digest}, expected ${blob.size}`);
   return finishDigest(hash, digestAlgorithm(digest)) === digest;
 }
 

@@ -4,16 +4,19 @@ import { type Digest, digestOf } from '../oci/digest.ts';
 import type { StoreEvent } from './events.ts';
 import { createKeptBlobs, type KeptBlobs } from './kept-blobs.ts';
 import { memoryStorage } from './memory-storage.ts';
+import type { Storage } from './storage.ts';
 
 const KiB = 1024;
 const MiB = 1024 * KiB;
 const { signal } = new AbortController();
 let clock: ManualClock;
+let memory: Storage;
 let storage: ReturnType<typeof flakyStore>;
 let events: StoreEvent[];
 beforeEach(() => {
   clock = manualClock();
-  storage = flakyStore(memoryStorage({ clock }));
+  memory = memoryStorage({ clock });
+  storage = flakyStore(memory);
   events = [];
 });
 
@@ -33,11 +36,10 @@ async function stored(name: string, size = KiB): Promise<Blob> {
   return blob;
 }
 
-/** Has a blob be read twice from the store. @returns whether it was kept */
-async function readTwice(blobs: KeptBlobs, { digest, bytes }: Blob): Promise<boolean> {
-  blobs.wants(digest, bytes.byteLength);
-  if (!blobs.wants(digest, bytes.byteLength)) return false;
-  return (await blobs.keep(digest, Buffer.from(bytes))) === true;
+/** Has a blob be read twice from the store. @returns whether it was kept, `undefined` where it was not to be */
+async function readTwice(blobs: KeptBlobs, { digest, bytes }: Blob): Promise<boolean | undefined> {
+  blobs.reserve(digest, bytes.byteLength)?.drop();
+  return blobs.reserve(digest, bytes.byteLength)?.keep(Buffer.from(bytes));
 }
 
 /** Opens a blob and reads it. @returns whether that was from memory; `undefined`: it is not there */
@@ -55,15 +57,22 @@ async function isFromMemory(blobs: KeptBlobs, { digest, bytes }: Blob): Promise<
   return opened.bytes !== undefined;
 }
 
-describe('a blob is wanted', () => {
+describe('a blob gets room', () => {
+  const gets = (blobs: KeptBlobs, digest: Digest, size = KiB) => {
+    const room = blobs.reserve(digest, size);
+    room?.drop();
+    room?.drop();
+    return room !== undefined;
+  };
+
   test('when it is read from the store again within a minute, since most are read once', async () => {
     const blobs = keeping(MiB);
     const { digest } = await stored('a');
-    expect(blobs.wants(digest, KiB)).toBe(false);
+    expect(gets(blobs, digest)).toBe(false);
     await clock.advance(60_001);
-    expect(blobs.wants(digest, KiB)).toBe(false);
+    expect(gets(blobs, digest)).toBe(false);
     await clock.advance(60_000);
-    expect(blobs.wants(digest, KiB)).toBe(true);
+    expect(gets(blobs, digest)).toBe(true);
   });
 
   test.each([
@@ -76,17 +85,25 @@ describe('a blob is wanted', () => {
   ])('or not by its length: %s', async (_, size, maxBytes, isWanted) => {
     const blobs = keeping(maxBytes);
     const { digest } = await stored('a', 1);
-    blobs.wants(digest, size);
-    expect(blobs.wants(digest, size)).toBe(isWanted);
+    gets(blobs, digest, size);
+    expect(gets(blobs, digest, size)).toBe(isWanted);
   });
 
-  test('by one reader, while it is looked at', async () => {
+  test('for one reader, however many read it: until it is kept, or that one has left', async () => {
     const blobs = keeping(MiB);
     const { digest, bytes } = await stored('a');
-    blobs.wants(digest, KiB);
-    const kept = blobs.keep(digest, bytes);
-    expect([blobs.wants(digest, KiB), await blobs.keep(digest, bytes)]).toEqual([false, undefined]);
+    gets(blobs, digest);
+    const room = blobs.reserve(digest, KiB);
+    expect(gets(blobs, digest)).toBe(false);
+    room!.drop();
+    expect(await room!.keep(bytes)).toBeUndefined();
+    const next = blobs.reserve(digest, KiB);
+    const kept = next!.keep(bytes);
+    expect([gets(blobs, digest), await next!.keep(bytes)]).toEqual([false, undefined]);
     expect(await kept).toBe(true);
+    next!.drop();
+    expect(gets(blobs, digest)).toBe(false);
+    expect(await isFromMemory(blobs, { digest, bytes })).toBe(true);
   });
 });
 
@@ -95,9 +112,9 @@ describe('a kept blob', () => {
     const blobs = keeping(MiB);
     const blob = await stored('a');
     const wrong = Buffer.from(blob.bytes).fill('x', 5, 6);
-    expect(await blobs.keep(blob.digest, wrong)).toBe(false);
+    expect(await readTwice(blobs, { ...blob, bytes: wrong })).toBe(false);
     expect(await isFromMemory(blobs, blob)).toBe(false);
-    expect(await blobs.keep(blob.digest, blob.bytes)).toBe(true);
+    expect(await readTwice(blobs, blob)).toBe(true);
     expect(await isFromMemory(blobs, blob)).toBe(true);
   });
 
@@ -120,6 +137,46 @@ describe('a kept blob', () => {
     const opened = await blobs.open(digest, { signal });
     expect([opened!.size, opened!.bytes]).toEqual([KiB - 1, undefined]);
     await opened!.close();
+    await storage.blobs.put({ digest, bytes, signal });
+    expect(await isFromMemory(blobs, { digest, bytes })).toBe(false);
+  });
+
+  test('that was forgotten while the store was asked is what the store has', async () => {
+    const blobs = keeping(MiB);
+    const blob = await stored('a');
+    await readTwice(blobs, blob);
+    storage.on('blobs.open', { hang: true });
+    for (const isLate of [false, true]) {
+      const opening = isFromMemory(blobs, blob);
+      blobs.forget(blob.digest);
+      if (isLate) await clock.advance(250);
+      storage.heal();
+      expect(await opening).toBe(false);
+      await readTwice(blobs, blob);
+      storage.on('blobs.open', { hang: true });
+    }
+  });
+
+  test('is there when the store has not said so within 250 ms, until it says that it is not', async () => {
+    const blobs = keeping(MiB);
+    const blob = await stored('a');
+    await readTwice(blobs, blob);
+    for (const [isStored, next] of [
+      [true, true],
+      [false, undefined],
+    ] as const) {
+      storage.on('blobs.open', { hang: true });
+      const opening = isFromMemory(blobs, blob);
+      await clock.advance(249);
+      await clock.advance(1);
+      expect(await opening).toBe(true);
+      if (!isStored) await memory.blobs.delete(blob.digest, { signal });
+      storage.heal();
+      await expect.poll(() => storage.openBlobs()).toBe(0);
+      expect(await isFromMemory(blobs, blob)).toBe(next);
+    }
+    await clock.advance(10_000);
+    expect([events, clock.pending()]).toEqual([[], 0]);
   });
 
   test('is there while the store fails, which is told; a caller who left is told that', async () => {
@@ -169,15 +226,15 @@ describe('a kept blob', () => {
     const [kept, looked] = [await stored('a'), await stored('b')];
     const areFromMemory = async () => [await isFromMemory(blobs, kept), await isFromMemory(blobs, looked)];
     await readTwice(blobs, kept);
-    const looking = blobs.keep(looked.digest, looked.bytes);
+    const looking = readTwice(blobs, looked);
     blobs.forget(kept.digest);
     blobs.forget(looked.digest);
     expect([await looking, await areFromMemory()]).toEqual([undefined, [false, false]]);
     expect(await readTwice(blobs, kept)).toBe(true);
-    const late = blobs.keep(looked.digest, looked.bytes);
-    blobs.close();
+    const late = readTwice(blobs, looked);
+    await blobs.close();
     expect([await late, await areFromMemory()]).toEqual([undefined, [false, false]]);
-    expect([await blobs.keep(kept.digest, kept.bytes), clock.pending()]).toEqual([undefined, 0]);
+    expect([await readTwice(blobs, kept), clock.pending()]).toEqual([undefined, 0]);
   });
 });
 
@@ -186,10 +243,10 @@ describe('of more blobs than there is room for', () => {
     const blobs = keeping(2 * KiB);
     const [one, two, three] = [await stored('1'), await stored('2'), await stored('3')];
     expect([await readTwice(blobs, one), await readTwice(blobs, two)]).toEqual([true, true]);
-    expect(await readTwice(blobs, three)).toBe(false);
+    expect(await readTwice(blobs, three)).toBeUndefined();
     await clock.advance(9_999);
     expect(await isFromMemory(blobs, one)).toBe(true);
-    expect(await readTwice(blobs, three)).toBe(false);
+    expect(await readTwice(blobs, three)).toBeUndefined();
     await clock.advance(1);
     expect(await readTwice(blobs, three)).toBe(true);
     const kept = [await isFromMemory(blobs, one), await isFromMemory(blobs, two), await isFromMemory(blobs, three)];
@@ -202,22 +259,26 @@ describe('of more blobs than there is room for', () => {
     await readTwice(blobs, one);
     const [slow, other] = [await blobs.open(one.digest, { signal }), await blobs.open(one.digest, { signal })];
     blobs.forget(one.digest);
-    expect(await readTwice(blobs, two)).toBe(false);
+    expect(await readTwice(blobs, two)).toBeUndefined();
     await slow!.close();
     await slow!.close();
-    expect(await readTwice(blobs, two)).toBe(false);
+    expect(await readTwice(blobs, two)).toBeUndefined();
     expect(Buffer.from(other!.bytes!)).toEqual(one.bytes);
     await other!.close();
     expect(await readTwice(blobs, two)).toBe(true);
   });
 
-  test('those that are looked at count, also where they turn out to be wrong', async () => {
+  test('those that are read count, and are looked at, also where they turn out to be wrong', async () => {
     const blobs = keeping(KiB);
     const [one, two] = [await stored('1'), await stored('2')];
-    const looking = blobs.keep(one.digest, two.bytes);
-    expect(await blobs.keep(two.digest, two.bytes)).toBeUndefined();
+    for (const { digest } of [one, two]) blobs.reserve(digest, KiB);
+    const room = blobs.reserve(one.digest, KiB);
+    expect(blobs.reserve(two.digest, KiB)).toBeUndefined();
+    const looking = room!.keep(two.bytes);
+    expect(blobs.reserve(two.digest, KiB)).toBeUndefined();
     expect(await looking).toBe(false);
-    expect(await blobs.keep(two.digest, two.bytes)).toBe(true);
+    blobs.reserve(one.digest, KiB)!.drop();
+    expect(await readTwice(blobs, two)).toBe(true);
   });
 
   test('the shortest take their share all the same: there are at most 16,384', async () => {
@@ -226,7 +287,7 @@ describe('of more blobs than there is room for', () => {
     const results = new Map<boolean | undefined, number>();
     for (let at = 0; at <= most; at++) {
       const bytes = Buffer.from([at >> 8, at & 255]);
-      const isKept = await blobs.keep(digestOf(bytes), bytes);
+      const isKept = await readTwice(blobs, { digest: digestOf(bytes), bytes });
       results.set(isKept, (results.get(isKept) ?? 0) + 1);
     }
     expect(results).toEqual(

@@ -1,39 +1,47 @@
 import type { Digest } from '../oci/digest.ts';
-import { createBuffers } from '../runtime/buffers.ts';
 import { bytesOf } from '../runtime/bytes.ts';
 import type { Clock } from '../runtime/clock.ts';
+import { orLate } from '../runtime/or-late.ts';
 import { createRecent } from '../runtime/recent.ts';
 import type { BlobStore, OpenBlob } from './blob-store.ts';
 import { type StoreEvent, storeFailed } from './events.ts';
-import { isIntact } from './is-intact.ts';
+import { hasDigest } from './is-intact.ts';
 import { openBytes } from './open-bytes.ts';
 
-/** A blob of a store. `bytes`: all of it, found right, where memory has it; nobody writes to them. */
+/** A blob of a store. `bytes`: all of it, found right, where memory has it; many read them, and nobody writes to them. */
 export type MaybeKept = OpenBlob & { bytes?: Uint8Array };
+
+/** Room in memory for a blob that is being read from the store. */
+export interface KeptRoom {
+  /**
+   * Keeps the blob, once it was found to be what its digest says.
+   *
+   * @param bytes nobody writes to them any more
+   * @returns whether it is; `undefined` where nobody wants to know any more. Never rejects
+   */
+  keep(bytes: Uint8Array): Promise<boolean | undefined>;
+  /** Gives the room back, where it was not read to its end. */
+  drop(): void;
+}
 
 /** The blobs of a store, of which those that are small and pulled again and again are in memory. */
 export interface KeptBlobs {
   /**
-   * The same as the store's: it is asked each time whether the blob is there still. Where it fails, what is in memory is
-   * there.
+   * The same as the store's: it is asked each time whether the blob is there still. Where it fails, or takes its time, what
+   * is in memory is there.
    */
   open(digest: Digest, options: Parameters<BlobStore['open']>[1]): Promise<MaybeKept | undefined>;
-  /** Whether {@link keep} should be given a blob that is being read from the store. Asked each time that one is. */
-  wants(digest: Digest, size: number): boolean;
-  /**
-   * Keeps a blob, once it was found to be what its digest says.
-   *
-   * @param bytes nobody writes to them any more
-   * @returns whether it is; `undefined` where nobody wanted to know any more. Never rejects
-   */
-  keep(digest: Digest, bytes: Uint8Array): Promise<boolean | undefined>;
-  /** Opens it from memory for nobody any more, nor keeps what is being looked at. */
+  /** Makes room for a blob that is to be kept, or none. Called each time that one is read from the store. */
+  reserve(digest: Digest, size: number): KeptRoom | undefined;
+  /** Opens it from memory for nobody any more, nor keeps what is being read. */
   forget(digest: Digest): void;
-  close(): void;
+  /** Resolves when nothing of the store is open. */
+  close(): Promise<void>;
 }
 
 interface Kept {
   bytes: Uint8Array;
+  weight: number;
   /** By `clock.monotonic()`. */
   openedAt: number;
   readers: number;
@@ -47,6 +55,8 @@ const againWithinMs = 60_000;
 const idleMs = 10_000;
 /** Who was not opened for so long goes. */
 const unusedMs = 60_000;
+/** How long the store is waited for, of what is in memory. */
+const askWithinMs = 250;
 /** Blobs at once: each counts as its share at least. */
 const mostKept = 16_384;
 const mostRead = 4_096;
@@ -54,39 +64,37 @@ const mostRead = 4_096;
 /**
  * Keeps what is read from the store for the second time within a minute, for as long as it is opened once a minute.
  *
- * @param parts.maxBytes what is kept and looked at at once, also by those who still read what has made way
+ * @param parts.maxBytes what is kept and has room at once, also of those who still read what has made way
  */
 export function createKeptBlobs(
   store: Pick<BlobStore, 'open'>,
-  parts: { maxBytes: number; clock: Pick<Clock, 'monotonic' | 'after'>; observe(event: StoreEvent): void },
+  parts: { maxBytes: number; clock: Clock; observe(event: StoreEvent): void },
 ): KeptBlobs {
   const { maxBytes, clock, observe } = parts;
   // The one that was opened last is the last.
   const kept = new Map<Digest, Kept>();
-  const looking = new Map<Digest, AbortController>();
+  /** Those that are read, or looked at. */
+  const coming = new Map<Digest, AbortController>();
   /** When a blob was last read from the store. */
   const read = createRecent<Digest, number>(mostRead);
-  const buffers = createBuffers(0);
+  const ending = new Set<Promise<void>>();
   const least = Math.ceil(maxBytes / mostKept);
   let heldBytes = 0;
   let isClosed = false;
   let stopTimer: (() => void) | undefined;
 
-  const weightOf = ({ byteLength }: Uint8Array) => Math.max(byteLength, least);
-
   function drop(digest: Digest, blob: Kept): void {
     kept.delete(digest);
-    if (blob.readers === 0) heldBytes -= weightOf(blob.bytes);
+    if (blob.readers === 0) heldBytes -= blob.weight;
   }
 
-  function makeRoom(size: number): boolean {
-    const isRoom = () => heldBytes + Math.max(size, least) <= maxBytes;
+  function makeRoom(weight: number): boolean {
     const idleSince = clock.monotonic() - idleMs;
     for (const [digest, blob] of kept) {
-      if (isRoom() || blob.openedAt > idleSince) break;
+      if (heldBytes + weight <= maxBytes || blob.openedAt > idleSince) break;
       drop(digest, blob);
     }
-    return isRoom();
+    return heldBytes + weight <= maxBytes;
   }
 
   function sweep(): void {
@@ -103,16 +111,9 @@ export function createKeptBlobs(
     if (kept.size > 0) stopTimer ??= clock.after(idleMs, sweep);
   }
 
-  function take(digest: Digest, bytes: Uint8Array): void {
-    // Of any other array Node makes a Buffer, at each write.
-    const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-    kept.set(digest, { bytes: buffer, openedAt: clock.monotonic(), readers: 0 });
-    watch();
-  }
-
   function forget(digest: Digest): void {
-    looking.get(digest)?.abort();
-    looking.delete(digest);
+    coming.get(digest)?.abort();
+    coming.delete(digest);
     const blob = kept.get(digest);
     if (blob) drop(digest, blob);
   }
@@ -125,65 +126,101 @@ export function createKeptBlobs(
     kept.set(digest, blob);
     const closed = () => {
       blob.readers--;
-      if (blob.readers === 0 && kept.get(digest) !== blob) heldBytes -= weightOf(bytes);
+      if (blob.readers === 0 && kept.get(digest) !== blob) heldBytes -= blob.weight;
     };
     return { ...openBytes(bytes, closed), bytes };
   }
 
-  return {
-    async open(digest, options) {
-      if (!kept.has(digest)) return await store.open(digest, options);
-      let stored: OpenBlob | undefined;
-      try {
-        stored = await store.open(digest, { ...options, forBytes: false });
-      } catch (error) {
-        options.signal.throwIfAborted();
-        const blob = kept.get(digest);
-        if (!blob) throw error;
-        observe(storeFailed('open', digest, error));
-        return openKept(digest, blob);
-      }
-      if (!stored) forget(digest);
+  /** Of what nobody reads no request waits for the end. */
+  function letGo(digest: Digest, stored: OpenBlob): void {
+    const closing = stored.close().catch((error) => observe(storeFailed('close', digest, error)));
+    ending.add(closing);
+    void closing.then(() => ending.delete(closing));
+  }
+
+  async function open(digest: Digest, options: Parameters<BlobStore['open']>[1]): Promise<MaybeKept | undefined> {
+    if (!kept.has(digest)) return await store.open(digest, options);
+    const asking = store.open(digest, { ...options, forBytes: false });
+    let stored: OpenBlob | 'late' | undefined;
+    try {
+      stored = await orLate<typeof stored>(asking, { clock, ms: askWithinMs, late: () => 'late' });
+    } catch (error) {
+      options.signal.throwIfAborted();
       const blob = kept.get(digest);
-      // Of another size it is wrong, as whoever reads it will find.
-      if (!stored || blob?.bytes.byteLength !== stored.size) return stored;
-      await stored.close().catch((error) => observe(storeFailed('close', digest, error)));
+      if (!blob) throw error;
+      observe(storeFailed('open', digest, error));
       return openKept(digest, blob);
-    },
-    wants(digest, size) {
-      if (size === 0 || size > Math.min(longestBytes, maxBytes) || looking.has(digest)) return false;
-      const now = clock.monotonic();
-      const before = read.get(digest);
-      read.set(digest, now);
-      return before !== undefined && now - before <= againWithinMs && makeRoom(size);
-    },
-    async keep(digest, bytes) {
-      const size = bytes.byteLength;
-      if (isClosed || looking.has(digest) || kept.has(digest) || !makeRoom(size)) return undefined;
-      const controller = new AbortController();
-      const { signal } = controller;
-      looking.set(digest, controller);
-      heldBytes += weightOf(bytes);
-      let isRight: boolean | undefined;
-      try {
+    }
+    const blob = kept.get(digest);
+    if (stored === 'late') {
+      if (!blob) return await asking;
+      void asking.then(
+        (opened) => (opened ? letGo(digest, opened) : forget(digest)),
+        () => undefined,
+      );
+      return openKept(digest, blob);
+    }
+    if (stored && blob?.bytes.byteLength === stored.size) {
+      letGo(digest, stored);
+      return openKept(digest, blob);
+    }
+    // Of another size it is wrong, as whoever reads it will find.
+    forget(digest);
+    return stored;
+  }
+
+  function reserve(digest: Digest, size: number): KeptRoom | undefined {
+    if (size === 0 || size > longestBytes || isClosed || coming.has(digest) || kept.has(digest)) return undefined;
+    const now = clock.monotonic();
+    const before = read.get(digest);
+    read.set(digest, now);
+    const weight = Math.max(size, least);
+    if (before === undefined || now - before > againWithinMs || !makeRoom(weight)) return undefined;
+    const controller = new AbortController();
+    coming.set(digest, controller);
+    heldBytes += weight;
+    let isOver = false;
+
+    /** @returns whether it was wanted still */
+    function end(): boolean {
+      isOver = true;
+      if (coming.get(digest) !== controller) return false;
+      return coming.delete(digest);
+    }
+
+    return {
+      async keep(bytes) {
+        if (isOver) return undefined;
+        isOver = true;
         // A single read may be at fault, and what is kept is read by many.
-        const blob = { kind: 'stream', size, body: bytesOf(bytes), close: async () => undefined } as const;
-        isRight = await isIntact(blob, digest, { buffers, signal });
-      } catch {
-        // Nobody wants it any more.
-      }
-      const isWanted = looking.get(digest) === controller;
-      if (isWanted) looking.delete(digest);
-      if (isWanted && isRight) take(digest, bytes);
-      else heldBytes -= weightOf(bytes);
-      return isWanted ? isRight : undefined;
-    },
+        const isRight = await hasDigest(bytesOf(bytes), digest, controller).catch(() => undefined);
+        const isWanted = end();
+        if (isWanted && isRight) {
+          // Of any other array Node makes a Buffer, at each write.
+          const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+          kept.set(digest, { bytes: buffer, weight, openedAt: clock.monotonic(), readers: 0 });
+          watch();
+        } else heldBytes -= weight;
+        return isWanted ? isRight : undefined;
+      },
+      drop() {
+        if (isOver) return;
+        end();
+        heldBytes -= weight;
+      },
+    };
+  }
+
+  return {
+    open,
+    reserve,
     forget,
-    close() {
+    async close() {
       isClosed = true;
       stopTimer?.();
       stopTimer = undefined;
-      for (const digest of [...looking.keys(), ...kept.keys()]) forget(digest);
+      for (const digest of [...coming.keys(), ...kept.keys()]) forget(digest);
+      await Promise.all(ending);
     },
   };
 }

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { blobStoreContract, casesOf } from '@proxycache/contract';
 import { flakyStore, type ManualClock, manualClock, seededBytes } from '@proxycache/test-kit';
 import { beforeEach, describe, expect, onTestFinished, test } from 'vitest';
-import { digestHex, digestOf } from '../oci/digest.ts';
+import { type Digest, digestHex, digestOf } from '../oci/digest.ts';
 import type { BlobStore } from './blob-store.ts';
 import type { StoreEvent } from './events.ts';
 import { fileStorage } from './file-storage.ts';
@@ -26,6 +26,12 @@ beforeEach(() => {
 function sharing(store: BlobStore): SharedBlobs {
   const told = { clock, observe: (event: StoreEvent) => void events.push(event) };
   return shareBlobs(store, { kept: createKeptBlobs(store, { maxBytes: 1e6, ...told }), ...told });
+}
+
+/** Has a blob be in memory. */
+async function keep(blobs: SharedBlobs, what: { digest: Digest; bytes: Buffer }): Promise<void> {
+  blobs.kept.reserve(what.digest, what.bytes.byteLength)?.drop();
+  await blobs.kept.reserve(what.digest, what.bytes.byteLength)?.keep(Buffer.from(what.bytes));
 }
 
 function start() {
@@ -92,7 +98,7 @@ describe('a blob', () => {
   test('that is in memory is opened there for a second, then once the store was asked for it, until it is changed', async () => {
     const { storage, blobs, asked } = await startStored();
     for (const [at, change] of (['delete', 'quarantine'] as const).entries()) {
-      await blobs.kept.keep(digest, Buffer.from(bytes));
+      await keep(blobs, { digest, bytes });
       const opened = [await blobs.share(digest, { signal }), blobs.held(digest)];
       for (const each of opened) {
         expect([Buffer.from(each!.bytes!), await bytesOf(each)]).toEqual([bytes, bytes]);
@@ -104,12 +110,12 @@ describe('a blob', () => {
       expect(blobs.held(digest)).toBeUndefined();
       await storage.blobs.put({ digest, bytes, signal });
     }
-    await blobs.kept.keep(digest, Buffer.from(bytes));
+    await keep(blobs, { digest, bytes });
     const anew = await blobs.share(digest, { anew: true, signal });
     expect([asked(), anew!.bytes]).toEqual([3, undefined]);
     await anew!.blob.close();
     await blobs.close();
-    await blobs.kept.keep(digest, Buffer.from(bytes));
+    await keep(blobs, { digest, bytes });
     const late = await blobs.share(digest, { signal });
     expect(late!.bytes).toBeUndefined();
     await late!.blob.close();
@@ -132,6 +138,24 @@ describe('a blob', () => {
     expect(storage.openBlobs()).toBe(128);
     expect(blobs.held(digestOf(all[1]!))).toBeUndefined();
     expect(await bytesOf(blobs.held(digestOf(all[2]!)))).toEqual(all[2]);
+  });
+
+  test('that is in memory takes no place of those, and has one of 16,384 of its own', async () => {
+    const { storage, blobs, asked } = start();
+    const all = Array.from({ length: 200 }, (_, at) => Buffer.from(`blob ${at}`));
+    const [file, ...kept] = all.map((each) => ({ digest: digestOf(each), bytes: each }));
+    for (const each of [file!, ...kept]) await blobs.put({ ...each, signal });
+    await (await blobs.share(file!.digest, { signal }))!.blob.close();
+    for (const each of kept) {
+      await keep(blobs, each);
+      await (await blobs.share(each.digest, { signal }))!.blob.close();
+    }
+    expect([asked(), storage.openBlobs()]).toEqual([200, 1]);
+    for (const { digest: each } of [file!, ...kept]) {
+      const opened = blobs.held(each);
+      expect(opened).toBeDefined();
+      await opened!.blob.close();
+    }
   });
 
   test('is closed to a reader that closed it, while others go on', async () => {

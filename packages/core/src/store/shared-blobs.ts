@@ -21,7 +21,7 @@ export interface OpenedBlob {
 
 /** The blobs of a store, each opened once for all who read it within a second. */
 export interface SharedBlobs extends BlobStore {
-  kept: Pick<KeptBlobs, 'wants' | 'keep'>;
+  kept: Pick<KeptBlobs, 'reserve'>;
   /** Opens a blob that others have open already, or have just read, without asking the store. */
   held(digest: Digest): OpenedBlob | undefined;
   /**
@@ -58,7 +58,7 @@ interface Source extends Omit<OpenedBlob, 'blob'> {
  */
 const sharedForMs = 1_000;
 
-/** Blobs that are shared at once. One that makes way is read to its end by those who have it. */
+/** Files that are shared at once. One that makes way is read to its end by those who have it. */
 const mostShared = 128;
 
 /**
@@ -70,6 +70,8 @@ export function shareBlobs(
   { kept, clock, observe }: { kept: KeptBlobs; clock: Clock; observe(event: StoreEvent): void },
 ): SharedBlobs {
   const shared = new Map<Digest, Source>();
+  /** Those of them that hold a file. */
+  const files = new Set<Source>();
   /** Of each digest that the store is being asked for, how often; those asked before a change are not in it. */
   const asked = new Map<Digest, { times: number }>();
   const ending = new Set<Promise<void>>();
@@ -102,6 +104,7 @@ export function shareBlobs(
     if (!source.isShared) return;
     source.isShared = false;
     shared.delete(source.digest);
+    files.delete(source);
     if (source.readers > 0) source.leaveApart = apart.enter(source.digest);
     void letGo(source);
   }
@@ -118,10 +121,8 @@ export function shareBlobs(
     const before = shared.get(source.digest);
     if (before && before.opening > source.opening) return;
     if (before) unshare(before);
-    for (const oldest of shared.values()) {
-      if (shared.size < mostShared) break;
-      unshare(oldest);
-    }
+    if (!source.file.bytes) files.add(source);
+    for (const oldest of files) if (files.size > mostShared) unshare(oldest);
     source.isShared = true;
     shared.set(source.digest, source);
     stopTimer ??= clock.after(source.until - clock.monotonic(), sweep);
@@ -231,11 +232,10 @@ export function shareBlobs(
     },
     async close() {
       isClosed = true;
-      kept.close();
       stopTimer?.();
       stopTimer = undefined;
       for (const source of shared.values()) unshare(source);
-      await Promise.all(ending);
+      await Promise.all([...ending, kept.close()]);
     },
     open: (digest, options) => blobs.open(digest, options),
     adopt: (blob) => changing(blob.digest, () => blobs.adopt(blob)),

@@ -6,7 +6,7 @@ import type { ManifestAnswer } from '../pull/answer.ts';
 import { createHeldManifests } from '../pull/held-manifests.ts';
 import type { Target } from '../pull/target.ts';
 import type { RequestEvent } from './events.ts';
-import { createFromMemory, type FromMemoryParts } from './from-memory.ts';
+import { createManifestsFromMemory, type ManifestsFromMemoryParts } from './manifests-from-memory.ts';
 import type { HttpRequest } from './message.ts';
 
 const digest = `sha256:${'a1'.repeat(32)}` as const;
@@ -19,12 +19,12 @@ const byDigest: ManifestAnswer = {
   cacheStatus: { hit: true },
 };
 
-function make(parts: Partial<FromMemoryParts> = {}) {
+function make(parts: Partial<ManifestsFromMemoryParts> = {}) {
   const events: RequestEvent[] = [];
   const located: string[] = [];
   const served: string[] = [];
   let now = 1_000_000;
-  const fromMemory = createFromMemory({
+  const fromMemory = createManifestsFromMemory({
     locate(route) {
       located.push(route.name);
       return { target, clientName: route.name };

@@ -10,7 +10,7 @@ import { respondManifest } from './respond.ts';
 import { wantOf } from './route.ts';
 
 /** What answering from memory takes. */
-export interface FromMemoryParts extends KnownUrlsParts {
+export interface ManifestsFromMemoryParts extends KnownUrlsParts {
   heldManifests: HeldManifests;
   prefetch: Pick<Prefetch, 'served'>;
   publicContent: boolean;
@@ -34,7 +34,7 @@ interface Answered {
  * Answers with manifests that are in memory, as `handle` would, in one go. What cannot be answered so, errors too, is left
  * to `handle`, and not told to the observer.
  */
-export function createFromMemory(parts: FromMemoryParts): NonNullable<Handle['fromMemory']> {
+export function createManifestsFromMemory(parts: ManifestsFromMemoryParts): NonNullable<Handle['fromMemory']> {
   const { clock, publicContent } = parts;
   const urls = createKnownUrls<ContentRoute<'manifest'>, ManifestContent>(parts, 'manifest', (target, route) => {
     const { reference } = route;
