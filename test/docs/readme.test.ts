@@ -75,7 +75,7 @@ describe('README', () => {
       'limits.maxConnections': upstream.limits.maxConnections,
       maxRequests,
       maxIngests,
-      memory: `${defaults.memory.manifests / 1024 ** 2} MiB + ${defaults.memory.buffers / 1024 ** 2} MiB`,
+      memory: `${(['manifests', 'blobs', 'buffers'] as const).map((kind) => defaults.memory[kind] / 1024 ** 2).join(' + ')} MiB`,
       minFree: '5 % of the disk, at most 1 GiB',
       'retention.unusedFor': `${ms(defaults.retention.unusedFor as '7d') / 86_400_000} days`,
     });
