@@ -1,4 +1,5 @@
 import {
+  type BlobStore,
   type Coordinator,
   createProxyCache,
   type Lease,
@@ -264,6 +265,40 @@ describe('processes that share their records and a coordinator', () => {
     await ask(one);
     await ask(other);
     expect(upstream.requests.map(({ method }) => method)).toEqual(['GET', 'HEAD']);
+  });
+
+  test('do not tell of a tag whose manifest is still on its way to the store they share', async () => {
+    const image = upstream.addImage('team/app', { tag: '1' });
+    const held = gate();
+    const blobs: BlobStore = {
+      ...storage.blobs,
+      async put(blob) {
+        await held.pass(blob.signal);
+        return storage.blobs.put(blob);
+      },
+    };
+    const first = ask(replica({}, { blobs }));
+    await held.reached;
+    let looks = 0;
+    const metadata: MetadataStore = {
+      ...storage.metadata,
+      get(...args) {
+        looks++;
+        return storage.metadata.get(...args);
+      },
+    };
+    let isAnswered = false;
+    const second = ask(replica({}, { metadata })).finally(() => {
+      isAnswered = true;
+    });
+    const hasLookedOrAsked = async () => {
+      await clock.advance(100);
+      return isAnswered || looks > 5;
+    };
+    await expect.poll(hasLookedOrAsked, waiting).toBe(true);
+    held.open();
+    expect(digests(await Promise.all([first, second]))).toEqual([image.root.digest]);
+    expect(upstream.requests.map(({ method }) => method)).toEqual(['GET']);
   });
 
   test('fetch a manifest that the record tells of and the store has not', async () => {

@@ -63,8 +63,9 @@ export function createSettleTag(
     const complete = replaced && record.value && (await isComplete(target, record.value.digest, signal));
     const lastComplete = complete ? record.value : undefined;
     const filed = outcome.kind === 'found' ? outcome.filed : undefined;
-    // A tag that stood for another image stands for this one only when it is stored: a crash must not cost both.
-    if (record?.value) await filed;
+    // A tag that stood for another image stands for this one only when it is stored: a crash must not cost both. Other
+    // processes take a record at its word, and would each fetch what the store does not have yet.
+    if (record?.value || turns) await filed;
     const saved = tags.update({ place: target.place, tag, fence }, (current) => {
       const latest = settle(current, outcome, context).record;
       const { generation: saidTo } = target.place;
