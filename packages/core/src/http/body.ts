@@ -54,30 +54,43 @@ export function createBody({ open, length, close, over: tell }: BodySource): Byt
     throw new ProxyCacheError('storage-failed', `a body ${verb} ${sent} of ${length} bytes; the response is cut off`);
   }
 
-  return {
-    [Symbol.asyncIterator]: () => ({
-      async next() {
-        if (over) return { done: true, value: undefined };
-        try {
-          chunks ??= open()[Symbol.asyncIterator]();
-          const result = await chunks.next();
-          if (!result.done) sent += result.value.byteLength;
-          expectLength(result.done === true);
-          if (!result.done) return result;
-          await finish(true);
-          return { done: true, value: undefined };
-        } catch (error) {
-          await finish(false);
-          throw error;
-        }
-      },
-      async return() {
-        if (!over) await finish(false);
-        return { done: true, value: undefined };
-      },
-    }),
+  async function ended(isWhole: boolean): Promise<{ done: true; value: undefined }> {
+    await finish(isWhole);
+    return { done: true, value: undefined };
+  }
+
+  async function failed(error: unknown): Promise<never> {
+    await finish(false);
+    throw error;
+  }
+
+  function taken(result: IteratorResult<Uint8Array>): typeof result | Promise<typeof result> {
+    try {
+      if (!result.done) sent += result.value.byteLength;
+      expectLength(result.done === true);
+    } catch (error) {
+      return failed(error);
+    }
+    return result.done ? ended(true) : result;
+  }
+
+  const iterator: AsyncIterator<Uint8Array, undefined> = {
+    // From callback to callback, which are made once: promises for each chunk are most of the garbage of a large body.
+    next() {
+      if (over) return done();
+      try {
+        chunks ??= open()[Symbol.asyncIterator]();
+        return chunks.next().then(taken, failed);
+      } catch (error) {
+        return failed(error);
+      }
+    },
+    return: () => (over ? done() : ended(false)),
   };
+  return { [Symbol.asyncIterator]: () => iterator };
 }
+
+const done = () => Promise.resolve({ done: true as const, value: undefined });
 
 /** A body of one chunk that is here. `close`, `over`: as of {@link createBody}. */
 export function bodyOf(chunk: Uint8Array, { close, over }: Pick<BodySource, 'close' | 'over'>): WholeBytes {

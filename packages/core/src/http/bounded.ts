@@ -139,23 +139,21 @@ function watched(body: Bytes, done: () => void, released: () => void): RunningBo
       released();
     }
   }
+  function taken(result: IteratorResult<Uint8Array>): typeof result {
+    if (isCut) return failed(closedError());
+    if (result.done) settle();
+    return result;
+  }
+  function failed(error: unknown): never {
+    settle();
+    throw error;
+  }
+  function settle(): void {
+    end();
+    released();
+  }
   const iterator: AsyncIterator<Uint8Array> = {
-    async next() {
-      if (isCut) throw closedError();
-      try {
-        const result = await source.next();
-        if (isCut) throw closedError();
-        if (result.done) {
-          end();
-          released();
-        }
-        return result;
-      } catch (error) {
-        end();
-        released();
-        throw error;
-      }
-    },
+    next: () => (isCut ? Promise.reject(closedError()) : source.next().then(taken, failed)),
     async return() {
       end();
       releasing ??= release();

@@ -125,8 +125,9 @@ export function follow(view: SpoolView, buffers: Buffers, { part, total, goOn }:
         epoch = state.epoch;
         const visible = visibleBytes(view);
         const until = part ? Math.min(part.to + 1, visible) : visible;
-        const chunk = position < until ? await chunkUpTo(until) : undefined;
-        if (chunk) await view.turn(chunk.byteLength);
+        const chunk = position < until ? (recentUpTo(until) ?? (await readUpTo(until))) : undefined;
+        const turn = chunk && view.turn(chunk.byteLength);
+        if (turn) await turn;
         // What was read of a try that turned out wrong, or was abandoned before that byte, is not given any more.
         if (rest || view.state().epoch !== epoch || (chunk && position + chunk.byteLength > visibleBytes(view)))
           continue;
@@ -157,14 +158,18 @@ export function follow(view: SpoolView, buffers: Buffers, { part, total, goOn }:
     return position <= contiguous;
   }
 
-  /** The next bytes, up to `until` at most; `undefined`: another look is needed. */
-  async function chunkUpTo(until: number): Promise<Uint8Array | undefined> {
+  /** The next bytes that are in memory, up to `until` at most. */
+  function recentUpTo(until: number): Uint8Array | undefined {
     const recent = view.recent(position);
-    if (recent) {
-      held = recent.memory;
-      held.hold();
-      return recent.bytes.subarray(0, until - position);
-    }
+    if (!recent) return undefined;
+    held = recent.memory;
+    held.hold();
+    const { bytes } = recent;
+    return bytes.byteLength > until - position ? bytes.subarray(0, until - position) : bytes;
+  }
+
+  /** The same from the file; `undefined`: another look is needed. */
+  async function readUpTo(until: number): Promise<Uint8Array | undefined> {
     try {
       const bytes = await buffer.fill(until - position, (into) => file.read(into, position));
       if (bytes.byteLength > 0) return bytes;
@@ -187,25 +192,24 @@ export function follow(view: SpoolView, buffers: Buffers, { part, total, goOn }:
     await letGo();
   }
 
+  async function ended(): Promise<IteratorResult<Uint8Array, undefined>> {
+    await end();
+    return { done: true, value: undefined };
+  }
+
+  // Made once, and no promises of its own: with fifty readers those are most of the garbage.
+  const given = (chunk: Uint8Array | undefined) =>
+    chunk && !left.signal.aborted ? { done: false as const, value: chunk } : ended();
+
+  async function failed(error: unknown): Promise<IteratorResult<Uint8Array, undefined>> {
+    if (left.signal.aborted) return ended();
+    await end();
+    throw error;
+  }
+
   const iterator: AsyncIterator<Uint8Array, undefined> = {
-    async next() {
-      if (left.signal.aborted) return { done: true, value: undefined };
-      try {
-        const chunk = await nextChunk();
-        if (chunk && !left.signal.aborted) return { done: false, value: chunk };
-      } catch (error) {
-        if (!left.signal.aborted) {
-          await end();
-          throw error;
-        }
-      }
-      await end();
-      return { done: true, value: undefined };
-    },
-    async return() {
-      await end();
-      return { done: true, value: undefined };
-    },
+    next: () => (left.signal.aborted ? ended() : nextChunk().then(given, failed)),
+    return: ended,
   };
   return { [Symbol.asyncIterator]: () => iterator };
 }

@@ -116,6 +116,10 @@ export function createSpooling(
     return letGo();
   }
 
+  const begun = () => {
+    atTurn--;
+  };
+
   /** How many readers find what they want next in memory. */
   const inStep = () => [...positions].filter((where) => ring.at(where())).length;
 
@@ -147,12 +151,9 @@ export function createSpooling(
     recent: (position) =>
       shared > mostShared && position < file.written ? undefined : ring.at(position, mostForEach(positions.size)),
     turn(bytes) {
-      const turn = turns.take(bytes);
-      if (!turn) return undefined;
-      atTurn++;
-      return turn.then(() => {
-        atTurn--;
-      });
+      const turn = turns.take(bytes, begun);
+      if (turn) atTurn++;
+      return turn;
     },
     open(position) {
       if (holders === 0) throw new Error('nobody holds the spool file any more');

@@ -1,7 +1,11 @@
 /** Spreads what is passed on to many readers over turns of the event loop: see {@link createTurns}. */
 export interface Turns {
-  /** Counts bytes that are about to be passed on; where this turn has had its share, they wait for one of the next. */
-  take(bytes: number): Promise<void> | undefined;
+  /**
+   * Counts bytes that are about to be passed on; where this turn has had its share, they wait for one of the next.
+   *
+   * @param begun called when what waited has waited long enough
+   */
+  take(bytes: number, begun?: () => void): Promise<void> | undefined;
 }
 
 /** Under a millisecond's work: a copy into the kernel. */
@@ -13,7 +17,7 @@ const bytesPerTurn = 1024 * 1024;
  * have had half of theirs, and so does whatever else the host does.
  */
 export function createTurns(): Turns {
-  const waiting: { bytes: number; go: () => void }[] = [];
+  const waiting: { bytes: number; go: () => void; begun: (() => void) | undefined }[] = [];
   let left = bytesPerTurn;
   let isNextPlanned = false;
 
@@ -30,20 +34,21 @@ export function createTurns(): Turns {
       const first = waiting.shift();
       if (!first) return;
       left -= first.bytes;
+      first.begun?.();
       first.go();
     }
     plan();
   }
 
   return {
-    take(bytes) {
+    take(bytes, begun) {
       if (left > 0 && waiting.length === 0) {
         left -= bytes;
         plan();
         return undefined;
       }
       plan();
-      return new Promise((resolve) => waiting.push({ bytes, go: resolve }));
+      return new Promise((resolve) => waiting.push({ bytes, go: resolve, begun }));
     },
   };
 }
