@@ -72,14 +72,33 @@ export function writeAtOnce(req: IncomingMessage, res: ServerResponse, response:
     throw error;
   }
   if (!isWanted) res.end();
-  else if (!whole) res.end(bytes);
+  else if (!isPlain(res)) res.end(bytes);
   else {
-    onClientLeft(req, res, () => whole.over(false));
+    if (whole) onClientLeft(req, res, () => whole.over(false));
     // Before the response has finished; of a write that a broken connection ended Node says nothing.
-    res.write(whole.bytes, (error) => whole.over(!error && !req.socket.destroyed));
-    res.end();
+    endWith(res, bytes as Uint8Array, whole && ((error) => whole.over(!error && !req.socket.destroyed)));
   }
   return true;
+}
+
+/** From here on it costs more to copy a body into a string, and out of it again, than a piece more. */
+const mostAsText = 2 * 1024;
+
+/**
+ * Writes the body and ends the response, in as few pieces as Node has for it: `end(bytes)` hands over the head, the body
+ * and an empty string for the end. With what is corked here the last is spared, and Node appends a string to the head.
+ */
+function endWith(res: ServerResponse, bytes: Uint8Array, written?: (error?: Error | null) => void): void {
+  res.cork();
+  if (bytes.byteLength > mostAsText) res.write(bytes, written);
+  // A character for each byte.
+  else res.write(asBuffer(bytes).toString('latin1'), 'latin1', written);
+  res.uncork();
+  res.end();
+}
+
+function asBuffer(bytes: Uint8Array): Buffer {
+  return Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 }
 
 function isBodiless(req: IncomingMessage, status: number): boolean {
