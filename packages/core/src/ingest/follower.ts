@@ -127,7 +127,7 @@ export function follow(view: SpoolView, buffers: Buffers, { part, total, goOn }:
         const until = part ? Math.min(part.to + 1, visible) : visible;
         const chunk = position < until ? (recentUpTo(until) ?? (await readUpTo(until))) : undefined;
         const turn = chunk && view.turn(chunk.byteLength);
-        if (turn) await turn;
+        if (turn !== undefined) await turn;
         // What was read of a try that turned out wrong, or was abandoned before that byte, is not given any more.
         if (rest || view.state().epoch !== epoch || (chunk && position + chunk.byteLength > visibleBytes(view)))
           continue;

@@ -152,7 +152,7 @@ export function createSpooling(
       shared > mostShared && position < file.written ? undefined : ring.at(position, mostForEach(positions.size)),
     turn(bytes) {
       const turn = turns.take(bytes, begun);
-      if (turn) atTurn++;
+      if (turn !== undefined) atTurn++;
       return turn;
     },
     open(position) {
