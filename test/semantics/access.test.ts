@@ -386,6 +386,53 @@ describe('with access', () => {
     expect(seen).toEqual(['from Node', 'from fetch', undefined]);
   });
 
+  test('the connection reaches every hook, by Node’s server; a web request has none', async () => {
+    const seen: [hook: string, address: string | undefined][] = [];
+    const see = (hook: string, request: AccessRequest | undefined) => {
+      if (request?.connection) expect(request.connection.headerNames).toContain('host');
+      seen.push([hook, request?.connection?.address]);
+    };
+    const { cache } = await startGuarded(
+      {
+        authenticate: (request) => {
+          see('authenticate', request);
+          return authenticate(request);
+        },
+        authorize: ({ identity, request }) => {
+          see('authorize', request);
+          return identity !== undefined;
+        },
+        challenge: ({ request }) => {
+          see('challenge', request);
+          return basic;
+        },
+        handle: async (request) => {
+          see('handle', request);
+          return undefined;
+        },
+      },
+      {
+        cache: {
+          admission: {
+            admit: ({ request }) => {
+              see('admit', request);
+              return { allow: true };
+            },
+          },
+        },
+      },
+    );
+    const path = '/v2/up/team/app/manifests/1';
+    expect((await cache.get(path)).status).toBe(401);
+    expect((await cache.get(path, as('ann'))).status).toBe(200);
+    await cache.get('/token');
+    const hooks = ['authenticate', 'authorize', 'challenge', 'authenticate', 'authorize', 'admit', 'handle'];
+    expect(seen).toEqual(hooks.map((hook) => [hook, '127.0.0.1']));
+    seen.length = 0;
+    expect((await cache.cache.fetch(new Request(`http://cache.example${path}`, as('ann')))).status).toBe(200);
+    expect(seen).toEqual(['authenticate', 'authorize', 'admit'].map((hook) => [hook, undefined]));
+  });
+
   test('several challenges are lines of their own, by Node’s server and by fetch', async () => {
     const values = ['Bearer realm="https://a.example/token",service="a"', 'Basic realm="a"'];
     const { cache } = await startGuarded({ authenticate, anonymous: false, challenge: () => values });

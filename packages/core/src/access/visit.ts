@@ -31,6 +31,9 @@ export function createVisit(request: AccessRequest): Visit {
       basePath,
       headers,
       context,
+      get connection() {
+        return request.connection;
+      },
       get signal() {
         return signalOf();
       },

@@ -22,8 +22,8 @@ export interface AccessRequest {
   headers: { get(name: string): string | null };
   /** The host's own (user, TLS peer, address), handed to hooks. */
   context?: unknown;
-  /** What the adapter sees of the connection itself. Absent where it sees nothing, as of web requests. */
-  readonly connection?: Connection;
+  /** What the adapter sees of the connection itself, looked up when it is read; `undefined` where it sees nothing, as of web requests. */
+  readonly connection?: Connection | undefined;
   /** Fires when the client has left; for hooks, also when their time is up. A lazy getter: creating one per request is dear. */
   readonly signal: AbortSignal;
 }

@@ -65,6 +65,9 @@ function withBody(seen: AccessRequest, request: HttpRequest): HttpRequest {
     basePath,
     headers,
     context,
+    get connection() {
+      return seen.connection;
+    },
     get signal() {
       return seen.signal;
     },
