@@ -29,7 +29,7 @@ export interface Evaluated {
   at: number;
 }
 
-/** Hooks at once: each may hold a manifest, and 4 MiB of a config. */
+/** Hooks at once that are in time: each may hold a manifest, and 4 MiB of a config. What late ones hold is the host's. */
 const mostAtOnce = 64;
 
 /**
@@ -77,8 +77,9 @@ export function createEvaluation(
     const about = { upstream, repository, reference: referenceText(question.reference), digest: question.digest };
     const read = new Set<Facet>();
     try {
-      const { given, at } = await inTime({ clock, ms: withinMs, signal }, (ending) =>
-        places.run(() => ask(question, read, ending), ending),
+      const { given, at } = await inTime({ clock, ms: withinMs, signal }, ({ ending, late }) =>
+        // A hook may never settle, and its place is for others then.
+        places.run(() => abortable(ask(question, read, ending), late), ending),
       );
       const judgement = readDecision(given, otherwise(at));
       const { kind: decision, until } = judgement;
@@ -107,20 +108,28 @@ export function createEvaluation(
 const referenceOf = ({ repository, reference }: { repository: string; reference: string }) =>
   `${repository}${reference.includes(':') ? '@' : ':'}${reference}`;
 
-/** What the work gives; at the deadline its signal fires, and nobody waits for it any more. */
+/**
+ * What the work gives, while somebody waits for it: `ending` fires when nobody does any more, `late` when its time is up,
+ * also of work whose callers have all left.
+ */
 async function inTime<T>(
   { clock, ms, signal }: { clock: JudgeParts['clock']; ms: number; signal: AbortSignal },
-  work: (signal: AbortSignal) => Promise<T>,
+  work: (signals: { ending: AbortSignal; late: AbortSignal }) => Promise<T>,
 ): Promise<T> {
-  const controller = new AbortController();
-  const leave = () => controller.abort(signal.reason);
+  const ending = new AbortController();
+  const late = new AbortController();
+  const leave = () => ending.abort(signal.reason);
   signal.addEventListener('abort', leave, { once: true });
-  const cancel = afterRunning(clock, ms, () => controller.abort(new Error(`not done within ${ms} ms`)));
+  const cancel = afterRunning(clock, ms, () => {
+    const reason = new Error(`not done within ${ms} ms`);
+    ending.abort(reason);
+    late.abort(reason);
+  });
+  const working = work({ ending: ending.signal, late: late.signal }).finally(cancel);
   try {
-    return await abortable(work(controller.signal), controller.signal);
+    return await abortable(working, ending.signal);
   } finally {
-    cancel();
     signal.removeEventListener('abort', leave);
-    controller.abort(new Error('over'));
+    ending.abort(new Error('over'));
   }
 }

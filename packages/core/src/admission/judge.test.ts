@@ -150,28 +150,53 @@ describe('a decision that is kept', () => {
 });
 
 describe('hooks at once', () => {
+  const ask = (judge: Judge, n: number, client = new AbortController()) => {
+    const one = question(undefined, String(n));
+    return judge.judge({ ...one, digest: digestOf(Buffer.from(String(n))) }, client.signal).then(
+      ({ kind }) => kind,
+      ({ code }) => code,
+    );
+  };
+
   it('are 64, and those that wait are bound by the same time', async () => {
     const held = gate();
     const judge = judgeBy(async ({ reference }) => {
       await held.pass();
       return reference.kind === 'tag' ? allow : { deny: true, reason: 'no tag' };
     });
-    const ask = (n: number) => {
-      const one = question(undefined, String(n));
-      const client = new AbortController();
-      return judge.judge({ ...one, digest: digestOf(Buffer.from(String(n))) }, client.signal).then(
-        ({ kind }) => kind,
-        ({ code }) => code,
-      );
-    };
-    const all = Array.from({ length: 70 }, (_, n) => ask(n));
+    const all = Array.from({ length: 70 }, (_, n) => ask(judge, n));
     await held.reachedBy(64);
     await clock.advance(0);
     expect(asked).toHaveLength(64);
     await clock.advance(1_000);
     expect(new Set(await Promise.all(all))).toEqual(new Set(['admission-failed']));
     held.open();
-    expect(await ask(71)).toBe('allow');
+    expect(await ask(judge, 71)).toBe('allow');
+  });
+
+  it('that never settled kept no others from being asked once their time was up', async () => {
+    let isHung = true;
+    const judge = judgeBy(() => (isHung ? new Promise<never>(() => undefined) : allow));
+    const all = Array.from({ length: 64 }, (_, n) => ask(judge, n));
+    await expect.poll(() => asked.length).toBe(64);
+    await clock.advance(1_000);
+    expect(new Set(await Promise.all(all))).toEqual(new Set(['admission-failed']));
+    isHung = false;
+    expect(await ask(judge, 64)).toBe('allow');
+  });
+
+  it('keep their places until they settle or are late, when all who asked have left', async () => {
+    const judge = judgeBy(() => new Promise<never>(() => undefined));
+    const clients = Array.from({ length: 64 }, () => new AbortController());
+    const all = clients.map((client, n) => ask(judge, n, client));
+    await expect.poll(() => asked.length).toBe(64);
+    for (const client of clients) client.abort(new Error('left'));
+    await Promise.all(all);
+    void ask(judge, 64);
+    await clock.advance(999);
+    expect(asked).toHaveLength(64);
+    await clock.advance(1);
+    await expect.poll(() => asked.length).toBe(65);
   });
 });
 
