@@ -4,7 +4,7 @@ import { manualClock } from '@proxycache/test-kit';
 import { type JWTPayload, SignJWT } from 'jose';
 import { describe, expect, test } from 'vitest';
 import { type BearerOptions, bearer } from './bearer.ts';
-import type { JsonWebKeySet } from './token-keys.ts';
+import { type JsonWebKeySet, readSecrets } from './token-keys.ts';
 import { tokenService } from './token-service.ts';
 
 const secret = 'a secret that others sign with, 32 bytes or more';
@@ -72,6 +72,30 @@ describe('tokens of others', () => {
     expect(await bring(await sign(Buffer.from(secret), { alg: 'HS256', kid: 'theirs' }))).toEqual({ name: 'alice' });
     expect(await bring(await sign(Buffer.from(secret), { alg: 'HS256' }))).toEqual({ name: 'alice' });
     await expect(bring(await sign(Buffer.from(`${secret}!`), { alg: 'HS256' }))).rejects.toMatchObject(refused);
+  });
+
+  test('are taken by each of several shared secrets, whatever they call it', async () => {
+    const [newer, older] = [`${secret}, the newer`, `${secret}, the older`];
+    const { bring } = start({ secret: [newer, older] });
+    for (const kid of [{}, { kid: 'theirs' }]) {
+      const header = { alg: 'HS256', ...kid };
+      for (const one of [newer, older]) {
+        expect(await bring(await sign(Buffer.from(one), header))).toEqual({ name: 'alice' });
+        const late = await sign(Buffer.from(one), header, { exp: now - 10 });
+        await expect(bring(late)).rejects.toThrow('has expired');
+      }
+      await expect(bring(await sign(Buffer.from(secret), header))).rejects.toThrow('with a key that is gone');
+      const other = await sign(Buffer.alloc(64, newer), { ...header, alg: 'HS512' });
+      await expect(bring(other)).rejects.toThrow('with a key that is gone');
+    }
+  });
+
+  test('that name one of several shared secrets are taken by that one alone', async () => {
+    const [newer, older] = [`${secret}, the newer`, `${secret}, the older`];
+    const { kid } = readSecrets('', older).signing;
+    const { bring } = start({ secret: [newer, older] });
+    expect(await bring(await sign(Buffer.from(older), { alg: 'HS256', kid }))).toEqual({ name: 'alice' });
+    await expect(bring(await sign(Buffer.from(newer), { alg: 'HS256', kid }))).rejects.toMatchObject(refused);
   });
 
   test('of another token service of this kind are narrowed as there', async () => {

@@ -8,7 +8,7 @@ import {
 } from '@proxycache/core';
 import { type BearerHooks, identityOf, takeBearer } from './bearer-token.ts';
 import { remoteKeys } from './remote-keys.ts';
-import { findKey, type JsonWebKeySet, readJwks, readSecrets } from './token-keys.ts';
+import { type JsonWebKeySet, keysById, keysOfSecrets, readJwks, readSecrets } from './token-keys.ts';
 import { rememberTokens } from './token-memory.ts';
 import { expectKnown } from './token-options.ts';
 import { type TokenClaims, type VerifyParts, verifyToken } from './verify-token.ts';
@@ -20,7 +20,7 @@ export interface BearerOptions {
    * 10 m, and for a key that is not among them, at most every 30 s.
    */
   jwks?: JsonWebKeySet | string;
-  /** Shared with who gives the tokens (HS256): 32 bytes or more; of a list all verify. */
+  /** Shared with who gives the tokens (HS256): 32 bytes or more; of a list all verify, whatever tokens call them. */
   secret?: string | Uint8Array | readonly (string | Uint8Array)[];
   /** Who gives tokens (`iss`). */
   issuer: string;
@@ -58,7 +58,7 @@ export function bearer(options: BearerOptions): BearerHooks {
   if (typeof identify !== 'function') throw wrong('identify: expected a function');
   const leewayMs = parseDuration(leeway);
   if (leewayMs > 60_000) throw wrong('leeway: expected a duration up to 60000 ms');
-  const parts: VerifyParts = { issuer, audience, leewayMs, clock, findKey: keysOf(options, clock) };
+  const parts: VerifyParts = { issuer, audience, leewayMs, clock, findKeys: keysOf(options, clock) };
   return takeBearer({
     verify: rememberTokens((token) => verifyToken(token, parts), parts),
     identify,
@@ -67,16 +67,16 @@ export function bearer(options: BearerOptions): BearerHooks {
   });
 }
 
-function keysOf({ jwks, secret, fetch = globalThis.fetch }: BearerOptions, clock: Clock): VerifyParts['findKey'] {
+function keysOf({ jwks, secret, fetch = globalThis.fetch }: BearerOptions, clock: Clock): VerifyParts['findKeys'] {
   if ((jwks === undefined) === (secret === undefined)) throw wrong('expected either "jwks" or "secret"');
   if (typeof jwks === 'string') {
     if (!isUrl(jwks)) throw wrong('jwks: expected an http(s) URL, or a key set');
     return remoteKeys(jwks, { fetch, clock });
   }
-  const keys = jwks ? readJwks('bearer: jwks', jwks) : readSecrets('bearer: secret', secret ?? []).verifying;
+  if (!jwks) return keysOfSecrets(readSecrets('bearer: secret', secret ?? []).verifying);
+  const keys = readJwks('bearer: jwks', jwks);
   if (keys.length === 0) throw wrong('jwks: expected a key that verifies signatures');
-  // A shared secret may be called what they like by those who sign with it.
-  return (kid, alg) => findKey(keys, kid, alg) ?? (jwks ? undefined : findKey(keys, undefined, alg));
+  return keysById(keys);
 }
 
 /** One that may stand in quotes in a header. */

@@ -1,10 +1,10 @@
 import type { Clock } from '@proxycache/core';
-import { findKey, usableKeys, type VerifyingKey } from './token-keys.ts';
+import { type FindKeys, keysById, usableKeys, type VerifyingKey } from './token-keys.ts';
 import type { VerifyParts } from './verify-token.ts';
 import { withinTime } from './within-time.ts';
 
 interface HeldKeys {
-  keys: readonly VerifyingKey[];
+  find: FindKeys;
   /** On the monotonic clock. */
   readAt: number;
 }
@@ -23,7 +23,7 @@ const longestAnswer = 256 * 1024;
 export function remoteKeys(
   url: string,
   { fetch: get, clock }: { fetch: typeof fetch; clock: Clock },
-): VerifyParts['findKey'] {
+): VerifyParts['findKeys'] {
   let held: HeldKeys | undefined;
   let triedAt = Number.NEGATIVE_INFINITY;
   let reading: Promise<void> | undefined;
@@ -35,27 +35,28 @@ export function remoteKeys(
   async function read(): Promise<void> {
     triedAt = clock.monotonic();
     const keys = await inTime((until) => fetchKeys(url, get, until), answerWithinMs);
-    held = { keys, readAt: triedAt };
+    held = { find: keysById(keys), readAt: triedAt };
   }
 
   return async (kid, alg) => {
     const age = clock.monotonic() - (held?.readAt ?? Number.NEGATIVE_INFINITY);
-    const found = held && age < keptForMs ? findKey(held.keys, kid, alg) : undefined;
-    if (found && age < freshForMs) return found;
+    const found = held && age < keptForMs ? held.find(kid, alg) : [];
+    const isFound = found.length > 0;
+    if (isFound && age < freshForMs) return found;
     if (!reading && clock.monotonic() - triedAt >= askAgainAfterMs) {
       reading = read().finally(() => {
         reading = undefined;
       });
     }
     try {
-      if (found) await inTime(() => reading, renewedWithinMs);
+      if (isFound) await inTime(() => reading, renewedWithinMs);
       else await reading;
     } catch (error) {
-      if (found) return found;
+      if (isFound) return found;
       throw error;
     }
     if (!held || clock.monotonic() - held.readAt >= keptForMs) throw new Error('the keys of tokens could not be read');
-    return findKey(held.keys, kid, alg);
+    return held.find(kid, alg);
   };
 }
 

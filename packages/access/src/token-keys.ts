@@ -129,10 +129,24 @@ export function usableKeys(jwks: JsonWebKeySet): readonly PublicKey[] {
   });
 }
 
+/** Finds the keys that a token of this id and algorithm may be signed with. */
+export type FindKeys = (kid: string | undefined, alg: string) => readonly VerifyingKey[];
+
 /** The key of this id for this algorithm; without an id the only one for it. */
-export function findKey(keys: readonly VerifyingKey[], kid: string | undefined, alg: string): VerifyingKey | undefined {
-  const [found, another] = keys.filter((key) => key.alg === alg && (kid === undefined || key.kid === kid));
-  return another === undefined ? found : undefined;
+export function keysById(keys: readonly VerifyingKey[]): FindKeys {
+  return (kid, alg) => {
+    const found = keys.filter((key) => key.alg === alg && (kid === undefined || key.kid === kid));
+    return found.length === 1 ? found : [];
+  };
+}
+
+/** The secret of this id; else all of them, as who shares a secret may call it what they like. */
+export function keysOfSecrets(secrets: readonly VerifyingKey[]): FindKeys {
+  return (kid, alg) => {
+    const fitting = secrets.filter((secret) => secret.alg === alg);
+    const named = fitting.filter((secret) => secret.kid === kid);
+    return named.length > 0 ? named : fitting;
+  };
 }
 
 function publicKeyOf(jwk: JsonWebKey | null): KeyObject | undefined {

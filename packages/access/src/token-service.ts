@@ -3,7 +3,7 @@ import { type BearerHooks, identityOf, splitUrl, takeBearer } from './bearer-tok
 import { grantScopes } from './scope.ts';
 import { signToken } from './sign-token.ts';
 import { json, refusalAnswer, refuseToken, type TokenRefusal, tokenAnswer } from './token-answer.ts';
-import { findKey } from './token-keys.ts';
+import { keysById } from './token-keys.ts';
 import { rememberTokens } from './token-memory.ts';
 import { checkTokenOptions, type TokenServiceOptions, type TokenSettings } from './token-options.ts';
 import { readTokenRequest, type TokenRequest } from './token-request.ts';
@@ -31,7 +31,7 @@ export function tokenService(options: TokenServiceOptions): TokenService {
   const { origin, service, issuer, path, keys, leewayMs, clock } = settings;
   const parts = {
     ...{ issuer, audience: service, leewayMs, clock },
-    findKey: (kid: string | undefined, alg: string) => findKey(keys.verifying, kid, alg),
+    findKeys: keysById(keys.verifying),
     // What our own always have; without `access` a token would not be narrowed.
     requires: ['iat', 'nbf', 'jti', 'access'],
   };

@@ -1,13 +1,13 @@
 import type { KeyObject } from 'node:crypto';
 import { type Clock, ProxyCacheError } from '@proxycache/core';
-import { errors, type JWTHeaderParameters, type JWTPayload, jwtVerify } from 'jose';
+import { errors, type JWTHeaderParameters, type JWTPayload, type JWTVerifyOptions, jwtVerify } from 'jose';
 import type { TokenParties } from './sign-token.ts';
 import type { VerifyingKey } from './token-keys.ts';
 
 /** What a token is verified by. */
 export interface VerifyParts extends TokenParties {
-  /** The key of this id and algorithm; `undefined`: there is none. @throws where that cannot be told now */
-  findKey(kid: string | undefined, alg: string): VerifyingKey | undefined | Promise<VerifyingKey | undefined>;
+  /** The keys that a token of this id and algorithm may be signed with, a few at most. @throws where that cannot be told now */
+  findKeys(kid: string | undefined, alg: string): readonly VerifyingKey[] | Promise<readonly VerifyingKey[]>;
   /** Claims that must be there beside `iss`, `aud`, `sub` and `exp`. */
   requires?: readonly string[];
   leewayMs: number;
@@ -27,15 +27,14 @@ export const longestToken = 8192;
  */
 export async function verifyToken(token: string, parts: VerifyParts): Promise<TokenClaims> {
   if (token.length > longestToken) throw refused('is too long');
-  const keyOf = async ({ kid, alg }: JWTHeaderParameters): Promise<KeyObject | Uint8Array> => {
+  const keysOf = async ({ kid, alg }: JWTHeaderParameters): Promise<readonly VerifyingKey[]> => {
     const isNamed = kid === undefined || typeof kid === 'string';
-    const found = isNamed ? await parts.findKey(kid, alg) : undefined;
+    const found = isNamed ? await parts.findKeys(kid, alg) : [];
     // The key says the algorithm, never the token (RFC 8725 3.1).
-    if (found?.alg !== alg) throw new errors.JWKSNoMatchingKey();
-    return found.key;
+    return found.filter((key) => key.alg === alg);
   };
   try {
-    const { payload } = await jwtVerify(token, keyOf, {
+    const payload = await verifyByAny(token, keysOf, {
       issuer: parts.issuer,
       audience: parts.audience,
       requiredClaims: ['sub', 'exp', ...(parts.requires ?? [])],
@@ -46,6 +45,28 @@ export async function verifyToken(token: string, parts: VerifyParts): Promise<To
     return payload as TokenClaims;
   } catch (error) {
     throw error instanceof errors.JOSEError ? refused(reasonOf(error)) : error;
+  }
+}
+
+/** The claims by the first of the keys that has signed them; whatever else is wrong with the token is so by any key. */
+async function verifyByAny(
+  token: string,
+  keysOf: (header: JWTHeaderParameters) => Promise<readonly VerifyingKey[]>,
+  options: JWTVerifyOptions,
+): Promise<JWTPayload> {
+  let left: readonly VerifyingKey[] | undefined;
+  const next = async (header: JWTHeaderParameters): Promise<KeyObject | Uint8Array> => {
+    const [key, ...others] = left ?? (await keysOf(header));
+    left = others;
+    if (!key) throw new errors.JWKSNoMatchingKey();
+    return key.key;
+  };
+  for (;;) {
+    try {
+      return (await jwtVerify(token, next, options)).payload;
+    } catch (error) {
+      if (!(error instanceof errors.JWSSignatureVerificationFailed) || !left?.length) throw error;
+    }
   }
 }
 
