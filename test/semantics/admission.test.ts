@@ -343,6 +343,27 @@ describe('minimumAge', () => {
     expect((await cache.get(manifestOf('1'))).status).toBe(200);
   });
 
+  test('held an image, and what an index names, no longer for a clock that was ahead once, also after a restart', async () => {
+    const clock = manualClock();
+    const storage = memoryStorage({ clock });
+    const { upstream, cache } = await startPair({ cache: { storage, admission: { admit: minimumAge('1h') }, clock } });
+    const image = upstream.addImage('team/app', { tag: '1', platforms: ['linux/amd64'] });
+    const pulls = async () =>
+      [await cache.get(manifestOf('1')), await cache.get(manifestOf(image.manifests[0]!.digest))].map(
+        ({ status }) => status,
+      );
+    const right = clock.now();
+    clock.set(right + 3_650 * day);
+    expect(await pulls()).toEqual([403, 403]);
+    clock.set(right);
+    expect(await pulls()).toEqual([403, 403]);
+    clock.set(right + hour - 1);
+    expect(await pulls()).toEqual([403, 403]);
+    await cache.restart();
+    clock.set(right + hour);
+    expect(await pulls()).toEqual([200, 200]);
+  });
+
   test('fails closed where the first sight cannot be written down or read, and goes on when it can', async () => {
     const storage = flakyStore(memoryStorage({ clock: manualClock() }));
     const { upstream, cache } = await startPair({ cache: { storage, admission: { admit: minimumAge(1) } } });

@@ -6,12 +6,13 @@ import { readStored } from '../catalog/stored-record.ts';
 import type { Digest } from '../oci/digest.ts';
 import { createFlights } from '../runtime/collapse.ts';
 import { createRecent } from '../runtime/recent.ts';
+import { type Sightings, sightingBy, withSighting } from './sightings.ts';
 
 /** When manifests were first seen, each in its repository. */
 export interface FirstSeen {
   /**
-   * When it was first seen, in ms since the epoch: now, where nobody has seen it before. Whichever process writes it down
-   * first is right for all of them.
+   * When it was first seen, in ms since the epoch: now, where nobody has seen it before, or only by a clock that was ahead.
+   * Whichever process writes it down first is right for all of them.
    *
    * @throws what the store throws: an age that is not known is not to be guessed; the signal's reason
    */
@@ -21,6 +22,8 @@ export interface FirstSeen {
 interface SeenRecord {
   /** Ms since the epoch. */
   at: number;
+  /** The other {@link Sightings}, where there are any. */
+  laterAt?: readonly number[];
   /** When it was last written, in ms since the epoch. */
   writtenAt: number;
 }
@@ -35,19 +38,24 @@ const seenKind = 'seen';
 
 export function createFirstSeen(parts: RecordsParts): FirstSeen {
   const { metadata, clock } = parts;
-  const held = createRecent<string, number>(mostHeld);
-  const flights = createFlights<number>();
+  const held = createRecent<string, Sightings>(mostHeld);
+  const flights = createFlights<Sightings>();
 
-  async function settle(key: string, signal: AbortSignal): Promise<number> {
+  async function settle(key: string, signal: AbortSignal): Promise<Sightings> {
     for (let tries = 0; tries < mostTries; tries++) {
       const stored = await readStored<SeenRecord>(parts, key, signal);
       const now = clock.now();
-      const { at, writtenAt = 0 } = stored.record ?? {};
-      if (typeof at === 'number' && now - writtenAt < keptForMs / 2) return at;
+      const { at, laterAt: later = [], writtenAt = 0 } = stored.record ?? {};
+      const known: Sightings | undefined = typeof at === 'number' ? [at, ...later] : undefined;
       // One that cannot be read begins anew: it makes the manifest younger than it is, never older.
-      const record: SeenRecord = { at: typeof at === 'number' ? at : now, writtenAt: now };
-      const how = { ...stored.condition, expiresAt: now + keptForMs, signal };
-      if (await metadata.set(key, encodeRecord(record), how)) return record.at;
+      const sightings = known ? withSighting(known, now) : ([now] as const);
+      const age = now - writtenAt;
+      if (sightings === known && age >= 0 && age < keptForMs / 2) return sightings;
+      const [first, ...laterAt] = sightings;
+      const record: SeenRecord = { at: first, ...(laterAt.length > 0 && { laterAt }), writtenAt: now };
+      // By the latest, as now may be what a clock says that is behind.
+      const how = { ...stored.condition, expiresAt: Math.max(now, ...laterAt) + keptForMs, signal };
+      if (await metadata.set(key, encodeRecord(record), how)) return sightings;
     }
     throw new Error(`given up after ${mostTries} conflicting writes`);
   }
@@ -56,10 +64,12 @@ export function createFirstSeen(parts: RecordsParts): FirstSeen {
     async of({ upstream, scope, repository }, digest, signal) {
       const key = keyOf(seenKind, upstream, scope, repository, digest);
       const known = held.get(key);
-      if (known !== undefined) return known;
-      const at = await flights.join(key, (signalOfAll) => settle(key, signalOfAll), signal);
-      held.set(key, at);
-      return at;
+      const at = known && sightingBy(known, clock.now());
+      if (at !== undefined) return at;
+      const sightings = await flights.join(key, (signalOfAll) => settle(key, signalOfAll), signal);
+      held.set(key, sightings);
+      const now = clock.now();
+      return sightingBy(sightings, now) ?? now;
     },
   };
 }

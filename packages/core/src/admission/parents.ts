@@ -3,6 +3,7 @@ import type { Place } from '../catalog/place.ts';
 import { createRecords, type RecordsParts } from '../catalog/records.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { ParsedManifest } from '../oci/manifest.ts';
+import { type Sightings, sightingBy, withSighting } from './sightings.ts';
 
 /** What is known of a manifest's or blob's parents in a repository. */
 export interface ParentsRecord {
@@ -10,6 +11,8 @@ export interface ParentsRecord {
   manifests: readonly Digest[];
   /** When the first of them was, in ms since the epoch. */
   since?: number;
+  /** The other {@link Sightings} of that, where there are any. */
+  laterSince?: readonly number[];
   /** Whether it was itself asked for by a tag. */
   tagged?: true;
   /** Whether it is a manifest: one that was asked for, or that an index lists as one. */
@@ -76,6 +79,16 @@ export function createParents(parts: RecordsParts): Parents {
   };
 }
 
+/** When the first manifest that names it was asked for, in ms since the epoch; `undefined`: none was. */
+export function namedAt(known: ParentsRecord | undefined, now: number): number | undefined {
+  const sightings = sightingsOf(known);
+  return sightings && (sightingBy(sightings, now) ?? now);
+}
+
+function sightingsOf({ since, laterSince = [] }: Partial<ParentsRecord> = {}): Sightings | undefined {
+  return since === undefined ? undefined : [since, ...laterSince];
+}
+
 /** A manifest that names something. `isOfManifest`: as a manifest, and not as a blob. */
 type NotedParent = { digest: Digest; isAdmitted: boolean; now: number; isOfManifest: boolean };
 
@@ -94,10 +107,12 @@ function withParent(
   const before = known?.manifests ?? [];
   const isKnown = before.includes(digest);
   if (isKnown && isNoted(known, now) && (known?.isManifest || !isOfManifest)) return undefined;
+  const [since, ...laterSince] = withSighting(sightingsOf(known) ?? [now], now);
   const noted = {
     ...known,
     ...(isOfManifest && { isManifest: true as const }),
-    since: known?.since ?? now,
+    since,
+    ...(laterSince.length > 0 && { laterSince }),
     notedAt: now,
   };
   if (isKnown || (!isAdmitted && before.length >= mostParents)) return { ...noted, manifests: before };

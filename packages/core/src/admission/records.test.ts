@@ -4,7 +4,7 @@ import type { Place } from '../catalog/place.ts';
 import { digestOf } from '../oci/digest.ts';
 import { memoryStorage } from '../store/memory-storage.ts';
 import { createFirstSeen } from './first-seen.ts';
-import { createParents } from './parents.ts';
+import { createParents, namedAt } from './parents.ts';
 
 const { signal } = new AbortController();
 const day = 86_400_000;
@@ -46,6 +46,42 @@ describe('what was first seen', () => {
     expect(await createFirstSeen(parts()).of(place, digest('a'), signal)).toBe(clock.now());
   });
 
+  it('is now where the clock was ahead once, in memory and after a restart, and stays so', async () => {
+    const right = clock.now();
+    const seen = createFirstSeen(parts());
+    clock.set(right + 3_650 * day);
+    expect(await seen.of(place, digest('a'), signal)).toBe(clock.now());
+    clock.set(right);
+    expect(await seen.of(place, digest('a'), signal)).toBe(right);
+    await clock.advance(day);
+    for (const one of [seen, createFirstSeen(parts())]) expect(await one.of(place, digest('a'), signal)).toBe(right);
+  });
+
+  it('is no older for a clock that was behind once', async () => {
+    const right = clock.now();
+    await createFirstSeen(parts()).of(place, digest('a'), signal);
+    const seen = createFirstSeen(parts());
+    for (const at of [day, 0]) {
+      clock.set(at);
+      expect(await seen.of(place, digest('a'), signal)).toBe(at);
+    }
+    clock.set(right + day);
+    for (const one of [seen, createFirstSeen(parts())]) expect(await one.of(place, digest('a'), signal)).toBe(right);
+  });
+
+  it('is written anew where a clock that was ahead has written it last', async () => {
+    const right = clock.now();
+    await createFirstSeen(parts()).of(place, digest('a'), signal);
+    clock.set(right + 300 * day);
+    await createFirstSeen(parts()).of(place, digest('a'), signal);
+    clock.set(right + day);
+    const writes = storage.calls('metadata.set');
+    for (let looks = 0; looks < 2; looks++) {
+      expect(await createFirstSeen(parts()).of(place, digest('a'), signal)).toBe(right);
+    }
+    expect(storage.calls('metadata.set')).toBe(writes + 1);
+  });
+
   it('is not guessed where the store fails, and is young where its record is damaged', async () => {
     const key = `seen/up/-/team%2Fapp/${digest('a').replace(':', '%3A')}`;
     await storage.metadata.set(key, 'torn', { signal });
@@ -70,6 +106,23 @@ describe('the manifests that name a blob', () => {
     const writes = storage.calls('metadata.set');
     await note(parents, 'a');
     expect(storage.calls('metadata.set')).toBe(writes);
+  });
+
+  it('named it no later, and no earlier, for a clock that was wrong once', async () => {
+    const right = clock.now();
+    const look = async () => {
+      await note(createParents(parts()), 'a');
+      return namedAt(await createParents(parts()).of(place, digest('layer'), signal), clock.now());
+    };
+    clock.set(right + 3_650 * day);
+    await look();
+    clock.set(right);
+    expect(namedAt(await createParents(parts()).of(place, digest('layer'), signal), clock.now())).toBe(right);
+    expect(await look()).toBe(right);
+    clock.set(0);
+    expect(await look()).toBe(0);
+    clock.set(right + day);
+    expect(await look()).toBe(right);
   });
 
   it('are 64 at most, and one that was not admitted takes the place of none that was', async () => {

@@ -4,7 +4,7 @@ import type { TagOrDigest } from '../oci/name.ts';
 import { isProxyCacheError } from '../runtime/errors.ts';
 import type { Asker } from './asker.ts';
 import type { Judge } from './judge.ts';
-import type { Parents } from './parents.ts';
+import { namedAt, type Parents } from './parents.ts';
 import type { FoundManifest, RepositoryContent } from './question.ts';
 import { refusedBy, withoutParent } from './refused-by.ts';
 
@@ -69,7 +69,8 @@ export function createVerdicts({ judge, parents, now }: { judge: Judge; parents:
     if (!judgement) {
       walk.left--;
       const found = asked.found ?? (await content.manifest(reference, signal));
-      judgement = await judge.judge({ ...question, found, namedAt: record?.since, content }, signal);
+      const named = namedAt(record, now());
+      judgement = await judge.judge({ ...question, found, namedAt: named, content }, signal);
     }
     if (judgement.kind !== 'allow') return { isAdmitted: false, error: refusedBy(judgement, now()) };
     const own = judge.known(question)?.until ?? 0;
