@@ -1,9 +1,10 @@
 import { expectFunction, invalidOption } from '../runtime/expect-option.ts';
 import type { AdmissionDecision, Admit } from './hook.ts';
+import { readDecision } from './read-decision.ts';
 
 /**
  * Lets pass what all of the policies do, asked one after the other: the first that denies decides, else the one that holds
- * for longest. An allowance holds as long as the shortest of them.
+ * for longest. An allowance holds as long as the shortest of them. Where one gives what is no decision, it throws.
  *
  * @throws ProxyCacheError `invalid-options`
  */
@@ -14,17 +15,19 @@ export function allOf(...policies: readonly Admit[]): Admit {
     expectFunction(`allOf[${index}]`, policy);
   });
   return async (context) => {
-    let held: Extract<AdmissionDecision, { holdUntil: number }> | undefined;
+    let held: { decision: AdmissionDecision; until: number } | undefined;
     let until: number | undefined;
     for (const policy of policies) {
       const decision = await policy(context);
-      if ('holdUntil' in decision) {
-        if (!held || decision.holdUntil > held.holdUntil) held = decision;
-      } else if ('allow' in decision && decision.allow === true) {
-        if (decision.until !== undefined) until = Math.min(until ?? decision.until, decision.until);
-        // What is no allowance, whatever it is, lets nothing pass.
-      } else return decision;
+      // By its values, as one that stands alone: a policy may name every field, and leave most of them undefined.
+      const judgement = readDecision(decision, Number.POSITIVE_INFINITY);
+      if (judgement.kind === 'deny') return decision;
+      if (judgement.kind === 'hold') {
+        if (!held || judgement.until > held.until) held = { decision, until: judgement.until };
+      } else if ('until' in decision && decision.until !== undefined) {
+        until = Math.min(until ?? decision.until, decision.until);
+      }
     }
-    return held ?? { allow: true, ...(until !== undefined && { until }) };
+    return held?.decision ?? { allow: true, ...(until !== undefined && { until }) };
   };
 }

@@ -193,9 +193,40 @@ describe('allOf', () => {
     [[gives({ holdUntil: 5 }), deny], { deny: true, reason: 'no' }],
     [[gives({ holdUntil: 5 }), gives({ holdUntil: 9, reason: 'later' }), allow], { holdUntil: 9, reason: 'later' }],
     [[gives({ holdUntil: 9 }), gives({ holdUntil: 5 })], { holdUntil: 9 }],
-    [[allow, gives({ allow: false } as never)], { allow: false }],
   ])('%# gives %j', async (policies, decision) => {
     expect(await allOf(...policies)(image())).toEqual(decision);
+  });
+
+  it.each([
+    [{ allow: true, deny: undefined, holdUntil: undefined, until: undefined, reason: undefined }, { holdUntil: 5 }],
+    [{ allow: true, deny: false, holdUntil: false }, { holdUntil: 5 }],
+    [
+      { allow: false, deny: true, reason: 'no', holdUntil: undefined },
+      { deny: true, reason: 'no' },
+    ],
+    [{ allow: undefined, holdUntil: 9 }, { holdUntil: 9 }],
+  ])('let nothing pass that another one held, where a policy gave every field: %j', async (given, expected) => {
+    const every = gives(given as never);
+    expect(await allOf(every, gives({ holdUntil: 5 }))(image())).toMatchObject(expected);
+    expect(await allOf(gives({ holdUntil: 5 }), every)(image())).toMatchObject(expected);
+  });
+
+  it.each([
+    { allow: false },
+    { allow: true, deny: true, reason: 'no' },
+    { allow: true, holdUntil: null },
+    { holdUntil: Number.NaN },
+    { allow: true, until: Number.NaN },
+    {},
+  ])('fails where a policy gives what is no decision: %j', async (given) => {
+    const none = gives(given as never);
+    for (const policies of [
+      [none, allow],
+      [allow, none],
+      [gives({ holdUntil: 5 }), none],
+    ]) {
+      await expect(allOf(...policies)(image())).rejects.toThrow('expected');
+    }
   });
 
   it('asks no further once one has denied, and fails where one does', async () => {
