@@ -1,6 +1,6 @@
 import { mkdirSync, readdirSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import type { Storage } from '@proxycache/core';
+import { localCoordinator, type Storage } from '@proxycache/core';
 import { type FlakyStorage, flakyStore, openFiles, type StoreOperation, seededBytes } from '@proxycache/test-kit';
 import { describe, expect, test } from 'vitest';
 import { type CacheUnderTest, digestOfBody, startPair } from './cache-under-test.ts';
@@ -339,19 +339,41 @@ test('no pull leaves a file open or in the spool', async () => {
   expect(files.filter((file) => file.isFile())).toEqual([]);
 });
 
+/** What a loss of power may leave of records: files without content. */
+function cutRecords({ directory }: CacheUnderTest): void {
+  const metadata = join(directory, 'metadata');
+  const records = readdirSync(metadata, { recursive: true, withFileTypes: true }).filter((entry) => entry.isFile());
+  expect(records.length).toBeGreaterThan(1);
+  for (const { parentPath, name } of records) truncateSync(join(parentPath, name));
+}
+
 test('a record that a loss of power damaged is replaced by the next pull, and serves after a restart without upstream', async () => {
   const { upstream, cache } = await startFlaky();
   await cache.get(tagPath);
   await cache.restart();
-  const metadata = join(cache.directory, 'metadata');
-  const records = readdirSync(metadata, { recursive: true, withFileTypes: true }).filter((entry) => entry.isFile());
-  expect(records.length).toBeGreaterThan(1);
-  for (const { parentPath, name } of records) truncateSync(join(parentPath, name));
+  cutRecords(cache);
   expect((await cache.get(tagPath)).status).toBe(200);
   expect(cache.seen('store-failed')).toContainEqual(expect.objectContaining({ operation: 'metadata-get' }));
   await cache.restart();
   await upstream.stop();
   expect((await cache.get(tagPath)).status).toBe(200);
+});
+
+test('a tag record that a loss of power damaged was never written again where processes share a coordinator', async () => {
+  const { upstream, cache } = await startPair({
+    ...patient,
+    freshFor: '1h',
+    mount: { wrapStorage: (storage) => ({ ...storage, coordinator: localCoordinator() }) },
+  });
+  upstream.addImage('team/app', { tag: '1' });
+  await cache.get(tagPath);
+  await cache.restart();
+  cutRecords(cache);
+  expect((await cache.get(tagPath)).status).toBe(200);
+  await cache.restart();
+  await upstream.stop();
+  expect((await cache.get(tagPath)).status).toBe(200);
+  expect(cache.seen('store-failed').map(({ operation }) => operation)).not.toContain('metadata-set');
 });
 
 test('what was learnt while the records were away is there after a restart without upstream, also by digest', async () => {

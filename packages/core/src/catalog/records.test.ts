@@ -476,6 +476,21 @@ describe('a change made under a lease', () => {
     expect(events).toEqual([]);
   });
 
+  it('replaces a record whose file was cut to nothing, as after a loss of power', async () => {
+    const directory = mkdtempSync(join(tmpdir(), 'records-'));
+    onTestFinished(() => rmSync(directory, { recursive: true }));
+    storage = flakyStore(fileStorage(directory, { clock }));
+    await create().update('a', add(1), lease(5));
+    truncateSync(join(directory, 'metadata', keyPath('a')));
+    records = create();
+    await records.update('a', add(5), lease(6, true));
+    expect(await stored('a')).toEqual({ format: 1, count: 5 });
+    // From the next write on it has its fence again.
+    await records.update('a', add(1), lease(7));
+    expect(await storage.metadata.set('a', 'x', { fence: 6, signal })).toBe(false);
+    expect(events).toMatchObject([{ operation: 'metadata-get', subject: 'a' }]);
+  });
+
   it('leaves what was written meanwhile under a later one, also where it seems to be held', async () => {
     await create().update('a', add(10), lease(5));
     expect(await records.refresh('a', signal)).toEqual({ count: 10 });

@@ -94,7 +94,8 @@ export function createRecords<T extends object>(
     if (refused === 'saved') return;
     for (let tries = refused === undefined ? 0 : 1; tries < mostTries; tries++) {
       const stored = await read(key, signal);
-      const fence = fenceOf(changes);
+      // Only a set without conditions replaces what the store cannot read, and a fence is one.
+      const fence = stored.condition.ifVersion === undefined ? undefined : fenceOf(changes);
       // Nobody else wrote meanwhile: it was the fence that forbade it, and what stands there is of a later lease.
       if (fence !== undefined && refused !== undefined && refused === stored.condition.ifVersion) {
         if (dropRefused(changes, stored.text)) {

@@ -22,7 +22,8 @@ export interface SetOptions {
  * Small facts by key: strings in, strings out; core owns the codec and its format version. A key is segments joined by
  * `/`, each at most 255 bytes of `[A-Za-z0-9._~%-]`, and not `.` or `..`; no key is another one's folder
  * (`a/b` and `a/b/c` never both exist). Every failure is thrown, never told as "absent": a value that is there and cannot
- * be read as `storage-damaged`, and a `set` without conditions replaces it. Every call stops soon after its signal fires.
+ * be read as `storage-damaged`, and a `set` without conditions (`ifVersion`, `fence`) replaces it. Every call stops soon
+ * after its signal fires.
  */
 export interface MetadataStore {
   get(key: string, options: { signal: AbortSignal }): Promise<MetadataEntry | undefined>;
