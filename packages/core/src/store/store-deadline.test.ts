@@ -125,6 +125,69 @@ describe('createStoreDeadline', () => {
     }
   });
 
+  describe('where several operations take too long', () => {
+    function start() {
+      const clock = manualClock();
+      const deadline = createStoreDeadline(clock, 100);
+      const answers = (operation: string) => deadline.run({ operation }, async () => 'here');
+      const misses = async (operation: string) => {
+        const hanging = expect(deadline.run({ operation }, never)).rejects.toThrow('within 100 ms');
+        await clock.advance(100);
+        await hanging;
+      };
+      const isLeftAlone = (operation: string) => expect(answers(operation)).rejects.toThrow('left alone');
+      return { clock, answers, misses, isLeftAlone };
+    }
+
+    it('one slow call had the store left alone, because others had taken too long before the store answered again', async () => {
+      const { answers, misses } = start();
+      await misses('delete');
+      await answers('open');
+      await misses('put');
+      for (let i = 0; i < 3; i++) {
+        await answers('open');
+        await misses('open');
+        expect(await answers('open')).toBe('here');
+      }
+      for (const operation of ['delete', 'put']) expect(await answers(operation)).toBe('here');
+    });
+
+    it('three in a row of whatever operation have those left alone that were among them', async () => {
+      const { answers, misses, isLeftAlone } = start();
+      await misses('list');
+      await answers('get');
+      for (const operation of ['get', 'set', 'delete']) await misses(operation);
+      for (const operation of ['get', 'set', 'delete']) await isLeftAlone(operation);
+      expect(await answers('list')).toBe('here');
+    });
+
+    it('reads that hang are left alone also while writes answer, and again when one caller has tried in vain', async () => {
+      const { clock, answers, misses, isLeftAlone } = start();
+      for (let miss = 1; miss <= 3; miss++) {
+        await misses('get');
+        expect(await answers('set')).toBe('here');
+      }
+      for (let rest = 0; rest < 3; rest++) {
+        await isLeftAlone('get');
+        expect(await answers('set')).toBe('here');
+        await clock.advance(10_000);
+        await misses('get');
+      }
+      await clock.advance(10_000);
+      for (let i = 0; i < 3; i++) expect(await answers('get')).toBe('here');
+    });
+
+    it('one that was left alone with others stays so when it is tried in vain, whatever answers meanwhile', async () => {
+      const { clock, answers, misses, isLeftAlone } = start();
+      for (const operation of ['get', 'set', 'delete']) await misses(operation);
+      await clock.advance(10_000);
+      expect(await answers('set')).toBe('here');
+      await misses('get');
+      await isLeftAlone('get');
+      expect(await answers('set')).toBe('here');
+    });
+  });
+
   it('counts no time in which this process itself stood still', async () => {
     const folder = mkdtempSync(join(tmpdir(), 'store-deadline-'));
     const deadline = createStoreDeadline(systemClock, 100);

@@ -39,15 +39,18 @@ export interface StoreDeadline {
 const restMs = 10_000;
 
 /**
- * How many calls in a row take too long before that, of whatever operation. A single one may have been this host's or the
- * network's doing.
+ * How many calls in a row take too long before that: of one operation, or of all together. A single one may have been this
+ * host's or the network's doing.
  */
 const missesToRest = 3;
 
 /** @param withinMs how long a call may take */
 export function createStoreDeadline(clock: Clock, withinMs: number): StoreDeadline {
   const restsUntil = new Map<string, number>();
+  /** By operation, since it last answered. */
   const misses = new Map<string, number>();
+  /** Of whatever operation, since any of them last answered. */
+  const inARow = { misses: 0, operations: new Set<string>() };
 
   /** Without this each of many pulls would wait for a store that hangs. */
   function refuseWhileResting(operation: string, ms: number): void {
@@ -62,15 +65,22 @@ export function createStoreDeadline(clock: Clock, withinMs: number): StoreDeadli
   }
 
   function missed(operation: string): void {
-    misses.set(operation, (misses.get(operation) ?? 0) + 1);
-    const inARow = [...misses.values()].reduce((sum, times) => sum + times, 0);
-    if (inARow < missesToRest) return;
-    for (const late of misses.keys()) restsUntil.set(late, clock.monotonic() + restMs);
+    const times = (misses.get(operation) ?? 0) + 1;
+    misses.set(operation, times);
+    inARow.misses++;
+    inARow.operations.add(operation);
+    const until = clock.monotonic() + restMs;
+    // One that rested was tried by this caller, and is not back.
+    if (times >= missesToRest || restsUntil.has(operation)) restsUntil.set(operation, until);
+    if (inARow.misses < missesToRest) return;
+    for (const late of inARow.operations) restsUntil.set(late, until);
   }
 
   function succeeded(operation: string): void {
     misses.delete(operation);
     restsUntil.delete(operation);
+    inARow.misses = 0;
+    inARow.operations.clear();
   }
 
   return {
