@@ -69,7 +69,8 @@ export function fileBlobs(directory: string, options: FileBlobsOptions = {}): Fi
       const { size } = used.get(digest) ?? { size: 0 };
       used.forget(digest);
       try {
-        await blobs.delete(digest, { unlessStoredAfter: clock.now(), signal });
+        // Nobody stores it just now, who would hold it; whoever does so from now on comes after this, in the order of calls.
+        await blobs.delete(digest, { signal });
       } catch {
         // It takes its room all the same; the next one that is stored tries again.
         used.use(digest, size, clock.now());

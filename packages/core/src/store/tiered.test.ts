@@ -141,6 +141,28 @@ describe('fileBlobs with a bound', () => {
     expect(blobs.slice(0, 4).every(({ digest }) => isIn(folder, digest))).toBe(true);
   });
 
+  test('the folder grew beyond its bound when the wall clock was set back', async () => {
+    const folder = newFolder();
+    const own = manualClock();
+    const store = fileBlobs(folder, { maxBytes: 5_000, clock: own });
+    for (const blob of blobs.slice(0, 5)) await put(store, blob);
+    own.set(own.now() - 3_600_000);
+    for (const blob of blobs.slice(5)) await put(store, blob);
+    await expect.poll(() => blobs.filter(({ digest }) => isIn(folder, digest)).length).toBeLessThanOrEqual(5);
+    expect(isIn(folder, blobs[11]!.digest)).toBe(true);
+  });
+
+  test('keeps what is stored again while it is being dropped', async () => {
+    const folder = newFolder();
+    const store = fileBlobs(folder, { maxBytes: 10_000, clock });
+    for (const blob of blobs.slice(0, 11)) await put(store, blob);
+    // The first is on its way out by now.
+    await put(store, blobs[0]!);
+    expect(await read(store, blobs[0]!.digest)).toEqual(blobs[0]!.bytes);
+    await expect.poll(() => blobs.filter(({ digest }) => isIn(folder, digest)).length).toBeLessThanOrEqual(10);
+    expect(isIn(folder, blobs[0]!.digest)).toBe(true);
+  });
+
   test('refuses a bound that is none, and no folder', () => {
     expect(() => fileBlobs(newFolder(), { maxBytes: 0 })).toThrow('fileBlobs: maxBytes');
     expect(() => fileBlobs('')).toThrow('expected a folder');
