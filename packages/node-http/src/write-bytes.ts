@@ -28,6 +28,7 @@ export function writeBytes({ req, res, writeHead, expected, mayEnd }: BytesTarge
   const source = body[Symbol.asyncIterator]();
   let length = 0;
   let isOver = false;
+  let writeThrough: ((chunk: Uint8Array) => void) | undefined;
 
   return new Promise<boolean>((resolve, reject) => {
     function take(): void {
@@ -56,9 +57,20 @@ export function writeBytes({ req, res, writeHead, expected, mayEnd }: BytesTarge
       }
       if (chunk.byteLength > 0 && !res.headersSent) writeHead();
       if (chunk.byteLength === 0) take();
+      // The host, or middleware of its own, has said that this is all.
+      else if (res.writableEnded) leave();
       // A client that has all may leave at once, and was not cut off.
-      else if (mayEnd && length === expected) writeLast(res, chunk, written);
-      else write(res, chunk, written);
+      else if (mayEnd && length === expected && isPlain(res)) res.end(chunk, () => written());
+      else write(chunk);
+    }
+
+    function write(chunk: Uint8Array): void {
+      if (res.write === ServerResponse.prototype.write) {
+        res.write(chunk, written);
+        return;
+      }
+      writeThrough ??= throughMiddleware(res, written);
+      writeThrough(chunk);
     }
 
     function written(error?: Error | null): void {
@@ -104,21 +116,28 @@ export function closeSource(source: AsyncIterator<Uint8Array>): void {
 }
 
 /**
- * Hands a chunk to the kernel.
+ * Writes through middleware that wraps `write` (compression, a log of bodies). It may keep a chunk and forget a callback:
+ * each chunk is a copy.
  *
- * @param written called when its memory is free again, with an error where the connection is broken
+ * @param written called when the next chunk is wanted, or when the response is over
  */
-function write(res: ServerResponse, chunk: Uint8Array, written: (error?: Error | null) => void): void {
-  if (res.write === ServerResponse.prototype.write) res.write(chunk, written);
-  // Middleware that wraps `write` (compression) may keep the chunk and forget the callback: it gets a copy.
-  else if (res.write(Buffer.from(chunk))) written();
-  else res.once('drain', () => written());
-}
-
-/** The same, and ends the response. */
-function writeLast(res: ServerResponse, chunk: Uint8Array, written: () => void): void {
-  if (isPlain(res)) res.end(chunk, () => written());
-  else write(res, chunk, written);
+function throughMiddleware(res: ServerResponse, written: () => void): (chunk: Uint8Array) => void {
+  let isWaiting = false;
+  const goOn = () => {
+    if (!isWaiting) return;
+    isWaiting = false;
+    written();
+  };
+  // From before the first write on, since middleware may drain while it writes. It may end the response, too.
+  res.on('drain', goOn);
+  res.once('close', goOn);
+  return (chunk) => {
+    isWaiting = true;
+    const answer: unknown = res.write(Buffer.from(chunk));
+    // As in Node's own pipe, `true` is believed: middleware with a buffer of its own has a `drain` of its own. One that
+    // returns nothing leaves it to the response to say.
+    if (typeof answer === 'boolean' ? answer : !res.writableNeedDrain) goOn();
+  };
 }
 
 /** Whether what is written goes to the connection as it is, and callbacks are called when it has. */
