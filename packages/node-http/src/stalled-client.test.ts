@@ -1,8 +1,8 @@
 import { once } from 'node:events';
-import { createServer, type ServerResponse } from 'node:http';
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import { connect, type Socket } from 'node:net';
 import { listenOnLoopback } from '@proxycache/contract';
-import type { Bytes, HttpResponse } from '@proxycache/core';
+import type { Bytes, HttpRequest, HttpResponse } from '@proxycache/core';
 import { afterEach, describe, expect, test } from 'vitest';
 import { createNodeHandler, type NodeHandlerOptions } from './node-handler.ts';
 import { parseStalledFor } from './stalled-client.ts';
@@ -106,6 +106,67 @@ describe('a client that accepts nothing of its answer', () => {
     expect(errors).toEqual([]);
   });
 });
+
+const hosts = [
+  { is: 'none', ofHost: 0 },
+  { is: 'a longer one', ofHost: 120_000 },
+];
+
+describe.each(hosts)(
+  'where the host has no keepAliveTimeout, and $is of its own, the limit of an answer',
+  ({ ofHost }) => {
+    /** A client before a server whose cache answers below /v2/, and the limits that the answers went out with. */
+    async function open() {
+      const limits: string[] = [];
+      async function* body(note: () => void) {
+        note();
+        yield Buffer.from('of the cache\n');
+      }
+      const handle = async ({ context }: HttpRequest) => ({
+        status: 200,
+        headers: {},
+        body: body(context as () => void),
+      });
+      const note = (req: IncomingMessage) => void limits.push(`${req.url} ${req.socket.timeout ?? 0}`);
+      const handler = createNodeHandler({ handle }, { stalledFor: '1m', context: (req) => () => note(req) });
+      const server = createServer((req, res) => {
+        if (req.url !== '/host') return handler(req, res);
+        if (res.socket) note(req);
+        else res.once('socket', () => note(req));
+        res.end('of the host\n');
+      });
+      server.keepAliveTimeout = 0;
+      server.timeout = ofHost;
+      const host = await listenOnLoopback(server, '');
+      closing.push(host.close);
+      const client = connect({ port: Number(new URL(host.url).port), host: '127.0.0.1' });
+      closing.push(() => void client.destroy());
+      let text = '';
+      client.setEncoding('latin1').on('data', (chunk) => {
+        text += chunk;
+      });
+      const ask = (...paths: string[]) =>
+        client.write(paths.map((path) => `GET ${path} HTTP/1.1\r\nhost: x\r\n\r\n`).join(''));
+      return { ask, limits, answers: () => text.match(/of the \w+/g) };
+    }
+
+    test('went on for the next answer of its connection, and cut that off', async () => {
+      const { ask, limits, answers } = await open();
+      ask('/v2/');
+      await expect.poll(answers).toEqual(['of the cache']);
+      ask('/host');
+      await expect.poll(answers).toEqual(['of the cache', 'of the host']);
+      expect(limits).toEqual(['/v2/ 60000', `/host ${ofHost}`]);
+    });
+
+    test('went on for a pipelined one', async () => {
+      const { ask, limits, answers } = await open();
+      ask('/v2/', '/v2/', '/host');
+      await expect.poll(answers).toEqual(['of the cache', 'of the cache', 'of the host']);
+      expect(limits.at(-1)).toBe(`/host ${ofHost}`);
+    });
+  },
+);
 
 test('stalledFor is a duration above 0, or Infinity', () => {
   expect([parseStalledFor(), parseStalledFor('2s'), parseStalledFor(Number.POSITIVE_INFINITY)]).toEqual([

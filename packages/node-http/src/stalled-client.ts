@@ -24,25 +24,35 @@ export function parseStalledFor(stalledFor: Duration = defaultStalledFor): numbe
   throw new ProxyCacheError('invalid-options', `stalledFor: expected a duration such as "5m", received ${received}`);
 }
 
+/** When a client is cut off, and who is told why before its connection is reset. */
+interface StalledLimit {
+  ms: number;
+  tell(error: Error): void;
+}
+
 /**
  * Cuts a client off that has accepted no byte for so long of what is written to it: a transfer, a file and memory wait
  * for it. A client that takes little, but something, is let be; so is one that waits for us.
- *
- * @param limit.tell told why, before the connection is reset
  */
-export function cutOffStalled(
-  req: IncomingMessage,
-  res: ServerResponse,
-  limit: { ms: number; tell(error: Error): void },
-): void {
+export function cutOffStalled(req: IncomingMessage, res: ServerResponse, limit: StalledLimit): void {
+  if (limit.ms === Number.POSITIVE_INFINITY) return;
+  // A pipelined response gets its socket when those before it are finished, which have their own limit until then.
+  if (res.socket) watch(req, res, limit);
+  else res.once('socket', () => watch(req, res, limit));
+}
+
+function watch(req: IncomingMessage, res: ServerResponse, { ms, tell }: StalledLimit): void {
   // A shorter limit of the host's own covers it.
   const { timeout: ofHost = 0 } = res.socket ?? {};
-  if (limit.ms === Number.POSITIVE_INFINITY || (ofHost > 0 && ofHost <= limit.ms)) return;
-  // Node's timer looks at the kernel's side of a write that is under way, too. It is set anew for the next request.
-  res.setTimeout(Math.min(limit.ms, longestTimer), () => {
+  if (ofHost > 0 && ofHost <= ms) return;
+  // Node's timer looks at the kernel's side of a write that is under way, too.
+  res.setTimeout(Math.min(ms, longestTimer), () => {
     if (res.writableLength === 0) return;
-    const message = `the client accepted nothing for ${limit.ms / 1000} s; its connection is cut off (stalledFor)`;
-    limit.tell(new ProxyCacheError('aborted', message));
+    const message = `the client accepted nothing for ${ms / 1000} s; its connection is cut off (stalledFor)`;
+    tell(new ProxyCacheError('aborted', message));
     reset(req, res);
   });
+  // It is the connection's timer: without a `keepAliveTimeout`, or before a pipelined response, Node leaves it as it is.
+  // Before Node's own listener, which hands the connection on.
+  res.prependOnceListener('finish', () => res.setTimeout(ofHost));
 }
