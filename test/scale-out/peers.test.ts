@@ -385,6 +385,68 @@ describe('what peers are asked for', () => {
     expect((await ask(one, signed('bytes=0-', { at: nowhere }), nowhere)).errorCode).toBe('DIGEST_INVALID');
   });
 
+  describe('was never closed where the store gives it as a stream:', () => {
+    /** The blobs of the store as streams, and how many of them are open. */
+    function streaming(afterEachChunk: () => unknown) {
+      const { blobs } = shared;
+      let open = 0;
+      shared.blobs = {
+        ...blobs,
+        async open(asked, { range, signal }) {
+          const blob = await blobs.open(asked, { signal });
+          if (blob?.kind !== 'file') return blob;
+          open++;
+          async function* body() {
+            for (let at = range?.from ?? 0; at < bytes.byteLength; ) {
+              const chunk = new Uint8Array(Math.min(MiB, bytes.byteLength - at));
+              at += await (blob as Extract<typeof blob, { kind: 'file' }>).read(chunk, at);
+              yield chunk;
+              await afterEachChunk();
+            }
+          }
+          let isOpen = true;
+          const close = async () => {
+            if (isOpen) open--;
+            isOpen = false;
+          };
+          return { kind: 'stream', size: blob.size, body: body(), close };
+        },
+      };
+      return () => open;
+    }
+
+    const never = new AbortController().signal;
+
+    test('one that was read to its end', async () => {
+      const open = streaming(() => undefined);
+      await shared.blobs.put({ digest, bytes, signal: never });
+      const one = await start();
+      const got = await ask(one, signed('bytes=5-'));
+      expect([got.status, got.body.equals(bytes.subarray(5))]).toEqual([206, true]);
+      await expect.poll(open, waiting).toBe(0);
+    });
+
+    test('one that failed half-way', async () => {
+      const open = streaming(() => Promise.reject(new Error('bad sector')));
+      await shared.blobs.put({ digest, bytes, signal: never });
+      const got = await ask(await start(), signed('bytes=0-'));
+      expect([got.status, got.failure]).toEqual([206, expect.any(Error)]);
+      await expect.poll(open, waiting).toBe(0);
+    });
+
+    test('one whose peer left', async () => {
+      const held = httpGate();
+      const open = streaming(() => held.pass());
+      await shared.blobs.put({ digest, bytes, signal: never });
+      const one = await start();
+      const left = new AbortController();
+      const begun = () => left.abort();
+      await request(`${one.url}${path}`, { headers: signed('bytes=0-'), signal: left.signal, begun });
+      held.open();
+      await expect.poll(open, waiting).toBe(0);
+    });
+  });
+
   test('was answered with 502 at the instant when it had been stored, and its lease was not given up yet', async () => {
     const held = new Map<string, string>();
     const { holder } = coordinator;

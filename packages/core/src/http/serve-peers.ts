@@ -13,6 +13,7 @@ import type { BlobStore } from '../store/blob-store.ts';
 import type { FetchedBlob } from '../upstream/upstream.ts';
 import { isUpstreamError, type UpstreamError } from '../upstream/upstream-error.ts';
 import { baseHeaders, unkeptContent } from './answer-headers.ts';
+import { createBody } from './body.ts';
 import { errorResponse, writeError } from './error-response.ts';
 import type { RequestEvent } from './events.ts';
 import type { Handle, HttpRequest, HttpResponse } from './message.ts';
@@ -101,7 +102,7 @@ export function servePeers(handle: Handle, parts: ServePeersParts): Handle {
       await opened?.close();
       return undefined;
     }
-    return { total, body: opened.body };
+    return { total, body: createBody({ open: () => opened.body, length: total - from, close: () => opened.close() }) };
   }
 
   async function handlePeer(request: HttpRequest, path: string): Promise<HttpResponse> {
