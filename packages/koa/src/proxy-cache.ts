@@ -1,6 +1,13 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Duration, ProxyCache } from '@proxycache/core';
-import { type ParsedBody, parseBasePath, parseStalledFor, serveExchange, stripBasePath } from '@proxycache/node-http';
+import {
+  originForm,
+  type ParsedBody,
+  parseBasePath,
+  parseStalledFor,
+  serveExchange,
+  stripBasePath,
+} from '@proxycache/node-http';
 
 /** What the adapter needs of a Koa context, so that it serves Koa 2 and 3 alike. */
 export interface KoaContext {
@@ -74,7 +81,8 @@ export function proxyCache<Context extends KoaContext = KoaContext>(
   };
 }
 
-/** What `koa-mount`, once or several times, has taken off the URL. */
-function mountPath({ originalUrl, req: { url = '' } }: KoaContext): string {
-  return originalUrl.endsWith(url) ? originalUrl.slice(0, originalUrl.length - url.length) : '';
+/** What `koa-mount`, once or several times, has taken off the path. */
+function mountPath({ originalUrl, req }: KoaContext): string {
+  const [whole, rest] = [originForm(originalUrl), originForm(req.url ?? '')];
+  return whole.endsWith(rest) ? whole.slice(0, whole.length - rest.length) : '';
 }

@@ -28,5 +28,9 @@ describe('stripBasePath', () => {
     ['/pfxx/v2/', '/pfx', undefined],
     ['/v2/pfx/', '/pfx', undefined],
     ['/PFX/v2/', '/pfx', undefined],
+    ['http://registry/pfx/v2/?n=1', '/pfx', '/v2/?n=1'],
+    ['http://registry/v2/', '/pfx', undefined],
+    ['http://registry/v2/', '', '/v2/'],
+    ['*', '', '*'],
   ])('%s below %j is %j', (url, basePath, rest) => expect(stripBasePath(url, basePath)).toBe(rest));
 });

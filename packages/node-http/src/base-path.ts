@@ -1,4 +1,5 @@
 import { ProxyCacheError } from '@proxycache/core';
+import { originForm } from './origin-form.ts';
 
 /**
  * Checks where a cache is mounted: `''`, or a path such as `/registry`. A lone `/` means `''`.
@@ -14,11 +15,16 @@ export function parseBasePath(basePath: string): string {
   );
 }
 
-/** The URL below the mount point, starting with a slash; `undefined` when it is not below it. */
+/**
+ * The path and query below the mount point, starting with a slash; `undefined` when it is not below it.
+ *
+ * @param url as it came: a path, or in absolute form, which starts with the host's name and not with the mount point
+ */
 export function stripBasePath(url: string, basePath: string): string | undefined {
-  if (basePath === '') return url;
-  if (!url.startsWith(basePath)) return undefined;
-  const rest = url.slice(basePath.length);
+  const path = originForm(url);
+  if (basePath === '') return path;
+  if (!path.startsWith(basePath)) return undefined;
+  const rest = path.slice(basePath.length);
   if (rest.startsWith('/')) return rest;
   // `/registry` and `/registry?x` are the mount point itself, `/registry2` is not.
   return rest === '' || rest.startsWith('?') ? `/${rest}` : undefined;

@@ -1,13 +1,14 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Connection, HttpRequest } from '@proxycache/core';
 import { onClientLeft } from './client-left.ts';
+import { originForm } from './origin-form.ts';
 import { type ParsedBody, readRequestBody } from './request-body.ts';
 
 /** One request of Node's and the response to it, with what an adapter knows of where it is mounted. */
 export interface NodeExchange {
   req: IncomingMessage;
   res: ServerResponse;
-  /** Path and query below the mount point, percent-encoding untouched. */
+  /** Path and query below the mount point, percent-encoding untouched; also in absolute form. */
   url: string;
   /** The mount point: `''` or `/prefix`. */
   basePath: string;
@@ -76,12 +77,4 @@ class NodeHeaders {
     const value = this.#req.headers[name];
     return typeof value === 'string' ? value : Array.isArray(value) ? value.join(', ') : null;
   }
-}
-
-// RFC 9112 3.2.2: a server accepts the absolute form, `GET http://host/v2/ HTTP/1.1`, too.
-function originForm(url: string): string {
-  if (url.startsWith('/')) return url;
-  const rest = /^[a-z][a-z0-9+.-]*:\/\/[^/?#]*(.*)$/i.exec(url)?.[1];
-  if (rest === undefined) return url;
-  return rest.startsWith('/') ? rest : `/${rest}`;
 }

@@ -32,6 +32,21 @@ export const requestCases: Contract<MountAdapter> = [
     },
   ),
 
+  // RFC 9112 3.2.2: a server accepts the absolute form in requests, even though most clients send it only to proxies.
+  adapterCase('hands over the path of a target in absolute form, at the root and at a prefix', async (bench) => {
+    for (const prefix of ['', '/pfx', '/deep/er%2Fprefix']) {
+      const url = await bench.serveAt(prefix, async (request) =>
+        found(chunks(`basePath ${request.basePath}, url ${request.url};`)),
+      );
+      const { socket, received } = await openRaw(url);
+      const target = '/v2/a%2Fb/tags/list?n=1';
+      socket.write(`GET http://registry:5000${prefix}${target} HTTP/1.1\r\nHost: registry:5000\r\n\r\n`);
+      const answer = await received(/url .*;|the host answers/);
+      socket.destroy();
+      assert.equal(/basePath .*/.exec(answer)?.[0], `basePath ${prefix}, url ${target};`);
+    }
+  }),
+
   adapterCase('hands over headers by their lowercase names', async ({ serve }) => {
     const url = await serve(({ headers }) =>
       found(chunks(JSON.stringify([headers.get('accept'), headers.get('range'), headers.get('authorization')]))),
