@@ -1,5 +1,6 @@
 import type { ByteRange } from '../runtime/byte-range.ts';
 import type { Clock } from '../runtime/clock.ts';
+import { orLate } from '../runtime/or-late.ts';
 import type { OpenBlob } from './blob-store.ts';
 
 /** Reads a blob of a distant store at any position. */
@@ -14,11 +15,15 @@ export interface FarReader {
   close(): Promise<void>;
 }
 
+type Chunk = IteratorResult<Uint8Array>;
+
 /** A part that is being read from its beginning. */
 interface Stream {
   position: number;
   rest: Uint8Array;
   chunks: AsyncIterator<Uint8Array> | undefined;
+  /** The chunk that was asked for and has not come. */
+  coming: Promise<Chunk> | undefined;
   blob: OpenBlob;
   end: number;
 }
@@ -35,7 +40,7 @@ export const longestReadMs = 1_000;
 /** @param open opens a part */
 export function createFarReader(
   open: (part: ByteRange) => Promise<OpenBlob>,
-  { size, clock }: { size: number; clock: Pick<Clock, 'monotonic'> },
+  { size, clock }: { size: number; clock: Clock },
 ): FarReader {
   let idle: Stream[] = [];
   let isClosed = false;
@@ -44,14 +49,19 @@ export function createFarReader(
     const end = Math.min(position + windowBytes, size);
     const blob = await open({ from: position, to: end - 1 });
     const chunks = blob.kind === 'stream' ? blob.body[Symbol.asyncIterator]() : undefined;
-    return { position, rest: new Uint8Array(), chunks, blob, end };
+    return { position, rest: new Uint8Array(), chunks, coming: undefined, blob, end };
   }
 
-  async function some(stream: Stream, into: Uint8Array): Promise<number> {
+  /** @returns how many bytes, 0 at the end; `undefined`: none came within `ms`, and the next read may find them */
+  async function some(stream: Stream, into: Uint8Array, ms: number): Promise<number | undefined> {
     if (stream.blob.kind === 'file') return await stream.blob.read(into, stream.position);
     while (stream.rest.byteLength === 0) {
-      const next = await stream.chunks?.next();
-      if (!next || next.done) return 0;
+      if (!stream.chunks) return 0;
+      stream.coming ??= stream.chunks.next();
+      const next = await orLate<Chunk | undefined>(stream.coming, { clock, ms, late: () => undefined });
+      if (!next) return undefined;
+      stream.coming = undefined;
+      if (next.done) return 0;
       stream.rest = next.value;
     }
     const length = Math.min(stream.rest.byteLength, into.byteLength);
@@ -70,10 +80,20 @@ export function createFarReader(
       if (stream) idle = idle.filter((one) => one !== stream);
       const until = clock.monotonic() + longestReadMs;
       let filled = 0;
+      let longestMs = longestReadMs;
       try {
         while (filled < part.byteLength && (filled === 0 || clock.monotonic() < until)) {
           stream ??= await begin(position + filled);
-          const length = await some(stream, part.subarray(filled, filled + stream.end - stream.position));
+          const into = part.subarray(filled, filled + stream.end - stream.position);
+          const length = await some(stream, into, filled > 0 ? until - clock.monotonic() : longestMs);
+          if (length === undefined && filled > 0) break;
+          if (length === undefined) {
+            // Its connection may be the only one that stands still. The one after it is waited for.
+            longestMs = Number.POSITIVE_INFINITY;
+            void leave(stream);
+            stream = undefined;
+            continue;
+          }
           if (length === 0) throw new Error(`the store has fewer than ${size} bytes of it`);
           filled += length;
           stream.position += length;

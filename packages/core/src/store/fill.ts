@@ -28,7 +28,7 @@ export interface FillParts {
   file: string;
   /** Takes the verified file. */
   adopt(): Promise<void>;
-  clock: Pick<Clock, 'monotonic'>;
+  clock: Pick<Clock, 'monotonic' | 'after'>;
 }
 
 /** Who is this far ahead of what has come waits; who is further gets it in another way sooner. */
@@ -43,12 +43,26 @@ export function createFill({ digest, size, body, file, adopt, clock }: FillParts
   let isClosed = false;
   let holders = 1;
   let waiters: (() => void)[] = [];
+  /** How much had come when somebody waited in vain for more: nobody waits again before there is more. */
+  let stoodStillAt = -1;
   const ended = run();
 
   function wake(): void {
     const woken = waiters;
     waiters = [];
     for (const waiter of woken) waiter();
+  }
+
+  /** Waits until it has come so far, is over, or for as long as a read may take. */
+  async function come(end: number): Promise<void> {
+    const until = clock.monotonic() + longestReadMs;
+    const cancel = clock.after(longestReadMs, wake);
+    while (written < end && !isOver && clock.monotonic() < until) {
+      await new Promise<void>((resolve) => {
+        waiters.push(resolve);
+      });
+    }
+    cancel();
   }
 
   async function letGo(): Promise<void> {
@@ -88,11 +102,10 @@ export function createFill({ digest, size, body, file, adopt, clock }: FillParts
     async read(into, position) {
       const end = Math.min(position + into.byteLength, size);
       if (end > written + mostAhead) return undefined;
-      const until = clock.monotonic() + longestReadMs;
-      while (written < end && !isOver && clock.monotonic() < until) {
-        await new Promise<void>((resolve) => {
-          waiters.push(resolve);
-        });
+      const before = written;
+      if (before < end && !isOver && before !== stoodStillAt) {
+        await come(end);
+        if (written === before && !isOver) stoodStillAt = written;
       }
       const length = Math.min(written, end) - position;
       if (length <= 0 || (written < end && isOver) || fd === undefined || isClosed) return undefined;

@@ -268,8 +268,9 @@ describe('tiered', () => {
         const { from } = range ?? { from: 0 };
         async function* body() {
           yield large.bytes.subarray(from, from + 1_000);
-          await clock.advance(1_000);
+          await clock.advance(500);
           yield large.bytes.subarray(from + 1_000, from + 2_000);
+          await clock.advance(500);
           await asked.pass();
         }
         return { kind: 'stream', size: large.size, body: body(), close: async () => asked.open() };
@@ -282,6 +283,46 @@ describe('tiered', () => {
     expect(into.subarray(0, 2_000).equals(large.bytes.subarray(position, position + 2_000))).toBe(true);
     asked.open();
     await blob.close();
+  });
+
+  test('a connection of the remote store that stood still kept a blob from all who read it', async () => {
+    const clock = manualClock();
+    await put(remote.blobs, large);
+    const streams = streaming(remote.blobs);
+    const standing = gate();
+    const stalling: BlobStore = {
+      ...streams,
+      async open(digest, options) {
+        const blob = await streams.open(digest, options);
+        // The one that is filled in, and the first beside it.
+        if (blob?.kind !== 'stream' || remote.calls('blobs.open') > 2) return blob;
+        async function* body() {
+          if (!options.range) yield large.bytes.subarray(0, 1_000);
+          await standing.pass();
+        }
+        return { ...blob, body: body() };
+      },
+    };
+    const blob = await tiered({ local: fileBlobs(folder), remote: stalling, clock }).open(large.digest, { signal });
+    if (blob?.kind !== 'file') throw new Error('not readable at any position');
+    const into = Buffer.alloc(256 * 1024);
+    const first = blob.read(into, 0);
+    await standing.reached;
+    await clock.advance(1_000);
+    expect(await first).toBe(1_000);
+    const second = blob.read(into, 1_000);
+    await clock.advance(1_000);
+    await standing.reachedBy(2);
+    await clock.advance(1_000);
+    const length = await second;
+    expect(length).toBeGreaterThan(0);
+    expect(into.subarray(0, length).equals(large.bytes.subarray(1_000, 1_000 + length))).toBe(true);
+    // Nobody waits again for what stands still.
+    expect(await blob.read(into, 1_000 + length)).toBe(into.byteLength);
+    expect(remote.calls('blobs.open')).toBe(3);
+    standing.open();
+    await blob.close();
+    await expect.poll(() => [temporary(folder), remote.openBlobs()]).toEqual([[], 0]);
   });
 
   test('keeps nothing of a fill that breaks off, and its reader has all', async () => {
