@@ -11,7 +11,7 @@ import { createStoreDeadline } from './store-deadline.ts';
 /** The fills of a local store: one for each blob. */
 export interface Fills {
   get(digest: Digest): Fill | undefined;
-  /** Whether one of that size may begin. */
+  /** Whether one of that size may begin: those that run lie beside what is kept, and are bounded as that is. */
   mayBegin(size: number): boolean;
   /** Begins one, or joins the one that runs; `opened` is closed in either case. */
   begin(digest: Digest, opened: OpenBlob): Fill;
@@ -43,13 +43,15 @@ export function createFills(local: Pick<FileBlobs, 'adopt' | 'newPath' | 'takes'
     return { [Symbol.asyncIterator]: () => iterator };
   }
 
+  const runningBytes = () => [...fills.values()].reduce((sum, { size }) => sum + size, 0);
+
   function close(opened: OpenBlob): void {
     void opened.close().catch(() => undefined);
   }
 
   return {
     get: (digest) => fills.get(digest),
-    mayBegin: (size) => size > 0 && fills.size < mostAtOnce && local.takes(size),
+    mayBegin: (size) => size > 0 && fills.size < mostAtOnce && local.takes(runningBytes() + size),
     begin(digest, opened) {
       const running = fills.get(digest);
       if (running) {

@@ -390,6 +390,44 @@ describe('tiered', () => {
     expect([isIn(other, small.digest), temporary(other)]).toEqual([false, []]);
   });
 
+  test('blobs that were filled in at a time took many times the room of the local store', async () => {
+    const blobs = Array.from({ length: 6 }, (_, seed) => content(seed, 3_000));
+    for (const blob of blobs) await put(remote.blobs, blob);
+    const other = newFolder();
+    const coming = gate();
+    const streams = streaming(remote.blobs);
+    const slow: BlobStore = {
+      ...streams,
+      async open(digest, options) {
+        const blob = await streams.open(digest, options);
+        if (blob?.kind !== 'stream' || options.range) return blob;
+        const { body } = blob;
+        async function* held() {
+          await coming.pass();
+          yield* body;
+        }
+        return { ...blob, body: held() };
+      },
+    };
+    const narrow = tiered({ local: fileBlobs(other, { maxBytes: 10_000 }), remote: slow });
+    const opened = await Promise.all(blobs.map(({ digest }) => narrow.open(digest, { signal })));
+    const reading = opened.map(async (blob) => blob?.kind === 'file' && (await blob.read(Buffer.alloc(3_000), 0)));
+    // Those that do not fit are read at once.
+    await Promise.all(reading.slice(3));
+    await coming.reachedBy(3);
+    expect([coming.arrivals, temporary(other)]).toEqual([
+      3,
+      [expect.any(String), expect.any(String), expect.any(String)],
+    ]);
+    coming.open();
+    await Promise.all(reading);
+    // There is room again.
+    await expect.poll(() => temporary(other)).toEqual([]);
+    expect(await read(narrow, blobs[5]!.digest)).toEqual(blobs[5]!.bytes);
+    await expect.poll(() => isIn(other, blobs[5]!.digest)).toBe(true);
+    await Promise.all(opened.map((blob) => blob?.close()));
+  });
+
   test('does not bring back by a fill what was deleted meanwhile', async () => {
     await put(remote.blobs, large);
     const blob = await store.open(large.digest, { signal });
