@@ -1,11 +1,13 @@
 import {
   appendFileSync,
+  existsSync,
   mkdirSync,
   readdirSync,
   readFileSync,
   rmSync,
   statSync,
   truncateSync,
+  utimesSync,
   writeFileSync,
 } from 'node:fs';
 import { join } from 'node:path';
@@ -329,4 +331,52 @@ test('a copy that rotted on the local disk of a tiered store failed a pull while
   const { status, body } = await cache.get(blobPath(digest));
   expect([status, body.equals(bytes)]).toEqual([200, true]);
   expect(cache.seen('blob-quarantined')).toMatchObject([{ digest, reason: 'wrong-bytes' }]);
+});
+
+describe('a scrub called tiered stores sound of which it had read the local copies alone', () => {
+  const { signal } = new AbortController();
+
+  async function startTiers() {
+    const [clock, folder] = [manualClock(), makeTemporaryFolder('tiers')];
+    const memory = memoryStorage({ clock });
+    onTestFinished(() => removeFolder(folder));
+    const blobs = tiered({ local: fileBlobs(folder, { clock }), remote: memory.blobs, clock });
+    const { upstream, cache } = await startPair({ cache: { storage: { ...memory, blobs } } });
+    const bytes = Buffer.from(seededBytes('tiers', size));
+    const digest = upstream.putBlob('team/app', bytes) as Digest;
+    await pullInto(cache, digest);
+    const file = join(folder, 'blobs', digest.replace(':', '/'));
+    const stored = async () => [existsSync(file), (await memory.blobs.open(digest, { signal })) !== undefined];
+    return { upstream, cache, bytes, digest, file, remote: memory.blobs, stored };
+  }
+
+  const pulled = async (cache: CacheUnderTest, digest: Digest) => (await cache.get(blobPath(digest))).body;
+  const flawOf = (digest: Digest) => ({
+    flawed: 1,
+    wrong: [{ digest, size, reason: 'wrong-bytes', quarantined: true }],
+  });
+
+  test('what rotted in the remote store is put aside there, and the local copy serves', async () => {
+    const { upstream, cache, bytes, digest, remote, stored } = await startTiers();
+    await remote.put({ digest, bytes: Buffer.from(bytes).fill(1, 0, 10), signal });
+    expect((await cache.cache.scrub()).blobs).toMatchObject(flawOf(digest));
+    expect(cache.seen('blob-quarantined')).toMatchObject([{ digest, reason: 'wrong-bytes' }]);
+    expect(await stored()).toEqual([true, false]);
+    await upstream.stop();
+    expect((await pulled(cache, digest)).equals(bytes)).toBe(true);
+  });
+
+  test('what rotted on the local disk is put aside there, though it is younger than what the remote store has', async () => {
+    const { upstream, cache, bytes, digest, file, stored } = await startTiers();
+    flipByte(file);
+    const nextYear = Date.UTC(2027) / 1000;
+    utimesSync(file, nextYear, nextYear);
+    expect((await cache.cache.scrub()).blobs).toMatchObject(flawOf(digest));
+    expect(await stored()).toEqual([false, true]);
+    expect((await cache.cache.scrub()).blobs).toMatchObject({ checked: 1, flawed: 0 });
+    // Nothing was filled in.
+    expect(await stored()).toEqual([false, true]);
+    await upstream.stop();
+    expect((await pulled(cache, digest)).equals(bytes)).toBe(true);
+  });
 });

@@ -90,6 +90,15 @@ export const readingCases: Contract<MakeBlobStore> = [
     }
   }),
 
+  blobCase('gives what is opened for a scrub, and each of its copies, as it was stored', async (given) => {
+    const { store, signal, stored } = given;
+    const { digest, bytes } = await stored(sample(100_000).bytes);
+    const blob = await open(store.open(digest, { forScrub: true, signal }));
+    for (const one of [blob, ...(blob.copies ?? [])]) assert.deepEqual(await readOpen(one), Buffer.from(bytes));
+    await blob.close();
+    await blob.close();
+  }),
+
   blobCase('lets a reader go on or fail when its blob is deleted', async ({ store, signal, stored }) => {
     const { digest, bytes } = await stored(sample(200_000).bytes);
     const blob = await open(store.open(digest, { signal }));

@@ -13,15 +13,18 @@ import type { Bytes } from '../runtime/bytes.ts';
  * - `stream`: `body` gives exactly the `range` that was asked for, or all. Reading it to its end or returning from it
  *   does not replace `close()`. Where it was opened whole and has an `elsewhere`, clients may be sent there; what they get is
  *   not seen by the cache.
+ *
+ * `copies` are for a scrub: see {@link BlobStore.open}. They are closed with it.
  */
-export type OpenBlob =
+export type OpenBlob = { copies?: readonly OpenBlob[] } & (
   | {
       kind: 'file';
       size: number;
       read(into: Uint8Array, position: number): Promise<number>;
       close(): Promise<void>;
     }
-  | { kind: 'stream'; size: number; body: Bytes; elsewhere?: BlobLocation; close(): Promise<void> };
+  | { kind: 'stream'; size: number; body: Bytes; elsewhere?: BlobLocation; close(): Promise<void> }
+);
 
 /** Where clients may get a whole blob, or a range of it, by themselves. */
 export interface BlobLocation {
@@ -46,10 +49,13 @@ export interface BlobStore {
    *
    * @param options.forBytes `false`: to see whether it is there, and its size. Its bytes will hardly be read, and a store
    *   that would have them sent to it may put that off until they are. Default: true
+   * @param options.forScrub `true`: to see whether its bytes are right. A store that keeps copies of blobs, to read those in
+   *   their place, opens what they are copies of, with those that it has as its `copies`; it makes none, and counts this as
+   *   no use. Of any other store it changes nothing. Default: false
    */
   open(
     digest: Digest,
-    options: { range?: ByteRange; forBytes?: boolean; signal: AbortSignal },
+    options: { range?: ByteRange; forBytes?: boolean; forScrub?: boolean; signal: AbortSignal },
   ): Promise<OpenBlob | undefined>;
   /**
    * Takes a verified local file: gone on success, untouched on a throw. It takes the place of what is stored already,

@@ -100,8 +100,9 @@ export function fileBlobs(directory: string, options: FileBlobsOptions = {}): Fi
     }
   }
 
-  function held(digest: Digest, opened: OpenBlob): OpenBlob {
-    const blob = used.use(digest, opened.size, clock.now());
+  function held(digest: Digest, opened: OpenBlob, isUse: boolean): OpenBlob {
+    const blob = isUse ? used.use(digest, opened.size, clock.now()) : used.get(digest);
+    if (!blob) return opened;
     let isOpen = true;
     blob.holders++;
     return {
@@ -127,7 +128,7 @@ export function fileBlobs(directory: string, options: FileBlobsOptions = {}): Fi
     async open(digest, options) {
       const opened = await blobs.open(digest, options);
       if (!opened || !isBound) return opened;
-      return held(digest, opened);
+      return held(digest, opened, !options.forScrub);
     },
     adopt: (blob) => storing(blob.digest, blob.size, () => blobs.adopt(blob)),
     put: (blob) => storing(blob.digest, blob.bytes.byteLength, () => blobs.put(blob)),

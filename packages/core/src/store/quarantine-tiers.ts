@@ -6,8 +6,8 @@ import { isIntact } from './is-intact.ts';
 type Quarantine = BlobStore['quarantine'];
 
 /**
- * Takes wrong bytes out of both tiers. They may have rotted on the local disk alone, which nobody who read them can tell:
- * what the remote store has is read for itself, and stays where it is right.
+ * Takes wrong bytes out of both tiers. They may have rotted in one of them alone, which nobody who read them can tell: what
+ * each has is read for itself, and stays where it is right.
  *
  * @param tiers.ended called when the remote store's was taken
  * @returns whether any was taken
@@ -18,29 +18,33 @@ export async function quarantineTiers(
   ...[digest, options]: Parameters<Quarantine>
 ): Promise<boolean> {
   const { local, remote, ended } = tiers;
-  const here = await local.quarantine(digest, options);
+  const { unlessStoredAfter: _, ...always } = options;
+  const { signal } = options;
+  // One that cannot be read is of no use.
+  const isHereWrong = await isWrong(local, digest, signal).catch(() => true);
+  signal.throwIfAborted();
+  // A copy may be younger than what it is a copy of, and was looked at just now.
+  const here = isHereWrong && (await local.quarantine(digest, always));
   try {
-    if (!(await isWrong(remote, digest, options.signal))) return here;
+    if (!(await isWrong(remote, digest, signal))) return here;
     const there = await remote.quarantine(digest, options);
-    if (there) {
-      ended();
-      // A copy may be younger than what it is a copy of.
-      if (!here) await local.quarantine(digest, { signal: options.signal });
-    }
+    if (there) ended();
     // By its own instants the remote store may have spared it: what is still to be seen was not taken.
     return there;
   } catch (error) {
-    options.signal.throwIfAborted();
+    signal.throwIfAborted();
     if (here) return true;
     throw error;
   }
 }
 
 async function isWrong(blobs: BlobStore, digest: Digest, signal: AbortSignal): Promise<boolean> {
-  const blob = await blobs.open(digest, { signal });
+  const blob = await blobs.open(digest, { forScrub: true, signal });
   if (!blob) return false;
   try {
-    return !(await isIntact(blob, digest, { buffers: createBuffers(0), signal }));
+    for (const one of [blob, ...(blob.copies ?? [])])
+      if (!(await isIntact(one, digest, { buffers: createBuffers(0), signal }))) return true;
+    return false;
   } finally {
     await blob.close();
   }

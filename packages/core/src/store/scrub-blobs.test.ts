@@ -4,6 +4,7 @@ import { type Digest, digestOf } from '../oci/digest.ts';
 import { createBuffers } from '../runtime/buffers.ts';
 import type { StoreEvent } from './events.ts';
 import { memoryStorage } from './memory-storage.ts';
+import { openBytes } from './open-bytes.ts';
 import { type BlobsReport, scrubBlobs } from './scrub-blobs.ts';
 
 const { signal } = new AbortController();
@@ -172,6 +173,38 @@ describe('a good blob', () => {
     await scrub();
     expect(report).toEqual({ checked: 6, bytes: 6 * size, flawed: 0, wrong: [] });
     expect(storage.calls('blobs.quarantine')).toBe(0);
+  });
+});
+
+describe('a copy of a blob', () => {
+  /** Gives one blob a copy, as a store of several tiers has it. */
+  function giveCopy(digest: Digest | undefined, bytes: Uint8Array, read?: () => Promise<number>): () => boolean {
+    const { open } = storage.blobs;
+    let closed = false;
+    storage.blobs.open = async (wanted, options) => {
+      const blob = await open(wanted, options);
+      if (wanted !== digest || blob?.kind !== 'file' || !options.forScrub) return blob;
+      const copy = openBytes(bytes, () => {
+        closed = true;
+      });
+      const close = async () => void (await Promise.all([blob.close(), copy.close()]));
+      return { ...blob, copies: [{ ...copy, ...(read && { read }) }], close };
+    };
+    return () => closed;
+  }
+
+  it('is looked at, too, and is wrong for all of it', async () => {
+    const isClosed = giveCopy(digests[1], new Uint8Array(size));
+    await scrub();
+    expect(report.wrong).toEqual([{ digest: digests[1], size, reason: 'wrong-bytes', quarantined: true }]);
+    expect([isClosed(), storage.openBlobs()]).toEqual([true, 0]);
+  });
+
+  it('that cannot be read is told of, and no flaw', async () => {
+    giveCopy(digests[1], new Uint8Array(size), () => Promise.reject(new Error('EIO')));
+    await scrub();
+    expect(report).toEqual({ checked: 6, bytes: 6 * size, flawed: 0, wrong: [] });
+    expect(events).toMatchObject([{ type: 'store-failed', operation: 'scrub', error: 'EIO' }]);
   });
 });
 

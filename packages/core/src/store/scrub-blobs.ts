@@ -1,7 +1,7 @@
 import type { Digest } from '../oci/digest.ts';
 import type { Buffers } from '../runtime/buffers.ts';
 import { ProxyCacheError } from '../runtime/errors.ts';
-import type { BlobStore, StoredBlob } from './blob-store.ts';
+import type { BlobStore, OpenBlob, StoredBlob } from './blob-store.ts';
 import { confirmWrong } from './confirm-wrong.ts';
 import { type BlobFlaw, type StoreEvent, storeFailed } from './events.ts';
 import { isIntact } from './is-intact.ts';
@@ -51,7 +51,7 @@ export const mostScrubFailures = 3;
 const mostBeforeAny = 20;
 
 /**
- * Reads every stored blob, one at a time, and takes out of sight what was read whole, twice, with other bytes than its
+ * Reads every stored blob and its copies, one at a time, and takes out of sight what was read whole, twice, with other bytes than its
  * digest says; what is stored anew meanwhile stays. What cannot be read is told and stays too.
  *
  * @throws ProxyCacheError `storage-failed` for a store that gives nothing; the signal's reason
@@ -61,11 +61,26 @@ export async function scrubBlobs(parts: ScrubBlobsParts, report: BlobsReport, si
   let suspects: { stored: StoredBlob; error: unknown }[] = [];
   let sound: Digest | undefined;
 
+  const look = { buffers: parts.buffers, signal, pace: parts.pace };
+
+  /** A copy that cannot be read is told of; what it is a copy of can be. */
+  async function isRightOrUnreadable(copy: OpenBlob, digest: Digest): Promise<boolean> {
+    try {
+      return await isIntact(copy, digest, look);
+    } catch (error) {
+      signal.throwIfAborted();
+      observe(storeFailed('scrub', digest, error));
+      return true;
+    }
+  }
+
   async function readOnce(digest: Digest): Promise<boolean | undefined> {
-    const blob = await blobs.open(digest, { signal });
+    const blob = await blobs.open(digest, { forScrub: true, signal });
     if (!blob) return undefined;
     try {
-      return await isIntact(blob, digest, { buffers: parts.buffers, signal, pace: parts.pace });
+      if (!(await isIntact(blob, digest, look))) return false;
+      for (const copy of blob.copies ?? []) if (!(await isRightOrUnreadable(copy, digest))) return false;
+      return true;
     } finally {
       await blob.close().catch((error) => observe(storeFailed('close', digest, error)));
     }
@@ -106,7 +121,7 @@ export async function scrubBlobs(parts: ScrubBlobsParts, report: BlobsReport, si
   async function answers(): Promise<boolean | undefined> {
     if (sound === undefined) return undefined;
     try {
-      const blob = await blobs.open(sound, { range: { from: 0, to: 0 }, signal });
+      const blob = await blobs.open(sound, { range: { from: 0, to: 0 }, forScrub: true, signal });
       if (blob?.kind === 'file') await blob.read(new Uint8Array(1), 0).finally(() => blob.close());
       else await blob?.close();
       return true;

@@ -428,6 +428,27 @@ describe('tiered', () => {
     await Promise.all(opened.map((blob) => blob?.close()));
   });
 
+  test('a scrub filled the local store with what it read, and counted as a use of it', async () => {
+    const clock = manualClock();
+    const blobs = Array.from({ length: 11 }, (_, seed) => content(seed, 1_000));
+    const other = newFolder();
+    const narrow = tiered({ local: fileBlobs(other, { maxBytes: 10_000, clock }), remote: remote.blobs, clock });
+    for (const blob of blobs.slice(0, 10)) await put(narrow, blob);
+    await put(remote.blobs, large);
+    const first = await narrow.open(blobs[0]!.digest, { forScrub: true, signal });
+    expect(first).toMatchObject({ size: 1_000, copies: [{ size: 1_000 }] });
+    const rest = await narrow.open(large.digest, { forScrub: true, signal });
+    if (rest?.kind !== 'file') throw new Error('not readable at any position');
+    expect(await rest.read(Buffer.alloc(1_000), 0)).toBe(1_000);
+    expect([rest.copies, temporary(other)]).toEqual([undefined, []]);
+    await Promise.all([first?.close(), rest.close()]);
+    // The first is the oldest still.
+    await put(narrow, blobs[10]!);
+    await expect.poll(() => blobs.filter(({ digest }) => isIn(other, digest)).length).toBe(9);
+    expect(isIn(other, blobs[0]!.digest)).toBe(false);
+    await expect.poll(() => [remote.openBlobs(), openFiles(other)]).toEqual([0, []]);
+  });
+
   test('does not bring back by a fill what was deleted meanwhile', async () => {
     await put(remote.blobs, large);
     const blob = await store.open(large.digest, { signal });

@@ -46,9 +46,10 @@ export function tiered({ local, remote, clock = systemClock }: Tiers): BlobStore
     await adopt();
   }
 
-  async function openNear(digest: Digest, signal: AbortSignal): Promise<OpenBlob | undefined> {
+  async function openNear(digest: Digest, options: Opening): Promise<OpenBlob | undefined> {
+    const { signal } = options;
     try {
-      return await near.open(digest, { signal });
+      return await near.open(digest, options);
     } catch {
       signal.throwIfAborted();
       return undefined;
@@ -148,9 +149,23 @@ export function tiered({ local, remote, clock = systemClock }: Tiers): BlobStore
     return there || (here && !mayBeSpared);
   }
 
+  /** What is kept for good, with the copy of it that is here. */
+  async function openBoth(digest: Digest, options: Opening): Promise<OpenBlob | undefined> {
+    const there = await remote.open(digest, options);
+    if (!there) return undefined;
+    try {
+      const here = await openNear(digest, { forScrub: true, signal: options.signal });
+      return here ? withCopy(there, here) : there;
+    } catch (error) {
+      await there.close();
+      throw error;
+    }
+  }
+
   return {
     async open(digest, { signal, ...options }) {
-      const here = await openNear(digest, signal);
+      if (options.forScrub) return await openBoth(digest, { ...options, signal });
+      const here = await openNear(digest, { signal });
       if (here?.kind === 'file') return localBlob(digest, here);
       const running = fills.get(digest);
       if (running && !running.isCancelled()) return comingBlob(digest, running.size);
@@ -186,4 +201,13 @@ interface Here {
   close(): Promise<void>;
 }
 
+/** The same, with a copy of it that is closed with it. */
+function withCopy(blob: OpenBlob, copy: OpenBlob): OpenBlob {
+  const copies = [...(blob.copies ?? []), copy];
+  const close = async () => void (await Promise.all([blob.close(), copy.close()]));
+  if (blob.kind === 'stream') return { ...blob, copies, close };
+  return { kind: 'file', size: blob.size, read: (into, position) => blob.read(into, position), copies, close };
+}
+
+type Opening = Parameters<BlobStore['open']>[1];
 type Ending = Parameters<BlobStore['delete']>[1];

@@ -17,19 +17,24 @@ export async function openInTime(
 ): Promise<OpenBlob | undefined> {
   const late = (blob: OpenBlob | undefined) => void blob?.close().catch(() => undefined);
   const blob = await deadline.run({ operation: 'open', signal, late }, (given) => work(given.signal));
-  if (!blob) return undefined;
+  return blob && timelyBlob(blob, deadline, signal);
+}
+
+function timelyBlob(blob: OpenBlob, deadline: StoreDeadline, signal: AbortSignal): OpenBlob {
+  const copies = blob.copies && { copies: blob.copies.map((copy) => timelyBlob(copy, deadline, signal)) };
   const close = () => deadline.run({ operation: 'close', rests: false }, () => blob.close());
   if (blob.kind === 'stream') {
     const { elsewhere } = blob;
     const url = () => deadline.run({ operation: 'locate', signal, rests: false }, async () => elsewhere?.url() ?? '');
     const body = timelyBytes(blob.body, deadline, signal);
-    return { ...blob, body, ...(elsewhere && { elsewhere: { url } }), close };
+    return { ...blob, body, ...(elsewhere && { elsewhere: { url } }), ...copies, close };
   }
   return {
     kind: 'file',
     size: blob.size,
     // One file that hangs says nothing about the others.
     read: (into, position) => deadline.run({ operation: 'read', rests: false }, () => blob.read(into, position)),
+    ...copies,
     close,
   };
 }
