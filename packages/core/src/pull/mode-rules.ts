@@ -6,7 +6,7 @@ import type { UpstreamSettings } from '../upstream/upstream-options.ts';
 /** Long enough to spare an upstream a client's retries, short enough for a mended credential to show. */
 const deniedForMs = 5_000;
 
-/** Older is nothing; a finite time, from which others can be taken. */
+/** Older is nothing; a finite time, from which others can be taken: `Infinity - Infinity` is no number. */
 const endlessMs = 1_000 * 365 * 86_400_000;
 
 /**
@@ -35,13 +35,14 @@ export function rulesOfModes(settings: UpstreamSettings): Readonly<Record<Upstre
 function timesOf(
   settings: UpstreamSettings,
 ): Pick<FreshnessRules, 'freshForMs' | 'staleIfErrorForMs' | 'staleWhileRevalidateForMs'> {
-  const bound = settings.credentials === 'caller' ? parseDuration(settings.linkValidFor) : Number.POSITIVE_INFINITY;
-  const freshForMs = Math.min(parseDuration(settings.freshFor), bound);
-  const within = (duration: Duration) => Math.min(parseDuration(duration), bound - freshForMs);
+  const msOf = (duration: Duration) => Math.min(parseDuration(duration), endlessMs);
+  const bound = settings.credentials === 'caller' ? msOf(settings.linkValidFor) : endlessMs;
+  const freshForMs = Math.min(msOf(settings.freshFor), bound);
+  const within = (duration: Duration) => Math.min(msOf(duration), bound - freshForMs);
   const { staleIfErrorFor, staleWhileRevalidateFor, serveUnproven } = settings;
   return {
     freshForMs,
-    staleIfErrorForMs: serveUnproven ? parseDuration(staleIfErrorFor) : within(staleIfErrorFor),
+    staleIfErrorForMs: serveUnproven ? msOf(staleIfErrorFor) : within(staleIfErrorFor),
     staleWhileRevalidateForMs: within(staleWhileRevalidateFor),
   };
 }
