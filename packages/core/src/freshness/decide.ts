@@ -1,4 +1,4 @@
-import { type FreshnessRecord, type Refusal, storedValue } from './record.ts';
+import { type FreshnessRecord, type Refusal, type SeenRecord, storedValue } from './record.ts';
 import { lastRefusal } from './refusal.ts';
 import type { FreshnessRules } from './rules.ts';
 
@@ -21,7 +21,7 @@ export type Decision<T> =
  *
  * @param now wall time in ms since the epoch
  */
-export function decide<T>(record: FreshnessRecord<T> | undefined, rules: FreshnessRules, now: number): Decision<T> {
+export function decide<T>(record: SeenRecord<T> | undefined, rules: FreshnessRules, now: number): Decision<T> {
   const here = storedValue(record);
 
   const no = lastRefusal(record, rules);
@@ -32,7 +32,7 @@ export function decide<T>(record: FreshnessRecord<T> | undefined, rules: Freshne
   if (!here) return { kind: 'fetch' };
 
   // After a "no" nothing is fresh: only the upstream itself brings the value back.
-  if (!no) {
+  if (!no && !record?.mustValidate) {
     if (isWithin(here.validatedAt, rules.freshForMs, now)) return { kind: 'serve', ...here, revalidate: false };
     if (isWithin(here.validatedAt, rules.freshForMs + rules.staleWhileRevalidateForMs, now)) {
       return { kind: 'serve', ...here, stale: 'revalidating', revalidate: true };

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { decide } from './decide.ts';
-import type { FreshnessRecord, Outcome } from './record.ts';
+import type { FreshnessRecord, Outcome, SeenRecord } from './record.ts';
 import type { FreshnessRules } from './rules.ts';
 import { settle, type Verdict } from './settle.ts';
 
@@ -39,11 +39,7 @@ interface Pull {
 }
 
 /** One pull by tag: decide, ask where that is the decision, settle. */
-function pull(
-  record: FreshnessRecord<string> | undefined,
-  outcome: Outcome<string>,
-  rules: Partial<FreshnessRules>,
-): Pull {
+function pull(record: SeenRecord<string> | undefined, outcome: Outcome<string>, rules: Partial<FreshnessRules>): Pull {
   const all = { ...defaults, ...rules };
   const decision = decide(record, all, now);
   const settled = settle(record, outcome, { rules: all, startedAt: now, now });
@@ -61,6 +57,13 @@ describe('a stored tag', () => {
     const { asked, answer } = pull(stored(999), says.failed, { freshForMs: 1_000 });
     expect(asked).toBe('no');
     expect(answer).toEqual({ kind: 'serve', value: 'old image', validatedAt: now - 999 });
+  });
+
+  it('is asked for first where it must be validated, however young, and keeps its age while the upstream fails', () => {
+    const rules = { freshForMs: 1_000, staleWhileRevalidateForMs: 1_000 };
+    const { asked, answer } = pull({ ...stored(10), mustValidate: true }, says.failed, rules);
+    expect(asked).toBe('before');
+    expect(answer).toMatchObject({ kind: 'serve', value: 'old image', stale: 'failed', validatedAt: now - 10 });
   });
 
   it('is asked for on each pull by default', () => {

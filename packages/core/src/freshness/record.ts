@@ -25,6 +25,15 @@ export interface FreshnessRecord<T> {
   lastComplete?: T;
 }
 
+/** A record as one reader sees it. */
+export interface SeenRecord<T> extends FreshnessRecord<T> {
+  /**
+   * The upstream has to be asked before the value is served, however lately it said so: it said so to somebody else, or
+   * too long ago for this reader. Never stored.
+   */
+  mustValidate?: boolean;
+}
+
 /** What came of asking the upstream. "found" carries the value that can be served, or is known, from now on. */
 export type Outcome<T> =
   | { kind: 'found'; value: T; stored: boolean }

@@ -1,6 +1,6 @@
 import { keyOf, prefixOf, textOf } from '../catalog/keys.ts';
 import type { KnownRepository } from '../catalog/repositories.ts';
-import { listAll, type TagRecord } from '../catalog/tag-records.ts';
+import { listAll } from '../catalog/tag-records.ts';
 import { decide } from '../freshness/decide.ts';
 import { type Digest, isDigest } from '../oci/digest.ts';
 import { isRepository } from '../oci/name.ts';
@@ -9,7 +9,7 @@ import { expectWhole, invalidOption } from '../runtime/expect-option.ts';
 import type { MetadataStore } from '../store/metadata-store.ts';
 import { createImageExtents, type ImageExtent, type ImageExtents } from './image-extent.ts';
 import type { PullParts } from './pull-parts.ts';
-import { tagRecordOf } from './stored-tag.ts';
+import { type SeenTag, tagRecordOf } from './stored-tag.ts';
 import { type PullUpstream, type Target, targetOf } from './target.ts';
 
 /** A page of what is stored. */
@@ -203,7 +203,7 @@ export function createContents(parts: ContentsParts): Contents {
 
 const byName = (one: { name: string }, other: { name: string }) => (one.name < other.name ? -1 : 1);
 
-function stateOf(record: TagRecord, { upstream }: Target, now: number): StoredTag['state'] {
+function stateOf(record: SeenTag, { upstream }: Target, now: number): StoredTag['state'] {
   if (record.absent) return 'absent';
   if (record.denied) return 'denied';
   if (!record.stored) return 'known';

@@ -1,6 +1,6 @@
 import type { Link } from '../catalog/links.ts';
 import type { TagRecord } from '../catalog/tag-records.ts';
-import type { FreshnessRecord } from '../freshness/record.ts';
+import type { FreshnessRecord, SeenRecord } from '../freshness/record.ts';
 import { settle } from '../freshness/settle.ts';
 import type { Descriptor } from '../oci/descriptor.ts';
 import type { Digest } from '../oci/digest.ts';
@@ -35,21 +35,17 @@ export function isSaidTo({ place }: Target, { saidTo = place.generation }: TagRe
   return saidTo === place.generation;
 }
 
+/** What is known of a tag, as a target sees it. */
+export type SeenTag = TagRecord & SeenRecord<Descriptor>;
+
 /**
  * Processes that share records may have other URLs or credentials. What was said to one of those is what would be served
  * while the upstream fails; it is not fresh here, and no "no".
  */
-function ownRecord(record: TagRecord | undefined, target: Target): TagRecord | undefined {
+function ownRecord(record: TagRecord | undefined, target: Target): SeenTag | undefined {
   if (!record || isSaidTo(target, record)) return record;
   const { absent: _absent, denied: _denied, ...known } = record;
-  return unfresh(known, target);
-}
-
-/** What has to be asked about before it is served, unless the upstream fails. */
-function unfresh(record: TagRecord, { upstream }: Target): TagRecord {
-  if (record.validatedAt === undefined) return record;
-  const { freshForMs, staleWhileRevalidateForMs } = upstream.rules;
-  return { ...record, validatedAt: record.validatedAt - freshForMs - staleWhileRevalidateForMs };
+  return { ...known, mustValidate: true };
 }
 
 /**
@@ -60,7 +56,7 @@ function unfresh(record: TagRecord, { upstream }: Target): TagRecord {
 export async function tagRecordOf(
   { tags, links, manifests }: PullParts,
   { target, tag, signal }: TagQuery,
-): Promise<TagRecord | undefined> {
+): Promise<SeenTag | undefined> {
   const record = ownRecord(await tags.get(target.place, tag, signal), target);
   if (!record?.value) return record;
   const { digest } = record.value;
@@ -68,7 +64,7 @@ export async function tagRecordOf(
   if (!proven) {
     const { serveUnproven } = target.upstream;
     const expired = serveUnproven && (await links.findExpired(target.place, 'manifest', digest, signal));
-    return expired ? unfresh(record, target) : { ...record, stored: false };
+    return expired ? { ...record, mustValidate: true } : { ...record, stored: false };
   }
   if (record.stored || !(await manifests.load(digest, signal))) return record;
   await tags.update({ place: target.place, tag }, (latest) =>
@@ -78,7 +74,7 @@ export async function tagRecordOf(
 }
 
 /** The same of the record as the store has it now: another process may have written it. */
-export async function latestTagRecordOf(parts: PullParts, query: TagQuery): Promise<TagRecord | undefined> {
+export async function latestTagRecordOf(parts: PullParts, query: TagQuery): Promise<SeenTag | undefined> {
   await parts.tags.refresh(query.target.place, query.tag, query.signal);
   return tagRecordOf(parts, query);
 }

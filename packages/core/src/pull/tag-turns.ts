@@ -9,7 +9,7 @@ import type { Clock } from '../runtime/clock.ts';
 import { orLate } from '../runtime/or-late.ts';
 import type { Coordinator, Lease } from '../store/coordinator.ts';
 import type { PullParts } from './pull-parts.ts';
-import { isSaidTo, latestTagRecordOf, type TagQuery } from './stored-tag.ts';
+import { isSaidTo, latestTagRecordOf, type SeenTag, type TagQuery } from './stored-tag.ts';
 
 /** A tag that an upstream is to be asked about. */
 export interface TagQuestion extends TagQuery {
@@ -80,7 +80,7 @@ export function createTagTurns(parts: PullParts, coordinator: Coordinator): TagT
   /** What the record says to this question without anybody being asked, where it does. */
   function verdictOf(
     { target, needsStored }: TagQuestion,
-    record: TagRecord | undefined,
+    record: SeenTag | undefined,
     since?: { startedAt: number; known: TagRecord | undefined },
   ): Verdict<Descriptor> | undefined {
     // What another URL, or another identity, was told is no answer here.
