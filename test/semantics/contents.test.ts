@@ -47,6 +47,25 @@ describe('the tags of a repository, as they are stored', () => {
     expect(both?.storedBytes).toBe([...bytes.values()].reduce((sum, one) => sum + one, 0));
   });
 
+  test('do not tell an index to be whole of which only the attestation is here', async () => {
+    const { upstream, cache } = await startPair();
+    const image = upstream.addImage('team/app', { tag: '1', platforms: ['linux/amd64', 'unknown/unknown'] });
+    const path = '/v2/up/team/app';
+    const attestation = image.manifests[1]!;
+    const blobs = image.blobs.slice(1 + image.layers.length);
+    await cache.get(`${path}/manifests/1`);
+    await cache.get(`${path}/manifests/${attestation.digest}`);
+    for (const { digest } of blobs) await cache.get(`${path}/blobs/${digest}`);
+    await expect.poll(() => cache.cache.has(`up/team/app@${attestation.digest}`)).toBe(true);
+    const [told] = (await cache.cache.contents.tags(inApp)).tags;
+    const storedBytes = [image.root, attestation, ...blobs].reduce((sum, { size }) => sum + size, 0);
+    expect(told).toMatchObject({ complete: false, platforms: [], storedBytes });
+    await pullImage(cache, { path, tag: '1' });
+    await expect.poll(() => cache.cache.has('up/team/app:1')).toBe(true);
+    const [whole] = (await cache.cache.contents.tags(inApp)).tags;
+    expect(whole).toMatchObject({ complete: true, platforms: ['linux/amd64'] });
+  });
+
   test('tell that a layer is missing', async () => {
     const { upstream, cache } = await startPair();
     const image = upstream.addImage('team/app', { tag: '1' });

@@ -264,6 +264,31 @@ test('12: while the upstream fails, an image that is not here whole loses to the
   expect((await cache.head(path)).headers['docker-content-digest']).toBe(whole.root.digest);
 });
 
+test('12: an index of which only the attestation is here does not count as pulled whole', async () => {
+  const { upstream, cache } = await startPair();
+  const platforms = ['linux/amd64', 'unknown/unknown'];
+  const pull = async (manifest: string | undefined, blobs: readonly { digest: string }[]) => {
+    await cache.get(path);
+    await cache.get(`/v2/up/team/app/manifests/${manifest}`);
+    for (const { digest } of blobs) await cache.get(`/v2/up/team/app/blobs/${digest}`);
+    await expect.poll(() => cache.seen('ingest-ended').length).toBeGreaterThanOrEqual(blobs.length);
+  };
+  const whole = upstream.addImage('team/app', { tag: '1', seed: 'old', platforms });
+  await pull(whole.manifests[0]?.digest, [whole.config, ...whole.layers]);
+  await expect.poll(() => cache.cache.has('up/team/app:1')).toBe(true);
+  // Who looks at where an image comes from reads no more of it.
+  const changed = upstream.addImage('team/app', { tag: '1', seed: 'new', platforms });
+  const [image, attestation] = changed.manifests;
+  const ofAttestation = changed.blobs.slice(1 + changed.layers.length);
+  cache.events.length = 0;
+  await pull(attestation?.digest, ofAttestation);
+  expect(await cache.cache.has(`up/team/app@${attestation?.digest}`)).toBe(true);
+  expect(await cache.cache.has(`up/team/app@${changed.root.digest}`)).toBe(false);
+  await upstream.stop();
+  expect((await cache.get(path)).headers['docker-content-digest']).toBe(whole.root.digest);
+  expect((await cache.get(`/v2/up/team/app/manifests/${image?.digest}`)).status).toBe(502);
+});
+
 test('13: a clock that stepped back makes nothing fresh for longer than freshFor', async () => {
   const { upstream, cache } = await startPair({ freshFor: '10s' });
   upstream.addImage('team/app', { tag: '1' });

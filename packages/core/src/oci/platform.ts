@@ -1,4 +1,4 @@
-import type { Platform } from './manifest.ts';
+import type { ChildDescriptor, Platform } from './manifest.ts';
 
 /** What runs on nothing: attestations (OCI image-spec, image-index.md). */
 export const nowhere = 'unknown';
@@ -29,6 +29,15 @@ export function isOfPlatform(platform: Platform, wanted: Platform): boolean {
 /** As people write it. */
 export function platformText({ os, architecture, variant }: Platform): string {
   return `${os}/${architecture}${variant === undefined ? '' : `/${variant}`}`;
+}
+
+/**
+ * The images that an index lists: all that it does not say to run on nothing. Where there is none, all that it lists: it is
+ * no index of images.
+ */
+export function listedImages(children: readonly ChildDescriptor[]): readonly ChildDescriptor[] {
+  const images = children.filter(({ platform }) => platform?.os !== nowhere);
+  return images.length > 0 ? images : children;
 }
 
 const mostShown = 10;

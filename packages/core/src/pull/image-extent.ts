@@ -1,5 +1,6 @@
 import type { Digest } from '../oci/digest.ts';
-import { type ParsedManifest, type Platform, parseManifest } from '../oci/manifest.ts';
+import { type ParsedManifest, parseManifest } from '../oci/manifest.ts';
+import { listedImages, nowhere, platformText } from '../oci/platform.ts';
 import { storeFailed } from '../store/events.ts';
 import { mapBounded } from '../store/map-bounded.ts';
 import type { PullParts } from './pull-parts.ts';
@@ -98,12 +99,13 @@ export function createImageExtents(parts: PullParts, target: Target, signal: Abo
     const stored = new Map([own]);
     const platforms = new Set<string>();
     let complete = false;
-    for (const { digest, platform } of children) {
-      const child = await found(digest);
-      for (const [one, size] of child.stored) stored.set(one, size);
-      if (!child.complete) continue;
+    const images = new Set(listedImages(children));
+    for (const child of children) {
+      const { stored: storedOfChild, complete: isWhole } = await found(child.digest);
+      for (const [one, size] of storedOfChild) stored.set(one, size);
+      if (!isWhole || !images.has(child)) continue;
       complete = true;
-      if (platform && platform.os !== 'unknown') platforms.add(nameOf(platform));
+      if (child.platform && child.platform.os !== nowhere) platforms.add(platformText(child.platform));
     }
     return { complete, stored, platforms: [...platforms] };
   }
@@ -118,9 +120,6 @@ export function createImageExtents(parts: PullParts, target: Target, signal: Abo
     looks,
   };
 }
-
-const nameOf = ({ os, architecture, variant }: Platform) =>
-  [os, architecture, ...(variant === undefined ? [] : [variant])].join('/');
 
 function parsed(bytes: Uint8Array): ParsedManifest | undefined {
   try {

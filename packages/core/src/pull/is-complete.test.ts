@@ -47,10 +47,10 @@ function made(body: object): Made {
 }
 
 const image = (config: string, layers: object[]) => made({ mediaType: imageType, config: descriptor(config), layers });
-const index = (children: readonly Made[]) =>
+const index = (children: readonly (Made & { platform?: object })[]) =>
   made({
     mediaType: 'application/vnd.oci.image.index.v1+json',
-    manifests: children.map(({ digest, bytes }) => ({ mediaType: imageType, digest, size: bytes.byteLength })),
+    manifests: children.map(({ bytes, ...child }) => ({ mediaType: imageType, size: bytes.byteLength, ...child })),
   });
 
 async function putManifest({ digest, bytes }: Made, at = target): Promise<void> {
@@ -97,6 +97,21 @@ describe('an image is complete', () => {
     expect(await isComplete(target, both.digest, signal)).toBe(false);
     await putManifest(arm64);
     expect(await isComplete(target, both.digest, signal)).toBe(true);
+  });
+
+  it('of a platform when that is, not when its attestation is', async () => {
+    const attestation = image('config attestation', [descriptor('statement')]);
+    const on = (child: Made, os: string, architecture: string) => ({ ...child, platform: { os, architecture } });
+    const both = index([on(amd64, 'linux', 'amd64'), on(attestation, 'unknown', 'unknown')]);
+    const unnamed = index([amd64, on(attestation, 'unknown', 'unknown')]);
+    const alone = index([on(attestation, 'unknown', 'unknown')]);
+    for (const manifest of [attestation, both, unnamed, alone]) await putManifest(manifest);
+    for (const text of ['config attestation', 'statement']) await putBlob(text);
+    const whole = () => Promise.all([both, unnamed, alone].map(({ digest }) => isComplete(target, digest, signal)));
+    expect(await whole()).toEqual([false, false, true]);
+    await putManifest(amd64);
+    for (const text of ['config amd64', 'layer amd64', 'shared']) await putBlob(text);
+    expect(await whole()).toEqual([true, true, true]);
   });
 
   it('37: without its foreign layers', async () => {

@@ -1,13 +1,14 @@
 import type { Digest } from '../oci/digest.ts';
 import { type ParsedManifest, parseManifest } from '../oci/manifest.ts';
+import { listedImages } from '../oci/platform.ts';
 import { storeFailed } from '../store/events.ts';
 import type { PullParts } from './pull-parts.ts';
 import type { Target } from './target.ts';
 
 /**
  * Whether an image can be pulled whole through a repository without asking its upstream: all of it is here, and proven
- * to be the repository's. Of an index, any one of its platforms counts. A store that fails is one that has nothing;
- * what names more than 2,000 others is not followed to its end.
+ * to be the repository's. Of an index, any one of its platforms counts, and an attestation is none. A store that fails is
+ * one that has nothing; what names more than 2,000 others is not followed to its end.
  */
 export type IsComplete = (target: Target, digest: Digest, signal: AbortSignal) => Promise<boolean>;
 
@@ -55,7 +56,7 @@ export function createIsComplete(parts: PullParts): IsComplete {
       const manifest = await manifestOf(target, digest, signal);
       if (!manifest) return false;
       if (manifest.kind === 'index' && manifest.children.length > 0) {
-        for (const child of manifest.children) if (await check(child.digest)) return true;
+        for (const child of listedImages(manifest.children)) if (await check(child.digest)) return true;
         return false;
       }
       for (const { digest: blob, foreign } of manifest.blobs) {
