@@ -31,6 +31,11 @@ async function files(cache: CacheUnderTest): Promise<string[]> {
 const asked = (upstream: { requests: readonly { method: string; path: string }[] }) =>
   upstream.requests.map(({ method, path }) => `${method} ${path}`).sort();
 
+/** The repositories that it lists. */
+async function catalogOf(cache: CacheUnderTest): Promise<string[]> {
+  return JSON.parse((await cache.get('/v2/_catalog')).body.toString()).repositories;
+}
+
 describe('what was purged is gone', () => {
   test('a tag, with its image: the next pull fetches all of it anew, also within freshFor', async () => {
     const { upstream, cache } = await startPair({ freshFor: '1h' });
@@ -100,8 +105,7 @@ describe('what was purged is gone', () => {
     await stored(cache, 'one/team/a:1', 'one/team/b:1', 'one/team/c:1', 'other/library/app:1');
     const first = await cache.cache.purge({ upstream: 'one', repository: 'team/a' });
     expect(first).toMatchObject({ repositories: 1, tags: 1, manifests: 1, blobs: 3, files: 0, bytes: 0, shared: 4 });
-    const catalog = async () => JSON.parse((await cache.get('/v2/_catalog')).body.toString()).repositories;
-    expect(await catalog()).toEqual(['one/team/b', 'one/team/c', 'other/library/app']);
+    expect(await catalogOf(cache)).toEqual(['one/team/b', 'one/team/c', 'other/library/app']);
     one.clear();
     await pull(cache, 'team/a', '1', 'one');
     expect(one.count({ method: 'GET', path: /blobs/ })).toBe(0);
@@ -112,7 +116,7 @@ describe('what was purged is gone', () => {
       blobs: 9,
       files: 4,
     });
-    expect(await catalog()).toEqual(['other/library/app']);
+    expect(await catalogOf(cache)).toEqual(['other/library/app']);
     expect(await cache.cache.has('other/library/app:1')).toBe(true);
     expect(await cache.cache.purge({ upstream: 'other', repository: 'app' })).toMatchObject({ tags: 1, files: 4 });
     expect(await files(cache)).toEqual([]);
@@ -145,6 +149,23 @@ describe('what was purged is gone', () => {
     expect((await cache.get('/v2/up/team/app/manifests/1')).status).toBe(404);
     await cache.cache.purge({ reference: 'up/team/app:1' });
     await pull(cache, 'team/app', '1');
+  });
+
+  test('a repository, which comes back to the catalog with the next pull of any replica', async () => {
+    const upstream = await startUpstream();
+    upstream.addImage('team/app', { tag: '1' });
+    const upstreams = [{ key: 'up', url: upstream.url }];
+    const storage = { ...memoryStorage(), coordinator: localCoordinator() };
+    const options = { upstreams, storage, catalog: true };
+    const [here, there] = [await startCache(options), await startCache(options)];
+    for (const cache of [here, there]) {
+      expect((await cache.get('/v2/up/team/app/manifests/1')).status).toBe(200);
+      expect(await catalogOf(here)).toEqual(['up/team/app']);
+      await there.cache.purge({ upstream: 'up' });
+      expect([await catalogOf(here), await catalogOf(there)]).toEqual([[], []]);
+    }
+    await here.get('/v2/up/team/app/manifests/1');
+    expect([await catalogOf(here), await catalogOf(there)]).toEqual([['up/team/app'], ['up/team/app']]);
   });
 
   test('for the other replicas, too: none of them serves it from memory', async () => {
@@ -205,6 +226,27 @@ describe('while others are at it', () => {
     await expect.poll(() => cache.seen('ingest-ended').map(({ outcome }) => outcome)).toEqual(['stored']);
     expect((await cache.get(`/v2/up/team/app/blobs/${digest}`)).status).toBe(200);
     expect(upstream.count({ method: 'GET', digest })).toBe(1);
+  });
+
+  test('a repository that was pulled from meanwhile stays in the catalog', async () => {
+    const { metadata, ...storage } = memoryStorage();
+    let meanwhile: (() => Promise<unknown>) | undefined;
+    const remove: typeof metadata.delete = async (key, options) => {
+      if (key.startsWith('repository/')) await meanwhile?.();
+      return metadata.delete(key, options);
+    };
+    const { upstream, cache } = await startPair({
+      cache: { storage: { ...storage, metadata: { ...metadata, delete: remove } }, catalog: true },
+    });
+    upstream.addImage('team/app', { tag: '1' });
+    await cache.get('/v2/up/team/app/manifests/1');
+    expect(await catalogOf(cache)).toEqual(['up/team/app']);
+    meanwhile = async () => {
+      expect((await cache.get('/v2/up/team/app/manifests/1')).status).toBe(200);
+      await catalogOf(cache);
+    };
+    await cache.cache.purge({ upstream: 'up' });
+    expect(await catalogOf(cache)).toEqual(['up/team/app']);
   });
 
   test('clients that pull again and again get whole images, whatever is purged how often', async () => {

@@ -1,7 +1,14 @@
-import { digestOf, fileStorage, memoryStorage, type Removal, type SweepReport } from '@proxycache/core';
-import { type AddedImage, gate } from '@proxycache/test-kit';
+import {
+  digestOf,
+  fileStorage,
+  localCoordinator,
+  memoryStorage,
+  type Removal,
+  type SweepReport,
+} from '@proxycache/core';
+import { type AddedImage, gate, manualClock } from '@proxycache/test-kit';
 import { describe, expect, it } from 'vitest';
-import { type CacheUnderTest, startPair } from './cache-under-test.ts';
+import { type CacheUnderTest, startCache, startPair, startUpstream } from './cache-under-test.ts';
 import { pullImage } from './pull-image.ts';
 
 const hour = 3_600_000;
@@ -340,6 +347,26 @@ it('a sweep comes by itself, not right after the start', async () => {
   expect(cache.seen('sweep-ended')).toEqual([]);
   await cache.clock.advance(10 * 60_000);
   await expect.poll(() => cache.seen('sweep-ended')).toMatchObject([{ outcome: 'finished', dryRun: false }]);
+});
+
+it('a repository that went is listed again with the next pull, also of a replica that did not sweep', async () => {
+  const upstream = await startUpstream();
+  upstream.addImage('app', { tag: 'v1' });
+  const upstreams = [{ key: 'up', url: upstream.url }];
+  const storage = { ...memoryStorage(), coordinator: localCoordinator() };
+  const clock = manualClock();
+  const options = { ...byHand, upstreams, storage, clock, catalog: true };
+  const [here, there] = [await startCache(options), await startCache(options)];
+  const listed = () =>
+    Promise.all([here, there].map(async ({ cache }) => (await cache.contents.repositories()).repositories));
+  const app = [{ upstream: 'up', repository: 'app' }];
+  await here.get('/v2/up/app/manifests/v1');
+  expect(await listed()).toEqual([app, app]);
+  await clock.advance(8 * day);
+  expect(await there.cache.sweep()).toMatchObject({ tags: 1 });
+  expect(await listed()).toEqual([[], []]);
+  await here.get('/v2/up/app/manifests/v1');
+  expect(await listed()).toEqual([app, app]);
 });
 
 it('content of an upstream that was removed goes when it is unused, though nobody can be asked', async () => {

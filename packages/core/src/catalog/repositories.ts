@@ -19,6 +19,8 @@ export interface Repositories {
   list(upstream: string, signal: AbortSignal): Promise<KnownRepository[]>;
   /** By the key in the store. See {@link Records.remove}. */
   remove: Records<KnownRepository>['remove'];
+  /** By the beginnings of keys. See {@link Records.forget}. */
+  forget: Records<KnownRepository>['forget'];
   settled(): Promise<void>;
 }
 
@@ -49,6 +51,7 @@ export function createRepositories(parts: RecordsParts, most: number): Repositor
       return found.sort((a, b) => (a.repository < b.repository ? -1 : 1));
     },
     remove: records.remove,
+    forget: records.forget,
     async settled() {
       await Promise.all(noting);
       await records.settled();

@@ -25,7 +25,7 @@ export interface RetentionParts {
   tags: Pick<TagRecords, 'remove' | 'forget'>;
   links: Pick<Links, 'remove' | 'forget'>;
   referrers: Pick<ReferrersRecords, 'remove' | 'forget'>;
-  repositories: Pick<Repositories, 'remove'>;
+  repositories: Pick<Repositories, 'remove' | 'forget'>;
   manifests: Pick<Manifests, 'forget'>;
   needs: ManifestNeeds;
   gone: Gone;

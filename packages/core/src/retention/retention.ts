@@ -3,6 +3,7 @@ import type { Ingests } from '../ingest/ingests.ts';
 import type { Digest } from '../oci/digest.ts';
 import { parseDuration } from '../runtime/duration.ts';
 import type { Upstream } from '../upstream/upstream.ts';
+import { followForgotten } from './forget-repository.ts';
 import { createManifestNeeds } from './manifest-needs.ts';
 import { createPurges, type Purges } from './purges.ts';
 import { type RetentionOptions, stays } from './retention-options.ts';
@@ -46,10 +47,12 @@ export function createRetention(parts: RetentionOf, settings: RetentionSettings)
   };
   const sweeps = createSweeps(all, every);
   const purges = createPurges(all);
+  const stop = followForgotten(all);
   return {
     ...sweeps,
     purge: purges.run,
     async close() {
+      stop();
       await Promise.all([sweeps.close(), purges.close()]);
     },
   };
