@@ -253,24 +253,44 @@ describe.each([
   });
 
   describe('a body', () => {
-    it('holds the upstream back while nobody reads it', async () => {
-      const host = await startFakeHost({}, () => ({ status: 200, headers: {}, body: Buffer.alloc(64 * 1024 * 1024) }));
-      cleanups.push(host.stop);
-      const { body } = await transportTo(host.url).send(get(host.url));
+    const MiB = 1024 * 1024;
+
+    /** What was sent of an answer once the sockets' own buffers are full, and nothing moves any more. */
+    async function sentInTheEnd(host: FakeHost, at: number): Promise<number> {
       let before = -1;
-      // Until the sockets' own buffers are full and nothing moves any more.
       await expect
         .poll(
           () => {
-            const settled = host.requests[0]!.sentBytes === before;
-            before = host.requests[0]!.sentBytes;
+            const settled = host.requests[at]!.sentBytes === before;
+            before = host.requests[at]!.sentBytes;
             return settled && before > 0;
           },
           { interval: 100 },
         )
         .toBe(true);
-      expect(before).toBeLessThan(32 * 1024 * 1024);
-      expect(await whole({ body })).toBe(64 * 1024 * 1024);
+      return before;
+    }
+
+    it('holds the upstream back while nobody reads it', async () => {
+      const host = await startFakeHost({}, () => ({ status: 200, headers: {}, body: Buffer.alloc(64 * MiB) }));
+      cleanups.push(host.stop);
+      const { body } = await transportTo(host.url).send(get(host.url));
+      expect(await sentInTheEnd(host, 0)).toBeLessThan(32 * MiB);
+      expect(await whole({ body })).toBe(64 * MiB);
+    });
+
+    it('holds the upstream back also when the one before it on its connection is read to its end', async () => {
+      const bodies = [Buffer.alloc(MiB / 4), Buffer.alloc(64 * MiB)];
+      // The first is held back by its very last byte.
+      const host = await startFakeHost({}, () => ({ status: 200, headers: {}, body: bodies.shift()! }));
+      cleanups.push(host.stop);
+      const transport = transportTo(host.url, { limits: { maxConnections: 1 } });
+      const first = await transport.send(get(host.url));
+      const { body } = await transport.send(get(host.url));
+      await sentInTheEnd(host, 1);
+      expect(await whole(first)).toBe(MiB / 4);
+      expect(await sentInTheEnd(host, 1)).toBeLessThan(32 * MiB);
+      expect(await whole({ body })).toBe(64 * MiB);
     });
 
     it('that is given up frees its connection for others', async () => {

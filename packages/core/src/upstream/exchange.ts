@@ -121,9 +121,11 @@ export function receive(plan: TransferPlan, receiving: Receiving): Promise<Excha
         // Informational: the answer is yet to come (RFC 9110 15.2).
         if (status < 200 || over) return;
         cancelTimer();
+        // Once this is over the connection is another's, whose bytes a late reader of these must not let in.
+        const flow = () => (over ? undefined : (connection.valve ?? controller));
         const source = {
-          pause: () => (connection.valve ?? controller)?.pause(),
-          resume: () => (connection.valve ?? controller)?.resume(),
+          pause: () => flow()?.pause(),
+          resume: () => flow()?.resume(),
           abandon: () => giveUp(new Error('given up')),
           unread: (chunk: Uint8Array) => slabs?.give(chunk),
         };
