@@ -71,6 +71,25 @@ describe.skipIf(!requireMount())('a disk with less than minFree left', () => {
     expect(held).not.toContain(layersOf(images[0]!)[0]);
     expect(held).toContain(layersOf(images[3]!)[0]);
   });
+
+  test('34: loses nothing to a blob that is larger than all of it, and goes on to make room for others', async () => {
+    const { directory } = smallDisk(32);
+    const { upstream, cache } = await startPair({
+      cache: { storage: fileStorage(directory), minFree: 4 * MiB, retention: { every: false } },
+    });
+    const images = ['1', '2', '3', '4'].map((tag) => upstream.addImage('app', { tag, layerSizes: [8 * MiB] }));
+    for (const tag of ['1', '2', '3']) await pull(cache, tag);
+    const before = await stored(directory);
+    const digest = upstream.putBlob('app', seededBytes('large', 40 * MiB));
+    const got = await cache.get(`/v2/up/app/blobs/${digest}`);
+    expect([got.status, got.failure, digestOfBody(got.body)]).toEqual([200, undefined, digest]);
+    expect(cache.seen('passed-through').map(({ reason }) => reason)).toEqual(['min-free']);
+    expect(await stored(directory)).toEqual(before);
+    await pull(cache, '4');
+    const held = await stored(directory);
+    expect(held).not.toContain(layersOf(images[0]!)[0]);
+    expect(held).toEqual(expect.arrayContaining(images.slice(2).flatMap(layersOf)));
+  });
 });
 
 test('34, 48: a limit that an upstream is given at run time holds for what is stored already, until it is taken away', async () => {

@@ -1,6 +1,7 @@
 import type { Bytes } from '../runtime/bytes.ts';
 import { isProxyCacheError } from '../runtime/errors.ts';
 import { withRoom } from './claimed-body.ts';
+import { presentOf } from './disk-claims.ts';
 import type { Room } from './room.ts';
 import type { Spool } from './spool.ts';
 import type { SpoolFile } from './spool-file.ts';
@@ -38,9 +39,10 @@ export function createBlobRoom(
       await spool.claim(file, bytes, signal);
     } catch (error) {
       const isFull = isProxyCacheError(error) && error.code === 'storage-full';
+      const least = bytes - presentOf(file) - spool.room();
       // Room for another one like it: to look for what could go is work.
-      const missing = bytes - spool.room() + bytes;
-      if (!isFull || !room || !(await room.free(missing, signal))) throw error;
+      const wanted = { bytes: least + bytes, least };
+      if (!isFull || !room || !(await room.free(wanted, signal))) throw error;
       await spool.claim(file, bytes, signal);
     }
   }

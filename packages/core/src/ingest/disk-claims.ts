@@ -14,6 +14,9 @@ export interface DiskClaims {
   looking(): () => void;
 }
 
+/** What a file takes of the disk by now. */
+export const presentOf = ({ written, placed }: SpoolFile): number => written + placed.size;
+
 /**
  * Counts what files may still take of a disk. What is written meets a look at the disk that is older: until the next one
  * it counts as what is still to come. What comes during a look may count twice until then.
@@ -24,7 +27,6 @@ export function createDiskClaims(): DiskClaims {
   // Both only grow, so that looks which overlap take nothing off twice.
   let kept = 0;
   let keptAndSeen = 0;
-  const presentOf = ({ written, placed }: SpoolFile) => written + placed.size;
   return {
     set(file, most) {
       claims.set(file, { most, seen: claims.get(file)?.seen ?? presentOf(file) });

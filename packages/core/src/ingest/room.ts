@@ -11,12 +11,13 @@ export interface Room {
    */
   claim(bytes: number, signal: AbortSignal): Promise<void>;
   /**
-   * Lets something go for a disk that has so many bytes too few.
+   * Lets something go for a disk that has `least` bytes too few; nothing, where all that could go is less than that.
    *
+   * @param room.bytes what is to go where there is so much
    * @returns whether that is worth another look
    * @throws the signal's reason
    */
-  free(bytes: number, signal: AbortSignal): Promise<boolean>;
+  free(room: { bytes: number; least: number }, signal: AbortSignal): Promise<boolean>;
   /** It is stored, and counted there, or is not going to be. */
   release(): void;
 }

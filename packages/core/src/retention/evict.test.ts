@@ -147,6 +147,17 @@ it('leaves what other images need, what rules keep, and has an end where nothing
   expect(await sweeps.evict({ bytes: 1e9, signal })).toBe(0);
 });
 
+it('lets nothing go where that could not be enough, and no more than has to where more is wanted than is there', async () => {
+  const images = [await pull('app', 'a')];
+  await clock.advance(60_000);
+  images.push(await pull('app', 'b'));
+  const sweeps = retention();
+  expect(await sweeps.evict({ bytes: 1e9, least: 1e6, signal })).toBe(0);
+  expect(await stored()).toEqual(filesOf(images));
+  expect(await sweeps.evict({ bytes: 1e9, least: 1_000, signal })).toBeGreaterThanOrEqual(1_000);
+  expect(await stored()).toEqual(filesOf([images[1]!]));
+});
+
 it('makes room in what one upstream has, also where another has the same bytes', async () => {
   const both = await pull('app', 'v1', { layer: 'same' });
   await pull('app', 'v1', { layer: 'same', upstream: 'other' });

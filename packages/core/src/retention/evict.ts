@@ -15,6 +15,8 @@ import { recentProofs } from './watch-proofs.ts';
 /** Room that is wanted. */
 export interface WantedRoom {
   bytes: number;
+  /** Where so many cannot go: how many have to, or none goes. Default: all that can. */
+  least?: number | undefined;
   /** Of what this upstream's repositories have. Default: of all that is stored. */
   upstream?: string | undefined;
   signal: AbortSignal;
@@ -22,7 +24,7 @@ export interface WantedRoom {
 
 /**
  * Removes what was used the longest ago, image by image, until so many bytes are gone, or nothing is left that may go: tags that
- * rules keep stay.
+ * rules keep stay. What would not be enough for `least` all together stays, too.
  *
  * @returns the bytes that went; of an upstream those that it has no more, also where another has them still
  * @throws what the stores throw; the signal's reason
@@ -44,13 +46,13 @@ interface Weighed {
 export async function evict(
   parts: RetentionParts,
   report: SweepReport,
-  { bytes, upstream, signal }: WantedRoom,
+  { bytes, least, upstream, signal }: WantedRoom,
 ): Promise<number> {
   const proofs = recentProofs(parts.watchProofs);
   try {
     const since = await parts.usage.since(signal);
     const weighed = await weigh(parts, { since, upstream, signal });
-    const { cut, sizes } = await findCut(parts, weighed, { bytes, upstream, signal });
+    const { cut, sizes } = await findCut(parts, weighed, { bytes, least, upstream, signal });
     if (cut === undefined) return 0;
     const marks = createMarks();
     const run = {
@@ -127,11 +129,12 @@ const listedPerTurn = 1_024;
 async function findCut(
   parts: RetentionParts,
   { usedAt, elsewhere }: Weighed,
-  { bytes, upstream, signal }: WantedRoom,
+  { bytes, least, upstream, signal }: WantedRoom,
 ): Promise<{ cut: number | undefined; sizes: Map<number, number> }> {
   const ages: number[] = [];
   const weights: number[] = [];
   const sizes = new Map<number, number>();
+  let all = 0;
   let listed = 0;
   for await (const { digest, size, storedAt } of parts.blobs.digests({ signal })) {
     if (++listed % listedPerTurn === 0) await turn();
@@ -144,6 +147,8 @@ async function findCut(
     if (at === Number.POSITIVE_INFINITY || isHeld(parts, digest)) continue;
     ages.push(at);
     weights.push(size);
+    all += size;
   }
-  return { cut: ageThatFrees(ages, weights, bytes), sizes };
+  if (all >= bytes || least === undefined) return { cut: ageThatFrees(ages, weights, bytes), sizes };
+  return { cut: all >= least ? ageThatFrees(ages, weights, least) : undefined, sizes };
 }

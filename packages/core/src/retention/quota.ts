@@ -177,7 +177,7 @@ export function createQuota(limits: Limits, parts: QuotaParts): Quota {
           return own.find((limit) => !limit.fits(more));
         }
       },
-      free: async (bytes, waits) => (disk && !isSpare ? await disk.free(bytes, waits) : false),
+      free: async (wanted, waits) => (disk && !isSpare ? await disk.free(wanted, waits) : false),
       release: () => change(0),
     };
   }
