@@ -379,6 +379,17 @@ describe('37: an upstream that gives no Content-Length', () => {
     expect(digestOfBody(got.body)).toBe(layer.digest);
   });
 
+  test('has them told by its own repository, whatever others say later', async () => {
+    const { upstream, cache } = await startPair({ fake: { personality: 'no-content-length' } });
+    const layer = upstream.addImage('team/app', { tag: '1', layerSizes: [3 * MiB] }).layers[0]!;
+    const config = { ...layer, size: 4 * MiB };
+    upstream.putManifest('other/app', { schemaVersion: 2, config, layers: [] }, { tags: ['1'] });
+    for (const repository of ['team/app', 'other/app']) await cache.get(`/v2/up/${repository}/manifests/1`);
+    const got = await cache.get(pathOf(layer.digest));
+    expect(got.headers['content-length']).toBe(String(3 * MiB));
+    expect(digestOfBody(got.body)).toBe(layer.digest);
+  });
+
   test.each([1000, 3 * MiB])('and no manifest is answered chunked, or once all is here (%i bytes)', async (size) => {
     const { upstream, cache } = await startPair({ fake: { personality: 'no-content-length' } });
     const { bytes, path } = addBlob(upstream, size);

@@ -42,6 +42,29 @@ test('34: a blob that is larger than maxBytes is passed on at once, whole and un
   expect(cache.seen('quota-exceeded')).toMatchObject([{ upstream: 'up', of: 'cache', maxBytes: 100 * KiB }]);
 });
 
+test('34: what another repository says of the size of a blob neither keeps it from being stored, nor lets anything go', async () => {
+  const { upstream, cache } = await startPair({ cache: { retention: { every: false, maxBytes: 300 * KiB } } });
+  upstream.addImage('app', { tag: 'small', layerSizes: [80 * KiB] });
+  await pull(cache, 'small');
+  const before = await stored(cache.directory);
+  for (const size of [250 * KiB, 1e14]) {
+    const layer = upstream.addImage('app', { tag: `${size}`, layerSizes: [4 * KiB], seed: size }).layers[0]!;
+    const layers = [{ ...layer, size }];
+    upstream.putManifest('other', { schemaVersion: 2, config: layer, layers }, { tags: [`${size}`] });
+    for (const repository of ['app', 'other']) await cache.get(`/v2/up/${repository}/manifests/${size}`);
+    const got = await cache.get(`/v2/up/app/blobs/${layer.digest}`);
+    expect([got.status, digestOfBody(got.body)]).toEqual([200, layer.digest]);
+    await expect
+      .poll(() => cache.seen('ingest-ended').at(-1))
+      .toMatchObject({
+        digest: layer.digest,
+        outcome: 'stored',
+      });
+  }
+  expect(await stored(cache.directory)).toEqual(expect.arrayContaining(before));
+  expect([cache.seen('passed-through'), cache.seen('quota-exceeded'), cache.seen('sweep-ended')]).toEqual([[], [], []]);
+});
+
 test('34: what was used the longest ago goes before more comes in, of the upstream whose limit it is', async () => {
   const { upstream, cache } = await startPair({ maxBytes: 300 * KiB, cache: { retention: { every: false } } });
   const images = ['1', '2', '3', '4'].map((tag) => upstream.addImage('app', { tag, layerSizes: [80 * KiB] }));

@@ -187,9 +187,19 @@ describe('an image', () => {
 
   it('tells the sizes of its blobs, and which manifest says so', async () => {
     const layer = descriptor('layer amd64');
-    expect(manifests.sizeOf(layer.digest)).toBeUndefined();
+    expect(manifests.sizesOf(layer.digest)).toEqual([]);
     await manifests.store(amd64.digest, amd64.bytes);
-    expect(manifests.sizeOf(layer.digest)).toEqual({ size: layer.size, manifest: amd64.digest });
+    expect(manifests.sizesOf(layer.digest)).toEqual([{ size: layer.size, manifest: amd64.digest }]);
+  });
+
+  it('that tells another size of the same blob does not take the place of what is told already', async () => {
+    const layer = descriptor('layer amd64');
+    const other = image('config other', [{ ...layer, size: 1e12 }]);
+    for (const { digest, bytes } of [amd64, other, amd64]) await manifests.store(digest, bytes);
+    expect(manifests.sizesOf(layer.digest)).toEqual([
+      { size: layer.size, manifest: amd64.digest },
+      { size: 1e12, manifest: other.digest },
+    ]);
   });
 
   it('that this release would not take is served all the same', async () => {

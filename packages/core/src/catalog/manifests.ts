@@ -27,8 +27,11 @@ export interface Manifests {
   store(digest: Digest, bytes: Uint8Array): Promise<void>;
   /** Lets memory forget the bytes: the store has them no more. */
   forget(digest: Digest): void;
-  /** What the latest manifest to pass through here says of a blob's size. Any repository's manifest may say anything. */
-  sizeOf(blob: Digest): ToldSize | undefined;
+  /**
+   * What manifests that passed through here say of a blob's size, the latest first. Any repository's manifest may say
+   * anything: none takes the place of another's word.
+   */
+  sizesOf(blob: Digest): readonly ToldSize[];
 }
 
 /** A blob's size, and the manifest that tells it. */
@@ -49,6 +52,7 @@ export interface ManifestsParts {
 }
 
 const mostSizes = 20_000;
+const mostOfBlob = 4;
 
 export function createManifests(parts: ManifestsParts): Manifests {
   const { blobs, maxBytes, maxManifestBytes, clock, observe } = parts;
@@ -57,7 +61,10 @@ export function createManifests(parts: ManifestsParts): Manifests {
     maxSize: Math.max(maxBytes, 1),
     sizeCalculation: (bytes) => bytes.byteLength || 1,
   });
-  const sizes = createRecent<Digest, ToldSize>(mostSizes);
+  const sizes = createRecent<Digest, readonly ToldSize[]>(mostSizes, {
+    maxBytes: mostSizes,
+    bytesOf: ({ length }) => length,
+  });
   const buffers = createBuffers(0);
   const flights = createFlights<Uint8Array | undefined>();
   // What was answered once is to be answered again after a crash, so nobody is given what the store does not have yet.
@@ -65,7 +72,10 @@ export function createManifests(parts: ManifestsParts): Manifests {
 
   function keep(digest: Digest, bytes: Uint8Array): void {
     memory.set(digest, bytes);
-    for (const blob of parsed(bytes)?.blobs ?? []) sizes.set(blob.digest, { size: blob.size, manifest: digest });
+    for (const blob of parsed(bytes)?.blobs ?? []) {
+      const others = (sizes.get(blob.digest) ?? []).filter(({ manifest }) => manifest !== digest);
+      sizes.set(blob.digest, [{ size: blob.size, manifest: digest }, ...others].slice(0, mostOfBlob));
+    }
   }
 
   function failed(operation: string, digest: Digest, error: unknown): void {
@@ -131,7 +141,7 @@ export function createManifests(parts: ManifestsParts): Manifests {
       if (storing.get(digest) === stored) storing.delete(digest);
     },
     forget: (digest) => void memory.delete(digest),
-    sizeOf: (blob) => sizes.get(blob),
+    sizesOf: (blob) => sizes.get(blob) ?? [],
   };
 }
 

@@ -10,7 +10,7 @@ import type { SpoolFile } from './spool-file.ts';
 export interface BlobRoom {
   /** Whether there would be room for what is known of it, as far as that is known. */
   seemsReady(): boolean;
-  /** Sees to it that there is. @throws as {@link Spool.claim} and {@link Room.claim} do */
+  /** Sees to it that there is for what it has at least. @throws as {@link Spool.claim} and {@link Room.claim} do */
   claimKnown(file: SpoolFile): Promise<void>;
   /** A body with room for all of it, in the end. @throws the same; the body is closed then */
   given(body: { total?: number | undefined; body: Bytes }, file: SpoolFile | undefined): Promise<Bytes>;
@@ -31,8 +31,6 @@ export function createBlobRoom(
   { leastSize: least = 0, told = 0, room }: Roomy,
   signal: AbortSignal,
 ): BlobRoom {
-  const known = Math.max(least, told);
-
   /** SEMANTICS 34: where the disk has too little left, what was used the longest ago goes first. */
   async function claim(file: SpoolFile, bytes: number): Promise<void> {
     try {
@@ -48,9 +46,10 @@ export function createBlobRoom(
   }
 
   return {
-    seemsReady: () => spool.seemsReady(least) && room?.seemsReady(known) !== false,
+    seemsReady: () => spool.seemsReady(least) && room?.seemsReady(Math.max(least, told)) !== false,
     async claimKnown(file) {
-      if (known > 0) await room?.claim(known, signal);
+      // Not for what is told: any repository's manifest may tell anything of anybody's blob.
+      if (least > 0) await room?.claim(least, signal);
       await claim(file, least);
     },
     async given({ total, body }, file) {

@@ -17,14 +17,16 @@ export function proveBlob(
   return parts.links.prove(target.place, 'blob', { ...blob, mediaType: mediaTypes.blob });
 }
 
-/** A blob's size as a manifest of this repository tells it: a hint, of which nobody knows that it is true. */
+/** A blob's size as the latest manifest of this repository tells it: a hint, of which nobody knows that it is true. */
 export async function toldSize(
   { manifests, links }: PullParts,
   { place }: Target,
   asked: { digest: Digest; signal: AbortSignal },
 ): Promise<number | undefined> {
-  const told = manifests.sizeOf(asked.digest);
-  return told && (await links.find(place, 'manifest', told.manifest, asked.signal)) && told.size;
+  for (const { size, manifest } of manifests.sizesOf(asked.digest)) {
+    if (await links.find(place, 'manifest', manifest, asked.signal)) return size;
+  }
+  return undefined;
 }
 
 /** What a repository said of a blob. */

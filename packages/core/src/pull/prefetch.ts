@@ -197,7 +197,7 @@ export function createPrefetch(parts: PullParts): Prefetch {
     },
     started({ target, digest }) {
       lanes.get(target.place.upstream)?.waiting.delete(digest);
-      const told = manifests.sizeOf(digest);
+      const [told] = manifests.sizesOf(digest);
       if (told) seen.delete(told.manifest);
     },
     crowded(upstream) {

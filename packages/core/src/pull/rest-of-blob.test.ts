@@ -19,7 +19,7 @@ it('fails where the blob ends before what the client was given does', async () =
     digest: digestOf(bytes),
     signal,
   } as unknown as PassedPull;
-  const manifests = { sizeOf: () => undefined };
+  const manifests = { sizesOf: () => [] };
   const parts = { clock: manualClock(), observe: () => undefined, manifests } as unknown as PullParts;
   const rest = restOfBlob(
     parts,

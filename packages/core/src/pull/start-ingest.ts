@@ -39,7 +39,7 @@ export function startIngest(parts: PullParts, start: IngestStart): RunningIngest
       upstream,
       repository,
       digest,
-      told: parts.manifests.sizeOf(digest)?.size,
+      told: parts.manifests.sizesOf(digest)[0]?.size,
       fetch: (from, ...how) => (from === 0 ? fromStart : fromMiddle)(from, ...how),
       permission: permissionOf(parts, start),
       storeFailed,
