@@ -21,7 +21,13 @@ export function runProgram(
   { clock, signal }: { clock: Clock; signal: AbortSignal },
 ): Promise<string> {
   return new Promise((resolve, reject) => {
+    signal.throwIfAborted();
     const child = spawn(file, args, { stdio: ['pipe', 'pipe', 'ignore'], windowsHide: true });
+    // At once, and each: one that nobody listens to ends the process.
+    child.on('error', (error) => {
+      const code = 'code' in error ? String(error.code) : 'unknown error';
+      settle(() => reject(new Error(`${file} could not be started (${code})`)));
+    });
     const output: Buffer[] = [];
     let length = 0;
 
@@ -38,19 +44,16 @@ export function runProgram(
     const cancelTimer = clock.after(longestRun, () => stop(new Error(`${file} took more than 30 s`)));
 
     signal.addEventListener('abort', onAbort, { once: true });
-    if (signal.aborted) return onAbort();
-    child.stdout.on('data', (chunk: Buffer) => {
+    // Where the process has no file descriptor left there are no pipes, whatever the types say: its error is on the way.
+    const { stdin, stdout }: Partial<Pick<typeof child, 'stdin' | 'stdout'>> = child;
+    stdout?.on('data', (chunk: Buffer) => {
       length += chunk.byteLength;
       if (length > longestOutput) return stop(new Error(`${file} printed more than 64 KiB`));
       output.push(chunk);
     });
     // A program that reads no input closes it; that is no failure.
-    child.stdin.on('error', () => undefined);
-    child.stdin.end(input);
-    child.once('error', (error) => {
-      const code = 'code' in error ? String(error.code) : 'unknown error';
-      settle(() => reject(new Error(`${file} could not be started (${code})`)));
-    });
+    stdin?.on('error', () => undefined);
+    stdin?.end(input);
     child.once('close', (status) => {
       settle(() => {
         if (status === 0) resolve(Buffer.concat(output).toString('utf8'));

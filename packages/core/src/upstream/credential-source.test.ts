@@ -136,6 +136,15 @@ describe('a program', () => {
     });
   });
 
+  it('is not started for one who has left', async () => {
+    const loader = createCredentialLoader({ exec: [join(folder, 'none')] }, { key: 'hub', server: '', clock });
+    const left = AbortSignal.abort(new Error('the client left'));
+    await expect(loader?.load({ signal: left, refused: false })).rejects.toThrow('the client left');
+    // That it is not there would be told by now, to nobody.
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(clock.pending()).toBe(0);
+  });
+
   it('is stopped when nobody waits for it any more, or when it takes more than 30 s', async () => {
     const path = join(folder, 'hang.mjs');
     await writeFile(path, `#!${process.execPath}\nsetInterval(() => undefined, 1000);\n`);
