@@ -1,3 +1,4 @@
+import type { Storage } from '@proxycache/core';
 import { type FakeUpstream, gate, seededBytes } from '@proxycache/test-kit';
 import { describe, expect, test } from 'vitest';
 import { type CacheUnderTest, digestOfBody, startCache, startPair, startUpstream } from './cache-under-test.ts';
@@ -225,6 +226,42 @@ describe('20: a transfer under way', () => {
     held.open();
     expect((await first).body.equals(bytes)).toBe(true);
     expect((await cache.get(blobOf('other/app', digest))).status).toBe(404);
+  });
+
+  test('is not joined by one whose own transfer failed while its client was about to follow it', async () => {
+    const [last, held] = [gate(), gate()];
+    let looks = 0;
+    const wrapStorage = (storage: Storage): Storage => ({
+      ...storage,
+      metadata: {
+        ...storage.metadata,
+        async get(key, options) {
+          // For what its own manifest tells: before it asks, with the answer, and before it follows that.
+          if (/^link\/up\/.*other.*\/manifest/.test(key) && ++looks === 3) await last.pass();
+          return await storage.metadata.get(key, options);
+        },
+      },
+    });
+    const { upstream, cache } = await startPair({ fake: { personality: 'no-content-length' }, mount: { wrapStorage } });
+    const { bytes, digest } = addBlob(upstream, 'team/app', 'other/app');
+    const config = { mediaType: 'application/vnd.oci.image.config.v1+json', digest, size };
+    upstream.putManifest('team/app', { schemaVersion: 2, config, layers: [] }, { tags: ['1'] });
+    await cache.get(manifestOf('team/app', '1'));
+    upstream.on({ method: 'HEAD', path: /other/ }, { status: 404 });
+    upstream.on({ method: 'GET', path: /other/ }, { corruptAt: 5 });
+    upstream.on({ method: 'GET', path: /^\/v2\/team\/app\/blobs/ }, { gate: held });
+
+    const thief = cache.get(blobOf('other/app', digest));
+    await last.reached;
+    await expect.poll(() => cache.seen('ingest-ended')).toMatchObject([{ outcome: 'failed' }]);
+    const own = cache.get(blobOf('team/app', digest));
+    await held.reached;
+    last.open();
+    await cache.clock.advance(50);
+    held.open();
+    expect((await own).body.equals(bytes)).toBe(true);
+    const got = await thief;
+    expect([got.status, got.body.includes(bytes.subarray(0, 100))]).toEqual([502, false]);
   });
 
   test('that is refused to the repository it was started for is not refused to those who proved theirs', async () => {

@@ -186,8 +186,8 @@ export function createPullBlob(parts: PullParts, started: (blob: BlobPull) => vo
       try {
         const answer = await tracedWait(parts.trace, running, () => joined(request, ingest, running !== undefined));
         if (answer) return answer;
-        // It has ended in between: the store should have it.
-        await abortable(ingest.ended, signal);
+        // It has ended in between: the store should have it. One that failed proves nothing.
+        for (const end of [ingest.ended, ingest.verified]) await abortable(end, signal);
         proven = true;
       } catch (error) {
         signal.throwIfAborted();
