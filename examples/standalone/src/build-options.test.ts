@@ -279,6 +279,20 @@ describe('a server that a network reaches', () => {
     expect(keysOf(build({ upstreams: [{ ...own, auth: 'anonymous' }], listen: { host: '0.0.0.0' } }))).toEqual(['own']);
   });
 
+  test.each([
+    ['the operations API alone', { admin: { port: 0 } }],
+    ['the operations API and what is kept of it', { admin: { port: 0 }, persistUpstreams: {} }],
+    ['what other processes write', { persistUpstreams: {} }],
+  ])('is refused upstreams that %s may add with credentials', (_, added) => {
+    const input = { upstreams: [own], listen: { host: '0.0.0.0' }, ...added };
+    expect(() => build(input)).toThrow(
+      'whoever reaches it could read with the credentials of upstreams that are added at run time; say in access who may',
+    );
+    expect(keysOf(build({ ...input, allowAnonymous: true }))).toEqual(['own']);
+    expect(keysOf(build({ ...input, access: { basic: { htpasswd: 'users' } } }))).toEqual(['own']);
+    expect(keysOf(build({ ...input, listen: { host: '127.0.0.1' } }))).toEqual(['own']);
+  });
+
   test('may be moved to upstreams by --upstream, where no credentials go', () => {
     const moved = ['--host', '0.0.0.0', '--upstream', 'own=http://127.0.0.1:1'];
     expect(keysOf(build({ upstreams: withCredentials }, ...moved))).toEqual(['own']);

@@ -14,7 +14,8 @@ export function checkExposure(config: Config, upstreams: readonly UpstreamOption
   const asksWho = config.access?.anonymous === false || config.access?.rules !== undefined;
   if (config.allowAnonymous || asksWho || isLoopback(host)) return;
   const open = upstreams.filter(hasCredential).map((upstream) => JSON.stringify(upstream.key));
-  if (config.persistUpstreams) open.push('upstreams that are added at run time');
+  // Both bring upstreams that no file lists, with credentials of their own.
+  if (config.admin || config.persistUpstreams) open.push('upstreams that are added at run time');
   if (open.length === 0) return;
   throw new ProxyCacheError(
     'invalid-options',
