@@ -35,7 +35,7 @@ function describeIssue(issue: z.core.$ZodIssue, parent: Path, input: unknown): r
 
 /** A sentence on a wrong value. What is or may be a secret is not shown. */
 export function describeValue(path: string, expected: string, value: unknown): string {
-  return `${path}: ${expected}, received ${show(path, value)}${hint(expected, value)}`;
+  return `${path}: ${expected}, received ${show(path, expected, value)}${hint(expected, value)}`;
 }
 
 const mismatches = (issues: readonly z.core.$ZodIssue[]) => issues.filter((issue) => issue.path.length === 0).length;
@@ -47,16 +47,19 @@ function describeUnknown(folder: string, key: string): string {
   const meant = moved.get(`${prefix}${key}`) ?? nearestName(key, siblings);
   // Its value is not shown: a misspelt `password` is a password all the same.
   const advice = meant === undefined ? `expected one of ${[...siblings].join(', ')}` : `did you mean "${meant}"?`;
-  return `${formatPath([...(folder === '' ? [] : [folder]), key])}: unknown key; ${advice}`;
+  return `${folder === '' ? '' : `${folder}.`}${nameOf(key)}: unknown key; ${advice}`;
 }
 
 /** `upstreams[1].timeouts.connect` */
 export function formatPath(path: Path): string {
   return path.reduce<string>((text, part) => {
     if (typeof part === 'number') return `${text}[${part}]`;
-    return text === '' ? String(part) : `${text}.${String(part)}`;
+    return text === '' ? nameOf(part) : `${text}.${nameOf(part)}`;
   }, '');
 }
+
+/** A key that is no name may have its value in it, where a space is missing: `{password:271828}`. */
+const nameOf = (key: PropertyKey) => (/^[\w-]+$/.test(String(key)) ? String(key) : '…');
 
 function valueAt(input: unknown, path: Path): unknown {
   let value = input;
@@ -67,11 +70,13 @@ function valueAt(input: unknown, path: Path): unknown {
   return value;
 }
 
-function show(path: string, value: unknown): string {
+function show(path: string, expected: string, value: unknown): string {
   if (Array.isArray(value)) return 'a list';
-  if (typeof value === 'object' && value !== null) return `the keys ${Object.keys(value).join(', ') || '(none)'}`;
+  if (typeof value === 'object' && value !== null)
+    return `the keys ${Object.keys(value).map(nameOf).join(', ') || '(none)'}`;
   if (value === null || value === undefined) return 'nothing';
-  if (secret.test(path)) return `a ${typeof value} that is not shown`;
+  // Where keys belong, a text alone may be the secret that is meant to be one of their values: `auth: ${TOKEN}`.
+  if (secret.test(path) || expected.includes('keys')) return `a ${typeof value} that is not shown`;
   const text = JSON.stringify(value).slice(0, 200);
   // User and password of a URL, also of one that is none.
   return text.replace(/(\/\/|^").*@/, '$1…@');

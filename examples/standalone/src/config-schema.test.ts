@@ -120,8 +120,9 @@ describe('a wrong value names its path, what was expected and what was received'
 
   test.each<[unknown, string]>([
     [[], 'the configuration: expected keys and their values, received a list'],
-    ['x', 'the configuration: expected keys and their values, received "x"'],
-    [{ storage: './data' }, 'storage: expected keys and their values, received "./data"'],
+    ['x', 'the configuration: expected keys and their values, received a string that is not shown'],
+    [{ storage: './data' }, 'storage: expected keys and their values, received a string that is not shown'],
+    [{ metrics: 9464 }, 'metrics: expected keys and their values, received a number that is not shown'],
     [{ storage: { directory: 5 } }, 'storage.directory: expected text that is not empty, received 5; put it in quotes'],
     [
       { storage: { verifyOnRead: 'always' } },
@@ -194,7 +195,7 @@ describe('a wrong value names its path, what was expected and what was received'
     ],
     [
       withUpstream({ auth: 'none' }),
-      'upstreams[0].auth: expected "anonymous", or keys such as username and password, received "none"',
+      'upstreams[0].auth: expected "anonymous", or keys such as username and password, received a string that is not shown',
     ],
     [
       withUpstream({ auth: { exec: [] } }),
@@ -283,6 +284,12 @@ describe('secrets are not shown', () => {
     ['a key of tokens', { access: { basic: { htpasswd: 'x' }, tokens: { privateKey: 271_828 } } }],
     ['a user in one text', { access: { basic: { users: ['ann:271828'] } } }],
     ['users in one text', { access: { basic: { users: 'ann:271828' } } }],
+    ['a token in place of the keys of auth', withUpstream({ auth: '271828' })],
+    ['a token in place of the keys of admin', { admin: '271828' }],
+    ['a secret in place of the keys of peers', { peers: 271_828 }],
+    ['a user in place of the keys of basic', { access: { basic: 'ann:271828' } }],
+    ['a secret in place of the keys of tokens', { access: { basic: { htpasswd: 'x' }, tokens: '271828' } }],
+    ['a password behind a colon without a space', withUpstream({ auth: { 'password:271828': null } })],
     ['a hash that is no text', { access: { basic: { users: [{ name: 'ann', hash: 271_828 }] } } }],
   ])('%s', (_, input) => {
     const problems = problemsOf(input);

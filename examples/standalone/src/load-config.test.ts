@@ -49,12 +49,27 @@ test('several problems stand on a line each', () => {
 
 describe('what cannot be parsed names line and column, and quotes nothing', () => {
   test.each([
-    ['a: 1\na: 271828', 'line 2, column 1: Map keys must be unique'],
-    ['a: "271828', 'line 1, column 11: Missing closing "quote'],
+    ['a: 1\na: 271828', 'line 2, column 1: a key that is there already'],
+    ['a: "271828', 'line 1, column 11: something is missing: a closing quote'],
     ['a: 1\npassword: !271828', 'line 2, column 11: a tag; put text that starts with "!" in quotes'],
+    ['a: 1\npassword: |271828', 'line 2, column 13: this does not belong here; put text that has signs such as |'],
+    ['password: >271828', 'line 1, column 13: this does not belong here'],
+    ['password: ]271828', 'line 1, column 11: this does not belong here'],
+    ['password: %271828', 'line 1, column 11: text that starts with a sign that YAML keeps for itself'],
+    ['password: "\\u271"', 'line 1, column 12: a backslash that escapes nothing'],
+    ["password: '271828'271828", 'line 1, column 19: this does not belong here'],
+    [
+      'password: {271828',
+      'line 1, column 18: this is indented otherwise than what it belongs to, or a closing bracket',
+    ],
+    ['password: 271828: 271828', 'line 1, column 11: keys or a list on the line of another key'],
+    ['password: !271828 !271828 x', 'line 1, column 19: more than one tag'],
+    ['password: &271828 &271828 x', 'line 1, column 19: more than one anchor'],
+    ['%271828 x\n---\na: 1', 'line 1, column 1: a directive that YAML does not have'],
+    ['a:\n\tb: 271828', 'line 2, column 1: indented by a tab'],
     ['password: *271828', 'an alias cannot be resolved; put text that starts with "*" in quotes'],
-    ['{"a": 271828 : 3}', 'line 1, column 7: Block collections'],
-    ['a: 1\n---\nb: 271828', 'line 2, column 1: Source contains multiple documents'],
+    ['{"a": 271828 : 3}', 'line 1, column 7: keys or a list'],
+    ['a: 1\n---\nb: 271828', 'line 2, column 1: a second document'],
   ])('%j', (text, message) => {
     const file = write('broken.yaml', text);
     const load = () => loadConfig(file, {});

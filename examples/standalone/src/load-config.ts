@@ -1,9 +1,9 @@
 import { readFileSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import { isProxyCacheError, ProxyCacheError } from '@proxycache/core';
-import { LineCounter, parseDocument } from 'yaml';
 import { describeProblems } from './config-problems.ts';
 import { type Config, configSchema } from './config-schema.ts';
+import { parseYaml } from './parse-yaml.ts';
 import { substituteEnvironment } from './substitute-environment.ts';
 
 export type Environment = Readonly<Record<string, string | undefined>>;
@@ -39,25 +39,6 @@ function readText(path: string): string {
   } catch (cause) {
     const reason = cause instanceof Error ? cause.message : String(cause);
     throw new ProxyCacheError('invalid-options', `cannot be read: ${reason}`, { cause });
-  }
-}
-
-/** JSON is YAML. Messages say the place and never quote the text there: it may be a password. */
-function parseYaml(text: string): unknown {
-  const lines = new LineCounter();
-  const document = parseDocument(text, { prettyErrors: false, lineCounter: lines });
-  const [problem] = [...document.errors, ...document.warnings];
-  if (problem) {
-    const { line, col } = lines.linePos(problem.pos[0]);
-    const said =
-      problem.code === 'TAG_RESOLVE_FAILED' ? 'a tag; put text that starts with "!" in quotes' : problem.message;
-    throw new ProxyCacheError('invalid-options', `line ${line}, column ${col}: ${said}`);
-  }
-  try {
-    return document.toJS();
-  } catch (cause) {
-    const message = 'an alias cannot be resolved; put text that starts with "*" in quotes';
-    throw new ProxyCacheError('invalid-options', message, { cause });
   }
 }
 
