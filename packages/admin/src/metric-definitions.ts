@@ -4,7 +4,7 @@ export interface MetricDefinition {
   name: string;
   type: 'counter' | 'gauge' | 'histogram';
   help: string;
-  /** All of them from short lists, or keys of upstreams: no client can make up a value. */
+  /** All of them from short lists, or keys of upstreams and groups: no client can make up a value. */
   labels: readonly string[];
 }
 

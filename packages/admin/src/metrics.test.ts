@@ -1,13 +1,17 @@
-import { createProxyCache, memoryStorage, type ProxyCacheEvent } from '@proxycache/core';
+import { createProxyCache, memoryStorage, type ProxyCacheEvent, type ProxyCacheOptions } from '@proxycache/core';
 import { startFakeUpstream } from '@proxycache/test-kit';
 import * as client from 'prom-client';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { createMetrics, type MetricsClient, type ObservedCache } from './metrics.ts';
 
-async function startCache(key = 'up') {
+async function startCache(key = 'up', options: Partial<ProxyCacheOptions> = {}) {
   const upstream = await startFakeUpstream();
   upstream.addImage('team/app', { tag: '1' });
-  const cache = createProxyCache({ upstreams: [{ key, url: upstream.url }], storage: memoryStorage() });
+  const cache = createProxyCache({
+    upstreams: [{ key, url: upstream.url, retry: { attempts: 1 } }],
+    storage: memoryStorage(),
+    ...options,
+  });
   onTestFinished(async () => {
     await cache.close({ graceMs: 0 });
     await upstream.stop();
@@ -24,10 +28,9 @@ async function startCache(key = 'up') {
 }
 
 /** A cache of which a test says what it tells. */
-function toldCache(keys: string[]): { cache: ObservedCache; tell(event: ProxyCacheEvent): void; keys: string[] } {
+function toldCache(keys: string[]): { cache: ObservedCache; tell(event: ProxyCacheEvent): void } {
   const observers = new Set<(event: ProxyCacheEvent) => void>();
   return {
-    keys,
     tell: (event) => {
       for (const observer of observers) observer(event);
     },
@@ -141,15 +144,36 @@ describe('createMetrics', () => {
     expect(await metrics.text()).not.toContain('b49');
   });
 
-  test('lets go of the series of an upstream that was removed', async () => {
-    const { cache, tell, keys } = toldCache(['one', 'two']);
+  test('counts what fails through a group at the key of the group, with no series more for whatever is asked', async () => {
+    const { upstream, cache, get } = await startCache('up', { groups: [{ key: 'all', upstreams: ['up'] }] });
     const metrics = createMetrics(cache, { client });
-    for (const upstream of ['one', 'two']) tell({ ...ended, upstream } as ProxyCacheEvent);
-    expect(lines(await metrics.text(), 'proxycache_ingests_total')).toHaveLength(2);
-    keys.pop();
-    const text = await metrics.text();
-    expect(text).not.toContain('"two"');
-    expect(lines(text, 'proxycache_ingests_total')).toHaveLength(1);
+    await upstream.stop();
+    expect(await get('/v2/all/team/app/manifests/1')).toBe(502);
+    const requests = async () => lines(await metrics.text(), 'proxycache_requests_total');
+    const ofGroup = 'proxycache_requests_total{upstream="all",kind="manifest",status="5xx",cache="none"}';
+    expect(await requests()).toEqual([`${ofGroup} 1`]);
+    for (let i = 0; i < 20; i++) await get(`/v2/all/team/b${i}/manifests/b${i}`);
+    expect(await requests()).toEqual([`${ofGroup} 21`]);
+  });
+
+  test('lets go of the series of an upstream that was removed, and counts one that is added in its place from nothing', async () => {
+    const { cache, tell } = toldCache(['one']);
+    const metrics = createMetrics(cache, { client });
+    const ingests = async () => lines(await metrics.text(), 'proxycache_ingests_total');
+    const change = (how: 'added' | 'removed') =>
+      tell({ type: 'upstream-changed', upstream: 'two', change: how, origin: 'elsewhere' });
+    for (const upstream of ['one', 'two']) tell({ ...ended, upstream });
+    expect(await ingests()).toHaveLength(2);
+    change('removed');
+    expect(await ingests()).toEqual(['proxycache_ingests_total{upstream="one",outcome="stored"} 1']);
+    // What was running when it was removed.
+    tell({ ...ended, upstream: 'two' });
+    expect(await ingests()).toHaveLength(1);
+    tell({ ...ended, upstream: 'two' });
+    change('removed');
+    change('added');
+    tell({ ...ended, upstream: 'two' });
+    expect(await ingests()).toContain('proxycache_ingests_total{upstream="two",outcome="stored"} 1');
   });
 
   test('counts what ends that began before it no lower than nothing', async () => {

@@ -36,7 +36,7 @@ export type ObservedCache = Pick<ProxyCache, 'observe' | 'storedBytes'> & {
 const buckets = [0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 2.5, 5, 10, 30, 60];
 
 /**
- * Counts what a cache does, for Prometheus. Labels are keys of upstreams and words from short lists, never a repository or
+ * Counts what a cache does, for Prometheus. Labels are keys of upstreams and groups and words from short lists, never a repository or
  * anything else that a client can make up.
  *
  * @throws ProxyCacheError `invalid-options`
@@ -90,21 +90,28 @@ export function createMetrics(
   }
   if (ofProcess) client.collectDefaultMetrics({ register: registry });
 
-  /** Of upstreams that were removed nobody asks any more. */
+  // Of these nobody asks any more. What ends late may still be counted.
+  const removed = new Set<string>();
+
   function forgetRemoved(): void {
-    const keys = new Set(cache.upstreams.status().map(({ key }) => key));
     for (const [id, tally] of tallies) {
       const definition: MetricDefinition = metricDefinitions[id as MetricId];
-      if (definition.labels[0] === 'upstream') tally.keep(keys);
+      if (definition.labels[0] === 'upstream') tally.forget(removed);
     }
   }
 
-  const leave = cache.observe(
-    countEvents({
-      add: (id, labels, amount) => tallies.get(id)?.add(labels, amount),
-      took: (id, labels, seconds) => histograms.get(id)?.add(labels, seconds),
-    }),
-  );
+  const count = countEvents({
+    add: (id, labels, amount) => tallies.get(id)?.add(labels, amount),
+    took: (id, labels, seconds) => histograms.get(id)?.add(labels, seconds),
+  });
+  const leave = cache.observe((event) => {
+    count(event);
+    if (event.type !== 'upstream-changed') return;
+    if (event.change === 'removed') {
+      removed.add(event.upstream);
+      forgetRemoved();
+    } else removed.delete(event.upstream);
+  });
   return {
     contentType: registry.contentType,
     async text() {

@@ -6,14 +6,14 @@ export interface Tally {
   add(values: Values, amount?: number): void;
   /** Each series, its labels by name. */
   series(): readonly { labels: Record<string, string>; value: number }[];
-  /** Forgets the series whose first label is none of these. */
-  keep(first: ReadonlySet<string>): void;
+  /** Forgets the series whose first label is one of these. */
+  forget(first: ReadonlySet<string>): void;
 }
 
 /** A bound for what no list bounds: what is more counts as `other`. */
 const mostSeries = 2_000;
 
-/** @param names of its labels; the first is what {@link Tally.keep} goes by */
+/** @param names of its labels; the first is what {@link Tally.forget} goes by */
 export function createTally(names: readonly string[]): Tally {
   const other = names.map(() => 'other');
   const others = other.join('\n');
@@ -33,10 +33,8 @@ export function createTally(names: readonly string[]): Tally {
         labels: Object.fromEntries(names.map((name, index) => [name, values[index] ?? ''])),
         value,
       })),
-    keep(first) {
-      for (const [key, { values }] of series) {
-        if (values[0] !== '' && values[0] !== 'other' && !first.has(values[0] ?? '')) series.delete(key);
-      }
+    forget(first) {
+      for (const [key, { values }] of series) if (key !== others && first.has(values[0] ?? '')) series.delete(key);
     },
   };
 }
