@@ -1,6 +1,9 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import type { Storage } from '@proxycache/core';
 import { type FakeUpstream, gate, seededBytes } from '@proxycache/test-kit';
-import { describe, expect, test } from 'vitest';
+import { describe, expect, onTestFinished, test } from 'vitest';
 import { type CacheUnderTest, digestOfBody, startCache, startPair, startUpstream } from './cache-under-test.ts';
 import { stepClock } from './step-clock.ts';
 
@@ -22,6 +25,33 @@ async function stored(cache: CacheUnderTest, ingests = 1): Promise<void> {
   await expect
     .poll(() => cache.seen('ingest-ended').filter(({ outcome }) => outcome === 'stored'))
     .toHaveLength(ingests);
+}
+
+/** A cache whose account is in files, and an image that alice may read and bob may not. */
+async function startWithAccount() {
+  const folder = mkdtempSync(join(tmpdir(), 'proxycache-account-'));
+  onTestFinished(() => rmSync(folder, { recursive: true, force: true }));
+  const auth = { usernameFile: join(folder, 'username'), passwordFile: join(folder, 'password') };
+  const write = (username: string, password: string) => {
+    writeFileSync(auth.usernameFile, `${username}\n`);
+    writeFileSync(auth.passwordFile, password);
+  };
+  const accounts = (password: string) => ({
+    alice: { password, repositories: ['team/app'] },
+    bob: { password: 'b', repositories: ['other/app'] },
+  });
+  const bearer = (password: string) => ({ bearer: { public: [], users: accounts(password) } });
+  write('alice', 'a');
+  const { upstream, cache } = await startPair({ auth, fake: { auth: bearer('a') } });
+  const image = upstream.addImage('team/app', { tag: '1' });
+  const [layer] = image.layers;
+  const paths = [manifestOf('team/app', image.root.digest), blobOf('team/app', layer!.digest)];
+  expect((await cache.get(manifestOf('team/app', '1'))).status).toBe(200);
+  for (const path of [...paths, ...paths]) expect((await cache.get(path)).status).toBe(200);
+  await stored(cache);
+  const statuses = async () => [(await cache.get(paths[0]!)).status, (await cache.get(paths[1]!)).status];
+  const setPassword = (password: string) => upstream.change({ auth: bearer(password) });
+  return { upstream, cache, write, statuses, setPassword };
 }
 
 describe('19: stored bytes need the proof of the repository they are asked through', () => {
@@ -125,6 +155,38 @@ describe('19: stored bytes need the proof of the repository they are asked throu
     await cache.restart({ upstreams: [{ key: 'up', url: upstream.url, auth: { username: 'bob', password: 'x' } }] });
     expect((await cache.get(blobOf('team/app', digest))).status).toBe(200);
     expect(upstream.count({ method: 'HEAD' })).toBeGreaterThan(0);
+  });
+
+  test('it is void when another user is in the files of the account, also after a restart', async () => {
+    const { cache, write, statuses } = await startWithAccount();
+    write('bob', 'b');
+    await cache.clock.advance(1000);
+    await expect.poll(statuses).toEqual([403, 403]);
+    await cache.restart();
+    expect(await statuses()).toEqual([403, 403]);
+    write('alice', 'a');
+    await cache.restart();
+    expect(await statuses()).toEqual([200, 200]);
+  });
+
+  test('it is void as soon as the upstream was asked as another user', async () => {
+    const { cache, write, statuses } = await startWithAccount();
+    write('bob', 'b');
+    expect((await cache.get(manifestOf('team/app', '1'))).status).toBe(403);
+    expect(await statuses()).toEqual([403, 403]);
+  });
+
+  test('it outlives another password of the same user, in the files of the account', async () => {
+    const { upstream, cache, write, statuses, setPassword } = await startWithAccount();
+    setPassword('new');
+    write('alice', 'new');
+    await cache.clock.advance(1000);
+    expect((await cache.get(manifestOf('team/app', '1'))).status).toBe(200);
+    upstream.clear();
+    expect(await statuses()).toEqual([200, 200]);
+    await cache.restart();
+    expect(await statuses()).toEqual([200, 200]);
+    expect(upstream.requests).toEqual([]);
   });
 
   test('it holds for linkValidFor', async () => {

@@ -6,7 +6,8 @@ import type { HttpEvent } from './events.ts';
 import type { HttpRequest } from './message.ts';
 
 const digest = `sha256:${'a1'.repeat(32)}` as const;
-const target = { place: { upstream: 'up', scope: '-', repository: 'team/app', generation: 'g' } } as Target;
+const place = { upstream: 'up', scope: '-', repository: 'team/app', generation: 'g' };
+const target = { place, upstream: { identity: { generation: () => 'g' } } } as Target;
 const url = `/v2/up/team/app/blobs/${digest}`;
 
 function make(parts: Partial<BlobsFromMemoryParts> = {}) {

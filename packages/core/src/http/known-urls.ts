@@ -1,5 +1,5 @@
 import type { Groups } from '../group/groups.ts';
-import type { Target } from '../pull/target.ts';
+import { isOfNow, type Target } from '../pull/target.ts';
 import type { HttpRequest } from './message.ts';
 import { parseRoute, type Route } from './route.ts';
 
@@ -79,7 +79,7 @@ export function createKnownUrls<R extends ContentRoute<'manifest' | 'blob'>, T>(
     find(request) {
       const host = request.headers.get('host');
       const known = byUrl.get(request.url);
-      const isStill = known && known.host === host && (!known.holds || known.holds());
+      const isStill = known && known.host === host && isOfNow(known.target) && (!known.holds || known.holds());
       return isStill ? known : locate(request, host);
     },
     keep(url, known) {

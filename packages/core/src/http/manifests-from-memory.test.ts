@@ -10,7 +10,8 @@ import { createManifestsFromMemory, type ManifestsFromMemoryParts } from './mani
 import type { HttpRequest } from './message.ts';
 
 const digest = `sha256:${'a1'.repeat(32)}` as const;
-const target = { place: { upstream: 'up', scope: '-', repository: 'team/app', generation: 'g' } } as Target;
+const place = { upstream: 'up', scope: '-', repository: 'team/app', generation: 'g' };
+const target = { place, upstream: { identity: { generation: () => 'g' } } } as Target;
 const bytes = Buffer.from('{}');
 const byDigest: ManifestAnswer = {
   descriptor: { mediaType: 'application/vnd.oci.image.manifest.v1+json', digest, size: 2 },
@@ -54,6 +55,22 @@ test('a URL that was answered is not parsed again', () => {
   expect(located).toHaveLength(1);
 });
 
+test('a URL that was answered is found again once its upstream is asked as another user', () => {
+  let generation = 'g';
+  const located: string[] = [];
+  const { ask } = make({
+    locate({ name }) {
+      located.push(generation);
+      const upstream = { identity: { generation: () => generation } };
+      return { target: { place: { ...place, generation }, upstream } as Target, clientName: name };
+    },
+  });
+  for (let i = 0; i < 2; i++) ask(url('app'));
+  generation = 'h';
+  for (let i = 0; i < 2; i++) ask(url('app'));
+  expect(located).toEqual(['g', 'h']);
+});
+
 test('its layers may be fetched ahead for each client that was sent it', () => {
   const { ask, served } = make();
   ask(url('app'), {}, 'HEAD');
@@ -75,7 +92,7 @@ test('manifests stayed in memory beyond its limit because they had been answered
     tags: { lookup: () => () => record },
     manifests: { held: (of: string) => held.get(of) },
   } as unknown as Parameters<typeof createHeldManifests>[0]);
-  const upstream = { rules } as Target['upstream'];
+  const upstream = { ...target.upstream, rules } as Target['upstream'];
   const { ask } = make({
     heldManifests,
     locate: ({ name }) => ({ target: { ...target, upstream }, clientName: name }),

@@ -5,20 +5,19 @@ import { createCallerOf } from '../upstream/caller.ts';
 import type { UpstreamParts } from '../upstream/client.ts';
 import { connectionsForBodies } from '../upstream/connection-pool.ts';
 import { createUpstream } from '../upstream/endpoints.ts';
-import { generationOf } from '../upstream/generation.ts';
+import { createIdentity } from '../upstream/identity.ts';
 import type { UpstreamMode } from '../upstream/mode.ts';
-import type { Upstream } from '../upstream/upstream.ts';
 import type { UpstreamSettings } from '../upstream/upstream-options.ts';
 import { rulesOfModes } from './mode-rules.ts';
 import { prefetchesOf } from './prefetch.ts';
 import type { PullUpstream } from './target.ts';
 
 /** What an upstream needs to be pulled from. */
-export interface PullUpstreamParts extends Omit<UpstreamParts, 'mode'> {
+export interface PullUpstreamParts extends Omit<UpstreamParts, 'mode' | 'source'> {
   /** What tells its callers apart, where it is asked with their credentials. */
   callerKey: string | Uint8Array;
-  /** That of the same upstream before a change of other options. Default: a new one. */
-  client?: Upstream;
+  /** The same upstream before a change of options that neither depends on. Default: both are new. */
+  before?: Pick<PullUpstream, 'client' | 'identity'>;
   /** The mode that holds now; may change. Default: that of the settings, for good. */
   inUse?: { mode: UpstreamMode };
 }
@@ -30,13 +29,15 @@ export interface PullUpstreamParts extends Omit<UpstreamParts, 'mode'> {
  */
 export function createPullUpstream(
   settings: UpstreamSettings,
-  { client, inUse = { mode: settings.mode }, ...parts }: PullUpstreamParts,
+  { before, inUse = { mode: settings.mode }, ...parts }: PullUpstreamParts,
 ): PullUpstream {
   const { maxConnections } = settings.limits;
   const rules = rulesOfModes(settings);
+  const identity = before?.identity ?? createIdentity(settings, parts);
+  const { source } = identity;
   return {
     key: settings.key,
-    client: client ?? createUpstream(settings, { ...parts, mode: () => inUse.mode }),
+    client: before?.client ?? createUpstream(settings, { ...parts, source, mode: () => inUse.mode }),
     get mode() {
       return inUse.mode;
     },
@@ -45,7 +46,7 @@ export function createPullUpstream(
       return rules[inUse.mode];
     },
     names: createNameRules(settings),
-    generation: generationOf(settings),
+    identity,
     manifestWithinMs: parseDuration(settings.manifestWithin),
     blobWithinMs: parseDuration(settings.blobWithin),
     resumeWithinMs: parseDuration(settings.resumeWithin),

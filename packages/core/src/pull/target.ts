@@ -3,6 +3,7 @@ import type { Place } from '../catalog/place.ts';
 import type { FreshnessRules } from '../freshness/rules.ts';
 import type { SegmentLink } from '../ingest/segment-link.ts';
 import type { BasicCredential, Caller } from '../upstream/caller.ts';
+import type { Identity } from '../upstream/identity.ts';
 import type { UpstreamMode } from '../upstream/mode.ts';
 import type { Query, Upstream } from '../upstream/upstream.ts';
 
@@ -18,8 +19,8 @@ export interface PullUpstream {
   readonly rules: FreshnessRules;
   /** `undefined`: nothing is refused by its name. */
   names: NameRules | undefined;
-  /** See {@link Place.generation}. */
-  generation: string;
+  /** Whom it is asked as. See {@link Place.generation}. */
+  identity: Identity;
   manifestWithinMs: number;
   blobWithinMs: number;
   resumeWithinMs: number;
@@ -50,8 +51,13 @@ export interface Target {
 
 /** A repository of an upstream, seen with the upstream's own credential. */
 export function targetOf(upstream: PullUpstream, repository: string): Target {
-  const place: Place = { upstream: upstream.key, scope: '-', repository, generation: upstream.generation };
+  const place: Place = { upstream: upstream.key, scope: '-', repository, generation: upstream.identity.generation() };
   return { upstream, place };
+}
+
+/** Whether it is seen with the identity of now, under which what was proved before may not hold. */
+export function isOfNow({ upstream, place }: Target): boolean {
+  return place.generation === upstream.identity.generation();
 }
 
 /** The same as a caller sees it: what others were told there says nothing here. */

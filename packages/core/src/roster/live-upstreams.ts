@@ -129,9 +129,9 @@ export function createLiveUpstreams(given: readonly UpstreamOptions[], parts: Li
     const { inUse = { mode: settings.mode } } = before ?? {};
     if (before?.upstream && before.entry.kind === 'upstream') {
       const names = changedNames(before.entry.options, options);
-      const { client } = before.upstream;
       if (names.every((name) => notOfClient.has(name))) {
-        return { ...before, entry, route, inUse, upstream: createPullUpstream(settings, { ...made, client, inUse }) };
+        const upstream = createPullUpstream(settings, { ...made, before: before.upstream, inUse });
+        return { ...before, entry, route, inUse, upstream };
       }
     }
     let connected = 0;

@@ -8,7 +8,7 @@ import { createBlobs } from './blobs.ts';
 import { createCallerRejections } from './caller-rejections.ts';
 import type { Lookup } from './connector.ts';
 import { createCredentialLoader } from './credential-load.ts';
-import { createCredentialSource } from './credential-source.ts';
+import { type CredentialSource, createCredentialSource } from './credential-source.ts';
 import type { SecretOf } from './credentials.ts';
 import type { UpstreamEvent } from './events.ts';
 import { createManifests } from './manifests.ts';
@@ -48,6 +48,8 @@ export interface UpstreamParts {
   mode?(): UpstreamMode;
   /** What the references of `auth` stand for. Default: they cannot be used. */
   secretOf?: SecretOf | undefined;
+  /** The credential of `url`. Default: one of its own, by `auth`. */
+  source?: CredentialSource | undefined;
   /** Default: nobody traces. */
   trace?: Trace | undefined;
   /** Bounds the bytes that come from all its endpoints together. Default: nothing does. */
@@ -68,6 +70,7 @@ export function createClient(settings: UpstreamSettings, parts: UpstreamParts): 
     crowded,
     pooled,
     secretOf,
+    source,
     lookup,
     lanes,
     trace,
@@ -88,11 +91,13 @@ export function createClient(settings: UpstreamSettings, parts: UpstreamParts): 
     mode,
     throttle,
   });
-  const loader = createCredentialLoader(settings.auth, { key, server: helperServer(settings), secretOf, clock });
+  const loader = source
+    ? undefined
+    : createCredentialLoader(settings.auth, { key, server: helperServer(settings), secretOf, clock });
   const authenticator = createAuthenticator({
     key,
     clock,
-    source: loader && createCredentialSource(loader, { clock, key }),
+    source: loader ? createCredentialSource(loader, { clock, key }) : source,
     tokens: createTokens(createTokenServiceClient({ key, clock, transport, tell }), { clock, key, trace }),
     rejections: ofCallers ? createCallerRejections({ key, clock }) : createRejections({ key, clock, observe }),
     ofCallers,

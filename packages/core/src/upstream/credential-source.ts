@@ -24,10 +24,14 @@ export interface CredentialSource {
 // A program that fails is not started again for every request.
 const failureHold = 5_000;
 
-/** Keeps what a loader gives for as long as it holds. Concurrent calls load once. */
+/**
+ * Keeps what a loader gives for as long as it holds. Concurrent calls load once.
+ *
+ * @param loaded told of each credential as it comes into use
+ */
 export function createCredentialSource(
   loader: CredentialLoader,
-  { clock, key }: { clock: Clock; key: string },
+  { clock, key, loaded }: { clock: Clock; key: string; loaded?(credential: Credential): void },
 ): CredentialSource {
   const flights = createFlights<HeldCredential>();
   let held: { value: HeldCredential; text: string; version: string; until: number } | undefined;
@@ -41,6 +45,7 @@ export function createCredentialSource(
     const text = JSON.stringify(credential);
     const value = held?.text === text ? held.value : { credential, generation: ++generations };
     held = { value, text, version, until: clock.monotonic() + loader.holdFor };
+    loaded?.(credential);
     failed = undefined;
     return value;
   }

@@ -22,7 +22,7 @@ export type SecretOf = (reference: string, how: { signal: AbortSignal }) => Prom
  * How we authenticate at an upstream:
  *
  * - `'anonymous'` (default), a value, or a provider function
- * - files, read again when they change (Kubernetes secrets)
+ * - files, read again when they change (Kubernetes secrets); another user in them voids what the one before proved
  * - `helper`: the Docker credential helper protocol, `docker-credential-NAME get`
  * - `exec`: a program that prints `{"username","password"}` or `{"token"}` as JSON; asked again after `lifetime` (12 h)
  * - `reference`: what `persistUpstreams.secretOf` gives for it, asked when it is needed and again when that was refused

@@ -35,8 +35,10 @@ const cursorMark = '~';
 export function createUpstream(settings: UpstreamSettings, parts: EndpointsParts): Upstream {
   const { bytesPerSecond } = settings.limits;
   const throttle = bytesPerSecond === undefined ? undefined : createThrottle({ bytesPerSecond, clock: parts.clock });
-  const shared = { ...parts, throttle };
-  const clients = endpointSettings(settings).map((own) => ({ url: own.url, client: createClient(own, shared) }));
+  const clients = endpointSettings(settings).map((own) => {
+    const source = own === settings ? parts.source : undefined;
+    return { url: own.url, client: createClient(own, { ...parts, throttle, source }) };
+  });
   return composeUpstream(clients, settings, parts);
 }
 

@@ -5,8 +5,8 @@ import type { UpstreamSettings } from './upstream-options.ts';
 
 /**
  * Stands for the URL and the identity that proofs were given under: another one voids them. A user's new password does
- * not, as it is the same user; a bearer token or a client certificate is all the identity there is. A user's name is
- * read from its file when the cache is made. No secret can be read back from it.
+ * not, as it is the same user; a bearer token or a client certificate is all the identity there is. A user's name in a
+ * file is read, as it is now. No secret can be read back from it.
  */
 export function generationOf({
   url,
@@ -23,7 +23,8 @@ export function generationOf({
 
 function identityOf(auth: UpstreamAuth): string {
   if (auth === 'anonymous') return auth;
-  // Whom a function or a program speaks for is its own business; it is taken to be the same all along.
+  // Whom a function, a program or a reference speaks for is its own business: each is taken to be the same all along, as
+  // many make a name for each credential.
   if (typeof auth === 'function') return 'provider';
   if ('username' in auth) return `user ${auth.username}`;
   if ('token' in auth) return `token ${auth.token}`;
@@ -35,7 +36,7 @@ function identityOf(auth: UpstreamAuth): string {
 
 function nameIn(file: string): string {
   try {
-    return readFileSync(file, 'utf8').trim();
+    return readFileSync(file, 'utf8').replace(/\r?\n$/, '');
   } catch {
     // It may come later; until then nothing can be proved either.
     return `of ${file}`;
