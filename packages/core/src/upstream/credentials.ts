@@ -26,6 +26,9 @@ export type SecretOf = (reference: string, how: { signal: AbortSignal }) => Prom
  * - `helper`: the Docker credential helper protocol, `docker-credential-NAME get`
  * - `exec`: a program that prints `{"username","password"}` or `{"token"}` as JSON; asked again after `lifetime` (12 h)
  * - `reference`: what `persistUpstreams.secretOf` gives for it, asked when it is needed and again when that was refused
+ *
+ * A provider, a helper, a program and a reference stand for one identity each: another account that one gives voids nothing
+ * that was proved before. After such a change purge the upstream, or use another reference.
  */
 export type UpstreamAuth =
   | 'anonymous'

@@ -22,7 +22,7 @@ function filesOf(username: string, password: string): UpstreamAuth {
 }
 
 describe('the generation of proofs', () => {
-  it('is another one for another URL, user, token, program, helper or client certificate', () => {
+  it('is another one for another URL, user, token, program, helper, reference or client certificate', () => {
     const all = [
       of('anonymous'),
       of('anonymous', { url: 'https://registry.example/other' }),
@@ -33,6 +33,8 @@ describe('the generation of proofs', () => {
       of(async () => ({ token: 'x' })),
       of({ helper: 'ecr-login' }),
       of({ helper: 'gcr' }),
+      of({ reference: 'a' }),
+      of({ reference: 'b' }),
       of({ exec: ['get', 'a'] }),
       of({ exec: ['get', 'b'] }),
       of('anonymous', { tls: { cert: 'a' } }),
