@@ -151,6 +151,72 @@ describe('15: types', () => {
     upstream.putManifest('team/app', body, { tags: ['1'] });
     expect((await cache.get(byTag)).status).toBe(502);
   });
+
+  describe('16: what a HEAD says of a manifest that another repository then brings in', () => {
+    const index = 'application/vnd.oci.image.index.v1+json';
+
+    async function startTold(options: { says: string } & NonNullable<Parameters<typeof startPair>[0]>) {
+      const { says, ...pairOptions } = options;
+      const { upstream, cache } = await startPair(pairOptions);
+      const { root } = upstream.addImage('team/app', { tag: '1', seed: 'same' });
+      upstream.addImage('other/app', { tag: '1', seed: 'same' });
+      const headers = { 'content-type': says, 'docker-content-digest': root.digest };
+      const path = /^\/v2\/team\/app\/manifests\//;
+      const { bytes } = upstream.manifest('team/app', '1')!;
+      upstream.on({ method: 'HEAD', path }, { status: 200, headers: { ...headers, 'content-length': `${root.size}` } });
+      upstream.on({ method: 'GET', path }, { status: 200, headers, body: bytes });
+      /** How often `team/app` was asked, by HEAD and by GET. */
+      const asked = () => [upstream.count({ method: 'HEAD', path }), upstream.count({ method: 'GET', path })];
+      async function tellAndBring(reference: string) {
+        const head = await cache.head(`/v2/up/team/app/manifests/${reference}`);
+        expect([head.status, head.headers['content-type']]).toEqual([200, says]);
+        expect((await cache.get('/v2/up/other/app/manifests/1')).status).toBe(200);
+      }
+      return { upstream, cache, root, path, asked, tellAndBring };
+    }
+
+    test.each(['tag', 'digest'])('by %s, and that its bytes are not, was served as their type', async (by) => {
+      const { cache, root, tellAndBring } = await startTold({ says: index });
+      const reference = by === 'tag' ? '1' : root.digest;
+      await tellAndBring(reference);
+      for (const one of [reference, root.digest]) {
+        const got = await cache.get(`/v2/up/team/app/manifests/${one}`);
+        expect([got.status, got.headers['content-type']]).toEqual([502, 'application/json']);
+      }
+    });
+
+    test('and that its bytes are not, was served as their type once its proof had expired', async () => {
+      const { upstream, cache, root, path, tellAndBring } = await startTold({
+        ...{ says: index, linkValidFor: '1h', serveUnproven: true },
+      });
+      await tellAndBring('1');
+      await cache.clock.advance(3_600_001);
+      upstream.heal();
+      upstream.on({ path }, { status: 503 });
+      expect((await cache.get(`/v2/up/team/app/manifests/${root.digest}`)).status).toBe(503);
+      expect((await cache.get(byTag)).status).toBe(503);
+    });
+
+    test('is asked about anew once its proof has expired, and is no type of what it does not fit', async () => {
+      const { cache, tellAndBring } = await startTold({ says: index, linkValidFor: '1h' });
+      await tellAndBring('1');
+      await cache.clock.advance(3_600_001);
+      expect((await cache.get(byTag)).status).toBe(502);
+    });
+
+    test.each(['tag', 'digest'])('by %s, where they fit: they are served, and nothing is downloaded', async (by) => {
+      const { cache, root, asked, tellAndBring } = await startTold({
+        ...{ says: 'application/vnd.oci.image.manifest.v1+json', freshFor: '1h' },
+      });
+      const reference = by === 'tag' ? '1' : root.digest;
+      await tellAndBring(reference);
+      for (const one of [reference, root.digest, root.digest]) {
+        const got = await cache.get(`/v2/up/team/app/manifests/${one}`);
+        expect([digestOfBody(got.body), got.headers['cache-status']]).toEqual([root.digest, 'proxycache; hit']);
+      }
+      expect(asked()).toEqual([1, 0]);
+    });
+  });
 });
 
 describe('what a registry is not', () => {

@@ -94,6 +94,20 @@ describe('19: a link', () => {
     expect(await links.find(place, 'blob', digest, signal)).toBeDefined();
   });
 
+  it('whose type a HEAD told is as old as before once that type was found right', async () => {
+    const manifest = { digest, mediaType: 'application/vnd.oci.image.index.v1+json' };
+    await links.prove(place, 'manifest', { ...manifest, typeUnchecked: true });
+    const provenAt = clock.now();
+    await clock.advance(10);
+    await links.typeChecked(place, { ...manifest, mediaType: 'application/json' });
+    expect(await links.find(place, 'manifest', digest, signal)).toMatchObject({ typeUnchecked: true });
+    await links.typeChecked(place, manifest);
+    for (const known of [links, create()]) {
+      const { mediaType } = manifest;
+      expect(await known.find(place, 'manifest', digest, signal)).toEqual({ mediaType, provenAt, generation: 'g1' });
+    }
+  });
+
   it('that cannot be read is none', async () => {
     await links.prove(place, 'blob', blob);
     storage.on('metadata.get', { fail: 'away' });

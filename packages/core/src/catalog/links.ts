@@ -10,6 +10,8 @@ export type ContentKind = 'manifest' | 'blob';
 export interface Link {
   /** `application/octet-stream` for blobs. */
   mediaType: string;
+  /** The type is the word of a HEAD, and still to be held against the bytes. Missing in records of older releases too. */
+  typeUnchecked?: true;
   /** In bytes; missing where the upstream did not say. */
   size?: number;
   /** Ms since the epoch. */
@@ -30,8 +32,10 @@ export interface Links {
   prove(
     place: Place,
     kind: ContentKind,
-    content: { digest: Digest; mediaType: string; size?: number | undefined },
+    content: Pick<Link, 'mediaType' | 'typeUnchecked'> & { digest: Digest; size?: number | undefined },
   ): Promise<void>;
+  /** Notes that the bytes of a manifest may go by the type of its proof, which grows no younger by that. Never rejects. */
+  typeChecked(place: Place, manifest: { digest: Digest; mediaType: string }): Promise<void>;
   /** By the key in the store. See {@link Records.remove}. */
   remove: Records<Link>['remove'];
   /** By the beginnings of keys. See {@link Records.forget}. */
@@ -75,14 +79,22 @@ export function createLinks(parts: RecordsParts & { validForMs(upstream: string)
     async findExpired(place, kind, digest, signal) {
       return ofPlace(await records.get(linkKey(place, kind, digest), signal), place);
     },
-    prove(place, kind, { digest, mediaType, size }) {
+    prove(place, kind, { digest, mediaType, typeUnchecked, size }) {
       const provenAt = parts.clock.now();
       return records.update(linkKey(place, kind, digest), () => ({
         mediaType,
+        ...(typeUnchecked && { typeUnchecked }),
         ...(size !== undefined && { size }),
         provenAt,
         generation: place.generation,
       }));
+    },
+    typeChecked(place, { digest, mediaType }) {
+      return records.update(linkKey(place, 'manifest', digest), (link) => {
+        if (!link?.typeUnchecked || link.mediaType !== mediaType) return undefined;
+        const { typeUnchecked: _checked, ...proof } = link;
+        return proof;
+      });
     },
     remove: records.remove,
     forget: records.forget,

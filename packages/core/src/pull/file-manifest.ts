@@ -1,4 +1,6 @@
+import type { Link } from '../catalog/links.ts';
 import type { Descriptor } from '../oci/descriptor.ts';
+import type { Digest } from '../oci/digest.ts';
 import { mayGoBy, parseManifest } from '../oci/manifest.ts';
 import type { FetchedManifest } from '../upstream/upstream.ts';
 import type { PullParts } from './pull-parts.ts';
@@ -41,10 +43,35 @@ export function proveAgain({ links, clock }: PullParts, { upstream, place }: Tar
  */
 export async function storedElsewhere(
   parts: PullParts,
-  proven: Descriptor,
+  proven: Omit<Descriptor, 'size'>,
   signal: AbortSignal,
 ): Promise<Uint8Array | undefined> {
   const bytes = await parts.manifests.load(proven.digest, signal);
-  if (!bytes) return undefined;
-  return mayGoBy(parseManifest(bytes), proven.mediaType) ? bytes : undefined;
+  return bytes && fits(bytes, proven.mediaType) ? bytes : undefined;
+}
+
+/**
+ * The bytes of a manifest that this repository proved to hold, as {@link storedElsewhere} where a HEAD alone told their
+ * type. They are looked at once.
+ */
+export async function bytesOfProof(
+  parts: PullParts,
+  { place }: Target,
+  { digest, link: { mediaType, typeUnchecked } }: { digest: Digest; link: Link },
+  signal: AbortSignal,
+): Promise<Uint8Array | undefined> {
+  if (!typeUnchecked) return parts.manifests.load(digest, signal);
+  const bytes = await storedElsewhere(parts, { digest, mediaType }, signal);
+  // It need not be waited for: whoever asks after a crash has them looked at again.
+  if (bytes) void parts.links.typeChecked(place, { digest, mediaType });
+  return bytes;
+}
+
+/** What this release takes for no manifest fits no type: whoever fetches it is told why. */
+function fits(bytes: Uint8Array, mediaType: string): boolean {
+  try {
+    return mayGoBy(parseManifest(bytes), mediaType);
+  } catch {
+    return false;
+  }
 }

@@ -96,3 +96,16 @@ test('each request looks for its tag, so that one in use is not what makes way i
   expect(answers[0]?.bytes).toBe(bytes.get(digest!));
   expect(memory.looks).toBe(3);
 });
+
+test('a manifest whose type was told by a HEAD alone is not answered from memory', () => {
+  const [digest] = digests as [`sha256:${string}`];
+  let told: object = { ...link, typeUnchecked: true };
+  const heldManifests = createHeldManifests({
+    links: { lookup: () => () => told },
+    manifests: { held: () => bytes.get(digest) },
+  } as unknown as Parameters<typeof createHeldManifests>[0]);
+  const find = heldManifests({ place: {}, upstream: {} } as unknown as Target, { kind: 'digest', digest });
+  expect(find('bytes', 0)).toBeUndefined();
+  told = link;
+  expect(find('bytes', 0)?.bytes).toBe(bytes.get(digest));
+});

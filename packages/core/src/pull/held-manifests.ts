@@ -43,6 +43,7 @@ function byDigest({ links, manifests }: Parts, target: Target, digest: Digest): 
   const answers = new WeakMap<Uint8Array, { link: Link; answer: ManifestAnswer }>();
   return () => {
     const link = findLink();
+    if (link?.typeUnchecked) return undefined;
     const bytes = link && manifests.held(digest);
     if (!link || !bytes) return undefined;
     const last = answers.get(bytes);

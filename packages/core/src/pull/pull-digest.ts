@@ -4,7 +4,7 @@ import { createFlights } from '../runtime/collapse.ts';
 import { traceFlights } from '../runtime/trace-flights.ts';
 import type { FetchedManifest, Reply } from '../upstream/upstream.ts';
 import type { ManifestAnswer } from './answer.ts';
-import { fileManifest, storedElsewhere } from './file-manifest.ts';
+import { bytesOfProof, fileManifest, storedElsewhere } from './file-manifest.ts';
 import { answerByDigest } from './held-manifests.ts';
 import type { PullParts } from './pull-parts.ts';
 import { refusedReply } from './refusal.ts';
@@ -49,7 +49,7 @@ export function createPullDigest(
     if (reply.kind !== 'found') return reply;
     const bytes = await storedElsewhere(parts, reply.value, signal);
     if (bytes) await fileManifest(parts, target, { descriptor: reply.value, bytes });
-    else await links.prove(target.place, 'manifest', reply.value);
+    else await links.prove(target.place, 'manifest', { ...reply.value, typeUnchecked: true });
     return { kind: 'found', value: { descriptor: reply.value, ...(bytes && { bytes }) } };
   }
 
@@ -67,10 +67,13 @@ export function createPullDigest(
 
   /** What is here, by a proof that has expired. @throws `error` where there is none */
   async function expired({ target, digest, signal }: DigestPull, error: unknown): Promise<Reply<Found>> {
-    const { mediaType } = await unproven(parts, target, { kind: 'manifest', digest, signal, error });
-    const bytes = await manifests.load(digest, signal);
+    const link = await unproven(parts, target, { kind: 'manifest', digest, signal, error });
+    const bytes = await bytesOfProof(parts, target, { digest, link }, signal);
     if (!bytes) throw error;
-    return { kind: 'found', value: { descriptor: { mediaType, digest, size: bytes.byteLength }, bytes } };
+    return {
+      kind: 'found',
+      value: { descriptor: { mediaType: link.mediaType, digest, size: bytes.byteLength }, bytes },
+    };
   }
 
   async function fileFound(target: Target, reply: Reply<FetchedManifest>): Promise<Reply<FetchedManifest>> {
@@ -81,7 +84,7 @@ export function createPullDigest(
   return async (request) => {
     const { target, digest, want, signal } = request;
     const link = await links.find(target.place, 'manifest', digest, signal);
-    const bytes = link && (await manifests.load(digest, signal));
+    const bytes = link && (await bytesOfProof(parts, target, { digest, link }, signal));
     if (link && bytes) return answerByDigest(link, digest, bytes);
 
     // Nothing is read for a repository that proved nothing. A HEAD never moves a body; neither does a GET of what is

@@ -11,6 +11,7 @@ import { traceFlights } from '../runtime/trace-flights.ts';
 import { UpstreamError } from '../upstream/upstream-error.ts';
 import type { CacheStatus, ManifestAnswer } from './answer.ts';
 import type { AskTag, TagOutcome } from './ask-tag.ts';
+import { storedElsewhere } from './file-manifest.ts';
 import { answerByTag } from './held-manifests.ts';
 import { createIsComplete } from './is-complete.ts';
 import type { PullParts } from './pull-parts.ts';
@@ -150,7 +151,7 @@ export function createPullTag(parts: PullParts, turns?: TagTurns): PullTag {
   async function expiredValue({ target, signal }: TagPull, record: TagRecord | undefined) {
     const isNo = record?.absent !== undefined || record?.denied !== undefined;
     if (!record?.value || isNo || target.upstream.linkValidForMs === Number.POSITIVE_INFINITY) return undefined;
-    return (await manifests.has(record.value.digest, signal)) ? record.value : undefined;
+    return (await storedElsewhere(parts, record.value, signal)) && record.value;
   }
 
   return {

@@ -4,6 +4,7 @@ import type { FreshnessRecord, SeenRecord } from '../freshness/record.ts';
 import { settle } from '../freshness/settle.ts';
 import type { Descriptor } from '../oci/descriptor.ts';
 import type { Digest } from '../oci/digest.ts';
+import { storedElsewhere } from './file-manifest.ts';
 import type { PullParts } from './pull-parts.ts';
 import type { Target } from './target.ts';
 
@@ -53,22 +54,20 @@ function ownRecord(record: TagRecord | undefined, target: Target): SeenTag | und
  * record from under another URL or credential knows a name, no more. One that was seen by HEAD is stored as soon as its
  * manifest is here, which clients that begin with HEAD ask for by its digest (SEMANTICS 8).
  */
-export async function tagRecordOf(
-  { tags, links, manifests }: PullParts,
-  { target, tag, signal }: TagQuery,
-): Promise<SeenTag | undefined> {
+export async function tagRecordOf(parts: PullParts, { target, tag, signal }: TagQuery): Promise<SeenTag | undefined> {
+  const { tags, links } = parts;
   const record = ownRecord(await tags.get(target.place, tag, signal), target);
   if (!record?.value) return record;
-  const { digest } = record.value;
+  const { digest, mediaType } = record.value;
   const proven = await links.find(target.place, 'manifest', digest, signal);
   if (!proven) {
     const { serveUnproven } = target.upstream;
     const expired = serveUnproven && (await links.findExpired(target.place, 'manifest', digest, signal));
     return expired ? { ...record, mustValidate: true } : { ...record, stored: false };
   }
-  if (record.stored || !(await manifests.load(digest, signal))) return record;
+  if (record.stored || !(await storedElsewhere(parts, record.value, signal))) return record;
   await tags.update({ place: target.place, tag }, (latest) =>
-    latest?.value?.digest === digest ? { ...latest, stored: true } : undefined,
+    latest?.value?.digest === digest && latest.value.mediaType === mediaType ? { ...latest, stored: true } : undefined,
   );
   return ownRecord(await tags.get(target.place, tag, signal), target);
 }
