@@ -1,7 +1,16 @@
 import { mkdirSync, readdirSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { localCoordinator, type Storage } from '@proxycache/core';
-import { type FlakyStorage, flakyStore, openFiles, type StoreOperation, seededBytes } from '@proxycache/test-kit';
+import { setImmediate } from 'node:timers/promises';
+import { localCoordinator, memoryStorage, type Storage } from '@proxycache/core';
+import {
+  type FlakyStorage,
+  flakyStore,
+  gate,
+  manualClock,
+  openFiles,
+  type StoreOperation,
+  seededBytes,
+} from '@proxycache/test-kit';
 import { describe, expect, test } from 'vitest';
 import { type CacheUnderTest, digestOfBody, startPair } from './cache-under-test.ts';
 import { patient } from './patient.ts';
@@ -387,3 +396,37 @@ test('what was learnt while the records were away is there after a restart witho
     expect((await cache.get(`/v2/up/team/app/manifests/${reference}`)).status).toBe(200);
   }
 });
+
+test.each(['takes', 'refuses'])(
+  'close() left a validation behind that wrote later to a store that %s it',
+  async (how) => {
+    const clock = manualClock();
+    const storage = flakyStore(memoryStorage({ clock }));
+    const { upstream, cache } = await startPair({
+      ...patient,
+      ...{ freshFor: '1m', staleWhileRevalidateFor: '1h' },
+      // Nothing that close() waits for takes longer than some turns.
+      cache: { storage, clock },
+    });
+    upstream.addImage('team/app', { tag: '1' });
+    await cache.get(tagPath);
+    await clock.advance(60_001);
+    upstream.addImage('team/app', { tag: '1', seed: 'changed' });
+    const held = gate();
+    storage.on('blobs.put', { gate: held });
+    expect((await cache.get(tagPath)).headers['cache-status']).toBe('proxycache; hit');
+    await held.reached;
+    const used = () => operations.map((operation) => storage.calls(operation));
+    const closing = cache.cache.close().then(used);
+    for (let turns = 0; turns < 10_000; turns++) await setImmediate();
+    if (how === 'refuses') storage.on('metadata.set', { fail: 'away' });
+    // The store is given up.
+    await clock.advance(3_000);
+    const usedAtClose = await closing;
+    const told = cache.events.length;
+    await clock.advance(120_000);
+    for (let turns = 0; turns < 10_000; turns++) await setImmediate();
+    expect(used()).toEqual(usedAtClose);
+    expect(cache.events.slice(told)).toEqual([]);
+  },
+);

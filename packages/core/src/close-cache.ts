@@ -8,7 +8,7 @@ import { createDeferred } from './runtime/deferred.ts';
 export interface CloseOptions {
   /**
    * Ms for what runs to end by itself, and for what it has yet to fetch; then it is cut off: bodies break off, and nothing
-   * reads the stores any more when `close` has resolved. Default 10,000.
+   * uses the stores any more when `close` has resolved. Default 10,000.
    */
   graceMs?: number;
   /**
@@ -64,7 +64,10 @@ export async function closeCache(
   const answered = answers.cutOff();
   await transferred;
   await Promise.all([...parts.clients()].map((client) => client.close()));
+  // What came of the last questions, which nobody may wait for any more, is yet to be written down.
+  const written = pulls.asking.ended().then(() => pulls.manifests.settled());
   await within(clock, letGoWithin, answered);
+  await within(clock, Math.max(endsAt - clock.monotonic(), letGoWithin), written);
   await Promise.all([scrubbed, prefetched, pulls.checks.close()]);
   await pulls.blobs.close();
   await parts.uploads.close(Math.max(endsAt - clock.monotonic(), 0));

@@ -41,6 +41,7 @@ import { groupsOf, rosterOf, upstreamsOf } from './roster-of.ts';
 import { createBuffers } from './runtime/buffers.ts';
 import { systemClock } from './runtime/clock.ts';
 import { expectOneOf, expectWhole } from './runtime/expect-option.ts';
+import { createRunning } from './runtime/running.ts';
 import { createSlabs } from './runtime/slabs.ts';
 import { keepTickShape } from './runtime/tick-shape.ts';
 import { createTrace } from './runtime/tracing.ts';
@@ -109,6 +110,7 @@ export function createProxyCache(options: ProxyCacheOptions): ProxyCache {
     buffers,
     slabs,
     clock,
+    asking: createRunning(),
     checks: createChecks(),
     verifyOnRead: options.verifyOnRead ?? defaults.verifyOnRead,
     trace,

@@ -5,6 +5,7 @@ import { createBuffers } from '../runtime/buffers.ts';
 import type { Clock } from '../runtime/clock.ts';
 import { abortable, createFlights } from '../runtime/collapse.ts';
 import { createRecent } from '../runtime/recent.ts';
+import { createRunning } from '../runtime/running.ts';
 import type { BlobStore } from '../store/blob-store.ts';
 import { type StoreEvent, storeFailed } from '../store/events.ts';
 import { putAside } from '../store/put-aside.ts';
@@ -32,6 +33,8 @@ export interface Manifests {
    * anything: none takes the place of another's word.
    */
   sizesOf(blob: Digest): readonly ToldSize[];
+  /** Resolves when none is being read or stored. */
+  settled(): Promise<void>;
 }
 
 /** A blob's size, and the manifest that tells it. */
@@ -66,7 +69,8 @@ export function createManifests(parts: ManifestsParts): Manifests {
     bytesOf: ({ length }) => length,
   });
   const buffers = createBuffers(0);
-  const flights = createFlights<Uint8Array | undefined>();
+  const running = createRunning();
+  const flights = createFlights<Uint8Array | undefined>(running);
   // What was answered once is to be answered again after a crash, so nobody is given what the store does not have yet.
   const storing = new Map<Digest, Promise<void>>();
 
@@ -135,6 +139,7 @@ export function createManifests(parts: ManifestsParts): Manifests {
       const isNew = !memory.has(digest);
       keep(digest, bytes);
       const stored = put(digest, bytes);
+      running.add(stored);
       // What others were given before is not taken from them.
       if (isNew) storing.set(digest, stored);
       await stored;
@@ -142,6 +147,7 @@ export function createManifests(parts: ManifestsParts): Manifests {
     },
     forget: (digest) => void memory.delete(digest),
     sizesOf: (blob) => sizes.get(blob) ?? [],
+    settled: running.ended,
   };
 }
 

@@ -289,14 +289,23 @@ describe('a store that fails', () => {
 
   it('is tried once more by settled, after which nothing waits', async () => {
     storage.on('metadata.set', { fail: 'away', times: 1 });
-    await records.update('a', add(1));
-    await records.settled();
+    const others = create();
+    await others.update('a', add(1));
+    await others.settled();
     expect(await stored('a')).toMatchObject({ count: 1 });
     storage.on('metadata.set', { fail: 'away' });
     await records.update('b', add(1));
     await records.settled();
     expect(clock.pending()).toBe(0);
     expect(events).toMatchObject(['a', 'b', 'b'].map((subject) => ({ subject })));
+  });
+
+  it('was tried again and again for a change that came after settled', async () => {
+    await records.settled();
+    storage.on('metadata.set', { fail: 'away' });
+    await records.update('a', add(1));
+    expect(clock.pending()).toBe(0);
+    expect(events).toMatchObject([{ subject: 'a' }]);
   });
 
   it('to read says what came meanwhile, and does not take it for all there is', async () => {

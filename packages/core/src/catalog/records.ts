@@ -36,7 +36,7 @@ export interface Records<T> {
   forget(prefix: string): void;
   /**
    * Resolves when every change is in the store, or given up: those that a failing store has not taken are tried once
-   * more, and never again.
+   * more, and never again, nor is any that comes later.
    */
   settled(): Promise<void>;
 }

@@ -8,7 +8,7 @@ export interface UnsavedChanges<C> {
   take(key: string): C[];
   /** Lets changes wait; of too many keys the one that was tried longest ago is dropped. */
   add(key: string, changes: C[]): void;
-  /** Tries each key once more, and gives up what the store does not take then: nothing waits afterwards. */
+  /** Tries each key once more, and gives up what the store does not take, then and from now on: nothing waits any more. */
   flush(): Promise<void>;
 }
 
@@ -31,6 +31,7 @@ export function createUnsavedChanges<C>({ clock, most, retry, dropped }: Unsaved
   let retryMs = firstRetryMs;
   let cancelTimer: (() => void) | undefined;
   let round: Promise<void> | undefined;
+  let isOver = false;
 
   async function retryAll(goesOn: (saved: boolean) => boolean): Promise<void> {
     let going = true;
@@ -75,6 +76,7 @@ export function createUnsavedChanges<C>({ clock, most, retry, dropped }: Unsaved
       return changes;
     },
     add(key, changes) {
+      if (isOver) return;
       waiting.set(key, changes);
       const [oldest] = waiting.keys();
       if (waiting.size > most && oldest !== undefined) {
@@ -85,8 +87,9 @@ export function createUnsavedChanges<C>({ clock, most, retry, dropped }: Unsaved
     },
     async flush() {
       await round;
-      await retryAll(() => true);
+      isOver = true;
       stopTimer();
+      await retryAll(() => true);
       waiting.clear();
     },
   };

@@ -62,7 +62,7 @@ export type BlobProof = (
 ) => Promise<SaidOfBlob>;
 
 export function createBlobProof(parts: PullParts): BlobProof {
-  const flights = traceFlights(createFlights<Reply<SaidOfBlob>>(), parts.trace, 'ask for proof');
+  const flights = traceFlights(createFlights<Reply<SaidOfBlob>>(parts.asking), parts.trace, 'ask for proof');
 
   return async (target, { digest, known, since = parts.clock.monotonic(), signal }) => {
     const asked = flights.join(

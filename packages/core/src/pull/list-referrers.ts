@@ -31,7 +31,7 @@ type Asked = { verdict: Verdict<Referrers>; record: { stored: boolean } | undefi
  */
 export function createListReferrers(parts: PullParts): ListReferrers {
   const { referrers, clock } = parts;
-  const flights = traceFlights(createFlights<Asked>(), parts.trace, 'ask for referrers');
+  const flights = traceFlights(createFlights<Asked>(parts.asking), parts.trace, 'ask for referrers');
 
   async function ask({ target, digest, signal }: ReferrersPull): Promise<Asked> {
     const startedAt = clock.now();

@@ -39,7 +39,7 @@ export function createPullDigest(
   recentTagOf: (target: Target, digest: Digest) => string | undefined,
 ): PullDigest {
   const { links, manifests, clock } = parts;
-  const flights = traceFlights(createFlights<Reply<Found>>(), parts.trace, 'ask for manifest');
+  const flights = traceFlights(createFlights<Reply<Found>>(parts.asking), parts.trace, 'ask for manifest');
 
   /** Bytes that are here already need only the proof that this repository holds them too. */
   async function prove(request: Asking): Promise<Reply<Found>> {

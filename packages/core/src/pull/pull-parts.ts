@@ -9,6 +9,7 @@ import type { Room } from '../ingest/room.ts';
 import type { Usage } from '../retention/usage.ts';
 import type { Buffers } from '../runtime/buffers.ts';
 import type { Clock } from '../runtime/clock.ts';
+import type { Running } from '../runtime/running.ts';
 import type { Slabs } from '../runtime/slabs.ts';
 import type { Trace } from '../runtime/tracing.ts';
 import type { StoreEvent } from '../store/events.ts';
@@ -32,6 +33,8 @@ export interface PullParts {
   /** Memory of what ingests receive. */
   slabs: Slabs;
   clock: Clock;
+  /** The questions to upstreams, until what came of them is written down: nobody may wait for them any more. */
+  asking: Running;
   checks: Checks;
   /** Whether a stored blob is hashed before its first read after start. */
   verifyOnRead: 'never' | 'first';

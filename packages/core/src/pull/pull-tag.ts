@@ -53,7 +53,7 @@ export function createPullTag(parts: PullParts, turns?: TagTurns): PullTag {
   const { manifests, clock } = parts;
   const isComplete = createIsComplete(parts);
   const settleTag = createSettleTag(parts, { isComplete, turns });
-  const flights = traceFlights(createFlights<AskedTag>(), parts.trace, 'ask for tag');
+  const flights = traceFlights(createFlights<AskedTag>(parts.asking), parts.trace, 'ask for tag');
   const recentTags = createRecent<string, { tag: string; at: number }>(mostRecentTags);
 
   /** Asks the upstream, once for all who want the same at the same time, and writes down what came of it. */

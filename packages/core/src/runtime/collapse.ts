@@ -1,3 +1,5 @@
+import type { Running } from './running.ts';
+
 /** What one flight does; the signal fires, with the reason of the last who left, when nobody waits for it any more. */
 export type FlightWork<T> = (signal: AbortSignal) => Promise<T>;
 
@@ -14,8 +16,10 @@ type Flight<T> = { result: Promise<T>; waiters: number; controller: AbortControl
 /**
  * Collapses concurrent calls with the same key into one (RFC 9211 "collapsed"). A caller that gives up leaves the
  * flight; only when the last one has left is the work itself aborted. Results are not kept: that is a cache's work.
+ *
+ * @param running counts the work of each flight, also of one that all have left
  */
-export function createFlights<T>(): Flights<T> {
+export function createFlights<T>(running?: Running): Flights<T> {
   const flights = new Map<string, Flight<T>>();
 
   function launch(key: string, work: FlightWork<T>): Flight<T> {
@@ -25,6 +29,7 @@ export function createFlights<T>(): Flights<T> {
       if (flights.get(key) === flight) flights.delete(key);
     };
     flight.result.then(land, land);
+    running?.add(flight.result);
     flights.set(key, flight);
     return flight;
   }
