@@ -45,6 +45,7 @@ export { type Bytes, isWhole, type WholeBytes } from './runtime/bytes.ts';
 export { type Clock, systemClock } from './runtime/clock.ts';
 export { type Duration, parseDuration } from './runtime/duration.ts';
 export { type ErrorCode, isProxyCacheError, ProxyCacheError } from './runtime/errors.ts';
+export { textOf } from './runtime/kept-texts.ts';
 export { pause } from './runtime/pause.ts';
 export type { Span, SpanAttributes, SpanStart, Tracing } from './runtime/tracing.ts';
 export type { BlobLocation, BlobStore, OpenBlob, StoredBlob } from './store/blob-store.ts';

@@ -1,5 +1,5 @@
 import type { IncomingMessage, OutgoingHttpHeaders, ServerResponse } from 'node:http';
-import { type Bytes, type HttpResponse, isWhole } from '@proxycache/core';
+import { type Bytes, type HttpResponse, isWhole, textOf } from '@proxycache/core';
 import { hasClientLeft, onClientLeft } from './client-left.ts';
 import { cutOffStalled } from './stalled-client.ts';
 import { hasLongUnreadBody, linger } from './unread-body.ts';
@@ -81,24 +81,17 @@ export function writeAtOnce(req: IncomingMessage, res: ServerResponse, response:
   return true;
 }
 
-/** From here on it costs more to copy a body into a string, and out of it again, than a piece more. */
-const mostAsText = 2 * 1024;
-
 /**
  * Writes the body and ends the response, in as few pieces as Node has for it: `end(bytes)` hands over the head, the body
  * and an empty string for the end. With what is corked here the last is spared, and Node appends a string to the head.
  */
 function endWith(res: ServerResponse, bytes: Uint8Array, written?: (error?: Error | null) => void): void {
+  const text = textOf(bytes);
   res.cork();
-  if (bytes.byteLength > mostAsText) res.write(bytes, written);
-  // A character for each byte.
-  else res.write(asBuffer(bytes).toString('latin1'), 'latin1', written);
+  if (text === undefined) res.write(bytes, written);
+  else res.write(text, 'latin1', written);
   res.uncork();
   res.end();
-}
-
-function asBuffer(bytes: Uint8Array): Buffer {
-  return Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 }
 
 function isBodiless(req: IncomingMessage, status: number): boolean {

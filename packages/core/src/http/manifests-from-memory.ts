@@ -2,6 +2,7 @@ import type { ManifestAnswer } from '../pull/answer.ts';
 import type { HeldManifest, HeldManifests } from '../pull/held-manifests.ts';
 import type { Prefetch } from '../pull/prefetch.ts';
 import type { Clock } from '../runtime/clock.ts';
+import { keepText } from '../runtime/kept-texts.ts';
 import { ageOf } from './answer-headers.ts';
 import type { RequestEvent } from './events.ts';
 import { type ContentRoute, createKnownUrls, type KnownUrl, type KnownUrlsParts } from './known-urls.ts';
@@ -28,6 +29,9 @@ interface Answered {
   age: number | undefined;
   ns: string | undefined;
   response: HttpResponse;
+  body: Buffer | null;
+  /** Whether it was answered a second time. */
+  isAgain: boolean;
 }
 
 /**
@@ -55,12 +59,17 @@ export function createManifestsFromMemory(parts: ManifestsFromMemoryParts): NonN
     const answered = last[request.method === 'HEAD' ? 'HEAD' : 'GET'];
     const age = ageOf(manifest, now);
     const before = answered.get(manifest);
+    if (before && !before.isAgain) {
+      before.isAgain = true;
+      if (before.body) keepText(before.body);
+    }
     if (before && before.age === age && before.ns === ns) return before.response;
     const { status, headers, body } = respondManifest(manifest, request, options);
     // Of any other array Node makes a Buffer, at each write.
-    const sent = body instanceof Uint8Array ? Buffer.from(body.buffer, body.byteOffset, body.byteLength) : body;
+    const made = body instanceof Uint8Array ? Buffer.from(body.buffer, body.byteOffset, body.byteLength) : null;
+    const sent = before?.body ?? made;
     const response = Object.freeze({ status, headers: Object.freeze(headers), body: sent });
-    answered.set(manifest, { age, ns, response });
+    answered.set(manifest, { age, ns, response, body: sent, isAgain: before !== undefined });
     return response;
   }
 
