@@ -8,7 +8,7 @@ import { createDeferred } from './runtime/deferred.ts';
 export interface CloseOptions {
   /**
    * Ms for what runs to end by itself, and for what it has yet to fetch; then it is cut off: bodies break off, and nothing
-   * uses the stores any more when `close` has resolved. Default 10,000.
+   * uses the stores any more when `close` has resolved, where they take what is left within 3 s. Default 10,000.
    */
   graceMs?: number;
   /**
@@ -42,7 +42,7 @@ export interface ClosedParts {
   threads: { close(): Promise<void> };
 }
 
-// For a store that does not come back from a read: the deadline of a call to it.
+// For a store that does not come back: the deadline of a call to it.
 const letGoWithin = 3_000;
 
 /** Ends a cache: see {@link CloseOptions}. No request may come in any more. */

@@ -4,6 +4,7 @@ import { type ParsedManifest, parseManifest } from '../oci/manifest.ts';
 import { createBuffers } from '../runtime/buffers.ts';
 import type { Clock } from '../runtime/clock.ts';
 import { abortable, createFlights } from '../runtime/collapse.ts';
+import { longestText } from '../runtime/kept-texts.ts';
 import { createRecent } from '../runtime/recent.ts';
 import { createRunning } from '../runtime/running.ts';
 import type { BlobStore } from '../store/blob-store.ts';
@@ -29,8 +30,8 @@ export interface Manifests {
   /** Lets memory forget the bytes: the store has them no more. */
   forget(digest: Digest): void;
   /**
-   * What manifests that passed through here say of a blob's size, the latest first. Any repository's manifest may say
-   * anything: none takes the place of another's word.
+   * What the latest few manifests that passed through here say of a blob's size, the latest first. Any repository's manifest
+   * may say anything: one does not take the place of another's word.
    */
   sizesOf(blob: Digest): readonly ToldSize[];
   /** Resolves when none is being read or stored. */
@@ -62,7 +63,8 @@ export function createManifests(parts: ManifestsParts): Manifests {
   const memory = new LRUCache<Digest, Uint8Array>({
     // It takes no 0; of one byte nothing can be kept either.
     maxSize: Math.max(maxBytes, 1),
-    sizeCalculation: (bytes) => bytes.byteLength || 1,
+    // A short one may be kept as a text, too.
+    sizeCalculation: ({ byteLength }) => (byteLength <= longestText ? 2 * byteLength : byteLength) || 1,
   });
   const sizes = createRecent<Digest, readonly ToldSize[]>(mostSizes, {
     maxBytes: mostSizes,

@@ -107,6 +107,31 @@ describe('who wants to know when a body is over', () => {
     expect(told).toEqual([[4, true]]);
   });
 
+  it('was told twice of a reader who left while the next chunk was waited for', async () => {
+    const told: [number, boolean][] = [];
+    let closed = 0;
+    let end = (_: IteratorResult<Uint8Array>) => {};
+    const waiting: AsyncIterator<Uint8Array> = {
+      next: () => new Promise((resolve) => (end = resolve)),
+      async return() {
+        const result = { done: true as const, value: undefined };
+        end(result);
+        return result;
+      },
+    };
+    const body = createBody({
+      open: () => ({ [Symbol.asyncIterator]: () => waiting }),
+      length: 4,
+      close: async () => void closed++,
+      over: (...how) => told.push(how),
+    });
+    const iterator = body[Symbol.asyncIterator]();
+    const next = iterator.next();
+    await iterator.return?.();
+    expect(await next).toEqual({ done: true, value: undefined });
+    expect([told, closed]).toEqual([[[0, false]], 1]);
+  });
+
   it('is told that it is whole where its reader wants no more than was announced', async () => {
     const { told, iterator } = over(2, ['ab']);
     await iterator.next();

@@ -60,11 +60,13 @@ export function createBody({ open, length, close, over: tell }: BodySource): Byt
   }
 
   async function failed(error: unknown): Promise<never> {
-    await finish(false);
+    if (!over) await finish(false);
     throw error;
   }
 
   function taken(result: IteratorResult<Uint8Array>): typeof result | Promise<typeof result> {
+    // The reader has left meanwhile, which ended the source.
+    if (over) return done();
     try {
       if (!result.done) sent += result.value.byteLength;
       expectLength(result.done === true);

@@ -80,36 +80,39 @@ test('its layers may be fetched ahead for each client that was sent it', () => {
   expect(served).toEqual([digest, digest]);
 });
 
-test('manifests stayed in memory beyond its limit because they had been answered from it', async () => {
-  setFlagsFromString('--expose-gc');
-  const collect = runInNewContext('gc') as () => void;
-  const held = new Map<string, Uint8Array>([[digest, Buffer.alloc(4_000_000, ' ')]]);
-  const link = { provenAt: 0, mediaType: 'application/json', size: 2, generation: 'g' };
-  const record = { value: byDigest.descriptor, validatedAt: 0, stored: true };
-  const rules = { freshForMs: Number.POSITIVE_INFINITY };
-  const heldManifests = createHeldManifests({
-    links: { lookup: () => () => link },
-    tags: { lookup: () => () => record },
-    manifests: { held: (of: string) => held.get(of) },
-  } as unknown as Parameters<typeof createHeldManifests>[0]);
-  const upstream = { ...target.upstream, rules } as Target['upstream'];
-  const { ask } = make({
-    heldManifests,
-    locate: ({ name }) => ({ target: { ...target, upstream }, clientName: name }),
-  });
-  const gone = new WeakRef(held.get(digest) as Uint8Array);
-  for (const reference of [digest, '1']) {
-    for (const method of ['GET', 'HEAD']) {
-      expect(ask(`/v2/up/app/manifests/${reference}`, {}, method)?.status, `${method} ${reference}`).toBe(200);
+test.each([4_000_000, 2_000])(
+  'manifests of %i bytes stayed in memory beyond its limit because they had been answered from it',
+  async (size) => {
+    setFlagsFromString('--expose-gc');
+    const collect = runInNewContext('gc') as () => void;
+    const held = new Map<string, Uint8Array>([[digest, Buffer.alloc(size, ' ')]]);
+    const link = { provenAt: 0, mediaType: 'application/json', size: 2, generation: 'g' };
+    const record = { value: byDigest.descriptor, validatedAt: 0, stored: true };
+    const rules = { freshForMs: Number.POSITIVE_INFINITY };
+    const heldManifests = createHeldManifests({
+      links: { lookup: () => () => link },
+      tags: { lookup: () => () => record },
+      manifests: { held: (of: string) => held.get(of) },
+    } as unknown as Parameters<typeof createHeldManifests>[0]);
+    const upstream = { ...target.upstream, rules } as Target['upstream'];
+    const { ask } = make({
+      heldManifests,
+      locate: ({ name }) => ({ target: { ...target, upstream }, clientName: name }),
+    });
+    const gone = new WeakRef((held.get(digest) as Uint8Array).buffer);
+    for (const reference of [digest, '1', digest, '1', digest, '1']) {
+      for (const method of ['GET', 'HEAD']) {
+        expect(ask(`/v2/up/app/manifests/${reference}`, {}, method)?.status, `${method} ${reference}`).toBe(200);
+      }
     }
-  }
-  held.clear();
-  for (let turn = 0; turn < 20 && gone.deref(); turn++) {
-    await setImmediate();
-    collect();
-  }
-  expect(gone.deref() === undefined).toBe(true);
-});
+    held.clear();
+    for (let turn = 0; turn < 20 && gone.deref(); turn++) {
+      await setImmediate();
+      collect();
+    }
+    expect(gone.deref() === undefined).toBe(true);
+  },
+);
 
 test('of the URLs that were answered a bounded number is remembered, and the first is forgotten first', () => {
   const { ask, located } = make();

@@ -30,8 +30,6 @@ interface Answered {
   ns: string | undefined;
   response: HttpResponse;
   body: Buffer | null;
-  /** Whether it was answered a second time. */
-  isAgain: boolean;
 }
 
 /**
@@ -48,6 +46,15 @@ export function createManifestsFromMemory(parts: ManifestsFromMemoryParts): NonN
   // The last responses, for as long as what they answer with is in memory: they are not what keeps it there.
   const last = { GET: new WeakMap<ManifestAnswer, Answered>(), HEAD: new WeakMap<ManifestAnswer, Answered>() };
 
+  const buffers = new WeakMap<Uint8Array, Buffer>();
+
+  /** Of any other array Node makes one at each write. The same for all answers with these bytes. */
+  function bufferOf(bytes: Uint8Array): Buffer {
+    const buffer = buffers.get(bytes) ?? Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+    buffers.set(bytes, buffer);
+    return buffer;
+  }
+
   function respond(
     { ns }: KnownUrl<ManifestContent>,
     manifest: ManifestAnswer,
@@ -59,17 +66,13 @@ export function createManifestsFromMemory(parts: ManifestsFromMemoryParts): NonN
     const answered = last[request.method === 'HEAD' ? 'HEAD' : 'GET'];
     const age = ageOf(manifest, now);
     const before = answered.get(manifest);
-    if (before && !before.isAgain) {
-      before.isAgain = true;
-      if (before.body) keepText(before.body);
-    }
+    // What is asked for again and again.
+    if (before?.body) keepText(before.body);
     if (before && before.age === age && before.ns === ns) return before.response;
     const { status, headers, body } = respondManifest(manifest, request, options);
-    // Of any other array Node makes a Buffer, at each write.
-    const made = body instanceof Uint8Array ? Buffer.from(body.buffer, body.byteOffset, body.byteLength) : null;
-    const sent = before?.body ?? made;
+    const sent = body instanceof Uint8Array ? bufferOf(body) : null;
     const response = Object.freeze({ status, headers: Object.freeze(headers), body: sent });
-    answered.set(manifest, { age, ns, response, body: sent, isAgain: before !== undefined });
+    answered.set(manifest, { age, ns, response, body: sent });
     return response;
   }
 

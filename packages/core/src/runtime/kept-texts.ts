@@ -1,26 +1,16 @@
 /** From here on to copy a string, to the end of a head and into the socket, costs more than a piece more. */
-const longestText = 4 * 1024;
+export const longestText: number = 4 * 1024;
 
-/** Of all together: what is sent again and again is little. */
-const mostKeptBytes = 4 * 1024 * 1024;
-
-const texts = new Map<Uint8Array, string>();
-let keptBytes = 0;
+// For as long as the bytes are there, and counted where those are.
+const texts = new WeakMap<Uint8Array, string>();
 
 /**
- * Keeps bytes as a string as well, where they are few enough to be sent so; the ones that were kept first make way.
+ * Keeps bytes as a string as well, where they are few enough to be sent so.
  *
  * @param bytes that nobody writes to any more
  */
 export function keepText(bytes: Buffer): void {
-  if (bytes.byteLength > longestText || texts.has(bytes)) return;
-  texts.set(bytes, bytes.toString('latin1'));
-  keptBytes += bytes.byteLength;
-  for (const oldest of texts.keys()) {
-    if (keptBytes <= mostKeptBytes) return;
-    texts.delete(oldest);
-    keptBytes -= oldest.byteLength;
-  }
+  if (bytes.byteLength <= longestText && !texts.has(bytes)) texts.set(bytes, bytes.toString('latin1'));
 }
 
 /**
