@@ -1,8 +1,5 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import type { Storage } from '@proxycache/core';
-import { type FakeUpstream, gate, seededBytes } from '@proxycache/test-kit';
+import type { Duration, Storage } from '@proxycache/core';
+import { credentialFiles, type FakeUpstream, gate, seededBytes } from '@proxycache/test-kit';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { type CacheUnderTest, digestOfBody, startCache, startPair, startUpstream } from './cache-under-test.ts';
 import { stepClock } from './step-clock.ts';
@@ -28,21 +25,16 @@ async function stored(cache: CacheUnderTest, ingests = 1): Promise<void> {
 }
 
 /** A cache whose account is in files, and an image that alice may read and bob may not. */
-async function startWithAccount() {
-  const folder = mkdtempSync(join(tmpdir(), 'proxycache-account-'));
-  onTestFinished(() => rmSync(folder, { recursive: true, force: true }));
-  const auth = { usernameFile: join(folder, 'username'), passwordFile: join(folder, 'password') };
-  const write = (username: string, password: string) => {
-    writeFileSync(auth.usernameFile, `${username}\n`);
-    writeFileSync(auth.passwordFile, password);
-  };
+async function startWithAccount(options: { freshFor?: Duration } = {}) {
+  const { auth, write, remove } = credentialFiles();
+  onTestFinished(remove);
   const accounts = (password: string) => ({
     alice: { password, repositories: ['team/app'] },
     bob: { password: 'b', repositories: ['other/app'] },
   });
   const bearer = (password: string) => ({ bearer: { public: [], users: accounts(password) } });
   write('alice', 'a');
-  const { upstream, cache } = await startPair({ auth, fake: { auth: bearer('a') } });
+  const { upstream, cache } = await startPair({ auth, fake: { auth: bearer('a') }, ...options });
   const image = upstream.addImage('team/app', { tag: '1' });
   const [layer] = image.layers;
   const paths = [manifestOf('team/app', image.root.digest), blobOf('team/app', layer!.digest)];
@@ -175,6 +167,30 @@ describe('19: stored bytes need the proof of the repository they are asked throu
     expect((await cache.get(manifestOf('team/app', '1'))).status).toBe(403);
     expect(await statuses()).toEqual([403, 403]);
   });
+
+  test.each(['its tag', 'its digest', 'a layer', 'its referrers'])(
+    'what was asked for first when another user came, %s, is not a proof of the user before',
+    async (what) => {
+      const { upstream, cache, write } = await startWithAccount({ freshFor: '1h' });
+      const { root, layers } = upstream.addImage('other/app', { tag: '1' });
+      upstream.addReferrer('other/app', { subject: root, artifactType: 'application/vnd.example.sbom' });
+      const paths: Record<string, string> = {
+        'its tag': manifestOf('other/app', '1'),
+        'its digest': manifestOf('other/app', root.digest),
+        'a layer': blobOf('other/app', layers[0]!.digest),
+        'its referrers': `/v2/up/other/app/referrers/${root.digest}`,
+      };
+      write('bob', 'b');
+      expect((await cache.get(paths[what]!)).status).toBe(200);
+      if (what === 'a layer') await expect.poll(() => cache.seen('ingest-ended').length).toBeGreaterThan(1);
+      write('alice', 'a');
+      await cache.clock.advance(1000);
+      // Whoever asks then is still answered as bob, and has the files looked at.
+      await cache.get(manifestOf('team/app', 'none'));
+      expect((await cache.get(manifestOf('team/app', 'none'))).status).toBe(404);
+      expect((await cache.get(paths[what]!)).status).toBe(403);
+    },
+  );
 
   test('it outlives another password of the same user, in the files of the account', async () => {
     const { upstream, cache, write, statuses, setPassword } = await startWithAccount();

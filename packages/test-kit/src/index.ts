@@ -1,6 +1,7 @@
 export { type Answer, type Exchange, htmlPage, jsonAnswer, ociError } from './answer.ts';
 export type { BasicAuth, BearerAuth, FakeAuth } from './auth.ts';
 export { type Content, sha256 } from './content.ts';
+export { type CredentialFiles, credentialFiles } from './credential-files.ts';
 export { type FakeCdn, type FakeCdnOptions, startFakeCdn } from './fake-cdn.ts';
 export { type FakeHost, type FakeHostOptions, type LoggedRequest, startFakeHost } from './fake-host.ts';
 export {

@@ -28,7 +28,10 @@ export interface Links {
   find(place: Place, kind: ContentKind, digest: Digest, signal: AbortSignal): Promise<Link | undefined>;
   /** The same, also where it has expired: good for nothing but an upstream that cannot say whether it still holds. */
   findExpired(place: Place, kind: ContentKind, digest: Digest, signal: AbortSignal): Promise<Link | undefined>;
-  /** Writes a proof down, which is in the store when the promise resolves; for a new one {@link find} waits. Never rejects. */
+  /**
+   * Writes a proof down, which is in the store when the promise resolves; for a new one {@link find} waits. Never rejects.
+   * Nothing is written where the place's term is over: nobody knows to whom it was proved.
+   */
   prove(
     place: Place,
     kind: ContentKind,
@@ -79,9 +82,10 @@ export function createLinks(parts: RecordsParts & { validForMs(upstream: string)
     async findExpired(place, kind, digest, signal) {
       return ofPlace(await records.get(linkKey(place, kind, digest), signal), place);
     },
-    prove(place, kind, { digest, mediaType, typeUnchecked, size }) {
+    async prove(place, kind, { digest, mediaType, typeUnchecked, size }) {
+      if (place.term?.isOver) return;
       const provenAt = parts.clock.now();
-      return records.update(linkKey(place, kind, digest), () => ({
+      await records.update(linkKey(place, kind, digest), () => ({
         mediaType,
         ...(typeUnchecked && { typeUnchecked }),
         ...(size !== undefined && { size }),

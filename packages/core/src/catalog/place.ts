@@ -1,3 +1,5 @@
+import type { Term } from '../upstream/identity.ts';
+
 /** One upstream repository as one credential sees it: what links, tags and proofs belong to. */
 export interface Place {
   /** The upstream's key. */
@@ -8,4 +10,6 @@ export interface Place {
   repository: string;
   /** Stands for the upstream's URL and credential: a proof holds only under the one it was given. */
   generation: string;
+  /** When it was looked at: after that nothing new is known of it, only of a later one. Missing: it has no end. */
+  term?: Term | undefined;
 }

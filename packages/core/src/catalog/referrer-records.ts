@@ -12,6 +12,7 @@ export type ReferrersRecord = FreshnessRecord<Referrers>;
 /** The referrers of all subjects, unfiltered. */
 export interface ReferrersRecords {
   get(place: Place, subject: Digest, signal: AbortSignal): Promise<ReferrersRecord | undefined>;
+  /** Nothing changes where the place's term is over. */
   update(
     place: Place,
     subject: Digest,
@@ -37,7 +38,9 @@ export function createReferrersRecords(
     keyOf('referrers', upstream, scope, repository, `${subject}.${generation}`);
   return {
     get: (place, subject, signal) => records.get(key(place, subject), signal),
-    update: (place, subject, change) => records.update(key(place, subject), change),
+    async update(place, subject, change) {
+      if (!place.term?.isOver) await records.update(key(place, subject), change);
+    },
     remove: records.remove,
     forget: records.forget,
     settled: all.settled,

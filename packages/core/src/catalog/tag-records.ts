@@ -20,7 +20,7 @@ export interface TagRecords {
   get(place: Place, tag: string, signal: AbortSignal): Promise<TagRecord | undefined>;
   /** The record as the store has it now: another process may have written it. See {@link Records.refresh}. */
   refresh(place: Place, tag: string, signal: AbortSignal): Promise<TagRecord | undefined>;
-  /** See {@link Records.update}. */
+  /** See {@link Records.update}. Nothing changes where the place's term is over. */
   update(tag: { place: Place; tag: string; fence?: Fence | undefined }, change: Change<TagRecord>): Promise<void>;
   /** The tags of a repository that there are records of, in order, after `after` where it is given. Not on a pull's path. */
   list(place: Place, options: { after?: string | undefined; signal: AbortSignal }): AsyncIterable<string>;
@@ -53,7 +53,9 @@ export function createTagRecords(parts: RecordsParts, most: number): TagRecords 
     },
     get: (place, tag, signal) => records.get(tagKey(place, tag), signal),
     refresh: (place, tag, signal) => records.refresh(tagKey(place, tag), signal),
-    update: ({ place, tag, fence }, change) => records.update(tagKey(place, tag), change, fence),
+    async update({ place, tag, fence }, change) {
+      if (!place.term?.isOver) await records.update(tagKey(place, tag), change, fence);
+    },
     async *list(place, { after, signal }) {
       const prefix = prefixOf('tag', place.upstream, place.scope, place.repository);
       // What no tag can be is encoded in a key, and stands elsewhere there than among the tags.

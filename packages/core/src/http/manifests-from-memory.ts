@@ -28,8 +28,7 @@ interface ManifestContent {
 interface Answered {
   age: number | undefined;
   ns: string | undefined;
-  response: HttpResponse;
-  body: Buffer | null;
+  response: HttpResponse & { body: Buffer | null };
 }
 
 /**
@@ -67,12 +66,12 @@ export function createManifestsFromMemory(parts: ManifestsFromMemoryParts): NonN
     const age = ageOf(manifest, now);
     const before = answered.get(manifest);
     // What is asked for again and again.
-    if (before?.body) keepText(before.body);
+    if (before?.response.body) keepText(before.response.body);
     if (before && before.age === age && before.ns === ns) return before.response;
     const { status, headers, body } = respondManifest(manifest, request, options);
     const sent = body instanceof Uint8Array ? bufferOf(body) : null;
     const response = Object.freeze({ status, headers: Object.freeze(headers), body: sent });
-    answered.set(manifest, { age, ns, response, body: sent });
+    answered.set(manifest, { age, ns, response });
     return response;
   }
 

@@ -60,7 +60,7 @@ export function startIngest(parts: PullParts, start: IngestStart): RunningIngest
 /** Whether other processes' bytes are this repository's, too. */
 function permissionOf(parts: PullParts, { target, digest, proven = false }: IngestStart): Permission {
   return {
-    place: placeKey(target),
+    place: sharedPlaceKey(target),
     isProven: proven,
     async ask(signal) {
       if (await parts.links.find(target.place, 'blob', digest, signal))
@@ -74,4 +74,7 @@ function permissionOf(parts: PullParts, { target, digest, proven = false }: Inge
 }
 
 /** A repository as those who may read a transfer are told by. */
-export const placeKey = ({ place }: Target): string => `${place.generation}/${place.scope}/${place.repository}`;
+export const placeKey = (target: Target): string => `${target.place.term?.number ?? 0}/${sharedPlaceKey(target)}`;
+
+/** The same in all processes, of which each counts terms of its own. */
+const sharedPlaceKey = ({ place }: Target): string => `${place.generation}/${place.scope}/${place.repository}`;

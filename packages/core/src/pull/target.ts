@@ -51,13 +51,14 @@ export interface Target {
 
 /** A repository of an upstream, seen with the upstream's own credential. */
 export function targetOf(upstream: PullUpstream, repository: string): Target {
-  const place: Place = { upstream: upstream.key, scope: '-', repository, generation: upstream.identity.generation() };
-  return { upstream, place };
+  const { key, identity } = upstream;
+  const generation = identity.generation();
+  return { upstream, place: { upstream: key, scope: '-', repository, generation, term: identity.term() } };
 }
 
 /** Whether it is seen with the identity of now, under which what was proved before may not hold. */
 export function isOfNow({ upstream, place }: Target): boolean {
-  return place.generation === upstream.identity.generation();
+  return place.generation === upstream.identity.generation() && !place.term?.isOver;
 }
 
 /** The same as a caller sees it: what others were told there says nothing here. */
@@ -78,5 +79,5 @@ export function queryOf(
 /** The target as one text, for keys of what is shared between requests. */
 export function targetKey({ place }: Target): string {
   // What was asked of another URL, or with another identity, says nothing here.
-  return `${place.upstream} ${place.generation} ${place.scope} ${place.repository}`;
+  return `${place.upstream} ${place.generation} ${place.term?.number ?? 0} ${place.scope} ${place.repository}`;
 }

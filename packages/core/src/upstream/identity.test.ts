@@ -1,7 +1,5 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { manualClock } from '@proxycache/test-kit';
+import { rmSync, writeFileSync } from 'node:fs';
+import { credentialFiles, manualClock } from '@proxycache/test-kit';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { upstreamSettings } from '../options.ts';
 import type { UpstreamAuth } from './credentials.ts';
@@ -14,13 +12,8 @@ const ofUser = (username: string) => generationOf(settingsOf({ username, passwor
 const { signal } = new AbortController();
 
 function startWithFiles() {
-  const folder = mkdtempSync(join(tmpdir(), 'proxycache-identity-'));
-  onTestFinished(() => rmSync(folder, { recursive: true, force: true }));
-  const auth = { usernameFile: join(folder, 'username'), passwordFile: join(folder, 'password') };
-  const write = (username: string, password: string) => {
-    writeFileSync(auth.usernameFile, `${username}\n`);
-    writeFileSync(auth.passwordFile, password);
-  };
+  const { auth, write, remove } = credentialFiles();
+  onTestFinished(remove);
   write('ann', 'x');
   const clock = manualClock();
   return { auth, clock, write, identity: createIdentity(settingsOf(auth), { clock }) };
@@ -48,6 +41,26 @@ describe('whom an upstream is asked as', () => {
     writeFileSync(auth.passwordFile, 'y');
     expect(await identity.source?.get({ signal })).toMatchObject({ credential: { username: 'bob' } });
     expect(identity.generation()).toBe(ofUser('bob'));
+  });
+
+  test('has a term of its own each time, also where the one before comes back', async () => {
+    const { write, identity } = startWithFiles();
+    const terms = [identity.term()];
+    for (const [username, password] of [
+      ['ann', 'other'],
+      ['bob', 'y'],
+      ['ann', 'x'],
+    ] as const) {
+      write(username, password);
+      await identity.source?.get({ signal });
+      terms.push(identity.term());
+    }
+    expect(terms.map((term) => [term?.number, term?.isOver])).toEqual([
+      [1, true],
+      [1, true],
+      [2, true],
+      [3, false],
+    ]);
   });
 
   test.each<[string, UpstreamAuth]>([

@@ -4,10 +4,19 @@ import { type CredentialSource, createCredentialSource } from './credential-sour
 import { generationOf } from './generation.ts';
 import type { UpstreamSettings } from './upstream-options.ts';
 
+/** A time in which an upstream is asked as one user, until there is another one. The same user may have several. */
+export interface Term {
+  readonly number: number;
+  /** What is answered from then on may have been said to somebody else. */
+  readonly isOver: boolean;
+}
+
 /** Whom an upstream's `url` is asked as. */
 export interface Identity {
   /** What proofs of now belong to; see {@link generationOf}. A user name in a file is looked at again, behind the answer. */
   generation(): string;
+  /** That of now. `undefined`: one without end. */
+  term(): Term | undefined;
   /** The credential that goes with it. `undefined`: one whose identity stays as it is. */
   source: CredentialSource | undefined;
 }
@@ -21,13 +30,18 @@ export function createIdentity(settings: UpstreamSettings, { clock }: { clock: C
   let current = generationOf(settings);
   const isInFiles = typeof auth === 'object' && 'usernameFile' in auth && credentials !== 'caller';
   const loader = isInFiles ? createCredentialLoader(auth, { key, server: '', clock }) : undefined;
-  if (!loader) return { generation: () => current, source: undefined };
+  if (!loader) return { generation: () => current, term: () => undefined, source: undefined };
+  let term = { number: 1, isOver: false };
   // Only with the credential itself: else what the one before it proved would belong to the new name.
   const source = createCredentialSource(loader, {
     clock,
     key,
     loaded(credential) {
-      current = generationOf({ ...settings, auth: credential });
+      const generation = generationOf({ ...settings, auth: credential });
+      if (generation === current) return;
+      current = generation;
+      term.isOver = true;
+      term = { number: term.number + 1, isOver: false };
     },
   });
   const { signal } = new AbortController();
@@ -48,5 +62,6 @@ export function createIdentity(settings: UpstreamSettings, { clock }: { clock: C
       if (!isLooking && clock.monotonic() >= lookAt) void look();
       return current;
     },
+    term: () => term,
   };
 }
