@@ -18,6 +18,7 @@ export function provisional<T extends object>(
 
   return {
     held: records.held,
+    before: records.before,
     get: async (key, signal) => (await records.get(key, signal)) ?? passing.get(key),
     remove: records.remove,
     forget(prefix) {

@@ -53,6 +53,29 @@ describe('a change', () => {
     expect(await stored('a')).toMatchObject({ count: 11 });
   });
 
+  it('of which the store is to have the news leaves what it had to be read until then', async () => {
+    const parts = { metadata: storage.metadata, observe: () => {}, clock };
+    const news = createRecords<Count>(parts, 100, { isNews: () => true });
+    expect(news.before('a')).toBeUndefined();
+    const held = gate();
+    storage.on('metadata.set', { gate: held, times: 1 });
+    const first = news.update('a', add(1));
+    await held.reached;
+    // There was nothing before.
+    expect(news.before('a')).toBeUndefined();
+    held.open();
+    await first;
+    expect(news.before('a')).toBeUndefined();
+    const again = gate();
+    storage.on('metadata.set', { gate: again, times: 1 });
+    const second = news.update('a', add(1));
+    expect(news.before('a')).toEqual({ count: 1 });
+    again.open();
+    await second;
+    expect(news.before('a')).toBeUndefined();
+    expect(await news.get('a', signal)).toEqual({ count: 2 });
+  });
+
   it('that comes while what memory does not know is being written follows it', async () => {
     const held = gate();
     storage.on('metadata.set', { gate: held, times: 1 });

@@ -17,6 +17,8 @@ export interface TagRecord extends FreshnessRecord<Descriptor> {
 export interface TagRecords {
   /** Looks for the same in memory, now and later. `undefined` says nothing: {@link get} may find a record. */
   lookup(place: Place, tag: string): () => TagRecord | undefined;
+  /** See {@link Records.before}. */
+  before(place: Place, tag: string): TagRecord | undefined;
   get(place: Place, tag: string, signal: AbortSignal): Promise<TagRecord | undefined>;
   /** The record as the store has it now: another process may have written it. See {@link Records.refresh}. */
   refresh(place: Place, tag: string, signal: AbortSignal): Promise<TagRecord | undefined>;
@@ -51,6 +53,7 @@ export function createTagRecords(parts: RecordsParts, most: number): TagRecords 
       const key = tagKey(place, tag);
       return () => records.held(key);
     },
+    before: (place, tag) => records.before(tagKey(place, tag)),
     get: (place, tag, signal) => records.get(tagKey(place, tag), signal),
     refresh: (place, tag, signal) => records.refresh(tagKey(place, tag), signal),
     async update({ place, tag, fence }, change) {

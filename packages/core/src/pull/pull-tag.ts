@@ -18,7 +18,7 @@ import type { PullParts } from './pull-parts.ts';
 import { refused, refusedTag } from './refusal.ts';
 import { type AskedTag, createSettleTag, type StoredImage, type TagAsking } from './settle-tag.ts';
 import { statusOf, warningOf } from './stale.ts';
-import { servedOnFailure, tagRecordOf } from './stored-tag.ts';
+import { servedOnFailure, tagRecordBefore, tagRecordOf } from './stored-tag.ts';
 import type { TagTurns } from './tag-turns.ts';
 import { type Target, targetKey } from './target.ts';
 
@@ -82,14 +82,11 @@ export function createPullTag(parts: PullParts, turns?: TagTurns): PullTag {
     const work = askOnce({ ...request, signal: new AbortController().signal }, 'validate', stored);
     const without = async (code: 'timeout' | 'unavailable', why: string) => {
       const error = new UpstreamError(code, `${upstream} ${why} whether ${tag} is still right`, { upstream });
-      const outcome: TagOutcome = { kind: 'failed', error };
       // News that the store does not have yet are told to nobody: then what was known before counts.
       const isSettled = parts.tags.lookup(target.place, tag)() !== undefined;
       const record = isSettled ? await tagRecordOf(parts, request) : before;
-      const now = clock.now();
-      const { verdict } = settle(record, outcome, { rules: target.upstream.rules, startedAt: now, now });
       // Too old to be served: then it is as if nothing were stored.
-      return verdict.kind === 'serve' ? { verdict, record, outcome, collapsed: false } : work;
+      return askedInVain(target, record, error) ?? work;
     };
     if (!stored.servesStale) return abortable(work, signal);
     if (state === 'half-open') {
@@ -99,6 +96,14 @@ export function createPullTag(parts: PullParts, turns?: TagTurns): PullTag {
     }
     const late = () => without('timeout', 'did not answer in time');
     return abortable(orLate(work, { clock, ms: validateWithinMs, late }), signal);
+  }
+
+  /** What is served where nobody could say, by what is known; `undefined`: nothing is. */
+  function askedInVain(target: Target, record: TagRecord | undefined, error: UpstreamError): Asked | undefined {
+    const outcome: TagOutcome = { kind: 'failed', error };
+    const now = clock.now();
+    const { verdict } = settle(record, outcome, { rules: target.upstream.rules, startedAt: now, now });
+    return verdict.kind === 'serve' ? { verdict, record, outcome, collapsed: false } : undefined;
   }
 
   async function answerOf(
@@ -154,39 +159,59 @@ export function createPullTag(parts: PullParts, turns?: TagTurns): PullTag {
     return (await storedElsewhere(parts, record.value, signal)) && record.value;
   }
 
-  return {
-    async pull(request) {
-      const { target, tag } = request;
-      const record = await tagRecordOf(parts, request);
-      const now = clock.now();
-      const decision = decide(record, target.upstream.rules, now);
-      const stored = (value: Descriptor): StoredImage => ({
-        value,
-        servesStale: servedOnFailure(record, target, now) !== undefined,
-      });
-      switch (decision.kind) {
-        case 'serve': {
-          if (decision.revalidate) {
-            const background = { ...request, signal: new AbortController().signal };
-            askOnce(background, 'validate', stored(decision.value)).catch(() => undefined);
-          }
-          const answer = await answerOf(request, decision, { hit: true });
-          return answer ?? fetchAnew({ ...request, isAlone: true });
+  async function answerKnown(request: TagPull): Promise<ManifestAnswer> {
+    const { target, tag } = request;
+    const record = await tagRecordOf(parts, request);
+    const now = clock.now();
+    const decision = decide(record, target.upstream.rules, now);
+    const stored = (value: Descriptor): StoredImage => ({
+      value,
+      servesStale: servedOnFailure(record, target, now) !== undefined,
+    });
+    switch (decision.kind) {
+      case 'serve': {
+        if (decision.revalidate) {
+          const background = { ...request, signal: new AbortController().signal };
+          askOnce(background, 'validate', stored(decision.value)).catch(() => undefined);
         }
-        case 'validate': {
-          const answer = await answerAsked(request, await validate(request, stored(decision.value), record));
-          return answer ?? fetchAnew({ ...request, isAlone: true });
-        }
-        case 'fetch': {
-          const value = await expiredValue(request, record);
-          const asked = value && (await validate(request, { value, servesStale: false }, record));
-          const answer = asked && (await answerAsked(request, asked));
-          return answer ?? fetchAnew({ ...request, isUnknown: record === undefined });
-        }
-        case 'absent':
-        case 'denied':
-          throw refusedTag(target, tag, decision);
+        const answer = await answerOf(request, decision, { hit: true });
+        return answer ?? fetchAnew({ ...request, isAlone: true });
       }
+      case 'validate': {
+        const answer = await answerAsked(request, await validate(request, stored(decision.value), record));
+        return answer ?? fetchAnew({ ...request, isAlone: true });
+      }
+      case 'fetch': {
+        const value = await expiredValue(request, record);
+        const asked = value && (await validate(request, { value, servesStale: false }, record));
+        const answer = asked && (await answerAsked(request, asked));
+        return answer ?? fetchAnew({ ...request, isUnknown: record === undefined });
+      }
+      case 'absent':
+      case 'denied':
+        throw refusedTag(target, tag, decision);
+    }
+  }
+
+  /** SEMANTICS 32 again: what was learnt and is still on its way to a slow store keeps nobody who can have the copy of before. */
+  function answerInTime(request: TagPull, recordBefore: () => Promise<TagRecord | undefined>): Promise<ManifestAnswer> {
+    const { target, tag } = request;
+    const { key: upstream, validateWithinMs } = target.upstream;
+    const answer = answerKnown(request);
+    const late = async () => {
+      const error = new UpstreamError('timeout', `what ${upstream} said of ${tag} is not in the store yet`, {
+        upstream,
+      });
+      const asked = askedInVain(target, await recordBefore(), error);
+      return (asked && (await answerAsked(request, asked))) ?? answer;
+    };
+    return orLate(answer, { clock, ms: validateWithinMs, late });
+  }
+
+  return {
+    pull(request) {
+      const recordBefore = tagRecordBefore(parts, request);
+      return recordBefore ? answerInTime(request, recordBefore) : answerKnown(request);
     },
     recentTagOf(target, digest) {
       const recent = recentTags.get(`${targetKey(target)} ${digest}`);

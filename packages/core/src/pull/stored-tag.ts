@@ -54,22 +54,41 @@ function ownRecord(record: TagRecord | undefined, target: Target): SeenTag | und
  * record from under another URL or credential knows a name, no more. One that was seen by HEAD is stored as soon as its
  * manifest is here, which clients that begin with HEAD ask for by its digest (SEMANTICS 8).
  */
-export async function tagRecordOf(parts: PullParts, { target, tag, signal }: TagQuery): Promise<SeenTag | undefined> {
-  const { tags, links } = parts;
-  const record = ownRecord(await tags.get(target.place, tag, signal), target);
-  if (!record?.value) return record;
-  const { digest, mediaType } = record.value;
-  const proven = await links.find(target.place, 'manifest', digest, signal);
-  if (!proven) {
-    const { serveUnproven } = target.upstream;
-    const expired = serveUnproven && (await links.findExpired(target.place, 'manifest', digest, signal));
-    return expired ? { ...record, mustValidate: true } : { ...record, stored: false };
-  }
+export async function tagRecordOf(parts: PullParts, query: TagQuery): Promise<SeenTag | undefined> {
+  const { tags } = parts;
+  const { target, tag, signal } = query;
+  const { record, proven } = await counting(parts, query, await tags.get(target.place, tag, signal));
+  if (!record?.value || !proven) return record;
   if (record.stored || !(await storedElsewhere(parts, record.value, signal))) return record;
+  const { digest, mediaType } = record.value;
   await tags.update({ place: target.place, tag }, (latest) =>
     latest?.value?.digest === digest && latest.value.mediaType === mediaType ? { ...latest, stored: true } : undefined,
   );
   return ownRecord(await tags.get(target.place, tag, signal), target);
+}
+
+/** What of a record counts for its repository, and whether the proof of that holds. */
+async function counting(
+  { links }: PullParts,
+  { target, signal }: TagQuery,
+  found: TagRecord | undefined,
+): Promise<{ record: SeenTag | undefined; proven?: boolean }> {
+  const record = ownRecord(found, target);
+  if (!record?.value) return { record };
+  const { digest } = record.value;
+  if (await links.find(target.place, 'manifest', digest, signal)) return { record, proven: true };
+  const { serveUnproven } = target.upstream;
+  const expired = serveUnproven && (await links.findExpired(target.place, 'manifest', digest, signal));
+  return { record: expired ? { ...record, mustValidate: true } : { ...record, stored: false } };
+}
+
+/**
+ * Looks whether news of a tag are on their way to the store, which may be slow. @returns what is known of the tag without
+ * them, where that is so and there was something
+ */
+export function tagRecordBefore(parts: PullParts, query: TagQuery): (() => Promise<SeenTag | undefined>) | undefined {
+  const before = parts.tags.before(query.target.place, query.tag);
+  return before && (async () => (await counting(parts, query, before)).record);
 }
 
 /** The same of the record as the store has it now: another process may have written it. */
