@@ -295,19 +295,22 @@ describe('what the upstream said to a caller', () => {
     expect((await world.cache.get(manifest('team/secret', '1'), as('alice'))).status).toBe(200);
   });
 
-  test('is no word any more after an hour of outage: refused, and not as absent', async () => {
-    const world = await startWorld({ breaker: { failures: 1_000 } });
-    const image = world.upstream.addImage('team/secret', { tag: '1' });
-    const { digest } = image.root;
-    const all = [...paths(image), `/v2/private/team/secret/referrers/${digest}`, '/v2/private/team/secret/tags/list'];
-    await pullAll(world, all, as('alice'));
-    await stored(world.cache, image.layers.length + 1);
-    await world.upstream.stop();
-    expect(new Set(statuses(await pullAll(world, all, as('alice'))))).toEqual(new Set([200]));
-    await world.cache.clock.advance(hour + 1);
-    expect(new Set(statuses(await pullAll(world, all, as('alice'))))).toEqual(new Set([502]));
-    for (const path of paths(image)) expect((await world.cache.head(path, as('alice'))).status).toBe(502);
-  });
+  test.each(['normal', 'local-first'] as const)(
+    'is no word any more after an hour of outage: refused, and not as absent (mode %s)',
+    async (mode) => {
+      const world = await startWorld({ breaker: { failures: 1_000 }, mode });
+      const image = world.upstream.addImage('team/secret', { tag: '1' });
+      const { digest } = image.root;
+      const all = [...paths(image), `/v2/private/team/secret/referrers/${digest}`, '/v2/private/team/secret/tags/list'];
+      await pullAll(world, all, as('alice'));
+      await stored(world.cache, image.layers.length + 1);
+      await world.upstream.stop();
+      expect(new Set(statuses(await pullAll(world, all, as('alice'))))).toEqual(new Set([200]));
+      await world.cache.clock.advance(hour + 1);
+      expect(new Set(statuses(await pullAll(world, all, as('alice'))))).toEqual(new Set([502]));
+      for (const path of paths(image)) expect((await world.cache.head(path, as('alice'))).status).toBe(502);
+    },
+  );
 
   test('is good enough with serveUnproven, while the upstream cannot say, for who it was said to', async () => {
     const world = await startWorld({ breaker: { failures: 1_000 }, serveUnproven: true });

@@ -27,7 +27,8 @@ export function rulesOfModes(settings: UpstreamSettings): Readonly<Record<Upstre
   return {
     normal,
     offline: { ...normal, staleWhileRevalidateForMs: 0, staleIfErrorForMs: Math.max(mostMs - normal.freshForMs, 0) },
-    'local-first': { ...normal, freshForMs: mostMs, staleWhileRevalidateForMs: 0 },
+    // All that may be served is fresh.
+    'local-first': { ...normal, freshForMs: mostMs, staleWhileRevalidateForMs: 0, staleIfErrorForMs: 0 },
   };
 }
 
