@@ -98,3 +98,25 @@ test('32: a change that hangs on its way to the store keeps nobody for longer th
   held.open();
   await expect.poll(async () => digestOfBody((await cache.get(tagPath)).body)).toBe(next.root.digest);
 });
+
+test('9: a tag that went while a pull of it began is not served to that pull from before, however long it takes', async () => {
+  const ofTags: { held?: Gate } = {};
+  const { cache, upstream } = await startGated(ofTags);
+  await cache.get(tagPath);
+  upstream.removeTag('team/app', '1');
+  await cache.clock.advance(2 * 3_600_000);
+  const held = gate();
+  ofTags.held = held;
+  const first = cache.get(tagPath);
+  await held.reached;
+  const later = cache.get(tagPath);
+  expect(await answeredSoon(cache, [first, later])).toBe(0);
+  const slow = gate();
+  upstream.on({ path: /manifests/ }, { gate: slow });
+  held.open();
+  expect((await first).status).toBe(404);
+  await slow.reached;
+  await cache.clock.advance(2_000);
+  slow.open();
+  expect((await later).status).toBe(404);
+});

@@ -25,6 +25,15 @@ export function decodeRecord<T>(key: string, text: string): T {
   return record as T;
 }
 
+/** The same; `undefined` where it throws. */
+export function readable<T>(key: string, text: string): T | undefined {
+  try {
+    return decodeRecord<T>(key, text);
+  } catch {
+    return undefined;
+  }
+}
+
 /** Whether a record could not be decoded because it is another release's, which must not be overwritten. */
 export function isOtherFormat(error: unknown): boolean {
   return isProxyCacheError(error) && error.code === 'storage-format';

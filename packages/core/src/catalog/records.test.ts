@@ -76,6 +76,24 @@ describe('a change', () => {
     expect(await news.get('a', signal)).toEqual({ count: 2 });
   });
 
+  it('of a damaged record leaves nothing to be read until the store has it', async () => {
+    await storage.metadata.set('a', '{"format":1,"cou', { signal });
+    const parts = { metadata: storage.metadata, observe: () => {}, clock };
+    const news = createRecords<Count>(parts, 100, { isNews: () => true });
+    const [asNew, held] = [gate(), gate()];
+    storage.on('metadata.set', { gate: asNew, times: 1 });
+    const update = news.update('a', add(1));
+    await asNew.reached;
+    // It is read then, as it is there, and written without conditions.
+    storage.on('metadata.set', { gate: held, times: 1 });
+    asNew.open();
+    await held.reached;
+    expect(news.before('a')).toBeUndefined();
+    held.open();
+    await update;
+    expect(await news.get('a', signal)).toEqual({ count: 1 });
+  });
+
   it('that comes while what memory does not know is being written follows it', async () => {
     const held = gate();
     storage.on('metadata.set', { gate: held, times: 1 });

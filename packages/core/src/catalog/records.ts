@@ -4,7 +4,7 @@ import { storeFailed } from '../store/events.ts';
 import { createPendingSaves } from './pending-saves.ts';
 import type { Held, Pending, WaitingChange } from './record-changes.ts';
 import { applied, type Change, dropRefused, type Fence, fenceOf } from './record-changes.ts';
-import { decodeRecord, encodeRecord, isDamaged, isOtherFormat } from './record-codec.ts';
+import { encodeRecord, isDamaged, isOtherFormat, readable } from './record-codec.ts';
 import { type RecordsParts, readStored, type StoredRecord } from './stored-record.ts';
 import { createUnsavedChanges, type UnsavedChanges } from './unsaved-changes.ts';
 
@@ -14,7 +14,7 @@ export type { RecordsParts };
 export interface Records<T> {
   /** The record, where memory has it and the store has its news. `undefined` says nothing: the store may have one. */
   held(key: string): T | undefined;
-  /** What the store has of a record whose news are on their way there. `undefined`: none are, or there was none. */
+  /** What the store has of a record whose news are on their way there. `undefined`: none are, or it has none that can be read. */
   before(key: string): T | undefined;
   /**
    * The record; `undefined` where there is none, or none that can be read. News of it are waited for until the store has
@@ -198,7 +198,7 @@ export function createRecords<T extends object>(
     held: (key) => (saves.news(key) === undefined ? held.get(key)?.record : undefined),
     before(key) {
       const saved = saves.news(key) && held.peek(key)?.saved;
-      return saved === undefined ? undefined : decodeRecord<T>(key, saved);
+      return saved === undefined ? undefined : readable<T>(key, saved);
     },
     async get(key, signal) {
       const found = held.get(key) ?? (await bring(key, signal));

@@ -193,26 +193,24 @@ export function createPullTag(parts: PullParts, turns?: TagTurns): PullTag {
     }
   }
 
-  /** SEMANTICS 32 again: what was learnt and is still on its way to a slow store keeps nobody who can have the copy of before. */
-  function answerInTime(request: TagPull, recordBefore: () => Promise<TagRecord | undefined>): Promise<ManifestAnswer> {
+  /** SEMANTICS 32 again: news of a tag that a slow store does not have yet keep nobody who can have the copy of before. */
+  function answerInTime(request: TagPull): Promise<ManifestAnswer> {
     const { target, tag } = request;
     const { key: upstream, validateWithinMs } = target.upstream;
     const answer = answerKnown(request);
     const late = async () => {
-      const error = new UpstreamError('timeout', `what ${upstream} said of ${tag} is not in the store yet`, {
-        upstream,
-      });
-      const asked = askedInVain(target, await recordBefore(), error);
+      const message = `whether ${tag} of ${upstream} is still right was not known in time`;
+      // News that have come to the store meanwhile count.
+      const record = await (tagRecordBefore(parts, request) ?? tagRecordOf(parts, request));
+      const asked = askedInVain(target, record, new UpstreamError('timeout', message, { upstream }));
       return (asked && (await answerAsked(request, asked))) ?? answer;
     };
     return orLate(answer, { clock, ms: validateWithinMs, late });
   }
 
   return {
-    pull(request) {
-      const recordBefore = tagRecordBefore(parts, request);
-      return recordBefore ? answerInTime(request, recordBefore) : answerKnown(request);
-    },
+    pull: (request) =>
+      parts.tags.before(request.target.place, request.tag) ? answerInTime(request) : answerKnown(request),
     recentTagOf(target, digest) {
       const recent = recentTags.get(`${targetKey(target)} ${digest}`);
       return recent && clock.monotonic() - recent.at < recentForMs ? recent.tag : undefined;

@@ -82,13 +82,10 @@ async function counting(
   return { record: expired ? { ...record, mustValidate: true } : { ...record, stored: false } };
 }
 
-/**
- * Looks whether news of a tag are on their way to the store, which may be slow. @returns what is known of the tag without
- * them, where that is so and there was something
- */
-export function tagRecordBefore(parts: PullParts, query: TagQuery): (() => Promise<SeenTag | undefined>) | undefined {
+/** The same of the record that the store has while news of it are on their way there. `undefined`: none are, or there was none. */
+export function tagRecordBefore(parts: PullParts, query: TagQuery): Promise<SeenTag | undefined> | undefined {
   const before = parts.tags.before(query.target.place, query.tag);
-  return before && (async () => (await counting(parts, query, before)).record);
+  return before && counting(parts, query, before).then(({ record }) => record);
 }
 
 /** The same of the record as the store has it now: another process may have written it. */

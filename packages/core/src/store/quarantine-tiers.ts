@@ -11,7 +11,7 @@ type Quarantine = BlobStore['quarantine'];
  *
  * @param tiers.ended called when the remote store's was taken
  * @returns whether any was taken
- * @throws what the remote store throws, where none was
+ * @throws what a store throws, where none was: one that fails keeps nothing from the other
  */
 export async function quarantineTiers(
   tiers: { local: BlobStore; remote: BlobStore; ended(): void },
@@ -24,18 +24,22 @@ export async function quarantineTiers(
   const isHereWrong = await isWrong(local, digest, signal).catch(() => true);
   signal.throwIfAborted();
   // A copy may be younger than what it is a copy of, and was looked at just now.
-  const here = isHereWrong && (await local.quarantine(digest, always));
+  const [here] = await Promise.allSettled([isHereWrong && local.quarantine(digest, always)]);
+  signal.throwIfAborted();
+  const isGoneHere = here.status === 'fulfilled' && here.value;
   try {
-    if (!(await isWrong(remote, digest, signal))) return here;
-    const there = await remote.quarantine(digest, options);
-    if (there) ended();
-    // By its own instants the remote store may have spared it: what is still to be seen was not taken.
-    return there;
+    if (await isWrong(remote, digest, signal)) {
+      const there = await remote.quarantine(digest, options);
+      if (there) ended();
+      // By its own instants the remote store may have spared it: what is still to be seen was not taken.
+      if (there || here.status === 'fulfilled') return there;
+    }
   } catch (error) {
     signal.throwIfAborted();
-    if (here) return true;
-    throw error;
+    if (!isGoneHere) throw error;
   }
+  if (here.status === 'rejected') throw here.reason;
+  return isGoneHere;
 }
 
 async function isWrong(blobs: BlobStore, digest: Digest, signal: AbortSignal): Promise<boolean> {

@@ -509,6 +509,18 @@ describe('a copy that rotted on the local disk took the right one of the remote 
     expect(await read(blobs, digest)).toBeUndefined();
   });
 
+  test('a local store that fails kept wrong bytes in the remote one', async () => {
+    const fails = async () => Promise.reject(new Error('broken'));
+    const local = { ...fileBlobs(newFolder()), open: fails, quarantine: fails };
+    const remote = memoryStorage().blobs;
+    const blobs = tiered({ local, remote });
+    const { digest } = content(1, 1_000);
+    await remote.put({ digest, bytes: wrong, signal });
+    expect(await blobs.quarantine(digest, { signal })).toBe(true);
+    expect(await read(remote, digest)).toBeUndefined();
+    await expect(blobs.quarantine(digest, { signal })).rejects.toThrow('broken');
+  });
+
   test('a remote store that fails leaves what it has, and the local copy goes', async () => {
     const local = fileBlobs(newFolder());
     const flaky = flakyStore(memoryStorage());
