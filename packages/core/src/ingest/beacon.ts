@@ -1,7 +1,8 @@
-import { open, unlink } from 'node:fs/promises';
+import { link, open, unlink } from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
 import { type Clock, systemClock } from '../runtime/clock.ts';
 import { createStoreDeadline } from '../store/store-deadline.ts';
-import { encodeState, type SpoolFileState, statePathOf } from './spool-state.ts';
+import { encodeState, keptName, type SpoolFileState, statePathOf } from './spool-state.ts';
 
 /** Tells other processes how far a spool file is: see {@link createBeacon}. */
 export interface Beacon {
@@ -9,6 +10,11 @@ export interface Beacon {
   tell(): void;
   /** From now on it tells what came as it comes: somebody reads it. */
   hurry(): void;
+  /**
+   * Keeps a whole file to be read until the end, whoever moves it meanwhile: a store that takes long takes it from the
+   * spool at once. Never rejects; where the file system has no second names, it is as if it were not called.
+   */
+  keep(file: string): Promise<void>;
   /** Tells it once more, then ends, and removes its file. Never rejects. */
   end(): Promise<void>;
 }
@@ -38,6 +44,7 @@ export function createBeacon(
   const opened = open(path, 'w', 0o600);
   // Nobody can read it then; it costs no pull.
   opened.catch(() => undefined);
+  let kept: string | undefined;
   let beat = 0;
   let told = '';
   let toldAt = Number.NEGATIVE_INFINITY;
@@ -47,11 +54,13 @@ export function createBeacon(
   let ended = false;
   let stop = (): void => undefined;
 
+  const current = () => ({ ...state(), ...(kept !== undefined && { file: basename(kept) }) });
+
   async function write(): Promise<void> {
     const handle = await opened;
     do {
       isDue = false;
-      const now = state();
+      const now = current();
       told = JSON.stringify(now);
       toldAt = clock.monotonic();
       await handle.write(encodeState({ ...now, beat: beat++ }), 0, undefined, 0);
@@ -69,7 +78,7 @@ export function createBeacon(
 
   function tick(): void {
     stop();
-    if (clock.monotonic() - toldAt >= beatMs || JSON.stringify(state()) !== told) tell();
+    if (clock.monotonic() - toldAt >= beatMs || JSON.stringify(current()) !== told) tell();
     stop = clock.after(isRead ? tickMs : beatMs, tick);
   }
 
@@ -80,6 +89,9 @@ export function createBeacon(
     await Promise.all([handle.close(), unlink(path)]);
   }
 
+  const run = (work: () => Promise<void>) =>
+    disk.run({ operation: 'spool state', rests: false }, work).catch(() => undefined);
+
   tick();
   return {
     tell,
@@ -88,11 +100,21 @@ export function createBeacon(
       isRead = true;
       tick();
     },
+    async keep(file) {
+      const name = join(dirname(file), keptName(basename(file)));
+      await run(async () => {
+        await link(file, name);
+        kept = name;
+      });
+      tell();
+    },
     async end() {
       if (ended) return;
       ended = true;
       stop();
-      await disk.run({ operation: 'spool state', rests: false }, finish).catch(() => undefined);
+      await run(finish);
+      const file = kept;
+      if (file !== undefined) await run(() => unlink(file));
     },
   };
 }

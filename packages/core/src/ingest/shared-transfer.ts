@@ -90,6 +90,8 @@ export function sharedStore(
   return {
     ...blobs,
     async adopt(blob) {
+      // Before it is told of: what is verified may be gone from the spool the next moment.
+      if (lease.holds()) await lease.keep(blob.file);
       lease.tell({ phase: 'verified', total: blob.size });
       if (!lease.holds() && (await isStoredByOther(blob))) return await unlink(blob.file);
       await blobs.adopt(blob);

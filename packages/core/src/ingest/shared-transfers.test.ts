@@ -1,7 +1,7 @@
-import { mkdirSync, mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { openFiles, seededBytes } from '@proxycache/test-kit';
+import { gate, openFiles, seededBytes } from '@proxycache/test-kit';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { digestOf } from '../oci/digest.ts';
 import { createBuffers } from '../runtime/buffers.ts';
@@ -287,6 +287,43 @@ it('lets no other process store a blob that waits for the store in the one that 
   expect([...two.outcomes(), ...three.outcomes()]).toEqual(['stored', 'stored']);
   expect(adopted).toEqual([]);
 });
+
+it.each(['is slow', 'is away'])(
+  'could not be had from the leader once it was on its way to a store that %s',
+  async (how) => {
+    const aside = join(directory, 'aside');
+    const held = gate();
+    const isAway = how === 'is away';
+    let waits = isAway;
+    const { adopt } = storage.blobs;
+    const one = startProcess({
+      isWaiting: () => waits,
+      blobs: {
+        ...storage.blobs,
+        async adopt(blob) {
+          renameSync(blob.file, aside);
+          if (isAway) return;
+          await held.pass();
+          await adopt({ ...blob, file: aside });
+        },
+      },
+    });
+    const first = one.start({ of: small });
+    await (isAway ? first.ended : held.reached);
+    const two = startProcess();
+    const second = two.start({ of: small, fetch: () => Promise.reject(new Error('the upstream is down')) });
+    expect((await read(second)).equals(small)).toBe(true);
+    expect(two.roles()).toEqual([['follower', 0]]);
+    held.open();
+    if (isAway) await adopt({ file: aside, digest: digestOf(small), size: small.byteLength, signal: never });
+    waits = false;
+    await Promise.all([first.ended, second.ended]);
+    expect([...one.outcomes(), ...two.outcomes()]).toEqual([isAway ? 'queued' : 'stored', 'stored']);
+    await Promise.all(processes.map(({ sharing }) => sharing.close()));
+    const left = readdirSync(storage.spoolDirectory, { recursive: true, withFileTypes: true });
+    expect(left.filter((entry) => entry.isFile()).map(({ name }) => name)).toEqual([]);
+  },
+);
 
 it('asks the upstream at once where its own lease, which it lost, is all that the coordinator tells of', async () => {
   const lost = new AbortController();

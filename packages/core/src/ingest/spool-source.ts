@@ -7,7 +7,7 @@ import { takenBytes } from '../runtime/taken-bytes.ts';
 import { createStoreDeadline, type StoreDeadline } from '../store/store-deadline.ts';
 import { UpstreamError } from '../upstream/upstream-error.ts';
 import type { LeaderSource } from './leader.ts';
-import { statePathOf } from './spool-state.ts';
+import { isSameFile, statePathOf } from './spool-state.ts';
 import { openToRead, type SpoolWatch, watchSpool } from './spool-watch.ts';
 
 /** As long as a disk may take that answers at all. */
@@ -36,11 +36,11 @@ export function spoolSource(parts: { directory: string; clock: Clock; diskClock?
       try {
         while (watch.state().phase === 'asking') await watch.look(wanted.signal);
         const { file, total, phase } = watch.state();
-        if (phase === 'queued') {
+        const handle = await openToRead(join(dirname(path), file), disk);
+        if (!handle && phase === 'queued') {
           await watch.close();
           return undefined;
         }
-        const handle = await openToRead(join(dirname(path), file), disk);
         // It was adopted, or starts anew.
         if (!handle) throw watch.broke('has moved its file');
         const body = bodyOf(handle, watch, { from: wanted.from, signal: wanted.signal, disk, slabs });
@@ -68,7 +68,7 @@ function bodyOf(
     for (;;) {
       ending.throwIfAborted();
       const { written, total, phase, file: current } = state();
-      if (current !== file) throw broke('starts anew');
+      if (!isSameFile(current, file)) throw broke('starts anew');
       if (position < written) return await read(written);
       if (phase === 'verified' || phase === 'queued' || position >= (total ?? Number.POSITIVE_INFINITY))
         return undefined;

@@ -8,7 +8,7 @@ export interface SpoolFileState {
   written: number;
   /** Size of the whole blob, where it is known. */
   total?: number | undefined;
-  /** `asking`: no upstream has answered yet. `queued`: verified, and moved to where it waits for the store. */
+  /** `asking`: no upstream has answered yet. `queued`: verified, and waits for the store. */
   phase: 'asking' | 'filling' | 'verified' | 'queued' | 'failed';
   /** Rises while its process runs, whether anything came or not. */
   beat: number;
@@ -21,6 +21,13 @@ const phases: ReadonlySet<unknown> = new Set(['asking', 'filling', 'verified', '
 
 /** The file beside a spool file. */
 export const statePathOf = (spoolFile: string): string => `${spoolFile}.state`;
+
+/** The second name of a spool file: no other file's, and the same number. */
+export const keptName = (file: string): string => `0${file}`;
+
+/** Whether two names are of the same file. */
+export const isSameFile = (one: string, other: string): boolean =>
+  one === other || keptName(one) === other || one === keptName(other);
 
 /** A state as bytes: a checksum, as whoever reads may get half of what is being written, and JSON. */
 export function encodeState(state: SpoolFileState): Buffer {

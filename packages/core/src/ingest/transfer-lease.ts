@@ -26,6 +26,8 @@ export interface TransferLease {
   fills(file: SpoolFile): void;
   /** Tells those who follow, if there may be any, what came. */
   tell(course: Course): void;
+  /** Keeps the whole file to be read by the others until the end. See {@link Beacon.keep}. */
+  keep(file: string): Promise<void>;
   /** Somebody follows. */
   followed(): void;
   /** Gives the lease back. Never rejects. */
@@ -95,6 +97,7 @@ export function createTransferLease(
       course = next;
       beacon?.tell();
     },
+    keep: async (path) => beacon?.keep(path),
     followed() {
       isFollowed = true;
       beacon?.hurry();
