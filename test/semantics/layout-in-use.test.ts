@@ -1,5 +1,6 @@
 import { mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import type { ImportProgress } from '@proxycache/core';
 import { chunkGate, gate } from '@proxycache/test-kit';
 import { beforeEach, describe, expect, onTestFinished, test } from 'vitest';
 import { makeTemporaryFolder, removeFolder } from '../peers/temporary-folder.ts';
@@ -93,6 +94,42 @@ describe('while a layout is imported', () => {
       })
       .toBe(true);
     expect(await importing).toMatchObject({ failed: 0 });
+  });
+});
+
+describe('with less room than the layout needs', () => {
+  const retention = { every: false, maxBytes: 300 * KiB } as const;
+
+  test('an image whose last blobs push out its first ones is not said to be imported, and nothing of it is served', async () => {
+    const { upstream, cache } = await startPair();
+    const image = upstream.addImage('team/app', { tag: '1', layerSizes: [120 * KiB, 120 * KiB, 120 * KiB] });
+    await cache.cache.exportLayout(['up/team/app:1'], { directory });
+    const there = await startCache({ upstreams: [{ key: 'up', url: upstream.url, mode: 'offline' }], retention });
+    const { images, failed } = await there.cache.importLayout({ directory });
+    expect(images).toMatchObject([{ outcome: 'failed', error: { code: 'quota-exceeded' } }]);
+    expect(failed).toBe(1);
+    for (const path of ['manifests/1', ...image.blobs.map(({ digest }) => `blobs/${digest}`)])
+      expect([path, (await there.get(`/v2/up/team/app/${path}`)).status]).toEqual([path, 504]);
+  });
+
+  test('an image that the images after it push out is not said to be imported', async () => {
+    const { upstream, cache } = await startPair();
+    const references = ['1', '2', '3'].map((tag) => `up/team/app:${tag}`);
+    for (const tag of ['1', '2', '3']) upstream.addImage('team/app', { tag, layerSizes: [120 * KiB] });
+    await cache.cache.exportLayout(references, { directory });
+    const there = await startCache({ upstreams: [{ key: 'up', url: upstream.url, mode: 'offline' }], retention });
+    let told: ImportProgress | undefined;
+    const { images, failed } = await there.cache.importLayout({
+      directory,
+      onProgress(soFar) {
+        told = soFar;
+        void there.clock.advance(1_000);
+      },
+    });
+    const stored = await Promise.all(references.map((reference) => there.cache.has(reference)));
+    expect(images.map(({ outcome }) => outcome === 'imported')).toEqual(stored);
+    expect(images[0]).toMatchObject({ outcome: 'failed', error: { code: 'quota-exceeded' } });
+    expect([told?.images.failed, failed]).toEqual([failed, stored.filter((is) => !is).length]);
   });
 });
 

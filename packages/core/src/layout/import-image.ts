@@ -4,6 +4,7 @@ import type { Digest } from '../oci/digest.ts';
 import { mayGoBy, type ParsedManifest, parseManifest } from '../oci/manifest.ts';
 import type { TagOrDigest } from '../oci/name.ts';
 import { proveBlob } from '../pull/blob-proof.ts';
+import { expectStored } from '../pull/expect-stored.ts';
 import { createImageWalk } from '../pull/image-walk.ts';
 import { isStored } from '../pull/keep-blob.ts';
 import type { PullParts } from '../pull/pull-parts.ts';
@@ -35,9 +36,10 @@ export interface ImportRun {
  * Takes an image in, so that its repository serves it: all of it, or nothing. Of an index, what the layout has of its images.
  * That the repository has it is whoever imports it who says so, in place of the upstream (SEMANTICS 19).
  *
- * @throws ProxyCacheError `layout-invalid`, and as {@link takeBlob} does; the signal's reason
+ * @returns what it is made of
+ * @throws ProxyCacheError `layout-invalid`, and as {@link takeBlob} and {@link expectStored} do; the signal's reason
  */
-export async function importImage(parts: PullParts, image: LayoutImage, run: ImportRun): Promise<void> {
+export async function importImage(parts: PullParts, image: LayoutImage, run: ImportRun): Promise<readonly Digest[]> {
   const { target, directory, entry, reference } = image;
   const { slots, signal, took } = run;
   const walk = createImageWalk(undefined);
@@ -87,14 +89,20 @@ export async function importImage(parts: PullParts, image: LayoutImage, run: Imp
     if (await isStored(parts, digest, signal)) continue;
     throw new ProxyCacheError('storage-failed', `the store did not take ${digest}`);
   }
+  const contents = [...blobs, ...manifests].map(({ digest }) => digest);
+  // What came in last may have pushed out what came first: nothing of half an image is served.
+  await expectStored(parts, contents, run);
   await Promise.all(blobs.map((blob) => proveBlob(parts, target, blob)));
   for (const descriptor of manifests) {
     await parts.links.prove(target.place, 'manifest', descriptor);
     took(descriptor.size);
   }
   void parts.repositories.note(target.place);
+  // From its proof on it counts as new. Until then something else may have pushed it out.
+  await expectStored(parts, contents, run);
   if (reference.kind === 'tag')
     await noteTag(parts, { target, tag: reference.tag, descriptor: { mediaType, digest, size } });
+  return contents;
 }
 
 async function noteTag(

@@ -1,4 +1,6 @@
 import { realpath } from 'node:fs/promises';
+import type { Digest } from '../oci/digest.ts';
+import { expectStored } from '../pull/expect-stored.ts';
 import { shownFailure } from '../pull/keep-image.ts';
 import type { PullParts } from '../pull/pull-parts.ts';
 import type { FindImage } from '../pull/warm.ts';
@@ -44,11 +46,12 @@ export function createImports(parts: PullParts, maxManifestBytes: () => number):
       soFar.durationMs = clock.monotonic() - startedAt;
       dropping(() => onProgress?.({ ...soFar, images: { ...soFar.images } }));
     };
-    const images: ImportedImage[] = [];
+    const slots = createSlots(blobsAtOnce);
+    const images: (ImportedImage & { contents: readonly Digest[] })[] = [];
     for (const entry of entries) {
       const before = soFar.bytes;
       const run: ImportRun = {
-        slots: createSlots(blobsAtOnce),
+        slots,
         signal,
         maxManifestBytes: maxManifestBytes(),
         took(bytes) {
@@ -60,11 +63,12 @@ export function createImports(parts: PullParts, maxManifestBytes: () => number):
       const reference = referenceOf(entry, as);
       const { digest } = entry;
       let error: ImportedImage['error'];
+      let contents: readonly Digest[] = [];
       try {
         if (reference === undefined) throw unnamed(entry);
         const image = await find(reference);
         image.target.upstream.names?.check(image.target.place.repository, image.reference);
-        await importImage(parts, { ...image, entry, directory }, run);
+        contents = await importImage(parts, { ...image, entry, directory }, run);
       } catch (cause) {
         signal.throwIfAborted();
         error = shownFailure(cause);
@@ -77,10 +81,33 @@ export function createImports(parts: PullParts, maxManifestBytes: () => number):
         outcome: error ? 'failed' : 'imported',
         bytes: soFar.bytes - before,
         ...(error && { error }),
+        contents,
       });
       tell();
     }
-    return { images, failed: soFar.images.failed, bytes: soFar.bytes, durationMs: soFar.durationMs };
+    const told: ImportedImage[] = [];
+    for (const { contents, ...image } of images) {
+      const error = await missing(contents, { slots, signal });
+      told.push(error ? { ...image, outcome: 'failed', error } : image);
+      if (!error) continue;
+      soFar.images.failed++;
+      tell();
+    }
+    return { images: told, failed: soFar.images.failed, bytes: soFar.bytes, durationMs: soFar.durationMs };
+  }
+
+  /** What of an image made way again for the images after it. */
+  async function missing(
+    contents: readonly Digest[],
+    run: Pick<ImportRun, 'slots' | 'signal'>,
+  ): Promise<ImportedImage['error']> {
+    try {
+      await expectStored(parts, contents, run);
+      return undefined;
+    } catch (error) {
+      run.signal.throwIfAborted();
+      return shownFailure(error);
+    }
   }
 
   return {

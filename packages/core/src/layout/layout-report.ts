@@ -37,7 +37,10 @@ export interface ImportedImage {
   /** What it is here; missing where nobody said. */
   reference?: string;
   digest: Digest;
-  /** `imported`: all of it that the layout has is stored, and served; `failed`: nothing of it is served. */
+  /**
+   * `imported`: all of it that the layout has is stored, and served; `failed`: not all of it is stored. Nothing of it is served
+   * then, but what the images after it left of it when they pushed it out.
+   */
   outcome: 'imported' | 'failed';
   /** Bytes that were taken in for it. */
   bytes: number;

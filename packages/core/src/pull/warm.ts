@@ -5,7 +5,7 @@ import { abortable } from '../runtime/collapse.ts';
 import { expectEach, expectFunction, expectWhole, invalidOption } from '../runtime/expect-option.ts';
 import { createSlots } from '../runtime/slots.ts';
 import { createUntilClosed } from '../runtime/until-closed.ts';
-import { isStored } from './keep-blob.ts';
+import { expectStored } from './expect-stored.ts';
 import { createKeepImage, type KeepRun, type KeptImage, shownFailure, type WantedImage } from './keep-image.ts';
 import type { Pulls } from './noted-pulls.ts';
 import type { PullParts } from './pull-parts.ts';
@@ -108,16 +108,13 @@ export function createWarms(parts: PullParts & { isWaiting(digest: Digest): bool
   }
 
   /** What made way again for something else, or was never taken by the store. */
-  async function missing({ failures, contents }: KeptImage, { slots, signal }: KeepRun): Promise<typeof failures> {
+  async function missing({ failures, contents }: KeptImage, run: KeepRun): Promise<typeof failures> {
     if (failures.length > 0) return [];
     try {
-      const stored = await allEnded(contents.map((digest) => slots.run(() => isStored(parts, digest, signal), signal)));
-      const gone = stored.filter((is) => !is).length;
-      if (gone === 0) return [];
-      const message = `${gone} of its ${stored.length} manifests and blobs are not stored any more: there is too little room for all that was asked for`;
-      return [{ code: 'quota-exceeded', message }];
+      await expectStored(parts, contents, run);
+      return [];
     } catch (error) {
-      signal.throwIfAborted();
+      run.signal.throwIfAborted();
       return [shownFailure(error)];
     }
   }
