@@ -7,6 +7,7 @@ import { makeTemporaryFolder, removeFolder } from '../peers/temporary-folder.ts'
 import { startCache, startPair } from './cache-under-test.ts';
 
 const KiB = 1024;
+const day = 24 * 3_600_000;
 let directory: string;
 
 beforeEach(() => {
@@ -128,8 +129,40 @@ describe('with less room than the layout needs', () => {
     });
     const stored = await Promise.all(references.map((reference) => there.cache.has(reference)));
     expect(images.map(({ outcome }) => outcome === 'imported')).toEqual(stored);
+    // It is what was used the longest ago that went.
+    expect(stored).toEqual([false, true, true]);
     expect(images[0]).toMatchObject({ outcome: 'failed', error: { code: 'quota-exceeded' } });
     expect([told?.images.failed, failed]).toEqual([failed, stored.filter((is) => !is).length]);
+  });
+});
+
+describe('what is imported again counts as used then', () => {
+  test('a sweep leaves it for as long as what was pulled then', async () => {
+    const { upstream, cache } = await startPair({ cache: { retention: { every: false } } });
+    upstream.addImage('team/app', { tag: '1', platforms: ['linux/amd64', 'linux/arm64'] });
+    await cache.cache.exportLayout(['up/team/app:1'], { directory });
+    await cache.clock.advance(6 * day);
+    expect(await cache.cache.importLayout({ directory })).toMatchObject({ failed: 0 });
+    await cache.clock.advance(6 * day);
+    expect(await cache.cache.sweep()).toMatchObject({ tags: 0, manifests: 0, blobs: 0, files: 0 });
+    await cache.clock.advance(day + 1);
+    expect(await cache.cache.sweep()).toMatchObject({ tags: 1, manifests: 3, blobs: 6, files: 9 });
+  });
+
+  test('a layer that is here does not make way for those that come in with it', async () => {
+    const { upstream, cache } = await startPair();
+    upstream.addImage('team/app', { tag: '1', layerSizes: [120 * KiB], seed: 'app' });
+    upstream.addImage('team/app', { tag: '2', layerSizes: [120 * KiB, 100 * KiB], seed: 'app' });
+    upstream.addImage('team/other', { tag: '1', layerSizes: [120 * KiB] });
+    await cache.cache.exportLayout(['up/team/app:2'], { directory });
+    const retention = { every: false, maxBytes: 300 * KiB } as const;
+    const there = await startCache({ upstreams: [{ key: 'up', url: upstream.url }], retention });
+    for (const reference of ['up/team/app:1', 'up/team/other:1']) {
+      expect(await there.cache.warm([reference])).toMatchObject({ failed: 0 });
+      await there.clock.advance(day);
+    }
+    expect(await there.cache.importLayout({ directory })).toMatchObject({ failed: 0 });
+    expect([await there.cache.has('up/team/app:2'), await there.cache.has('up/team/other:1')]).toEqual([true, false]);
   });
 });
 

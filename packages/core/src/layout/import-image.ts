@@ -9,6 +9,7 @@ import { createImageWalk } from '../pull/image-walk.ts';
 import { isStored } from '../pull/keep-blob.ts';
 import type { PullParts } from '../pull/pull-parts.ts';
 import type { Target } from '../pull/target.ts';
+import type { Used } from '../retention/use.ts';
 import { allEnded } from '../runtime/all-ended.ts';
 import { ProxyCacheError } from '../runtime/errors.ts';
 import type { Slots } from '../runtime/slots.ts';
@@ -74,15 +75,24 @@ export async function importImage(parts: PullParts, image: LayoutImage, run: Imp
     return true;
   }
 
+  /** Whoever imports an image wants it: it stays as if it was pulled now. */
+  function used(kind: Used['kind'], tagOrDigest: string): void {
+    const { usage, clock } = parts;
+    usage.note(usage.of({ place: target.place, kind, tagOrDigest }), clock.now());
+  }
+
+  async function take(blob: { digest: Digest; size: number }): Promise<void> {
+    const bytes = await takeBlob(parts, { target, directory, signal, ...blob });
+    // At once: one that was here must not go for those that come after it.
+    used('blob', blob.digest);
+    took(bytes);
+  }
+
   const { mediaType, digest, size } = entry;
   if (reference.kind === 'digest' && reference.digest !== digest)
     throw invalid(`it has ${digest}, and not ${reference.digest}`);
   if (!(await read({ mediaType, digest, size }))) throw invalid(`${digest} is missing`);
-  await allEnded(
-    blobs.map((blob) =>
-      slots.run(async () => took(await takeBlob(parts, { target, directory, signal, ...blob })), signal),
-    ),
-  );
+  await allEnded(blobs.map((blob) => slots.run(() => take(blob), signal)));
   signal.throwIfAborted();
   for (const descriptor of manifests) await parts.manifests.store(descriptor.digest, await again(descriptor));
   for (const { digest } of manifests) {
@@ -95,13 +105,16 @@ export async function importImage(parts: PullParts, image: LayoutImage, run: Imp
   await Promise.all(blobs.map((blob) => proveBlob(parts, target, blob)));
   for (const descriptor of manifests) {
     await parts.links.prove(target.place, 'manifest', descriptor);
+    used('manifest', descriptor.digest);
     took(descriptor.size);
   }
   void parts.repositories.note(target.place);
-  // From its proof on it counts as new. Until then something else may have pushed it out.
+  // Something else may have pushed it out before it was proven.
   await expectStored(parts, contents, run);
-  if (reference.kind === 'tag')
+  if (reference.kind === 'tag') {
     await noteTag(parts, { target, tag: reference.tag, descriptor: { mediaType, digest, size } });
+    used('tag', reference.tag);
+  }
   return contents;
 }
 
