@@ -183,6 +183,42 @@ describe('a directory that is exported into', () => {
     expect(readdirSync(directory).sort()).toEqual(['blobs', 'index.json', 'oci-layout']);
   });
 
+  test.each([
+    ['its signal', 'enough'],
+    ['the end of the cache', 'the cache is closed'],
+  ])('lists what is whole when %s ends the export', async (by, reason) => {
+    const { upstream, cache } = await startPair();
+    const images = ['1', '2', '3'].map((tag) => upstream.addImage('team/app', { tag }));
+    upstream.on({ digest: images[2]!.layers[0]!.digest }, { hang: true });
+    const references = ['1', '2', '3'].map((tag) => `up/team/app:${tag}`);
+    const stop = new AbortController();
+    let done = 0;
+    const exporting = cache.cache.exportLayout(references, {
+      directory,
+      signal: stop.signal,
+      onProgress: (soFar) => {
+        done = soFar.references.done;
+      },
+    });
+    const ended = expect(exporting).rejects.toThrow(reason);
+    await expect.poll(() => done).toBe(2);
+    if (by === 'its signal') {
+      stop.abort(new Error(reason));
+      await ended;
+    } else {
+      const closing = cache.cache.close({ graceMs: 0 });
+      await cache.clock.advance(0);
+      await closing;
+    }
+    expect(listed()).toEqual(references.slice(0, 2));
+    await ended;
+    const there = await startCache({ upstreams: [{ key: 'up', url: upstream.url, mode: 'offline' }] });
+    expect((await there.cache.importLayout({ directory })).images).toMatchObject([
+      { reference: 'up/team/app:1', outcome: 'imported' },
+      { reference: 'up/team/app:2', outcome: 'imported' },
+    ]);
+  });
+
   test('keeps the index.json of something else, and that of an export that was cut off', async () => {
     const { upstream, cache } = await startPair();
     for (const tag of ['1', '2']) upstream.addImage('team/app', { tag });

@@ -94,7 +94,8 @@ export interface ProxyCache {
   purge(what: Purge, options?: PurgeOptions): Promise<PurgeReport>;
   /**
    * Writes images into an OCI image layout, where skopeo and others read them, and {@link importLayout} of another cache does: what
-   * is not stored is pulled first, as {@link warm} does. Each is listed by its reference when all of it is there.
+   * is not stored is pulled first, as {@link warm} does. Each is listed by its reference when all of it is there, also where the
+   * export is ended before the others are.
    *
    * @throws as {@link warm}; ProxyCacheError `layout-invalid` for a directory with another kind of layout, what the disk throws
    */

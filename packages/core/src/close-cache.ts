@@ -29,6 +29,7 @@ export interface ClosedParts {
   scrubs: { close(): Promise<void> };
   sweeps: { close(): Promise<void> };
   warms: { close(): Promise<void> };
+  exports: { close(): Promise<void> };
   imports: { close(): Promise<void> };
   groups: { close(): void };
   quota: { close(): Promise<void> };
@@ -52,7 +53,7 @@ export async function closeCache(
 ): Promise<void> {
   const { clock, pulls, answers } = parts;
   const endsAt = clock.monotonic() + graceMs;
-  const ended = [parts.scrubs, parts.sweeps, parts.quota, parts.warms, parts.imports, parts.roster];
+  const ended = [parts.scrubs, parts.sweeps, parts.quota, parts.warms, parts.exports, parts.imports, parts.roster];
   const scrubbed = Promise.all(ended.map((work) => work.close()));
   parts.groups.close();
   const prefetched = parts.prefetch.close();

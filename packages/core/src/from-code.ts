@@ -3,7 +3,7 @@ import { refuseWithoutCaller } from './callers-of.ts';
 import type { Scrubs } from './catalog/scrub.ts';
 import type { Groups } from './group/groups.ts';
 import type { GroupRepository } from './group/members.ts';
-import type { ExportLayout } from './layout/export-layout.ts';
+import type { Exports } from './layout/export-layout.ts';
 import type { Imports } from './layout/import-layout.ts';
 import { parseReference, type Reference } from './oci/reference.ts';
 import type { HasImage } from './pull/has-image.ts';
@@ -30,7 +30,7 @@ interface FromCodeParts {
   scrubs: Pick<Scrubs, 'run'>;
   sweeps: Pick<Sweeps, 'run'> & { purge: Purges['run'] };
   warms: Pick<Warms, 'run'>;
-  exportLayout: ExportLayout;
+  exports: Exports;
   imports: Pick<Imports, 'run'>;
 }
 
@@ -98,7 +98,7 @@ export function createFromCode(
       return await sweeps.run(how);
     },
     warm: (references, how = {}) => warms.run(references, how, find),
-    exportLayout: (references, how) => parts.exportLayout(references, how, find),
+    exportLayout: (references, how) => parts.exports.run(references, how, find),
     importLayout: (how) => parts.imports.run(how, own),
     async purge(what, how = {}) {
       if (parts.isClosed()) throw new ProxyCacheError('closed', 'the cache is closed');

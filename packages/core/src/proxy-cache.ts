@@ -16,7 +16,7 @@ import { servePeers } from './http/serve-peers.ts';
 import { untilKnown } from './http/until-known.ts';
 import { createIngests } from './ingest/ingests.ts';
 import { openSpool } from './ingest/spool.ts';
-import { createExportLayout } from './layout/export-layout.ts';
+import { createExports } from './layout/export-layout.ts';
 import { createImports } from './layout/import-layout.ts';
 import { createObservers } from './observers.ts';
 import { createOffload } from './offload.ts';
@@ -129,7 +129,7 @@ export function createProxyCache(options: ProxyCacheOptions): ProxyCache {
   });
   const hasImage = createHasImage(parts);
   const warms = createWarms({ ...parts, isWaiting }, clients.pulls);
-  const exportLayout = createExportLayout(parts, warms);
+  const exports = createExports(parts, warms);
   const imports = createImports(parts, maxManifestBytes);
   const scrubs = createScrubs({ blobs, metadata, ...told });
   const held = {
@@ -196,7 +196,7 @@ export function createProxyCache(options: ProxyCacheOptions): ProxyCache {
       scrubs,
       sweeps,
       warms,
-      exportLayout,
+      exports,
       imports,
     }),
     contents: createContents({ ...held, isClosed }),
@@ -222,6 +222,7 @@ export function createProxyCache(options: ProxyCacheOptions): ProxyCache {
           scrubs,
           sweeps,
           warms,
+          exports,
           imports,
           uploads,
           spool,

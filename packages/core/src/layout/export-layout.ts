@@ -5,12 +5,13 @@ import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { createDigestHash, type Digest, digestAlgorithm, finishDigest } from '../oci/digest.ts';
 import type { PullParts } from '../pull/pull-parts.ts';
-import type { FindImage, Warms } from '../pull/warm.ts';
+import type { FindImage, Warms, WithImage } from '../pull/warm.ts';
 import type { WarmReport } from '../pull/warm-report.ts';
 import type { Bytes } from '../runtime/bytes.ts';
 import { ProxyCacheError } from '../runtime/errors.ts';
 import { expectText } from '../runtime/expect-option.ts';
 import { readOpenFile } from '../runtime/read-range.ts';
+import { createUntilClosed } from '../runtime/until-closed.ts';
 import {
   blobPath,
   hasDigest,
@@ -24,15 +25,16 @@ import {
 } from './layout-files.ts';
 import type { ExportLayoutOptions } from './layout-report.ts';
 
-/** Writes images into an OCI image layout. */
-export type ExportLayout = (
-  references: readonly string[],
-  options: ExportLayoutOptions,
-  find: FindImage,
-) => Promise<WarmReport>;
+/** Writes images into OCI image layouts. */
+export interface Exports {
+  run(references: readonly string[], options: ExportLayoutOptions, find: FindImage): Promise<WarmReport>;
+  /** Ends what runs, once what is whole by then is listed. Never rejects. */
+  close(): Promise<void>;
+}
 
 /** @param warms has what is wanted stored first */
-export function createExportLayout(parts: PullParts, warms: Warms): ExportLayout {
+export function createExports(parts: PullParts, warms: Warms): Exports {
+  const work = createUntilClosed();
   // Lists that are being written, by directory: each begins with what the one before has left.
   const writing = new Map<string, Promise<void>>();
 
@@ -47,32 +49,42 @@ export function createExportLayout(parts: PullParts, warms: Warms): ExportLayout
     }
   }
 
-  return async (references, { directory: given, ...options }, find) => {
-    expectText('exportLayout: directory', given);
+  async function exportAll(
+    references: readonly string[],
+    { directory: given, ...options }: ExportLayoutOptions,
+    find: FindImage,
+  ): Promise<WarmReport> {
     const directory = await makeLayout(given);
     // What is no layout of ours is found out before anything is fetched for it.
     await readLayoutToBe(directory);
     const entries: LayoutEntry[] = [];
     const written = new Map<Digest, Promise<void>>();
 
-    const report = await warms.run(
-      references,
-      options,
-      find,
-      async (reference, { root, contents }, { slots, signal }) => {
-        if (!root) return;
-        for (const digest of contents) {
-          const writing =
-            written.get(digest) ?? slots.run(() => writeBlob(parts, { directory, digest, signal }), signal);
-          written.set(digest, writing);
-          await writing;
-        }
-        const { mediaType, digest, size } = root;
-        entries.push({ mediaType, digest, size, annotations: { [refName]: reference } });
-      },
-    );
-    if (entries.length > 0) await list(directory, inOrder(entries, references));
-    return report;
+    const write: WithImage = async (reference, { root, contents }, { slots, signal }) => {
+      if (!root) return;
+      for (const digest of contents) {
+        const writing = written.get(digest) ?? slots.run(() => writeBlob(parts, { directory, digest, signal }), signal);
+        written.set(digest, writing);
+        await writing;
+      }
+      const { mediaType, digest, size } = root;
+      entries.push({ mediaType, digest, size, annotations: { [refName]: reference } });
+    };
+
+    try {
+      return await warms.run(references, options, find, write);
+    } finally {
+      // Also of an export that was ended: what is whole need not be exported again.
+      if (entries.length > 0) await list(directory, inOrder(entries, references));
+    }
+  }
+
+  return {
+    async run(references, options, find) {
+      expectText('exportLayout: directory', options.directory);
+      return await work.run(options.signal, (signal) => exportAll(references, { ...options, signal }, find));
+    },
+    close: work.close,
   };
 }
 
