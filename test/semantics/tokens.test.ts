@@ -1,5 +1,6 @@
 import { type PasswordVerifier, type TokenServiceOptions, tokenService } from '@proxycache/access';
 import type { AccessOptions } from '@proxycache/core';
+import { gate } from '@proxycache/test-kit';
 import { describe, expect, test } from 'vitest';
 import { type CacheUnderTest, startPair } from './cache-under-test.ts';
 
@@ -159,6 +160,24 @@ describe('the token service', () => {
     expect(got.headers['retry-after']).toBeDefined();
     expect(got.body.toString()).not.toContain('directory.internal');
     expect(cache.seen('access-failed')).toMatchObject([{ hook: 'handle', error: expect.stringContaining('refused') }]);
+  });
+
+  test('is 503 where the cache is full or closed: it was 404, which clients take for good', async () => {
+    const { upstream, cache, tokenOf } = await startGuarded({}, { cache: { maxRequests: 1 } });
+    const token = await tokenOf('ann', scopeOf('up/team/app'));
+    const held = gate();
+    upstream.on({ path: /\/manifests\// }, { gate: held });
+    const first = cache.get(app, bearing(token));
+    await held.reachedBy(1);
+    const full = await cache.get('/token', basic('ann'));
+    expect([full.status, full.errorCode, full.headers['retry-after']]).toEqual([503, 'UNAVAILABLE', '1']);
+    expect((await cache.get('/metrics')).status).toBe(404);
+    held.open();
+    expect((await first).status).toBe(200);
+    expect((await cache.get('/token', basic('ann'))).status).toBe(200);
+    await cache.cache.close();
+    const closed = await cache.get('/token', basic('ann'));
+    expect([closed.status, closed.headers['retry-after']]).toEqual([503, '5']);
   });
 
   test('reads no more of a form than a form needs', async () => {

@@ -104,12 +104,16 @@ describe('several ways to say who one is', () => {
   test('paths of their own are answered by the first that has them', async () => {
     const answer = (path: string, status: number): AnyOfPart => ({
       authenticate: () => undefined,
-      handle: async ({ url }) => (url === path ? { status, headers: {}, body: null } : undefined),
+      handle: Object.assign(
+        async ({ url }: AccessRequest) => (url === path ? { status, headers: {}, body: null } : undefined),
+        { owns: (url: string) => url === path },
+      ),
     });
     const { handle } = anyOf(answer('/a', 200), part('Basic', 'YTpi', 'alice'), answer('/b', 201), answer('/b', 202));
     const ask = async (url: string) =>
       (await handle({ ...request(null), url, body: async () => Buffer.alloc(0) }))?.status;
     expect([await ask('/a'), await ask('/b'), await ask('/c')]).toEqual([200, 201, undefined]);
+    expect(['/a', '/b', '/c'].map((url) => handle.owns?.(url))).toEqual([true, true, false]);
   });
 
   test('none are refused', () => {

@@ -3,7 +3,9 @@ import {
   type Authenticate,
   type Challenge,
   type ChallengeQuestion,
-  type Handle,
+  type HandleBeside,
+  type HttpRequest,
+  type HttpResponse,
   type Identity,
   isProxyCacheError,
   ProxyCacheError,
@@ -17,14 +19,14 @@ export interface AnyOfPart {
   /** Without a scheme it is asked about each request: by a client certificate, an address. */
   authenticate: Authenticate & { scheme?: string };
   challenge?: Challenge;
-  handle?: Handle;
+  handle?: HandleBeside;
 }
 
 /** What {@link anyOf} makes. */
 export interface AnyOfAccess {
   authenticate: Authenticate;
   challenge: (question: ChallengeQuestion) => readonly string[];
-  handle: Handle;
+  handle: HandleBeside;
 }
 
 /**
@@ -35,6 +37,14 @@ export interface AnyOfAccess {
  */
 export function anyOf(...parts: readonly AnyOfPart[]): AnyOfAccess {
   if (parts.length === 0) throw new ProxyCacheError('invalid-options', 'anyOf: expected at least one');
+  async function handle(request: HttpRequest): Promise<HttpResponse | undefined> {
+    for (const part of parts) {
+      const response = await part.handle?.(request);
+      if (response) return response;
+    }
+    return undefined;
+  }
+
   return {
     async authenticate(request) {
       const scheme = schemeOf(request);
@@ -52,13 +62,7 @@ export function anyOf(...parts: readonly AnyOfPart[]): AnyOfAccess {
       throw new ProxyCacheError('unauthenticated', `expected credentials of one of the schemes ${taken.join(', ')}`);
     },
     challenge: (question) => parts.flatMap(({ challenge }) => challenge?.(question) ?? []),
-    async handle(request) {
-      for (const { handle } of parts) {
-        const response = await handle?.(request);
-        if (response) return response;
-      }
-      return undefined;
-    },
+    handle: Object.assign(handle, { owns: (url: string) => parts.some((part) => part.handle?.owns?.(url) ?? false) }),
   };
 }
 

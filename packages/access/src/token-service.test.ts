@@ -478,6 +478,15 @@ describe('with a private key', () => {
     expect(await start().handle(requestOf('/token/jwks'))).toBeUndefined();
   });
 
+  test('the path of what is published is the service’s own, too', () => {
+    const owned = (options: Partial<TokenServiceOptions>) =>
+      ['/token', '/token?scope=a', '/token/jwks', '/token/other', '/tokens', '/'].filter((url) =>
+        start(options).handle.owns?.(url),
+      );
+    expect(owned({ keys })).toEqual(['/token', '/token?scope=a', '/token/jwks']);
+    expect(owned({})).toEqual(['/token', '/token?scope=a']);
+  });
+
   test('what is signed with the public key as a secret is refused', async () => {
     const service = start({ keys });
     const [header, claims] = partsOf(await tokenFor(service, scope));

@@ -1,4 +1,10 @@
-import { type HttpRequest, type HttpResponse, type Identity, isProxyCacheError } from '@proxycache/core';
+import {
+  type HandleBeside,
+  type HttpRequest,
+  type HttpResponse,
+  type Identity,
+  isProxyCacheError,
+} from '@proxycache/core';
 import { type BearerHooks, identityOf, splitUrl, takeBearer } from './bearer-token.ts';
 import { grantScopes } from './scope.ts';
 import { signToken } from './sign-token.ts';
@@ -14,7 +20,7 @@ import { withoutPassword } from './without-password.ts';
 /** The parts of a token service, as `access` of `createProxyCache` takes them. */
 export interface TokenService extends BearerHooks {
   /** Answers `GET` and `POST` of its path, and `GET <path>/jwks` where it signs with a private key. */
-  handle(request: HttpRequest): Promise<HttpResponse | undefined>;
+  handle: HandleBeside;
 }
 
 /**
@@ -43,18 +49,23 @@ export function tokenService(options: TokenServiceOptions): TokenService {
     service,
   });
 
-  return {
-    ...hooks,
-    async handle(request) {
-      const { path: asked, query } = splitUrl(request.url);
-      if (asked === `${path}/jwks` && keys.published && request.method === 'GET') {
-        return json(200, keys.published, { 'cache-control': 'public, max-age=300' });
-      }
-      if (asked !== path) return undefined;
-      const answer = await giveToken(request, query, settings);
-      return 'error' in answer ? refusalAnswer(answer, service) : answer;
-    },
-  };
+  async function handle(request: HttpRequest): Promise<HttpResponse | undefined> {
+    const { path: asked, query } = splitUrl(request.url);
+    if (asked === `${path}/jwks` && keys.published && request.method === 'GET') {
+      return json(200, keys.published, { 'cache-control': 'public, max-age=300' });
+    }
+    if (asked !== path) return undefined;
+    const answer = await giveToken(request, query, settings);
+    return 'error' in answer ? refusalAnswer(answer, service) : answer;
+  }
+
+  // A full cache refuses these with 503: a 404 from where tokens are given, clients take for good.
+  function owns(url: string): boolean {
+    const { path: asked } = splitUrl(url);
+    return asked === path || (asked === `${path}/jwks` && keys.published !== undefined);
+  }
+
+  return { ...hooks, handle: Object.assign(handle, { owns }) };
 }
 
 const tooMuch = 'these are more repositories than one token can be for';

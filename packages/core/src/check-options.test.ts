@@ -140,6 +140,10 @@ describe('options', () => {
     [{ access: { authorise: () => true } }, 'access.authorise: there is no such option; did you mean authorize?'],
     [{ access: { authorize: true } }, 'access.authorize: expected a function, received true'],
     [{ access: { handle: {} } }, 'access.handle: expected a function, received an object'],
+    [
+      { access: { handle: Object.assign(hook, { owns: ['/token'] }) } },
+      'access.handle.owns: expected a function, received a list',
+    ],
     [{ access: { anonymous: 'no' } }, 'access.anonymous: expected true or false, received "no"'],
     [{ access: { within: 0 } }, 'access.within: expected a duration of 1 ms or more, received 0'],
     [

@@ -20,7 +20,7 @@ export type { ProxyCacheEvent } from './events.ts';
 export type { GroupOptions, GroupPin } from './group/group-options.ts';
 export type { GroupControl } from './group/groups.ts';
 export type { Pin } from './group/pins.ts';
-export type { Handle, HttpRequest, HttpResponse } from './http/message.ts';
+export type { Handle, HandleBeside, HttpRequest, HttpResponse } from './http/message.ts';
 export type * from './layout/layout-report.ts';
 export type { Descriptor } from './oci/descriptor.ts';
 export { type Digest, digestOf, isDigest, parseDigest } from './oci/digest.ts';

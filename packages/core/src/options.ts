@@ -2,7 +2,7 @@ import type { AccessHooks, AccessSettings } from './access/hooks.ts';
 import type { AdmissionOptions, AdmissionSettings } from './admission/hook.ts';
 import type { ProxyCacheEvent } from './events.ts';
 import type { GroupOptions, GroupSettings } from './group/group-options.ts';
-import type { Handle } from './http/message.ts';
+import type { HandleBeside } from './http/message.ts';
 import type { Limits } from './retention/quota.ts';
 import type { RetentionSettings } from './retention/retention.ts';
 import type { RetentionOptions } from './retention/retention-options.ts';
@@ -106,9 +106,9 @@ export interface ProxyCacheOptions {
 export interface AccessOptions extends AccessHooks {
   /**
    * Answers paths of its own beside `/v2/`, such as a token service's `/token`; `undefined`: the host goes on. Counted by
-   * `maxRequests` and bound by `within`, as the rest.
+   * `maxRequests` and bound by `within`, as the rest; of its paths those that it `owns` are refused with 503 over the limit.
    */
-  handle?: Handle;
+  handle?: HandleBeside;
 }
 
 /** How the caches of several hosts reach one another. */

@@ -29,6 +29,8 @@ export function checkAccess(
   for (const hook of ['authenticate', 'authorize', 'challenge', 'handle'] as const) {
     expectFunction(`access.${hook}`, access[hook]);
   }
+  const { handle } = access;
+  if (typeof handle === 'function' && 'owns' in handle) expectFunction('access.handle.owns', handle.owns);
   expectBoolean('access.anonymous', access.anonymous);
   expectBoolean('access.audit', access.audit);
   expectDuration('access.within', access.within, 1);

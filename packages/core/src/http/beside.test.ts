@@ -6,13 +6,13 @@ import { createBeside } from './beside.ts';
 import { bounded } from './bounded.ts';
 import type { RequestEvent } from './events.ts';
 import { readWebRequest } from './fetch.ts';
-import type { Handle, HttpResponse } from './message.ts';
+import type { HandleBeside, HttpResponse } from './message.ts';
 
 const token: HttpResponse = { status: 200, headers: {}, body: Buffer.from('{}') };
 const request = (path = '/token', init?: RequestInit) =>
   readWebRequest(new Request(`http://cache.example${path}`, init));
 
-function make(handle: Handle, { maxRequests = 9, isClosed = false } = {}) {
+function make(handle: HandleBeside, { maxRequests = 9, isClosed = false } = {}) {
   const clock = manualClock();
   const events: (RequestEvent | AccessFailedEvent)[] = [];
   const observe = (event: RequestEvent | AccessFailedEvent) => void events.push(event);
@@ -111,7 +111,27 @@ describe('a path of access beside /v2/', () => {
     expect(events).toMatchObject([{ kind: 'access', error: 'aborted' }]);
   });
 
-  it('counts like any other, and over the limit or closed it is left to the host', async () => {
+  it('that is its own is refused over the limit and once closed, and not left to the host', async () => {
+    let asked = 0;
+    const owns = (url: string) => url.startsWith('/token');
+    const hang = () => {
+      asked++;
+      return new Promise<undefined>(() => undefined);
+    };
+    const held = make(Object.assign(hang, { owns }), { maxRequests: 1 });
+    void held.handle(request());
+    const refused = { status: 503, headers: { 'retry-after': '1' } };
+    expect(await held.handle(request('/token?service=a'))).toMatchObject(refused);
+    expect(held.events).toMatchObject([{ kind: 'access', method: 'GET', status: 503, error: 'too-many-requests' }]);
+    expect(await held.handle(request('/metrics'))).toBeUndefined();
+    const closed = make(Object.assign(hang, { owns }), { isClosed: true });
+    expect(await closed.handle(request())).toMatchObject({ status: 503 });
+    expect(closed.events).toMatchObject([{ kind: 'access', error: 'closed' }]);
+    expect(await closed.handle(request('/metrics'))).toBeUndefined();
+    expect(asked).toBe(1);
+  });
+
+  it('counts like any other, and over the limit or closed it is left to the host where it may be none of its own', async () => {
     let asked = 0;
     const held = make(
       () => {

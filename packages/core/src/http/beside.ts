@@ -9,13 +9,13 @@ import { isProxyCacheError, ProxyCacheError } from '../runtime/errors.ts';
 import { isStream } from './body.ts';
 import { errorResponse } from './error-response.ts';
 import type { RequestEvent } from './events.ts';
-import type { Handle, HttpRequest, HttpResponse } from './message.ts';
+import type { Handle, HandleBeside, HttpRequest, HttpResponse } from './message.ts';
 
 /** Answers the paths that access has beside `/v2/`, if it has any, in time or with 503. Never rejects. */
 export function createBeside(
-  { handle, within }: AccessSettings & { handle?: Handle },
+  { handle, within }: AccessSettings & { handle?: HandleBeside },
   { clock, observe }: { clock: Clock; observe(event: RequestEvent | AccessFailedEvent): void },
-): Handle | undefined {
+): HandleBeside | undefined {
   if (!handle) return undefined;
   const parts = { clock, observe, withinMs: parseDuration(within) };
 
@@ -37,7 +37,7 @@ export function createBeside(
     }
   }
 
-  return async (request) => {
+  const answer: Handle = async (request) => {
     const startedAt = clock.monotonic();
     const { method } = request;
     let response: HttpResponse | undefined;
@@ -55,6 +55,8 @@ export function createBeside(
     observe({ type: 'request', kind: 'access', method, status, durationMs, ...(error !== undefined && { error }) });
     return response;
   };
+
+  return Object.assign(answer, { owns: (url: string) => handle.owns?.(url) ?? false });
 }
 
 function withBody(seen: AccessRequest, request: HttpRequest): HttpRequest {

@@ -3,7 +3,7 @@ import { ProxyCacheError } from '../runtime/errors.ts';
 import { isStream } from './body.ts';
 import { errorResponse } from './error-response.ts';
 import type { RequestEvent } from './events.ts';
-import type { Handle, HttpRequest, HttpResponse } from './message.ts';
+import type { Handle, HandleBeside, HttpRequest, HttpResponse } from './message.ts';
 import { isBelowV2 } from './route.ts';
 
 /** What {@link bounded} is told. */
@@ -12,8 +12,8 @@ export interface Bounds {
   maxRequests: number;
   /** Whether the cache was closed. */
   closed(): boolean;
-  /** What is answered beside `/v2/`. Over the limit it is not asked: the host's own paths are no business of ours. */
-  beside?: Handle | undefined;
+  /** What is answered beside `/v2/`. Over the limit it is not asked: what it owns is refused, the rest is the host's. */
+  beside?: HandleBeside | undefined;
   /** Wall time in ms since the epoch. */
   now(): number;
   /** Told of what is refused here, before anybody else has seen it. */
@@ -52,8 +52,9 @@ export function bounded(handle: Handle, { maxRequests, closed, beside, now, obse
 
   function refuse(request: HttpRequest, error: ProxyCacheError): HttpResponse {
     const response = errorResponse(error, request, { now: now() });
-    const { method } = request;
-    observe({ type: 'request', method, kind: 'invalid', status: response.status, durationMs: 0, error: error.code });
+    const { status } = response;
+    const kind = isBelowV2(request.url) ? 'invalid' : 'access';
+    observe({ type: 'request', method: request.method, kind, status, durationMs: 0, error: error.code });
     return response;
   }
 
@@ -64,7 +65,8 @@ export function bounded(handle: Handle, { maxRequests, closed, beside, now, obse
   async function handleBounded(request: HttpRequest): Promise<HttpResponse | undefined> {
     const isOurs = isBelowV2(request.url);
     const isFull = running >= maxRequests;
-    if (!isOurs && (!beside || isFull || closed())) return undefined;
+    const isRefused = isFull || closed();
+    if (!isOurs && !(isRefused ? beside?.owns?.(request.url) : beside)) return undefined;
     if (closed()) return refuse(request, closedError());
     if (isFull) {
       const message = `${running} requests run already; try again shortly`;

@@ -18,6 +18,15 @@ export interface Handle {
   fromMemory?(request: HttpRequest): HttpResponse | undefined;
 }
 
+/** Answers paths of its own beside `/v2/`. */
+export interface HandleBeside extends Handle {
+  /**
+   * Whether a URL is one of its own, at once: only those are refused with 503 over `maxRequests` and once the cache is
+   * closed. Of what it does not own, or without it, the host goes on then. It belongs to the function, as `fromMemory` does.
+   */
+  owns?(url: string): boolean;
+}
+
 /**
  * A response to write. A `Bytes` body is iterated once to its end or returned from, also on HEAD, where it is `null`; one that
  * {@link isWhole} may be taken instead.
