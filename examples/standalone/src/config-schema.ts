@@ -85,7 +85,7 @@ export const configSchema = mapping({
     threads: optional(integer(1, 64), 'Worker threads, for `offload`', '1'),
     maxConnections: about(integer(1, 1_000_000), 'Client connections; over it they are closed').prefault(16_384),
     stalledFor: optional(
-      durationOrUnlimited(),
+      durationOrUnlimited(1),
       'A client that accepts nothing of its answer for so long is cut off',
       '5m',
     ),

@@ -77,12 +77,12 @@ export const size = (least = 0) =>
     return Number.isSafeInteger(bytes) && Number(bytes) >= least ? Number(bytes) : undefined;
   });
 
-function asDuration(input: unknown): number | undefined {
+function asDuration(input: unknown, leastMs = 0): number | undefined {
   const duration = asNumber(input);
   if (typeof duration !== 'number' && typeof duration !== 'string') return undefined;
   try {
     const ms = parseDuration(duration as Duration);
-    return Number.isFinite(ms) ? ms : undefined;
+    return Number.isFinite(ms) && ms >= leastMs ? ms : undefined;
   } catch {
     return undefined;
   }
@@ -90,11 +90,13 @@ function asDuration(input: unknown): number | undefined {
 
 const durationExample = 'a duration such as "500ms", "10s", "5m", "12h" or "7d"';
 
-export const duration = () => value('duration', durationExample, asDuration);
+export const duration = () => value('duration', durationExample, (input) => asDuration(input));
 
-export const durationOrUnlimited = () =>
-  value('duration or `unlimited`', `${durationExample}, or "unlimited"`, (input) =>
-    input === 'unlimited' ? Number.POSITIVE_INFINITY : asDuration(input),
+export const durationOrUnlimited = (leastMs = 0) =>
+  value(
+    'duration or `unlimited`',
+    `${durationExample}${leastMs > 0 ? `, at least ${leastMs} ms` : ''}, or "unlimited"`,
+    (input) => (input === 'unlimited' ? Number.POSITIVE_INFINITY : asDuration(input, leastMs)),
   );
 
 /** @param otherwise what `never` stands for */

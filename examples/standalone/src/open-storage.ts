@@ -1,5 +1,6 @@
 import { resolve } from 'node:path';
 import { type Coordinator, type FileBlobs, fileBlobs, fileStorage, type Storage, tiered } from '@proxycache/core';
+import type { RedisOptions } from '@proxycache/redis';
 import type { Logger } from 'pino';
 import { buildTls } from './build-upstream.ts';
 import type { Config } from './config-schema.ts';
@@ -52,16 +53,31 @@ export async function openStorage({
   };
 }
 
+/**
+ * Looks at what a configuration says of storage as {@link openStorage} does, but makes no folder, and asks and connects to
+ * nothing.
+ *
+ * @throws ProxyCacheError `invalid-options` naming the path
+ */
+export async function checkStorage({ config, folder }: LoadedConfig, logger: Logger): Promise<void> {
+  const { metadata, blobs } = config.storage;
+  if (metadata) {
+    const { checkRedisOptions } = await import('@proxycache/redis');
+    const options = redisOptions(metadata.redis, folder);
+    renameOption(ofRedis, () => checkRedisOptions(options));
+  }
+  if (blobs) await (await openS3(blobs.s3, logger)).close();
+}
+
 function openNear({ directory, ...bounds }: NonNullable<Config['storage']['local']>, folder: string): FileBlobs {
   return fileBlobs(resolve(folder, directory), bounds);
 }
 
-async function openRedis(config: RedisConfig, { folder, logger }: { folder: string; logger: Logger }) {
-  const { redisMetadata } = await import('@proxycache/redis');
-  const path = 'storage.metadata.redis';
-  const { tls, ...rest } = config;
-  const { insecure, ca, cert, key } = tls ? buildTls(tls, { path: `${path}.tls`, folder }) : {};
-  const options = {
+const ofRedis = { path: 'storage.metadata.redis', prefix: /^redis\w*: / };
+
+function redisOptions({ tls, ...rest }: RedisConfig, folder: string): RedisOptions {
+  const { insecure, ca, cert, key } = tls ? buildTls(tls, { path: `${ofRedis.path}.tls`, folder }) : {};
+  return {
     ...rest,
     ...(tls && {
       tls: {
@@ -73,7 +89,12 @@ async function openRedis(config: RedisConfig, { folder, logger }: { folder: stri
       },
     }),
   };
-  return renameOption({ path, prefix: /^redis\w*: / }, () => {
+}
+
+async function openRedis(config: RedisConfig, { folder, logger }: { folder: string; logger: Logger }) {
+  const { redisMetadata } = await import('@proxycache/redis');
+  const options = redisOptions(config, folder);
+  return renameOption(ofRedis, () => {
     const metadata = redisMetadata({
       ...options,
       observer({ type, ...fields }) {

@@ -22,17 +22,24 @@ export interface ServedAdmin {
   stop(): Promise<void>;
 }
 
+/** An operations API that does not listen yet. */
+interface UnboundAdmin {
+  server: http.Server;
+  /** Ends its jobs. */
+  end(): Promise<void>;
+}
+
 /**
- * Serves the operations API of a cache at an address of its own. Each write is a line of the log.
+ * Makes the operations API of a cache. Each write is a line of the log.
  *
  * @param parts.folder what relative paths of the configuration start from
- * @throws ProxyCacheError `invalid-options` for a token that cannot be used, or an address that cannot be had
+ * @throws ProxyCacheError `invalid-options` for a token that cannot be used
  */
-export async function serveAdmin(
+export function createAdminServer(
   cache: ProxyCache,
   config: AdminConfig,
   { folder, logger }: { folder: string; logger: Logger },
-): Promise<ServedAdmin> {
+): UnboundAdmin {
   const { publicUrl, maxJobs, allowHostCredentials = false, allowReferences = false } = config;
   const token = tokenOf(config, folder);
   const metrics = createMetrics(cache, { client, ofProcess: true });
@@ -53,12 +60,26 @@ export async function serveAdmin(
   });
   // A few operators, and whatever else comes.
   server.maxConnections = 128;
+  return {
+    server,
+    async end() {
+      metrics.close();
+      await admin.close();
+    },
+  };
+}
 
-  async function end(): Promise<void> {
-    metrics.close();
-    await admin.close();
-  }
-
+/**
+ * Serves what {@link createAdminServer} makes at an address of its own.
+ *
+ * @throws ProxyCacheError as that, and `invalid-options` for an address that cannot be had
+ */
+export async function serveAdmin(
+  cache: ProxyCache,
+  config: AdminConfig,
+  parts: { folder: string; logger: Logger },
+): Promise<ServedAdmin> {
+  const { server, end } = createAdminServer(cache, config, parts);
   try {
     await listen(server, config, 'admin');
   } catch (error) {
@@ -66,7 +87,7 @@ export async function serveAdmin(
     throw error;
   }
   const url = `${urlOf(server)}/admin/v1`;
-  logger.info({ url }, 'operations API');
+  parts.logger.info({ url }, 'operations API');
   return {
     url,
     async stop() {

@@ -5,7 +5,7 @@ import { within } from './deadline.ts';
 import { createLeases } from './leases.ts';
 import { createMessages } from './messages.ts';
 import type { Redis } from './redis.ts';
-import { checkRedisOptions, type RedisOptions, type RedisSettings } from './settings.ts';
+import { type RedisOptions, type RedisSettings, readRedisOptions } from './settings.ts';
 
 /** A coordinator of the processes that share a Redis. */
 export interface RedisCoordinator extends Coordinator {
@@ -27,7 +27,7 @@ export interface RedisCoordinator extends Coordinator {
  * @throws ProxyCacheError `invalid-options`, also for a `client`: listening takes a connection of its own
  */
 export function redisCoordinator(options: Omit<RedisOptions, 'client'>): RedisCoordinator {
-  const settings = checkRedisOptions(options);
+  const settings = readRedisOptions(options);
   const by = messagesBy(settings);
   const redis = connectRedis(settings);
   return coordinatorOver(redis, { settings, by, end: () => redis.close() });

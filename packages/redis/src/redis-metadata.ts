@@ -9,7 +9,7 @@ import { parseRecordText } from './record-text.ts';
 import type { RedisCall } from './redis.ts';
 import { coordinatorOver, type RedisCoordinator } from './redis-coordinator.ts';
 import { deleteScript, runScript, setScript } from './scripts.ts';
-import { checkRedisOptions, type RedisOptions } from './settings.ts';
+import { type RedisOptions, readRedisOptions } from './settings.ts';
 
 /** Metadata in Redis. */
 export interface RedisMetadata extends MetadataStore {
@@ -42,7 +42,7 @@ const batch = 500;
  * @throws ProxyCacheError `invalid-options`
  */
 export function redisMetadata(options: RedisOptions): RedisMetadata {
-  const settings = checkRedisOptions(options);
+  const settings = readRedisOptions(options);
   const { prefix, clock } = settings;
   const redis = connectRedis(settings);
   const layout = keyLayout(prefix);

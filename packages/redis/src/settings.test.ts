@@ -1,14 +1,14 @@
 import { inspect } from 'node:util';
 import { isProxyCacheError } from '@proxycache/core';
 import { describe, expect, test } from 'vitest';
-import { checkRedisOptions, type RedisOptions } from './settings.ts';
+import { type RedisOptions, readRedisOptions } from './settings.ts';
 
 const client = { sendCommand: async () => undefined };
 
 /** The error of options that are refused, with all that hangs on it. */
 function refusal(options: unknown): string {
   try {
-    checkRedisOptions(options as RedisOptions);
+    readRedisOptions(options as RedisOptions);
   } catch (error) {
     expect(isProxyCacheError(error) && error.code).toBe('invalid-options');
     return inspect(error, { depth: 10, showHidden: true });
@@ -17,7 +17,7 @@ function refusal(options: unknown): string {
 }
 
 test('a url is taken apart, with what is encoded in it', () => {
-  const { target, server } = checkRedisOptions({ url: 'rediss://us%40er:p%3A%2F@redis.example:7000/3' });
+  const { target, server } = readRedisOptions({ url: 'rediss://us%40er:p%3A%2F@redis.example:7000/3' });
   expect(target).toEqual({ kind: 'server', address: { host: 'redis.example', port: 7000 } });
   expect(server).toEqual({ username: 'us@er', password: 'p:/', database: 3, tls: {}, answerWithinMs: 1_000 });
 });
@@ -27,7 +27,7 @@ test.each([
   ['redis://localhost/', 'localhost', 6379],
   ['redis://:secret@[::1]:1', '::1', 1],
 ])('%s is %s at %d', (url, host, port) => {
-  expect(checkRedisOptions({ url }).target).toMatchObject({ address: { host, port } });
+  expect(readRedisOptions({ url }).target).toMatchObject({ address: { host, port } });
 });
 
 test('nodes are hosts with or without a port, which is another one for sentinels', () => {
@@ -36,7 +36,7 @@ test('nodes are hosts with or without a port, which is another one for sentinels
     { host: 'b', port: 7 },
     { host: '::1', port: 8 },
   ];
-  const sentinel = checkRedisOptions({ sentinel: { name: 'main', nodes, password: 'x' }, username: 'y', database: 2 });
+  const sentinel = readRedisOptions({ sentinel: { name: 'main', nodes, password: 'x' }, username: 'y', database: 2 });
   expect(sentinel.target).toEqual({
     kind: 'sentinel',
     name: 'main',
@@ -44,7 +44,7 @@ test('nodes are hosts with or without a port, which is another one for sentinels
     credentials: { username: undefined, password: 'x' },
   });
   expect(sentinel.server).toMatchObject({ username: 'y', password: undefined, database: 2 });
-  expect(checkRedisOptions({ cluster: { nodes } }).target).toEqual({
+  expect(readRedisOptions({ cluster: { nodes } }).target).toEqual({
     kind: 'cluster',
     nodes: [{ host: 'a', port: 6379 }, b, c],
   });
@@ -91,10 +91,10 @@ test('what an observer throws is dropped', () => {
   const observer = () => {
     throw new Error('a defect of the host');
   };
-  checkRedisOptions({ client, observer }).tell({ type: 'redis-ready', server: 'a:1' });
+  readRedisOptions({ client, observer }).tell({ type: 'redis-ready', server: 'a:1' });
 });
 
 test('a database beside a URL that names none counts', () => {
-  expect(checkRedisOptions({ url: 'redis://h', database: 3 }).server.database).toBe(3);
-  expect(checkRedisOptions({ url: 'redis://h/2', database: 3 }).server.database).toBe(2);
+  expect(readRedisOptions({ url: 'redis://h', database: 3 }).server.database).toBe(3);
+  expect(readRedisOptions({ url: 'redis://h/2', database: 3 }).server.database).toBe(2);
 });

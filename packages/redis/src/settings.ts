@@ -51,8 +51,17 @@ const defaultPort = 6379;
 const sentinelPort = 26379;
 const longestDeadlineMs = 60_000;
 
-/** @throws ProxyCacheError `invalid-options`, without what may be a secret */
-export function checkRedisOptions(options: RedisOptions): RedisSettings {
+/**
+ * Looks at options as `redisMetadata` and `redisCoordinator` do, and connects to nothing.
+ *
+ * @throws ProxyCacheError `invalid-options`, without what may be a secret
+ */
+export function checkRedisOptions(options: RedisOptions): void {
+  readRedisOptions(options);
+}
+
+/** @throws ProxyCacheError as {@link checkRedisOptions} */
+export function readRedisOptions(options: RedisOptions): RedisSettings {
   const kinds = (['url', 'sentinel', 'cluster', 'client'] as const).filter((kind) => options?.[kind] !== undefined);
   const [kind] = kinds;
   if (kind === undefined || kinds.length > 1) {
