@@ -77,9 +77,15 @@ function show(path: string, expected: string, value: unknown): string {
   if (value === null || value === undefined) return 'nothing';
   // Where keys belong, a text alone may be the secret that is meant to be one of their values: `auth: ${TOKEN}`.
   if (secret.test(path) || expected.includes('keys')) return `a ${typeof value} that is not shown`;
-  const text = JSON.stringify(value).slice(0, 200);
-  // User and password of a URL, also of one that is none.
-  return text.replace(/(\/\/|^").*@/, '$1…@');
+  // First, as what is long may end before the `@` that tells it is a password.
+  return withoutSecrets(JSON.stringify(value)).slice(0, 200);
+}
+
+/** Without user, password, query and fragment of a URL, also of one that is none. */
+function withoutSecrets(json: string): string {
+  // Either may be in the other: a `?` of a password, an `@` of a query.
+  if (/[?#].*@/s.test(json)) return '"…"';
+  return json.replace(/(\/\/|^").*@/s, '$1…@').replace(/([?#]).*"/s, '$1…"');
 }
 
 /** What was probably meant, to be appended. */
@@ -96,6 +102,6 @@ function hint(expected: string, value: unknown): string {
   if (!expected.includes('http(s) URL') || typeof value !== 'string') return '';
   // Docker Hub's source host is not where its registry answers.
   if (/^(https?:\/\/)?(index\.)?docker\.io\/?$/.test(value)) return '; did you mean "https://registry-1.docker.io"?';
-  const isBare = !/:\/\/|@/.test(value) && URL.canParse(`https://${value}`);
+  const isBare = !/:\/\/|[@?#]/.test(value) && URL.canParse(`https://${value}`);
   return isBare ? `; did you mean ${JSON.stringify(`https://${value}`)}?` : '';
 }

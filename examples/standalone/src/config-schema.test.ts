@@ -270,6 +270,13 @@ describe('an unknown key is refused', () => {
 });
 
 describe('secrets are not shown', () => {
+  const withRedis = (url: string) => ({ storage: { metadata: { redis: { url } } } });
+
+  test('but the host that stands beside them', () => {
+    const [problem] = problemsOf(withUpstream({ url: 'https://ghcr.io/v2?token=271828' }));
+    expect(problem).toMatch(/, received "https:\/\/ghcr\.io\/v2\?…"$/);
+  });
+
   test.each<[string, unknown]>([
     ['a password that is no text', withUpstream({ auth: { username: 'u', password: 271_828 } })],
     ['a misspelt key', withUpstream({ auth: { username: 'u', passwort: '271828' } })],
@@ -277,6 +284,15 @@ describe('secrets are not shown', () => {
     ['an argument of a program', withUpstream({ auth: { exec: ['print', 271_828] } })],
     ['a URL with credentials', withUpstream({ url: 'https://user:271828@ghcr.io' })],
     ['a URL whose password breaks it', withUpstream({ url: 'https://user:x/271828@ghcr.io' })],
+    ['a URL with a long password', withUpstream({ url: `https://user:${'271828'.repeat(60)}@ghcr.io` })],
+    ['a Redis URL with a long password', withRedis(`http://user:${'271828'.repeat(60)}@redis.example`)],
+    ['a Redis URL with no scheme and a long password', withRedis(`redis//user:${'271828'.repeat(60)}@redis.example`)],
+    ['a URL with a secret in its query', withUpstream({ url: 'https://ghcr.io?token=271828' })],
+    ['a URL with an address in its query', withUpstream({ url: 'https://ghcr.io/?user=ann@corp.example/271828' })],
+    ['a URL with a secret in its fragment', withUpstream({ url: 'https://ghcr.io/#271828' })],
+    ['a URL with a secret in its query and no scheme', withUpstream({ url: 'ghcr.io?token=271828' })],
+    ['a URL whose password looks like a query', withUpstream({ url: 'https://user:271828?x#y@ghcr.io' })],
+    ['a password of more than one line', withUpstream({ url: 'https://user:271828\u2028@ghcr.io' })],
     ['a URL with credentials and no scheme', withUpstream({ url: 'user:271828@ghcr.io' })],
     ['a proxy with credentials', withUpstream({ proxy: 'socks5://user:271828@proxy.example' })],
     ['a key', withUpstream({ tls: { cert: 'x', key: 271_828 } })],
