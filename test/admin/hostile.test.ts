@@ -104,6 +104,12 @@ describe('a body', () => {
     expect((await ask('/jobs')).json.jobs).toEqual([]);
   });
 
+  test('whose upstream is half a character is refused, and was a failure of the API', async () => {
+    const told = await ask('/purge', post('{"upstream":"\\ud800"}'));
+    expect(told.json).toMatchObject({ status: 400, code: 'invalid-options' });
+    expect(told.json.detail).toMatch(/^purge: upstream: expected only lowercase letters/);
+  });
+
   test('says by name what there is not, and what there is', async () => {
     const told = await ask('/jobs', post({ kind: 'sweep', dryrun: true }));
     expect(told.json.detail).toBe('body: there is no field "dryrun"; it has kind, dryRun');

@@ -311,6 +311,11 @@ test.each([
   [{ upstream: 'up', repo: 'a' }, 'purge.repo: there is no such option'],
   [{ upstream: 'up', repository: undefined }, 'purge: repository: expected a text, or to be left out'],
   [{ upstream: 'upp' }, `purge: "upp" is no upstream's key, and nothing is stored of it`],
+  [{ upstream: 'UP' }, 'purge: upstream: expected only lowercase letters, digits, ".", "_" and "-", received "UP"'],
+  [
+    { upstream: '\ud800' },
+    'purge: upstream: expected only lowercase letters, digits, ".", "_" and "-", received "\\ud800"',
+  ],
   [{ upstream: 'upp', repository: 'app' }, `purge: "upp" is no upstream's key, and nothing is stored of it`],
   [{ reference: 'nowhere/app:1' }, 'nowhere/app names no upstream'],
   [{ reference: 'up/app:*' }, 'is not a legal tag'],

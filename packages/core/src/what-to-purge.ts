@@ -6,6 +6,7 @@ import type { Purge } from './retention/purge-report.ts';
 import type { Purged } from './retention/purges.ts';
 import { ProxyCacheError } from './runtime/errors.ts';
 import { expectKnown, expectObject, expectText, invalidOption } from './runtime/expect-option.ts';
+import { checkUpstreamKey } from './upstream/upstream-key.ts';
 
 interface Located {
   locate(route: { name: string; ns: undefined; host: undefined }): { target: Target } | undefined;
@@ -34,6 +35,7 @@ export async function whatToPurge(what: Purge, { locate, groups }: Located): Pro
   expectKnown('purge', what, ['upstream', 'repository']);
   const { upstream, repository } = what;
   expectText('purge: upstream', upstream);
+  checkUpstreamKey(upstream, 'purge: upstream');
   const asked = groups.locate(routeOf(`${upstream}/any`))?.asked;
   if (asked?.group.key === upstream) {
     const members = asked.group.upstreams.join(', ');
