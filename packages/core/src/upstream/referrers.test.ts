@@ -65,6 +65,45 @@ describe('with a referrers API', () => {
     expect(await list()).toMatchObject({ value: { manifests: [{}] } });
   });
 
+  it.each(['NOT_FOUND', 'MANIFEST_UNKNOWN', 'DENIED'])(
+    'was not given up for all repositories over one that the registry does not have (%s)',
+    async (code) => {
+      registry.on({ path: /\/no\/such\// }, ociError(404, code, 'project no not found'));
+      const { digest } = attach('application/a');
+      await upstream.listReferrers({ ...query, repository: 'no/such', digest: image.root.digest });
+      expect(await list()).toMatchObject({ value: { manifests: [{ digest }] } });
+      expect(registry.count({ path: api })).toBe(2);
+    },
+  );
+
+  it('was not given up over the page of a load balancer: that is a failure where it answered before', async () => {
+    const { digest } = attach('application/a');
+    await list();
+    const heal = registry.on({ path: api }, htmlPage(404, 'Not Found'));
+    await expect(list()).rejects.toMatchObject({ code: 'foreign-answer' });
+    heal();
+    expect(await list()).toMatchObject({ value: { manifests: [{ digest }] } });
+  });
+
+  it('stays in use for its repositories where others behind the same URL have none', async () => {
+    const { digest } = attach('application/a');
+    await list();
+    const other = registry.addImage('other/app', { tag: '1' });
+    registry.on({ path: /\/other\/app\/referrers\// }, { status: 404, body: '404 page not found\n' });
+    const ofOther = { ...query, repository: 'other/app', digest: other.root.digest };
+    expect(await upstream.listReferrers(ofOther)).toEqual({ kind: 'found', value: { manifests: [] } });
+    expect(await list()).toMatchObject({ value: { manifests: [{ digest }] } });
+  });
+
+  it('is missing a day after it last answered, where its path is not found', async () => {
+    await list();
+    await clock.advance(86_400_000);
+    registry.change({ referrers: false });
+    expect(await list()).toMatchObject({ kind: 'found' });
+    await list();
+    expect(registry.count({ path: api })).toBe(2);
+  });
+
   it('fails when a further page fails: part of the list would read as unsigned', async () => {
     registry.change({ pageLimit: 1 });
     attach('application/a');

@@ -1,6 +1,7 @@
 import { type Digest, digestAlgorithm, digestHex, isDigest } from '../oci/digest.ts';
 import { isIndexType, mediaTypes } from '../oci/media-type.ts';
 import type { Clock } from '../runtime/clock.ts';
+import { createRecent } from '../runtime/recent.ts';
 import { isJsonObject, type JsonObject, readJsonObject } from './json-answer.ts';
 import { letGo } from './let-go.ts';
 import { nextPageQuery } from './link-header.ts';
@@ -30,11 +31,15 @@ const dayMs = 86_400_000;
 const mostPages = 100;
 // Of all pages. A list that goes on is refused, never cut: what is missing would read as unsigned.
 const mostBytes = 8 * 1024 * 1024;
+const mostRepositories = 1_000;
 
 /** Makes the part of an upstream that lists referrers: by the API, or by the tag schema where there is none. */
 export function createReferrers(ask: Ask, { key, markers, clock, fetchManifest }: ReferrersParts): ReferrersPart {
   // OCI distribution-spec, listing referrers: the tag schema is for registries without the API; which that is, lasts.
   let apiMissingUntil = Number.NEGATIVE_INFINITY;
+  let apiKnownUntil = Number.NEGATIVE_INFINITY;
+  // Several registries may stand behind one URL: of which repositories an API answered, and until when that counts.
+  const known = createRecent<string, number>(mostRepositories);
 
   const subjectOf = ({ repository, digest }: SubjectQuery) => `the referrers of ${repository}@${digest}`;
 
@@ -95,19 +100,31 @@ export function createReferrers(ask: Ask, { key, markers, clock, fetchManifest }
     return { kind: 'found', value: { manifests } };
   }
 
+  async function byApi(query: SubjectQuery, first: Answer): Promise<Reply<Referrers>> {
+    const reply = await pagesFrom(query, first);
+    apiKnownUntil = clock.monotonic() + dayMs;
+    apiMissingUntil = Number.NEGATIVE_INFINITY;
+    known.set(query.repository, apiKnownUntil);
+    return reply;
+  }
+
   return {
     async listReferrers(query) {
       if (clock.monotonic() < apiMissingUntil) return await byTagSchema(query);
       const answer = await askPage(query, '');
-      if (answer.status === 200) return await pagesFrom(query, answer);
+      if (answer.status === 200) return await byApi(query, answer);
       const isMissing = answer.status === 404 || answer.status === 405;
       if (!isMissing) return await interpretRefusal(answer, { key, subject: subjectOf(query), markers });
-      // In whose voice does not matter: web servers say 404 to paths that they do not know, and the tag will tell.
-      const { code, message } = await hear(answer.body, markers);
+      const { own, code, message } = await hear(answer.body, markers);
       if (code === 'NAME_UNKNOWN') return { kind: 'absent', code, message };
+      // A registry's own 404 is about the repository or the subject. Web servers say 404 to paths that they do not know.
+      const isOfPath = answer.status === 405 || !own || code === 'UNSUPPORTED';
+      if (isOfPath && clock.monotonic() < (known.get(query.repository) ?? Number.NEGATIVE_INFINITY)) {
+        throw fail(query, 'foreign-answer', `answered ${answer.status}, although it has a referrers API,`);
+      }
       const reply = await byTagSchema(query);
-      // A registry with the API may say that of a subject it does not have.
-      if (reply.kind === 'found' && code !== 'MANIFEST_UNKNOWN') apiMissingUntil = clock.monotonic() + dayMs;
+      const now = clock.monotonic();
+      if (isOfPath && reply.kind === 'found' && now >= apiKnownUntil) apiMissingUntil = now + dayMs;
       return reply;
     },
   };
