@@ -42,6 +42,8 @@ export interface ConnectionPoolOptions {
 export interface Wait {
   kind: ExchangeKind;
   wire: Wire;
+  /** Whether it takes none that was used before. Default: it does. */
+  fresh?: boolean;
   /** `clock.monotonic()` ms by which it gives up, should that be before `queueFor`. */
   deadlineAt: number;
   signal: AbortSignal;
@@ -55,7 +57,10 @@ export interface ConnectionPool {
   close(error: Error): void;
 }
 
-type Waiter = { kind: ExchangeKind; wire: Wire; give(connection: Connection): void; refuse(error: unknown): void };
+type Waiter = Pick<Wait, 'kind' | 'wire' | 'fresh'> & {
+  give(connection: Connection): void;
+  refuse(error: unknown): void;
+};
 
 // Bodies are read as slowly as a client likes: were they to hold all, nothing else could be asked.
 const shareOfBodies = 3 / 4;
@@ -112,7 +117,7 @@ export function createConnectionPool(options: ConnectionPoolOptions): Connection
     return free?.connection;
   }
 
-  function wait({ kind, wire, deadlineAt, signal }: Wait): Promise<Connection> {
+  function wait({ kind, wire, fresh = false, deadlineAt, signal }: Wait): Promise<Connection> {
     return new Promise((resolve, reject) => {
       const settle = (act: () => void) => {
         waiters.delete(waiter);
@@ -123,6 +128,7 @@ export function createConnectionPool(options: ConnectionPoolOptions): Connection
       const waiter: Waiter = {
         kind,
         wire,
+        fresh,
         give: (connection) => settle(() => resolve(take(connection, kind))),
         refuse: (error) => settle(() => reject(error)),
       };
@@ -138,12 +144,12 @@ export function createConnectionPool(options: ConnectionPoolOptions): Connection
   return {
     async acquire(request) {
       request.signal.throwIfAborted();
-      const { kind, wire } = request;
+      const { kind, wire, fresh = false } = request;
       if (!mayHave(kind)) return wait(request);
-      const free = takeIdle((connection) => connection.wire === wire);
+      const free = takeIdle((connection) => connection.wire === wire && !fresh);
       if (free) return take(free, kind);
       if (open.size >= options.limit) {
-        // One over the other wire has to make room.
+        // One that does not fit has to make room.
         const other = takeIdle(() => true);
         if (!other) return wait(request);
         open.delete(other);
@@ -160,7 +166,7 @@ export function createConnectionPool(options: ConnectionPoolOptions): Connection
       connection.used = true;
       long.delete(connection);
       const next = nextWaiter();
-      if (next?.wire === connection.wire) return next.give(connection);
+      if (next?.wire === connection.wire && !next.fresh) return next.give(connection);
       // Whoever waits takes its place.
       if (next) return drop(connection);
       const entry = {

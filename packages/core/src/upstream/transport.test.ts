@@ -220,6 +220,45 @@ describe('connections', () => {
     },
   );
 
+  it.each([false, true])('that a failover left dead all at once failed no request (for content: %s)', async (long) => {
+    const warm = gate();
+    let current = 0;
+    const server = await startTcp((socket) => {
+      const age = current;
+      socket.on('data', async () => {
+        await warm.pass();
+        if (age === current) socket.write('HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok');
+        else socket.resetAndDestroy();
+      });
+    });
+    const transport = transportTo(server.url);
+    const ask = async () => await whole(await transport.send(get(server.url, { long })));
+    const kept = [1, 2, 3, 4].map(ask);
+    await warm.reachedBy(4);
+    warm.open();
+    await Promise.all(kept);
+    current++;
+    expect(await ask()).toBe(2);
+    expect(await Promise.all([1, 2, 3, 4].map(ask))).toEqual([2, 2, 2, 2]);
+    expect(transport.hosts()).toMatchObject([{ state: 'closed', failures: 0 }]);
+  });
+
+  it('that another request gave back were not taken for new ones', async () => {
+    const server = await startTcp((socket) => {
+      let requests = 0;
+      socket.on('data', () => {
+        if (++requests > 1) socket.resetAndDestroy();
+        else socket.write('HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok');
+      });
+    });
+    const transport = transportTo(server.url, { limits: { maxConnections: 1 } });
+    const ask = async () => await whole(await transport.send(get(server.url)));
+    await ask();
+    // The first of these is sent again when the other, which waited for a connection, has been answered.
+    expect(await Promise.all([ask(), ask()])).toEqual([2, 2]);
+    expect(server.connections()).toBe(3);
+  });
+
   it.each([false, true])(
     'that are new and closed without an answer are a failure, not asked twice (for content: %s)',
     async (long) => {

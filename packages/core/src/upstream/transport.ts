@@ -174,12 +174,12 @@ export function createTransport(settings: UpstreamSettings, parts: TransportPart
     const { url, signal } = request;
     const kind = request.long ? 'long' : 'short';
     let { deadlineAt } = request;
-    for (let replayed = false; ; replayed = true) {
+    for (let fresh = false; ; fresh = true) {
       if (closed) throw closedError();
       const pool = pools.of(url);
       const asked = clock.monotonic();
       const by = request.queued ? Number.POSITIVE_INFINITY : deadlineAt;
-      const connection = await pool.acquire({ kind, wire: wires.of(request), deadlineAt: by, signal });
+      const connection = await pool.acquire({ kind, wire: wires.of(request), fresh, deadlineAt: by, signal });
       const kept = connection.used;
       if (request.queued) {
         const waitedMs = clock.monotonic() - asked;
@@ -199,8 +199,8 @@ export function createTransport(settings: UpstreamSettings, parts: TransportPart
       } catch (error) {
         if (signal.aborted || error instanceof UpstreamError) throw error;
         // RFC 9112 9.3.1: a kept connection may be closed by the server just as we use it; that says nothing of the
-        // request, which may go again over a new one.
-        if (kept && !replayed && request.method !== 'POST' && isClosedConnection(error)) continue;
+        // request, which goes again over a new one: after a failover all that were kept are dead.
+        if (kept && request.method !== 'POST' && isClosedConnection(error)) continue;
         throw translate(url, error);
       }
     }
