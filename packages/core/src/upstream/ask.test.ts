@@ -2,6 +2,7 @@ import { inspect } from 'node:util';
 import {
   absentDigest,
   type FakeUpstream,
+  gate,
   htmlPage,
   type ManualClock,
   manualClock,
@@ -69,6 +70,28 @@ describe('429', () => {
     await fetchTag();
     registry.on({ path: manifests }, { status: 429 });
     expect(await wait()).toBe(60);
+  });
+
+  it.each([
+    ['an answer', 404],
+    ['a redirect', 307],
+  ])('was not forgotten over %s to what was under way when it came', async (_what, status) => {
+    registry.addImage(repository, { tag: '3' });
+    const held = gate();
+    const location = `${registry.url}/v2/${repository}/manifests/3`;
+    registry.on({ path: /\/manifests\/slow/ }, { gate: held, status, headers: { location } });
+    const heal = registry.on({ path: /\/manifests\/3/ }, { status: 429, headers: { 'retry-after': '60' } });
+    const slow = upstream.fetchManifest({ ...query, reference: { kind: 'tag', tag: 'slow' } }).catch(() => undefined);
+    await held.reached;
+    const limited = { code: 'rate-limited', retryAt: clock.now() + 60_000 };
+    await expect(fetchTag()).rejects.toMatchObject(limited);
+    heal();
+    held.open();
+    await slow;
+    await expect(fetchTag()).rejects.toMatchObject(limited);
+    expect(registry.count()).toBe(2);
+    await clock.advance(60_000);
+    expect(await fetchTag()).toMatchObject({ kind: 'found' });
   });
 
   it('in words under another status is a rate limit all the same', async () => {

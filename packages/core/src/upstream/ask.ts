@@ -27,6 +27,9 @@ export interface AskParts {
   mode(): UpstreamMode;
 }
 
+/** A question on its way; `sentAt`: `clock.monotonic()` ms at which its last request went. */
+type Sent = Question & { sentAt: number };
+
 /** Makes the one way in which questions leave for an upstream. Rejects with UpstreamError or the signal's reason. */
 export function createAsk({ key, url: root }: UpstreamSettings, parts: AskParts): Ask {
   const { clock, transport, authenticator, quota, limits, tell, mode } = parts;
@@ -47,8 +50,9 @@ export function createAsk({ key, url: root }: UpstreamSettings, parts: AskParts)
     throw new UpstreamError('rate-limited', message, { upstream: key });
   }
 
-  async function sendHop(question: Question, hop: Hop): Promise<ExchangeResponse> {
+  async function sendHop(question: Sent, hop: Hop): Promise<ExchangeResponse> {
     refuseLimited(question, hop.url);
+    question.sentAt = clock.monotonic();
     const { operation, method, repository, long, slabs, deadlineAt, signal } = question;
     const { url, headers } = hop;
     // Nobody has a blob's first byte while others have all connections: its time counts from when it has one.
@@ -62,11 +66,12 @@ export function createAsk({ key, url: root }: UpstreamSettings, parts: AskParts)
     // What anybody can have said to a wrong password pushes out what was said to the right ones.
     const counts = question.caller === undefined || response.status < 400;
     if (counts && transport.isOwn(hop.url)) quota.note(question.scope, response.headers);
-    if (response.status >= 300 && response.status < 400) limits.passed(limitKind(question, hop.url));
+    const isRedirect = response.status >= 300 && response.status < 400;
+    if (isRedirect) limits.passed(limitKind(question, hop.url), question.sentAt);
     return response;
   }
 
-  async function follow(question: Question, first: Hop): Promise<Arrived> {
+  async function follow(question: Sent, first: Hop): Promise<Arrived> {
     try {
       return await followRedirects(first, (hop) => sendHop(question, hop));
     } catch (error) {
@@ -74,7 +79,7 @@ export function createAsk({ key, url: root }: UpstreamSettings, parts: AskParts)
     }
   }
 
-  function refuseFailures(question: Question, { response, url }: Arrived): void {
+  function refuseFailures(question: Sent, { response, url }: Arrived): void {
     const { status, headers } = response;
     const retryAfter = headerOf(headers, 'retry-after');
     if (status === 429) {
@@ -82,7 +87,7 @@ export function createAsk({ key, url: root }: UpstreamSettings, parts: AskParts)
       const retryAt = limits.limited(limitKind(question, url), retryAfter);
       throw rateLimited(key, question.subject, retryAt);
     }
-    limits.passed(limitKind(question, url));
+    limits.passed(limitKind(question, url), question.sentAt);
     // RFC 9110 15.5.9, RFC 8470 5.2: both only say that the request should come again.
     const comesAgain = status === 408 || status === 425;
     if (comesAgain || (status >= 500 && status !== 501)) {
@@ -105,7 +110,7 @@ export function createAsk({ key, url: root }: UpstreamSettings, parts: AskParts)
   }
 
   return async (asked) => {
-    const question = { ...asked };
+    const question: Sent = { ...asked, sentAt: clock.monotonic() };
     const url = new URL(`${base}/v2/${question.path}${question.search ?? ''}`);
     if (mode() === 'offline') throw offlineError(key, question.subject);
     // Before a token is asked for in vain.

@@ -19,8 +19,19 @@ describe('createRateLimits', () => {
       await clock.advance(waits.at(-1)!);
     }
     expect(waits).toEqual([60, 120, 240, 480, 900, 900].map((s) => s * 1_000));
-    limits.passed('manifest');
+    limits.passed('manifest', clock.monotonic());
     expect(limits.limited('manifest', undefined) - clock.now()).toBe(60_000);
+  });
+
+  it('is not lifted by what was sent before its time had come', async () => {
+    const clock = manualClock();
+    const limits = createRateLimits(clock);
+    const sentAt = clock.monotonic();
+    limits.limited('manifest', '10');
+    await clock.advance(5_000);
+    limits.passed('manifest', sentAt);
+    limits.passed('manifest', clock.monotonic());
+    expect(limits.limitedUntil('manifest')).toBe(clock.now() + 5_000);
   });
 
   it('remembers each kind apart, until its time has come', async () => {

@@ -9,8 +9,8 @@ export interface RateLimits {
   anyLimitedUntil(): number | undefined;
   /** Notes a 429 and gives the wall time from which to ask again. */
   limited(kind: string, retryAfter: string | undefined): number;
-  /** Notes an answer that was not a 429. */
-  passed(kind: string): void;
+  /** Notes an answer that was not a 429. @param sentAt `clock.monotonic()` ms at which it was asked for */
+  passed(kind: string, sentAt: number): void;
 }
 
 // SEMANTICS of a 429 without a word on when: 60 s, doubling.
@@ -42,8 +42,9 @@ export function createRateLimits(clock: Clock): RateLimits {
       waits.set(kind, { until: clock.monotonic() + wait, untold });
       return clock.now() + wait;
     },
-    passed(kind) {
-      waits.delete(kind);
+    passed(kind, sentAt) {
+      // What was under way when the 429 came is no news of the limit.
+      if (sentAt >= (waits.peek(kind)?.until ?? 0)) waits.delete(kind);
     },
   };
 }

@@ -118,6 +118,22 @@ describe('a token service that gives none', () => {
     expect(await pull(upstream)).toMatchObject({ kind: 'found' });
   });
 
+  it('is left alone also where it gives a token that it was asked for before its 429', async () => {
+    const registry = await start({ bearer: {} });
+    const held = gate();
+    registry.on({ ...tokenPath, times: 1 }, { gate: held });
+    const upstream = connect(registry);
+    const first = pull(upstream);
+    await held.reached;
+    registry.on({ ...tokenPath, times: 1 }, { status: 429, headers: { 'retry-after': '60' } });
+    const limited = { code: 'rate-limited', retryAt: clock.now() + 60_000 };
+    await expect(pull(upstream, '1', 'library/busybox')).rejects.toMatchObject(limited);
+    held.open();
+    expect(await first).toMatchObject({ kind: 'found' });
+    await expect(pull(upstream, '1', 'library/busybox')).rejects.toMatchObject(limited);
+    expect(registry.tokenCalls()).toBe(2);
+  });
+
   it('that never ends its answer is asked anew after 30 s, though clients keep waiting for it', async () => {
     const registry = await start({ bearer: {} });
     const endless = { 'content-type': 'application/json', 'content-length': '100' };

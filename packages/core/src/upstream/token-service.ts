@@ -81,6 +81,7 @@ export function createTokenServiceClient({ key, clock, transport, tell }: TokenS
     if (limitedUntil !== undefined) {
       throw fail('rate-limited', 'lately said too many requests', { host, status: 429, retryAt: limitedUntil });
     }
+    const sentAt = clock.monotonic();
     const response = await ask(request, wait);
     const { status, headers } = response;
     if (status === 429) {
@@ -88,7 +89,7 @@ export function createTokenServiceClient({ key, clock, transport, tell }: TokenS
       const retryAt = limits.limited(limit, headerOf(headers, 'retry-after'));
       throw fail('rate-limited', 'says too many requests', { host, status, retryAt });
     }
-    limits.passed(limit);
+    limits.passed(limit, sentAt);
     const bytes = await collect(response.body, longestAnswer);
     if (status === 200) {
       const answer = bytes && parseTokenAnswer(bytes, clock.now());
