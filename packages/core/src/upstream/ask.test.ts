@@ -94,6 +94,21 @@ describe('429', () => {
     expect(await fetchTag()).toMatchObject({ kind: 'found' });
   });
 
+  it('to several requests that were under way together doubled the wait for each of them', async () => {
+    registry.addImage(repository, { tag: '3' });
+    const held = gate();
+    registry.on({ path: manifests, method: 'GET' }, { status: 429 });
+    const holding = registry.on({ path: manifests, method: 'GET' }, { gate: held });
+    const all = Promise.all([1, 2, 3, 4].map(() => fetchTag().catch((error: unknown) => error)));
+    await held.reachedBy(4);
+    holding();
+    held.open();
+    const limited = { code: 'rate-limited', retryAt: clock.now() + 60_000 };
+    expect(await all).toMatchObject([limited, limited, limited, limited]);
+    await clock.advance(60_000);
+    await expect(fetchTag()).rejects.toMatchObject({ retryAt: clock.now() + 120_000 });
+  });
+
   it('in words under another status is a rate limit all the same', async () => {
     registry.on({ path: manifests }, ociError(403, 'TOOMANYREQUESTS', 'You have reached your pull rate limit'));
     await expect(fetchTag()).rejects.toMatchObject({ code: 'rate-limited' });

@@ -84,7 +84,7 @@ export function createAsk({ key, url: root }: UpstreamSettings, parts: AskParts)
     const retryAfter = headerOf(headers, 'retry-after');
     if (status === 429) {
       letGo(response);
-      const retryAt = limits.limited(limitKind(question, url), retryAfter);
+      const retryAt = limits.limited(limitKind(question, url), question.sentAt, retryAfter);
       throw rateLimited(key, question.subject, retryAt);
     }
     limits.passed(limitKind(question, url), question.sentAt);

@@ -6,8 +6,10 @@ describe('createRateLimits', () => {
   it('waits for as long as Retry-After says, in seconds or as a date', () => {
     const clock = manualClock();
     const limits = createRateLimits(clock);
-    expect(limits.limited('blob', '7')).toBe(clock.now() + 7_000);
-    expect(limits.limited('blob', new Date(clock.now() + 90_000).toUTCString())).toBe(clock.now() + 90_000);
+    expect(limits.limited('blob', clock.monotonic(), '7')).toBe(clock.now() + 7_000);
+    expect(limits.limited('blob', clock.monotonic(), new Date(clock.now() + 90_000).toUTCString())).toBe(
+      clock.now() + 90_000,
+    );
   });
 
   it('waits 60 s doubling to 15 min where nothing is said', async () => {
@@ -15,19 +17,19 @@ describe('createRateLimits', () => {
     const limits = createRateLimits(clock);
     const waits: number[] = [];
     for (let answers = 0; answers < 6; answers++) {
-      waits.push(limits.limited('manifest', undefined) - clock.now());
+      waits.push(limits.limited('manifest', clock.monotonic(), undefined) - clock.now());
       await clock.advance(waits.at(-1)!);
     }
     expect(waits).toEqual([60, 120, 240, 480, 900, 900].map((s) => s * 1_000));
     limits.passed('manifest', clock.monotonic());
-    expect(limits.limited('manifest', undefined) - clock.now()).toBe(60_000);
+    expect(limits.limited('manifest', clock.monotonic(), undefined) - clock.now()).toBe(60_000);
   });
 
   it('is not lifted by what was sent before its time had come', async () => {
     const clock = manualClock();
     const limits = createRateLimits(clock);
     const sentAt = clock.monotonic();
-    limits.limited('manifest', '10');
+    limits.limited('manifest', clock.monotonic(), '10');
     await clock.advance(5_000);
     limits.passed('manifest', sentAt);
     limits.passed('manifest', clock.monotonic());
@@ -37,7 +39,7 @@ describe('createRateLimits', () => {
   it('remembers each kind apart, until its time has come', async () => {
     const clock = manualClock();
     const limits = createRateLimits(clock);
-    limits.limited('manifest', '10');
+    limits.limited('manifest', clock.monotonic(), '10');
     expect(limits.limitedUntil('manifest')).toBe(clock.now() + 10_000);
     expect(limits.limitedUntil('head')).toBeUndefined();
     await clock.advance(10_000);
@@ -47,7 +49,7 @@ describe('createRateLimits', () => {
   it('is not fooled by a wall clock that steps', async () => {
     const clock = manualClock();
     const limits = createRateLimits(clock);
-    limits.limited('manifest', '10');
+    limits.limited('manifest', clock.monotonic(), '10');
     clock.set(clock.now() - 86_400_000);
     expect(limits.limitedUntil('manifest')).toBe(clock.now() + 10_000);
     await clock.advance(10_000);

@@ -7,9 +7,13 @@ export interface RateLimits {
   limitedUntil(kind: string): number | undefined;
   /** Wall time in ms until which requests of some kind are not sent; `undefined`: all may go. */
   anyLimitedUntil(): number | undefined;
-  /** Notes a 429 and gives the wall time from which to ask again. */
-  limited(kind: string, retryAfter: string | undefined): number;
-  /** Notes an answer that was not a 429. @param sentAt `clock.monotonic()` ms at which it was asked for */
+  /**
+   * Notes a 429 and gives the wall time from which to ask again.
+   *
+   * @param sentAt `clock.monotonic()` ms at which the request was sent
+   */
+  limited(kind: string, sentAt: number, retryAfter: string | undefined): number;
+  /** Notes an answer that was not a 429, to a request that was sent at `sentAt`. */
   passed(kind: string, sentAt: number): void;
 }
 
@@ -26,6 +30,9 @@ export function createRateLimits(clock: Clock): RateLimits {
   // On the monotonic clock: a wall clock that steps back must not lock an upstream out.
   const waits = createRecent<string, { until: number; untold: number }>(most);
 
+  // What was under way when a 429 came belongs to that one: it is no second refusal, and no news of the limit.
+  const wasUnderWay = (kind: string, sentAt: number) => sentAt < (waits.peek(kind)?.until ?? 0);
+
   return {
     anyLimitedUntil() {
       const left = Math.max(0, ...[...waits.values()].map(({ until }) => until)) - clock.monotonic();
@@ -35,16 +42,17 @@ export function createRateLimits(clock: Clock): RateLimits {
       const left = (waits.get(kind)?.until ?? 0) - clock.monotonic();
       return left > 0 ? clock.now() + left : undefined;
     },
-    limited(kind, retryAfter) {
+    limited(kind, sentAt, retryAfter) {
       const told = parseRetryAfter(retryAfter, clock.now());
-      const untold = told === undefined ? (waits.get(kind)?.untold ?? 0) + 1 : 0;
+      const before = waits.get(kind)?.untold ?? 0;
+      const again = wasUnderWay(kind, sentAt) ? Math.max(before, 1) : before + 1;
+      const untold = told === undefined ? again : 0;
       const wait = told ?? Math.min(firstWait * 2 ** (untold - 1), longestWait);
       waits.set(kind, { until: clock.monotonic() + wait, untold });
       return clock.now() + wait;
     },
     passed(kind, sentAt) {
-      // What was under way when the 429 came is no news of the limit.
-      if (sentAt >= (waits.peek(kind)?.until ?? 0)) waits.delete(kind);
+      if (!wasUnderWay(kind, sentAt)) waits.delete(kind);
     },
   };
 }

@@ -86,7 +86,7 @@ export function createTokenServiceClient({ key, clock, transport, tell }: TokenS
     const { status, headers } = response;
     if (status === 429) {
       letGo(response);
-      const retryAt = limits.limited(limit, headerOf(headers, 'retry-after'));
+      const retryAt = limits.limited(limit, sentAt, headerOf(headers, 'retry-after'));
       throw fail('rate-limited', 'says too many requests', { host, status, retryAt });
     }
     limits.passed(limit, sentAt);
