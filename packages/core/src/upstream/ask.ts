@@ -117,9 +117,12 @@ export function createAsk({ key, url: root }: UpstreamSettings, parts: AskParts)
     refuseLimited(question, url);
     transport.check({ url, deadlineAt: question.deadlineAt });
     keepReserve(question);
-    const arrived = await authenticator.send(question, (authorization) =>
-      follow(question, { url, headers: { ...question.headers, ...authorization } }),
-    );
+    const { subject, scope, caller, deadlineAt, signal } = question;
+    const ping: Question = { operation: 'ping', method: 'GET', path: '', subject, scope, caller, deadlineAt, signal };
+    const arrived = await authenticator.send(question, {
+      ask: (authorization) => follow(question, { url, headers: { ...question.headers, ...authorization } }),
+      ping: (headers) => follow(ping, { url: new URL(`${base}/v2/`), headers }),
+    });
     if ('kind' in arrived) {
       const { status } = arrived;
       return { status, headers: {}, body: bytesOf(new Uint8Array()), fromOwnOrigin: true, url, denial: arrived };

@@ -3,9 +3,10 @@ import { ProxyCacheError } from '../runtime/errors.ts';
 import { byDeadline } from './by-deadline.ts';
 import type { CredentialSource, HeldCredential } from './credential-source.ts';
 import type { ExchangeResponse } from './exchange.ts';
-import { isAboutScope, type KnownChallenge, RealmRefused, readChallenge } from './known-challenge.ts';
+import { asksFor, isAboutScope, type KnownChallenge, RealmRefused, readChallenge } from './known-challenge.ts';
 import { letGo } from './let-go.ts';
 import type { Denial, Question } from './question.ts';
+import { judgeRefused, type RefusedCredential } from './refused-credential.ts';
 import type { Rejections } from './rejection.ts';
 import type { TokenRequest, Tokens } from './token.ts';
 import { basicAuthorization } from './token-service.ts';
@@ -17,14 +18,22 @@ export interface Arrived {
   url: URL;
 }
 
+/** The ways to the registry, with what proves who we are in the headers. */
+export interface Ways {
+  /** Asks the question itself. */
+  ask(headers: { authorization?: string }): Promise<Arrived>;
+  /** Asks for `/v2/`, which is no repository's. */
+  ping(headers: { authorization: string }): Promise<Arrived>;
+}
+
 /** Sends a question with what proves who we are. */
 export interface Authenticator {
   /**
-   * Sends once where it is known how to prove that, twice while it is not or where a cached proof was refused.
+   * Asks once where it is known how to prove that, twice while it is not or where a cached proof was refused.
    *
    * @throws UpstreamError `token-failed`, `credentials-rejected`, `address-refused`, and what sending throws
    */
-  send(question: Question, send: (headers: { authorization?: string }) => Promise<Arrived>): Promise<Arrived | Denial>;
+  send(question: Question, ways: Ways): Promise<Arrived | Denial>;
   /** Where tokens come from, as far as is known. */
   tokenService(): URL | undefined;
   /** Whether a token of {@link tokenService} for a repository is here, so that it need not be asked. */
@@ -50,6 +59,9 @@ type Proof =
   | { kind: 'nothing' }
   | { kind: 'basic' | 'direct'; authorization: string; held: HeldCredential }
   | { kind: 'token'; authorization: string; cached: boolean; request: TokenRequest };
+
+/** To be judged once the answer is let go of: that takes another connection. */
+type Refused = { kind: 'refused' } & RefusedCredential;
 
 // The first answer may teach the challenge, the second refuse a token of a scope it then corrects.
 const mostAnswers = 2;
@@ -98,23 +110,33 @@ export function createAuthenticator(parts: AuthenticatorParts): Authenticator {
     const reply = await tokens.get(request, question);
     if (reply.kind === 'denied') return reply;
     if (reply.kind === 'token') {
-      if (held && !reply.cached) rejections.accepted(question);
+      if (held && !reply.cached) rejections.accepted(question, held.generation);
       return { kind: 'token', authorization: `Bearer ${reply.token}`, cached: reply.cached, request };
     }
     const renewed = held && (await renew(question, held));
     if (renewed) return renewed;
-    throw rejections.rejected(question, held?.generation ?? 0, reply.host);
+    const isGood = async () => {
+      const bare = { ...request, scope: '' };
+      // One from before says nothing of now.
+      tokens.drop(bare);
+      return (await tokens.get(bare, question)).kind === 'token';
+    };
+    return await judgeRefused(question, { generation: held?.generation ?? 0, host: reply.host, isGood }, rejections);
   }
 
   /** What to send instead, after an answer; `undefined`: the answer stands. */
-  async function reconsider(question: Question, proof: Proof, arrived: Arrived): Promise<Proof | Denial | undefined> {
+  async function reconsider(
+    question: Question,
+    proof: Proof,
+    { arrived, ping }: { arrived: Arrived; ping: Ways['ping'] },
+  ): Promise<Proof | Denial | Refused | undefined> {
     const { status, headers } = arrived.response;
     if (![400, 401, 403].includes(status) || !parts.isOwn(arrived.url)) return undefined;
     const told = headers['www-authenticate'];
     const challenge = status === 401 ? learn(question, arrived) : undefined;
     if (proof.kind === 'nothing') return challenge && (await prove(question, await hold(question)));
     if (proof.kind === 'token') {
-      const corrected = challenge && !asksFor(challenge, proof.request, question);
+      const corrected = challenge && !asksFor(challenge, proof.request, question.repository);
       if (!proof.cached && !corrected) return undefined;
       tokens.drop(proof.request);
       return await prove(question, await hold(question));
@@ -122,7 +144,12 @@ export function createAuthenticator(parts: AuthenticatorParts): Authenticator {
     if (proof.kind === 'basic' && challenge?.kind === 'bearer') return await prove(question, proof.held);
     const renewed = await renew(question, proof.held);
     if (renewed || status !== 401 || !challenge || isAboutScope(told)) return renewed;
-    throw rejections.rejected(question, proof.held.generation, arrived.url.host);
+    const isGood = async () => {
+      const { response, url } = await ping({ authorization: proof.authorization });
+      letGo(response);
+      return response.status < 300 && parts.isOwn(url);
+    };
+    return { kind: 'refused', generation: proof.held.generation, host: arrived.url.host, isGood };
   }
 
   function learn({ repository }: Question, { response, url }: Arrived): KnownChallenge | undefined {
@@ -160,20 +187,15 @@ export function createAuthenticator(parts: AuthenticatorParts): Authenticator {
     const { status } = arrived.response;
     if (status !== 401 || !parts.isOwn(arrived.url)) return status < 300;
     const challenge = learn(question, arrived);
-    if (challenge?.kind !== 'bearer') return challenge !== undefined;
-    const { realm, service, scopeOf } = lapsed;
-    return (
-      challenge.realm.href !== realm.href ||
-      challenge.service !== service ||
-      challenge.scopeOf(question.repository) !== scopeOf(question.repository)
-    );
+    const { repository } = question;
+    return challenge !== undefined && !asksFor(challenge, { ...lapsed, scope: lapsed.scopeOf(repository) }, repository);
   }
 
   function noteTaken(question: Question, proof: Proof, { status }: ExchangeResponse): void {
     if (proof.kind === 'token' && status < 400) tokens.worked(proof.request);
     if (proof.kind !== 'basic' && proof.kind !== 'direct') return;
-    // Of one of many callers a failure or a limit says nothing; only what it is given does.
-    if (question.caller ? status < 400 : status !== 401) rejections.accepted(question);
+    // A failure or a limit says nothing of a credential, and of one of many callers only what it is given does.
+    if (status < 400 || (status === 404 && !question.caller)) rejections.accepted(question, proof.held.generation);
   }
 
   return {
@@ -183,16 +205,16 @@ export function createAuthenticator(parts: AuthenticatorParts): Authenticator {
       const { realm, service } = known;
       return tokens.has({ realm, service, scope: known.scopeOf(repository), owner });
     },
-    async send(question, send) {
+    async send(question, { ask, ping }) {
       const { proof: first, lapsed } = await begin(question);
       let proof = first;
       for (let answers = 0; ; answers++) {
         if (proof.kind === 'denied') return proof;
-        const arrived = await send(proof.kind === 'nothing' ? {} : { authorization: proof.authorization });
-        let next: Proof | Denial | undefined;
+        const arrived = await ask(proof.kind === 'nothing' ? {} : { authorization: proof.authorization });
+        let next: Proof | Denial | Refused | undefined;
         try {
           if (answers === 0 && lapsed && !isNews(lapsed.challenge, question, arrived)) next = lapsed.end();
-          else next = answers < mostAnswers ? await reconsider(question, proof, arrived) : undefined;
+          else next = answers < mostAnswers ? await reconsider(question, proof, { arrived, ping }) : undefined;
         } catch (error) {
           letGo(arrived.response);
           throw error;
@@ -202,7 +224,7 @@ export function createAuthenticator(parts: AuthenticatorParts): Authenticator {
           return arrived;
         }
         letGo(arrived.response);
-        proof = next;
+        proof = next.kind === 'refused' ? await judgeRefused(question, next, rejections) : next;
       }
     },
   };
@@ -218,15 +240,6 @@ function mayHaveMoved(error: unknown): boolean {
 }
 
 type BasicCredential = { username: string; password: string };
-
-function asksFor(challenge: KnownChallenge, request: TokenRequest, { repository }: Question): boolean {
-  return (
-    challenge.kind === 'bearer' &&
-    challenge.realm.href === request.realm.href &&
-    challenge.service === request.service &&
-    challenge.scopeOf(repository) === request.scope
-  );
-}
 
 function refusedRealm(key: string, cause: RealmRefused): UpstreamError {
   return new UpstreamError('address-refused', `${key} ${cause.message}`, { upstream: key, cause });

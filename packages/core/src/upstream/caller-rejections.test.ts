@@ -16,7 +16,7 @@ function make() {
   return {
     clock,
     reject: (who: ReturnType<typeof asker>) => rejections.rejected(who, 0, 'up.example'),
-    accept: rejections.accepted,
+    accept: (who: ReturnType<typeof asker>) => rejections.accepted(who, 0),
     said(who: ReturnType<typeof asker>): string | undefined {
       try {
         rejections.check(who, 0);

@@ -74,5 +74,6 @@ export function createCallerRejections({ key, clock }: { key: string; clock: Clo
       const known = takenOf.get(user) ?? [];
       if (known.length < passwordsOfTokens && !known.includes(asker.scope)) takenOf.set(user, [...known, asker.scope]);
     },
+    wasTaken: () => false,
   };
 }

@@ -42,6 +42,20 @@ export function isAboutScope(headers: string | readonly string[] | undefined): b
   return parseChallenges(headers).some(({ parameters }) => parameters.get('error') === 'insufficient_scope');
 }
 
+/** Whether a challenge asks for just such a token of a repository. */
+export function asksFor(
+  challenge: KnownChallenge,
+  token: { realm: URL; service: string | undefined; scope: string },
+  repository: string | undefined,
+): boolean {
+  return (
+    challenge.kind === 'bearer' &&
+    challenge.realm.href === token.realm.href &&
+    challenge.service === token.service &&
+    challenge.scopeOf(repository) === token.scope
+  );
+}
+
 function bearerOf(
   { parameters }: Challenge,
   { url, repository }: { url: URL; repository: string | undefined },

@@ -134,6 +134,65 @@ describe('a configured credential', () => {
     expect(registry.requests).toHaveLength(2);
   });
 
+  it('that Basic took before is denied one repository by a 401, and the others need not wait', async () => {
+    const registry = await start({ basic: { users: { ann: { password: secret, repositories: ['library/alpine'] } } } });
+    const upstream = connect(registry, { username: 'ann', password: secret });
+    await pull(upstream);
+    expect(await pull(upstream, '1', 'library/busybox')).toMatchObject({ kind: 'denied', status: 401 });
+    expect(registry.requests.slice(2).map(({ path, status }) => [path, status])).toEqual([
+      ['/v2/library/busybox/manifests/1', 401],
+      ['/v2/', 200],
+    ]);
+    expect(await pull(upstream)).toMatchObject({ kind: 'found' });
+    expect(events.filter(({ type }) => type === 'credentials-rejected')).toEqual([]);
+  });
+
+  it('that a token service took before is denied one scope by a 401, and the others need not wait', async () => {
+    const registry = await start({ bearer: { users, public: [] } });
+    const upstream = connect(registry, { username: 'ann', password: secret });
+    await pull(upstream);
+    registry.on({ ...tokenPath, times: 1 }, jsonAnswer(401, { details: 'not yours' }));
+    expect(await pull(upstream, '1', 'library/busybox')).toMatchObject({ kind: 'denied', status: 401 });
+    const scopes = registry.requests.filter(({ path }) => path === '/token').map(({ query }) => query.get('scope'));
+    expect(scopes).toEqual(['repository:library/alpine:pull', 'repository:library/busybox:pull', null]);
+    expect(await pull(upstream)).toMatchObject({ kind: 'found' });
+    expect(events.filter(({ type }) => type === 'credentials-rejected')).toEqual([]);
+  });
+
+  it('that was taken before, and is wrong now, is rejected at once', async () => {
+    const registry = await start({ basic: { username: 'ann', password: secret } });
+    const upstream = connect(registry, { username: 'ann', password: secret });
+    await pull(upstream);
+    registry.change({ auth: { basic: { username: 'ann', password: 'another' } } });
+    await expect(pull(upstream)).rejects.toMatchObject({ code: 'credentials-rejected' });
+    registry.clear();
+    await expect(pull(upstream)).rejects.toMatchObject({ code: 'credentials-rejected' });
+    expect(registry.requests).toEqual([]);
+  });
+
+  it('is left alone at the second 401 in a row, though /v2/ is open to everybody', async () => {
+    const registry = await start({ basic: { username: 'ann', password: secret } });
+    registry.serve('/v2/', () => jsonAnswer(200, {}));
+    const upstream = connect(registry, { username: 'ann', password: secret });
+    await pull(upstream);
+    registry.change({ auth: { basic: { username: 'ann', password: 'another' } } });
+    expect(await pull(upstream)).toMatchObject({ kind: 'denied' });
+    await expect(pull(upstream)).rejects.toMatchObject({ code: 'credentials-rejected' });
+    registry.clear();
+    await expect(pull(upstream)).rejects.toMatchObject({ code: 'credentials-rejected' });
+    expect(registry.requests).toEqual([]);
+  });
+
+  it('is not taken by a registry that fails', async () => {
+    const registry = await start({ basic: { username: 'ann', password: secret } });
+    const upstream = connect(registry, { username: 'ann', password: 'wrong' });
+    await pull(upstream).catch(() => undefined);
+    await clock.advance(5_000);
+    registry.on({ method: 'HEAD', times: 1 }, { status: 503 });
+    await expect(pull(upstream)).rejects.toMatchObject({ code: 'server-error' });
+    await expect(pull(upstream)).rejects.toMatchObject({ retryAt: clock.now() + 10_000 });
+  });
+
   it('in the form of a token is sent as it is, at once', async () => {
     const registry = await start('none');
     expect(await pull(connect(registry, { token: 'abc' }))).toMatchObject({ kind: 'found' });

@@ -16,7 +16,12 @@ export interface Rejections {
    */
   rejected(asker: Asker, generation: number, host: string): Error;
   /** Notes that a credential was taken. */
-  accepted(asker: Asker): void;
+  accepted(asker: Asker, generation: number): void;
+  /**
+   * Whether the upstream's own credential was taken since it was refused last, so that it may well be right. Asked of
+   * each refusal, and forgotten by that.
+   */
+  wasTaken(asker: Asker, generation: number): boolean;
 }
 
 const firstWait = 5_000;
@@ -30,6 +35,8 @@ export function createRejections(parts: {
 }): Rejections {
   const { key, clock, observe } = parts;
   const rejections = new Map<string, { generation: number; until: number; times: number; host: string }>();
+  /** The generation that was taken, until its next refusal. */
+  const taken = new Map<string, number>();
 
   function errorOf(host: string, until: number): UpstreamError {
     const retryAt = clock.now() + Math.max(until - clock.monotonic(), 0);
@@ -54,8 +61,10 @@ export function createRejections(parts: {
       observe({ type: 'credentials-rejected', upstream: key, host, retryAt: error.retryAt ?? clock.now() });
       return error;
     },
-    accepted({ scope: owner }) {
+    accepted({ scope: owner }, generation) {
       rejections.delete(owner);
+      taken.set(owner, generation);
     },
+    wasTaken: ({ scope: owner }, generation) => taken.get(owner) === generation && taken.delete(owner),
   };
 }
