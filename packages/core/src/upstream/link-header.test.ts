@@ -11,8 +11,8 @@ describe('nextPageQuery', () => {
     ['one of several headers', ['</v2/x?a>; rel=prev', '</v2/a?last=b>; rel=next'], 'last=b'],
     ['no header', undefined, undefined],
     ['no link to a next page', '</v2/a?last=b>; rel="prev"', undefined],
-    ['a link to another origin', '<https://evil.example/v2/a?last=b>; rel="next"', undefined],
-    ['a link to another scheme', '<http://registry.example/v2/a?last=b>; rel="next"', undefined],
+    ['a link to another host', '<https://registry.internal/v2/a?last=b>; rel="next"', 'last=b'],
+    ['a link to another scheme', '<http://registry.example/v2/a?last=b>; rel="next"', 'last=b'],
     ['a link to the page itself', '</v2/a/tags/list?n=2>; rel="next"', undefined],
     ['a link without a query', '</v2/a/tags/list>; rel="next"', undefined],
     ['a link that never ends', '</v2/a?last=b; rel="next"', undefined],
@@ -21,7 +21,8 @@ describe('nextPageQuery', () => {
     expect(nextPageQuery(header, base)).toBe(expected);
   });
 
-  it('keeps the query only, so that nobody but us says which path is asked', () => {
+  it('keeps the query only, so that nobody but us says which host and path are asked', () => {
     expect(nextPageQuery('</v2/other/secrets?last=b>; rel="next"', base)).toBe('last=b');
+    expect(nextPageQuery('<https://user:pw@evil.example/v2/a?last=b#x>; rel="next"', base)).toBe('last=b');
   });
 });

@@ -1,6 +1,7 @@
 /**
- * The query of the next page by a `Link` header (RFC 8288), where that page is on the same origin. Only the query is
- * kept: the path is ours to say, and a cursor comes back to us from clients, who must not choose it.
+ * The query of the next page by a `Link` header (RFC 8288). Only that is kept: origin and path are ours to say, and a
+ * cursor comes back to us from clients, who must not choose them. Registries behind a TLS proxy link to a scheme or host
+ * of the inside; without their next page the list would look as if it ended here.
  *
  * @param base the URL of the page that the header came with
  */
@@ -9,7 +10,7 @@ export function nextPageQuery(header: string | readonly string[] | undefined, ba
     const target = nextTarget(text);
     if (target === undefined || !URL.canParse(target, base.href)) continue;
     const url = new URL(target, base);
-    if (url.origin === base.origin && url.search !== '' && url.search !== base.search) return url.search.slice(1);
+    if (url.search !== '' && url.search !== base.search) return url.search.slice(1);
   }
   return undefined;
 }

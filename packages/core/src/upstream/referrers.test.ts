@@ -116,6 +116,18 @@ describe('with a referrers API', () => {
     await expect(list()).rejects.toMatchObject({ code: 'server-error' });
   });
 
+  it('lists all pages where the link to the next one names another origin', async () => {
+    const added = ['application/a', 'application/b'].map((type) => attach(type));
+    const [first, second] = added.map(({ digest }) => ({ digest }));
+    const path = `/v2/${repository}/referrers/${image.root.digest}`;
+    registry.serve(path, ({ query: asked }) =>
+      asked.has('last')
+        ? jsonAnswer(200, { manifests: [second] })
+        : jsonAnswer(200, { manifests: [first] }, { link: `<http://registry.internal${path}?last=x>; rel="next"` }),
+    );
+    expect(await list()).toEqual({ kind: 'found', value: { manifests: [first, second] } });
+  });
+
   it('fails on a list without an end', async () => {
     let page = 0;
     registry.serve(`/v2/${repository}/referrers/${image.root.digest}`, () =>

@@ -46,10 +46,12 @@ it('keeps the order of the upstream, and takes null for an empty list', async ()
   expect(await upstream.listTags(query)).toEqual({ kind: 'found', value: { tags: [] } });
 });
 
-it('does not follow a link to another origin', async () => {
-  const link = '<https://evil.example/v2/team/app/tags/list?last=b>; rel="next"';
-  registry.on({ path }, jsonAnswer(200, { tags: ['a'] }, { link }));
-  expect(await upstream.listTags(query)).toEqual({ kind: 'found', value: { tags: ['a'] } });
+it('asks the upstream itself for the next page where its link names another origin', async () => {
+  const link = '<http://registry.internal/v2/team/app/tags/list?n=2&last=b>; rel="next"';
+  registry.on({ path, times: 1 }, jsonAnswer(200, { tags: ['a', 'b'] }, { link }));
+  expect(await upstream.listTags(query)).toEqual({ kind: 'found', value: { tags: ['a', 'b'], next: 'n=2&last=b' } });
+  const next = await upstream.listTags({ ...query, cursor: 'n=2&last=b' });
+  expect(next).toMatchObject({ kind: 'found', value: { tags: ['c', 'd'] } });
 });
 
 it('asks a cache behind this one for no other registry by a cursor that a client made up', async () => {
