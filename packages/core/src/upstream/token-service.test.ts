@@ -6,6 +6,7 @@ import {
   jsonAnswer,
   type ManualClock,
   manualClock,
+  startFakeHost,
   startFakeUpstream,
 } from '@proxycache/test-kit';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -166,5 +167,64 @@ describe('a token service that gives none', () => {
     await outcomes;
     // Nobody waits any more, so the token request itself is given up.
     await expect.poll(() => registry.requests.find(({ path }) => path === '/token')?.aborted).toBe(true);
+  });
+});
+
+describe('a token service that has moved', () => {
+  const ann = { username: 'ann', password: secret };
+
+  /** Another host, which gives what the registry's own token service would give to nobody in particular. */
+  async function startElsewhere(registry: FakeUpstream, status = 200) {
+    const host = await startFakeHost({ address: '127.0.0.2' }, async () => {
+      const { token } = (await (await fetch(`${registry.url}/token?scope=repository:library/alpine:pull`)).json()) as {
+        token: string;
+      };
+      return jsonAnswer(status, status === 200 ? { token } : { details: 'no' });
+    });
+    cleanups.push(host.stop);
+    return host;
+  }
+
+  it.each([301, 302, 303, 307, 308] as const)('is followed by a %i on its own origin, as itself', async (status) => {
+    const registry = await start({ bearer: { users, public: [] } });
+    registry.on({ ...tokenPath, times: 1 }, { redirect: '/token?scope=repository:library/alpine:pull', status });
+    expect(await pull(connect(registry, ann))).toMatchObject({ kind: 'found' });
+    const asked = registry.requests.filter(({ path }) => path === '/token');
+    expect(asked.map(({ headers }) => headers.authorization)).toEqual(Array(2).fill(expect.stringMatching(/^Basic /)));
+  });
+
+  it('is followed to another origin as nobody, whose 401 says nothing of the credential', async () => {
+    const registry = await start({ bearer: {} });
+    for (const [status, reply] of [
+      [200, { kind: 'found' }],
+      [401, { kind: 'denied', status: 401, message: expect.stringContaining('redirected elsewhere') }],
+    ] as const) {
+      const elsewhere = await startElsewhere(registry, status);
+      registry.on({ ...tokenPath, times: 1 }, { redirect: `${elsewhere.url}/moved` });
+      // Paired or not, as with all redirects.
+      expect(await pull(connect(registry, ann, { tokenHosts: [elsewhere.host] }))).toMatchObject(reply);
+      expect(elsewhere.requests.map(({ headers }) => headers.authorization)).toEqual([undefined]);
+    }
+    expect(events.filter(({ type }) => type === 'credentials-rejected')).toEqual([]);
+  });
+
+  it('is followed to no address where nothing may lead, and not without an end', async () => {
+    const registry = await start({ bearer: {} });
+    const heal = registry.on(tokenPath, { redirect: 'http://169.254.169.254/latest/meta-data/' });
+    await expect(pull(connect(registry))).rejects.toMatchObject({ code: 'address-refused' });
+    heal();
+    registry.on(tokenPath, { redirect: '/token?again' });
+    const message = expect.stringMatching(/^hub: its token service redirected more than 5 times$/);
+    await expect(pull(connect(registry))).rejects.toMatchObject({ code: 'foreign-answer', message });
+    expect(inspect(events, { depth: 10 })).not.toMatch(/again|meta-data/);
+  });
+
+  it('is not followed with a form, which holds the credential', async () => {
+    const registry = await start({ bearer: {} });
+    const elsewhere = await startElsewhere(registry);
+    registry.on({ ...tokenPath, method: 'POST' }, { redirect: elsewhere.url });
+    const upstream = connect(registry, { username: '<token>', password: secret });
+    await expect(pull(upstream)).rejects.toMatchObject({ code: 'token-failed', status: 307 });
+    expect(elsewhere.requests).toEqual([]);
   });
 });

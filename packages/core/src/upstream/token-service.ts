@@ -5,6 +5,7 @@ import { type ExchangeResponse, headerOf } from './exchange.ts';
 import { letGo } from './let-go.ts';
 import { isHtml } from './own-voice.ts';
 import { createRateLimits, parseRetryAfter } from './rate-limit.ts';
+import { followRedirects, type Hop, RedirectRefused } from './redirect.ts';
 import type { AskTokenService, TokenRequest } from './token.ts';
 import { isTokenServiceVoice, parseTokenAnswer } from './token-answer.ts';
 import type { TellRequest } from './told-request.ts';
@@ -22,6 +23,9 @@ export interface TokenServiceParts {
 
 type Wait = Deadline & { leavesAt: number };
 
+/** `identified`: whether the credential went to who answered. */
+type Answered = { response: ExchangeResponse; identified: boolean };
+
 // The name that Docker's own tools give to the user of an identity token.
 const identityTokenUser = '<token>';
 const longestAnswer = 256 * 1024;
@@ -30,36 +34,51 @@ const within = 30_000;
 
 /**
  * Makes the way in which tokens are asked for: GET with Basic, as every token service understands; POST (OAuth2) for
- * identity tokens and where GET is not known. The credential goes to paired hosts only, others are asked as nobody.
+ * identity tokens and where GET is not known. The credential goes to paired hosts only, others are asked as nobody. A GET
+ * is sent on where it is redirected to, without the credential as soon as the origin changes; a POST, which holds it, is not.
  */
 export function createTokenServiceClient({ key, clock, transport, tell }: TokenServiceParts): AskTokenService {
   const limits = createRateLimits(clock);
 
-  const fail = (code: UpstreamErrorCode, why: string, more: { host: string; status?: number; retryAt?: number }) =>
-    new UpstreamError(code, `${key}: its token service ${why}`, { upstream: key, ...more });
+  const fail = (
+    code: UpstreamErrorCode,
+    why: string,
+    more: { host: string; status?: number; retryAt?: number; cause?: unknown },
+  ) => new UpstreamError(code, `${key}: its token service ${why}`, { upstream: key, ...more });
 
-  async function send(url: URL, wire: { form?: string; basic?: string }, { deadlineAt, leavesAt, signal }: Wait) {
-    const method = wire.form === undefined ? 'GET' : 'POST';
-    const headers = {
-      accept: 'application/json',
-      ...(wire.basic !== undefined && { authorization: wire.basic }),
-      ...(wire.form !== undefined && { 'content-type': 'application/x-www-form-urlencoded' }),
-    };
-    const body = wire.form === undefined ? {} : { body: wire.form };
+  async function send({ url, headers: more }: Hop, { deadlineAt, leavesAt, signal }: Wait, form?: string) {
+    const method = form === undefined ? 'GET' : 'POST';
+    const headers = { accept: 'application/json', ...more };
+    const body = form === undefined ? {} : { body: form };
     return await tell({ operation: 'token', method, url }, (over) =>
       transport.send({ url, method, headers, ...body, deadlineAt, leavesAt, signal, over }),
     );
   }
 
-  async function ask(request: TokenRequest, wait: Wait): Promise<ExchangeResponse> {
+  async function get(first: Hop, wait: Wait): Promise<Answered> {
+    let identified = false;
+    try {
+      const { response } = await followRedirects(first, (hop) => {
+        identified = hop.headers['authorization'] !== undefined;
+        return send(hop, wait);
+      });
+      return { response, identified };
+    } catch (error) {
+      if (!(error instanceof RedirectRefused)) throw error;
+      throw fail(error.code, error.message, { host: first.url.host, cause: error });
+    }
+  }
+
+  async function ask(request: TokenRequest, wait: Wait): Promise<Answered> {
     const { realm, service, scope, held } = request;
     const credential = transport.isPaired(realm) ? held?.credential : undefined;
     const user = credential && 'username' in credential ? credential : undefined;
     const scopes = scope.split(' ').filter((part) => part !== '');
-    const post = (fields: Record<string, string>) => {
+    const post = async (fields: Record<string, string>) => {
       const form = new URLSearchParams({ ...fields, client_id: 'proxycache', scope: scopes.join(' ') });
       if (service !== undefined) form.set('service', service);
-      return send(realm, { form: form.toString() }, wait);
+      const headers = { 'content-type': 'application/x-www-form-urlencoded' };
+      return { response: await send({ url: realm, headers }, wait, form.toString()), identified: true };
     };
     if (user?.username === identityTokenUser) {
       return await post({ grant_type: 'refresh_token', refresh_token: user.password });
@@ -67,9 +86,9 @@ export function createTokenServiceClient({ key, clock, transport, tell }: TokenS
     const url = new URL(realm);
     if (service !== undefined) url.searchParams.set('service', service);
     for (const part of scopes) url.searchParams.append('scope', part);
-    const response = await send(url, user ? { basic: basicAuthorization(user) } : {}, wait);
-    if (!user || response.status !== 405) return response;
-    letGo(response);
+    const answered = await get({ url, headers: user ? { authorization: basicAuthorization(user) } : {} }, wait);
+    if (!user || answered.response.status !== 405) return answered;
+    letGo(answered.response);
     return await post({ grant_type: 'password', username: user.username, password: user.password });
   }
 
@@ -82,7 +101,7 @@ export function createTokenServiceClient({ key, clock, transport, tell }: TokenS
       throw fail('rate-limited', 'lately said too many requests', { host, status: 429, retryAt: limitedUntil });
     }
     const sentAt = clock.monotonic();
-    const response = await ask(request, wait);
+    const { response, identified } = await ask(request, wait);
     const { status, headers } = response;
     if (status === 429) {
       letGo(response);
@@ -96,11 +115,11 @@ export function createTokenServiceClient({ key, clock, transport, tell }: TokenS
       if (answer) return { kind: 'token', ...answer };
       throw fail('token-failed', 'answered 200 without a token in it', { host, status });
     }
-    const identified = request.held !== undefined && transport.isPaired(request.realm);
     if (status === 401 && identified && !isHtml(headers)) return { kind: 'refused', host };
     if ([401, 403, 404].includes(status) && isTokenServiceVoice(bytes)) {
       const unsent = request.held !== undefined && !identified;
-      const hint = unsent ? '; its host is not among tokenHosts, so it was asked anonymously' : '';
+      const why = transport.isPaired(request.realm) ? 'it redirected elsewhere' : 'its host is not among tokenHosts';
+      const hint = unsent ? `; ${why}, so it was asked anonymously` : '';
       return { kind: 'denied', status, message: `its token service grants no access${hint}` };
     }
     const told = parseRetryAfter(headerOf(headers, 'retry-after'), clock.now());
