@@ -1,6 +1,7 @@
 import {
   type FakeUpstream,
   type FakeUpstreamOptions,
+  gate,
   jsonAnswer,
   type ManualClock,
   manualClock,
@@ -126,6 +127,25 @@ describe('a registry that wants tokens', () => {
       ['GET', 200],
       ['HEAD', 200],
     ]);
+  });
+
+  it('is asked for one new token by all whose old one was refused, however late they learn of it', async () => {
+    const registry = await start({ bearer: { expiresIn: 300 } });
+    const upstream = connect(registry);
+    await pull(upstream);
+    registry.revokeTokens();
+    // All leave with the old token; two of them hear of it when the others have the new one.
+    const late = [gate(), gate()];
+    for (const [i, held] of late.entries())
+      registry.on({ path: `/v2/library/alpine/manifests/${i}`, times: 1 }, { gate: held });
+    const pulls = late.map((_held, i) => pull(upstream, String(i)));
+    await Promise.all(late.map((held) => held.reached));
+    await pull(upstream);
+    for (const [i, held] of late.entries()) {
+      held.open();
+      expect(await pulls[i]).toMatchObject({ kind: 'absent' });
+    }
+    expect(registry.tokenCalls()).toBe(2);
   });
 
   it('takes a refusal after a fresh token for a denial, and does not ask a third time', async () => {

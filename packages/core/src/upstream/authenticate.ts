@@ -6,7 +6,7 @@ import type { ExchangeResponse } from './exchange.ts';
 import { asksFor, isAboutScope, type KnownChallenge, RealmRefused, readChallenge } from './known-challenge.ts';
 import { letGo } from './let-go.ts';
 import type { Denial, Question } from './question.ts';
-import { judgeRefused, type RefusedCredential } from './refused-credential.ts';
+import { givesAnyToken, judgeRefused, type RefusedCredential } from './refused-credential.ts';
 import type { Rejections } from './rejection.ts';
 import type { TokenRequest, Tokens } from './token.ts';
 import { basicAuthorization } from './token-service.ts';
@@ -58,7 +58,7 @@ export interface AuthenticatorParts {
 type Proof =
   | { kind: 'nothing' }
   | { kind: 'basic' | 'direct'; authorization: string; held: HeldCredential }
-  | { kind: 'token'; authorization: string; cached: boolean; request: TokenRequest };
+  | { kind: 'token'; authorization: string; token: string; cached: boolean; request: TokenRequest };
 
 /** To be judged once the answer is let go of: that takes another connection. */
 type Refused = { kind: 'refused' } & RefusedCredential;
@@ -111,16 +111,12 @@ export function createAuthenticator(parts: AuthenticatorParts): Authenticator {
     if (reply.kind === 'denied') return reply;
     if (reply.kind === 'token') {
       if (held && !reply.cached) rejections.accepted(question, held.generation);
-      return { kind: 'token', authorization: `Bearer ${reply.token}`, cached: reply.cached, request };
+      const { token, cached } = reply;
+      return { kind: 'token', authorization: `Bearer ${token}`, token, cached, request };
     }
     const renewed = held && (await renew(question, held));
     if (renewed) return renewed;
-    const isGood = async () => {
-      const bare = { ...request, scope: '' };
-      // One from before says nothing of now.
-      tokens.drop(bare);
-      return (await tokens.get(bare, question)).kind === 'token';
-    };
+    const isGood = () => givesAnyToken(tokens, request, question);
     return await judgeRefused(question, { generation: held?.generation ?? 0, host: reply.host, isGood }, rejections);
   }
 
@@ -138,7 +134,7 @@ export function createAuthenticator(parts: AuthenticatorParts): Authenticator {
     if (proof.kind === 'token') {
       const corrected = challenge && !asksFor(challenge, proof.request, question.repository);
       if (!proof.cached && !corrected) return undefined;
-      tokens.drop(proof.request);
+      tokens.drop(proof.request, proof.token);
       return await prove(question, await hold(question));
     }
     if (proof.kind === 'basic' && challenge?.kind === 'bearer') return await prove(question, proof.held);

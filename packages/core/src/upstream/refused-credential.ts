@@ -1,5 +1,7 @@
+import type { Deadline } from './by-deadline.ts';
 import type { Denial, Question } from './question.ts';
 import type { Rejections } from './rejection.ts';
+import type { TokenRequest, Tokens } from './token.ts';
 
 /** A 401 to a credential. */
 export interface RefusedCredential {
@@ -25,4 +27,14 @@ export async function judgeRefused(
     return { kind: 'denied', status: 401, message: 'the credential is good, but not for this repository' };
   }
   throw rejections.rejected(question, generation, host);
+}
+
+/** Whether a token service takes the credential of a request now, where no repository matters. */
+export async function givesAnyToken(tokens: Tokens, request: TokenRequest, wait: Deadline): Promise<boolean> {
+  const bare = { ...request, scope: '' };
+  const known = await tokens.get(bare, wait);
+  if (known.kind !== 'token' || !known.cached) return known.kind === 'token';
+  // One from before says nothing of now.
+  tokens.drop(bare, known.token);
+  return (await tokens.get(bare, wait)).kind === 'token';
 }

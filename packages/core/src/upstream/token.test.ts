@@ -28,6 +28,6 @@ it('tokens that nothing was given for push out none of the others', async () => 
   expect(tokens.has(of('good'))).toBe(true);
   expect(tokens.has(of('guess 0'))).toBe(false);
   expect(tokens.has(of('guess 2999'))).toBe(true);
-  tokens.drop(of('good'));
+  tokens.drop(of('good'), 'token 1');
   expect(tokens.has(of('good'))).toBe(false);
 });

@@ -38,8 +38,8 @@ export interface Tokens {
   has(request: Omit<TokenRequest, 'held'>): boolean;
   /** Notes that something was given for a token. */
   worked(request: TokenRequest): void;
-  /** Forgets a token that was refused. */
-  drop(request: TokenRequest): void;
+  /** Forgets a token that was refused, and not another one that has come in its place. */
+  drop(request: TokenRequest, token: string): void;
 }
 
 /** Asks the token service once. `leavesAt`: when the first who waits for it leaves (`clock.monotonic()` ms). */
@@ -118,10 +118,9 @@ export function createTokens(
       untried.delete(name);
       tried.set(name, known);
     },
-    drop(request) {
+    drop(request, token) {
       const name = keyOf(request, request.held?.generation ?? 0);
-      tried.delete(name);
-      untried.delete(name);
+      for (const tokens of [tried, untried]) if (tokens.get(name)?.token === token) tokens.delete(name);
     },
   };
 }
