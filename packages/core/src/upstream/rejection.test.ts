@@ -170,6 +170,15 @@ describe('a configured credential', () => {
     expect(registry.requests).toEqual([]);
   });
 
+  it('that was taken before, and is wrong now, is rejected at once, whatever token is still good', async () => {
+    const registry = await start({ bearer: { users, public: [], expiresIn: 300 } });
+    const upstream = connect(registry, { username: 'ann', password: secret });
+    await pull(upstream);
+    expect(await upstream.ping(query)).toMatchObject({ kind: 'found' });
+    registry.change({ auth: { bearer: { users: { ann: { password: 'another' } }, public: [] } } });
+    await expect(pull(upstream, '1', 'library/busybox')).rejects.toMatchObject({ code: 'credentials-rejected' });
+  });
+
   it('is left alone at the second 401 in a row, though /v2/ is open to everybody', async () => {
     const registry = await start({ basic: { username: 'ann', password: secret } });
     registry.serve('/v2/', () => jsonAnswer(200, {}));
