@@ -38,7 +38,7 @@ const lookForCertificateEveryMs = 1000;
  */
 export function createServer(
   config: Config,
-  { folder, logger, limits }: { folder: string; logger: Logger; limits?: http.ServerOptions },
+  { folder, logger, limits }: { folder: string; logger: Logger; limits?: https.ServerOptions },
 ): UnboundServer {
   const { tls } = config.listen;
   const options = { ...defaults, ...limits };
@@ -52,10 +52,12 @@ export function createServer(
 
 function createTlsServer(
   files: { cert: string; key: string },
-  { options, logger }: { options: http.ServerOptions; logger: Logger },
+  { options, logger }: { options: https.ServerOptions; logger: Logger },
 ): UnboundServer {
   const inUse = readCertificate(files);
   const server = https.createServer({ ...options, ...inUse });
+  // Before the handshake is done nothing can be said: an answer would wait for its end.
+  server.on('tlsClientError', (_error, socket) => socket.destroy());
   const release = watchCertificate(files, {
     inUse,
     everyMs: lookForCertificateEveryMs,

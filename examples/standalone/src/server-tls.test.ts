@@ -1,5 +1,6 @@
 import { once } from 'node:events';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import net from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { connect } from 'node:tls';
@@ -54,4 +55,21 @@ test('a certificate that cannot be used is refused before it listens', async () 
   await expect(startServer({ ...parts, config: broken })).rejects.toThrow(
     `listen.tls.cert: cannot be read: ENOENT: no such file or directory, open '${join(folder, 'none.pem')}'`,
   );
+});
+
+test('a client that does not finish its handshake in time is closed', async () => {
+  const { server: certificate } = await selfSigned();
+  writeFileSync(join(folder, 'cert.pem'), certificate.cert);
+  writeFileSync(join(folder, 'key.pem'), certificate.key);
+  const server = await startServer({ ...parts, limits: { handshakeTimeout: 50 } });
+  try {
+    const port = Number(new URL(server.url).port);
+    const silent = net.connect(port, '127.0.0.1').resume();
+    const halfway = net.connect(port, '127.0.0.1').resume();
+    // A record of 512 bytes begins, and with it a ClientHello.
+    halfway.write(Buffer.from('16030102000100', 'hex'));
+    await Promise.all([once(silent, 'close'), once(halfway, 'close')]);
+  } finally {
+    await server.stop();
+  }
 });

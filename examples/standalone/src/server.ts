@@ -1,4 +1,5 @@
-import type { IncomingMessage, Server, ServerOptions, ServerResponse } from 'node:http';
+import type { IncomingMessage, Server, ServerResponse } from 'node:http';
+import type { ServerOptions } from 'node:https';
 import { type CloseOptions, type ProxyCache, systemClock } from '@proxycache/core';
 import { createNodeHandler } from '@proxycache/node-http';
 import type { Logger } from 'pino';
@@ -28,7 +29,7 @@ export interface ServerParts {
   /** What relative paths of the configuration start from. */
   folder: string;
   logger: Logger;
-  /** Time limits of Node's own for reading requests. Default: ours. */
+  /** Time limits of Node's own for handshakes and for reading requests. Default: ours. */
   limits?: ServerOptions;
 }
 
