@@ -6,11 +6,15 @@ import { ProxyCacheError } from '@proxycache/core';
 import type { Logger } from 'pino';
 import { readCertificate, watchCertificate } from './certificate.ts';
 import type { Config } from './config-schema.ts';
+import { rememberConnections } from './connections.ts';
 
-/** A Node server that does not listen yet, and how to free what it holds beside its socket. */
+/** A Node server that does not listen yet. */
 export interface UnboundServer {
   server: http.Server | https.Server;
+  /** Frees what it holds beside its sockets. */
   release(): void;
+  /** Cuts off every connection that it has. */
+  cutOff(): void;
 }
 
 const defaults: http.ServerOptions = {
@@ -47,13 +51,13 @@ export function createServer(
     : { server: http.createServer(options), release: () => undefined };
   server.timeout = silentForMs;
   server.maxConnections = config.limits.maxConnections;
-  return { server, release };
+  return { server, release, cutOff: rememberConnections(server) };
 }
 
 function createTlsServer(
   files: { cert: string; key: string },
   { options, logger }: { options: https.ServerOptions; logger: Logger },
-): UnboundServer {
+): Omit<UnboundServer, 'cutOff'> {
   const inUse = readCertificate(files);
   const server = https.createServer({ ...options, ...inUse });
   // Before the handshake is done nothing can be said: an answer would wait for its end.

@@ -1,12 +1,13 @@
 import { once } from 'node:events';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import type { ServerOptions } from 'node:https';
 import net from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { connect } from 'node:tls';
 import { selfSigned } from '@proxycache/test-kit';
 import { pino } from 'pino';
-import { afterAll, expect, test } from 'vitest';
+import { afterAll, describe, expect, test } from 'vitest';
 import { parseConfig } from './load-config.ts';
 import { startServer } from './server.ts';
 
@@ -57,19 +58,37 @@ test('a certificate that cannot be used is refused before it listens', async () 
   );
 });
 
-test('a client that does not finish its handshake in time is closed', async () => {
-  const { server: certificate } = await selfSigned();
-  writeFileSync(join(folder, 'cert.pem'), certificate.cert);
-  writeFileSync(join(folder, 'key.pem'), certificate.key);
-  const server = await startServer({ ...parts, limits: { handshakeTimeout: 50 } });
-  try {
+describe('a client that does not finish its handshake', () => {
+  const started = async (limits: Record<string, unknown>, timeLimits: ServerOptions = {}) => {
+    const { ca, server: certificate } = await selfSigned();
+    writeFileSync(join(folder, 'cert.pem'), certificate.cert);
+    writeFileSync(join(folder, 'key.pem'), certificate.key);
+    const patient = { ...config, limits: { ...config.limits, ...limits } };
+    const server = await startServer({ ...parts, config: patient, limits: timeLimits });
     const port = Number(new URL(server.url).port);
     const silent = net.connect(port, '127.0.0.1').resume();
     const halfway = net.connect(port, '127.0.0.1').resume();
     // A record of 512 bytes begins, and with it a ClientHello.
     halfway.write(Buffer.from('16030102000100', 'hex'));
-    await Promise.all([once(silent, 'close'), once(halfway, 'close')]);
-  } finally {
+    const closed = Promise.all([once(silent, 'close'), once(halfway, 'close')]);
+    await Promise.all([once(silent, 'connect'), once(halfway, 'connect')]);
+    return { server, ca, closed };
+  };
+
+  test('in time is closed', async () => {
+    const { server, closed } = await started({}, { handshakeTimeout: 50 });
+    try {
+      await closed;
+    } finally {
+      await server.stop();
+    }
+  });
+
+  test('is cut off when the server stops', async () => {
+    const { server, ca, closed } = await started({ shutdownWithin: 50 });
+    // Connections are taken in turn: once this one is, the two are.
+    expect(await isTrusted(server.url, ca)).toBe(true);
     await server.stop();
-  }
+    await closed;
+  });
 });

@@ -1,4 +1,4 @@
-import type { IncomingMessage, Server, ServerResponse } from 'node:http';
+import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { ServerOptions } from 'node:https';
 import { type CloseOptions, type ProxyCache, systemClock } from '@proxycache/core';
 import { createNodeHandler } from '@proxycache/node-http';
@@ -7,7 +7,7 @@ import { answerBadRequest } from './bad-request.ts';
 import { clientAddress } from './client-address.ts';
 import type { Config } from './config-schema.ts';
 import { answerHealth } from './health.ts';
-import { createServer, listen, urlOf } from './listener.ts';
+import { createServer, listen, type UnboundServer, urlOf } from './listener.ts';
 import { loggedPath, logRequest, noteCacheStatus, type RequestContext } from './request-log.ts';
 
 /** A server that listens. */
@@ -57,7 +57,8 @@ export async function startServer({ cache, config, folder, logger, limits = {} }
     handle(req, res);
   };
 
-  const { server, release } = createServer(config, { folder, logger, limits });
+  const unbound = createServer(config, { folder, logger, limits });
+  const { server, release } = unbound;
   server.on('request', answer);
   // A push is refused by its headers: its body need not be sent first (RFC 9110 10.1.1).
   server.on('checkContinue', answer);
@@ -74,12 +75,16 @@ export async function startServer({ cache, config, folder, logger, limits = {} }
       stopping = true;
       release();
       const { shutdownWithin: graceMs, shutdownIngests: ingests } = config.limits;
-      await drain(server, cache, { graceMs, ingests });
+      await drain(unbound, cache, { graceMs, ingests });
     },
   };
 }
 
-async function drain(server: Server, cache: ServerParts['cache'], how: Required<CloseOptions>): Promise<void> {
+async function drain(
+  { server, cutOff }: UnboundServer,
+  cache: ServerParts['cache'],
+  how: Required<CloseOptions>,
+): Promise<void> {
   const closed = new Promise<void>((done) => server.close(() => done()));
   // A connection that becomes idle from now on is not kept.
   const sweep = setInterval(() => server.closeIdleConnections(), 100);
@@ -91,7 +96,7 @@ async function drain(server: Server, cache: ServerParts['cache'], how: Required<
   try {
     const cacheClosed = cache.close(how);
     await Promise.race([closed, timeIsUp]);
-    server.closeAllConnections();
+    cutOff();
     await Promise.all([closed, cacheClosed]);
   } finally {
     clearInterval(sweep);
