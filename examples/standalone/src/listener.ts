@@ -6,7 +6,7 @@ import { ProxyCacheError } from '@proxycache/core';
 import type { Logger } from 'pino';
 import { readCertificate, watchCertificate } from './certificate.ts';
 import type { Config } from './config-schema.ts';
-import { rememberConnections } from './connections.ts';
+import { boundConnections } from './connections.ts';
 
 /** A Node server that does not listen yet. */
 export interface UnboundServer {
@@ -50,8 +50,7 @@ export function createServer(
     ? createTlsServer({ cert: resolve(folder, tls.cert), key: resolve(folder, tls.key) }, { options, logger })
     : { server: http.createServer(options), release: () => undefined };
   server.timeout = silentForMs;
-  server.maxConnections = config.limits.maxConnections;
-  return { server, release, cutOff: rememberConnections(server) };
+  return { server, release, cutOff: boundConnections(server, config.limits.maxConnections) };
 }
 
 function createTlsServer(

@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { type AddressInfo, createServer } from 'node:net';
+import { type AddressInfo, connect, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -249,6 +249,20 @@ describe('a server of several workers', () => {
     held.open();
     expect(await bytesOf(response)).toHaveLength(3_000_000);
     expect(await ended).toBe(0);
+  });
+
+  test('closes connections over limits.maxConnections of each worker', async () => {
+    writeFileSync(join(folder, 'few.yaml'), 'limits: {maxConnections: 1}\n');
+    const program = await start(['--workers', '2', '--config', 'few.yaml']);
+    const told: string[] = [];
+    for (let times = 0; times < 6; times++) {
+      const socket = connect(Number(new URL(program.url).port), '127.0.0.1').setEncoding('utf8');
+      // One that is closed with its request unread is reset.
+      socket.on('error', () => undefined).once('data', (text: string) => told.push(text.split('\r\n', 1)[0] ?? ''));
+      socket.once('close', () => told.push('closed')).write('GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n');
+      await expect.poll(() => told, patiently).toHaveLength(times + 1);
+    }
+    expect(told.sort()).toEqual(['HTTP/1.1 200 OK', 'HTTP/1.1 200 OK', 'closed', 'closed', 'closed', 'closed']);
   });
 
   test('ends with 1 and says why when no worker comes up any more', async () => {
