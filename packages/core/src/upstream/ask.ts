@@ -117,8 +117,18 @@ export function createAsk({ key, url: root }: UpstreamSettings, parts: AskParts)
     refuseLimited(question, url);
     transport.check({ url, deadlineAt: question.deadlineAt });
     keepReserve(question);
-    const { subject, scope, caller, deadlineAt, signal } = question;
-    const ping: Question = { operation: 'ping', method: 'GET', path: '', subject, scope, caller, deadlineAt, signal };
+    const { subject, scope, caller, deadlineAt, signal, sentAt } = question;
+    const ping: Sent = {
+      operation: 'ping',
+      method: 'GET',
+      path: '',
+      subject,
+      scope,
+      caller,
+      deadlineAt,
+      signal,
+      sentAt,
+    };
     const arrived = await authenticator.send(question, {
       ask: (authorization) => follow(question, { url, headers: { ...question.headers, ...authorization } }),
       ping: (headers) => follow(ping, { url: new URL(`${base}/v2/`), headers }),
