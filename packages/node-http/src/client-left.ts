@@ -1,3 +1,4 @@
+import type { EventEmitter } from 'node:events';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 
 /** Whether the connection is gone and the response can reach nobody. */
@@ -18,7 +19,22 @@ export function onClientLeft(req: IncomingMessage, res: ServerResponse, left: ()
     left();
   };
   res.once('close', check);
+  if (res.socket) return;
   // A pipelined response has no socket until those before it are finished, and is not told that its connection closed.
   // Its request is, unless something has read it to its end.
-  if (!res.socket) (req.destroyed ? req.socket : req).once('close', check);
+  const gone = req.destroyed ? req.socket : req;
+  expectListeners(gone, 1);
+  gone.once('close', check);
+  // The connection may outlive it for long.
+  res.once('socket', () => {
+    gone.off('close', check);
+    expectListeners(gone, -1);
+  });
+}
+
+/** Node warns of more than 10 listeners. A client decides how many requests wait: it would fill the host's log. */
+function expectListeners(emitter: EventEmitter, more: number): void {
+  const most = emitter.getMaxListeners();
+  // 0: no limit.
+  if (most > 0) emitter.setMaxListeners(most + more);
 }
