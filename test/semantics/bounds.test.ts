@@ -173,6 +173,21 @@ describe('38: how much a cache bears', () => {
     expect((await cache.get('/v2/')).status).toBe(200);
   });
 
+  test('a web response that nobody read kept its place for ever', async () => {
+    const { upstream, cache } = await startPair({ cache: { maxRequests: 2 } });
+    const image = upstream.addImage('team/app', { tag: '1', layerSizes: [2 * 1024 * 1024] });
+    const path = `/v2/up/team/app/blobs/${image.layers[0]!.digest}`;
+    const open = () => cache.cache.fetch(new Request(`http://cache.example${path}`));
+    await (await open()).arrayBuffer();
+    const dropped = [await open(), await open()];
+    expect(dropped.map(({ status }) => status)).toEqual([200, 200]);
+    expect((await cache.get('/v2/')).status).toBe(503);
+    await cache.clock.advance(5 * 60_000);
+    expect((await cache.get('/v2/')).status).toBe(200);
+    await expect(dropped[0]!.arrayBuffer()).rejects.toMatchObject({ code: 'aborted' });
+    expect(digestOfBody(new Uint8Array(await (await open()).arrayBuffer()))).toBe(image.layers[0]!.digest);
+  });
+
   test('a request whose client left while it waited makes room at once', async () => {
     const { upstream, cache } = await startPair({ cache: { maxRequests: 1 } });
     upstream.on(manifests, { hang: true });

@@ -21,7 +21,12 @@ export interface ProxyCache {
    * memory its `fromMemory` answers without a promise.
    */
   handle: Handle;
-  /** The same for web requests: Hono, Next, Bun, tests. 404 for what is not ours. @param host.context for the hooks of `access` */
+  /**
+   * The same for web requests: Hono, Next, Bun, tests. 404 for what is not ours. A body is to be read or cancelled: it is
+   * closed, and fails, when nothing of it is read for 5 min.
+   *
+   * @param host.context for the hooks of `access`
+   */
   fetch(request: Request, host?: { context?: unknown }): Promise<Response>;
   /**
    * Whether an image such as `docker-hub/library/alpine:3` would be pulled whole from here if its upstream failed now; of

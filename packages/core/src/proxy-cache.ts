@@ -181,7 +181,7 @@ export function createProxyCache(options: ProxyCacheOptions): ProxyCache {
   for (const message of [...callerWarnings(options), ...groupWarnings(options)]) observe({ type: 'warning', message });
   return {
     handle: answers.handle,
-    fetch: (request, host) => answerFetch(request, answers.handle, host?.context),
+    fetch: (request, host) => answerFetch(request, answers.handle, { clock, ...host }),
     observe: observers.add,
     storedBytes: quota.storedBytes,
     groups: { pins: groups.pins, unpin: groups.unpin },

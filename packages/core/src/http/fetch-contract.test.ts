@@ -9,6 +9,7 @@ import {
   type SkippedCase,
 } from '@proxycache/contract';
 import { describe, test } from 'vitest';
+import { systemClock } from '../runtime/clock.ts';
 import { answerFetch } from './fetch.ts';
 
 /** What a server does that speaks fetch, such as those that Hono and Next run on: no more. */
@@ -68,7 +69,9 @@ function drained(outgoing: ServerResponse): Promise<void> {
 
 const mount: MountAdapter = ({ handle }, prefix) => {
   const server = createServer((incoming, outgoing) => {
-    bridge(incoming, outgoing, (request) => answerFetch(request, handle)).catch(() => outgoing.destroy());
+    bridge(incoming, outgoing, (request) => answerFetch(request, handle, { clock: systemClock })).catch(() =>
+      outgoing.destroy(),
+    );
   });
   return listenOnLoopback(server, prefix);
 };

@@ -1,7 +1,8 @@
+import { manualClock } from '@proxycache/test-kit';
 import { describe, expect, it } from 'vitest';
 import type { Bytes } from '../runtime/bytes.ts';
-import { answerFetch, readWebRequest } from './fetch.ts';
-import type { HttpRequest, HttpResponse } from './message.ts';
+import { answerFetch as answerFetchBy, readWebRequest } from './fetch.ts';
+import type { Handle, HttpRequest, HttpResponse } from './message.ts';
 
 const response = (body: HttpResponse['body'], rest: Partial<HttpResponse> = {}): HttpResponse => ({
   status: 200,
@@ -9,6 +10,8 @@ const response = (body: HttpResponse['body'], rest: Partial<HttpResponse> = {}):
   body,
   ...rest,
 });
+
+const answerFetch = (request: Request, handle: Handle) => answerFetchBy(request, handle, { clock: manualClock() });
 
 const answer = (body: HttpResponse['body'], rest?: Partial<HttpResponse>) =>
   answerFetch(new Request('http://cache.example/v2/'), async () => response(body, rest));
@@ -170,5 +173,70 @@ describe('answerFetch', () => {
       expect(returned).toBe(1);
       await expect(reader.read()).rejects.toMatchObject({ name: 'AbortError' });
     }
+  });
+
+  describe('a body of which nothing is read for 5 min', () => {
+    /** A body of four chunks, each of which comes when the one before was read and the clock has moved on. */
+    async function unread({ before = 0, slowSource = 0 } = {}) {
+      const clock = manualClock();
+      const seen = { left: false, closed: false };
+      async function* chunks(): AsyncGenerator<Uint8Array> {
+        for (let i = 0; i < 4; i++) {
+          await new Promise<void>((resolve) => (slowSource ? clock.after(slowSource, resolve) : resolve()));
+          yield Buffer.from('a');
+        }
+      }
+      const handle = async ({ signal }: HttpRequest) => {
+        signal.addEventListener('abort', () => {
+          seen.left = true;
+        });
+        const source = chunks();
+        const body: Bytes = {
+          [Symbol.asyncIterator]: () => ({
+            next: () => source.next(),
+            return: () => {
+              seen.closed = true;
+              return source.return(undefined);
+            },
+          }),
+        };
+        return response(body);
+      };
+      const got = await answerFetchBy(new Request('http://cache.example/v2/'), handle, { clock });
+      const reader = got.body!.getReader();
+      for (let i = 0; i < before; i++) await reader.read();
+      return { clock, seen, reader };
+    }
+
+    it.each([0, 1])('is closed and fails, after %i chunks of it', async (before) => {
+      const { clock, seen, reader } = await unread({ before });
+      await clock.advance(5 * 60_000 - 1);
+      expect(seen).toEqual({ left: false, closed: false });
+      await clock.advance(1);
+      expect(seen).toEqual({ left: true, closed: true });
+      await expect(reader.read()).rejects.toMatchObject({ code: 'aborted', message: expect.stringContaining('5 min') });
+      expect(clock.pending()).toBe(0);
+    });
+
+    it('is let be while it is read, however slowly it is read and comes', async () => {
+      const { clock, seen, reader } = await unread({ slowSource: 6 * 60_000 });
+      for (let i = 0; i < 4; i++) {
+        await clock.advance(4 * 60_000);
+        const reading = reader.read();
+        await clock.untilPending(1);
+        await clock.advance(6 * 60_000);
+        expect(await reading).toMatchObject({ done: false });
+      }
+      expect(await reader.read()).toMatchObject({ done: true });
+      expect(seen).toEqual({ left: false, closed: false });
+      expect(clock.pending()).toBe(0);
+    });
+
+    it('waits for nothing when it was cancelled', async () => {
+      const { clock, seen, reader } = await unread({ before: 1 });
+      await reader.cancel();
+      expect(seen).toEqual({ left: true, closed: true });
+      expect(clock.pending()).toBe(0);
+    });
   });
 });
