@@ -1,3 +1,4 @@
+import type { IncomingMessage } from 'node:http';
 import {
   type AccessOptions,
   type AccessQuestion,
@@ -384,6 +385,25 @@ describe('with access', () => {
     await cache.cache.fetch(new Request('http://cache.example/v2/up/team/app/manifests/1'), { context: 'from fetch' });
     await cache.cache.fetch(new Request('http://cache.example/v2/up/team/app/manifests/1'));
     expect(seen).toEqual(['from Node', 'from fetch', undefined]);
+  });
+
+  test('a page of the host’s own was a 500 where it knew nothing of who asked', async () => {
+    const told: unknown[] = [];
+    const context = ({ url }: IncomingMessage) => {
+      throw new Error(`nobody is logged in at ${url}`);
+    };
+    const handle = async (request: AccessRequest) =>
+      request.url === '/token' ? { status: 200, headers: {}, body: Buffer.from(String(request.context)) } : undefined;
+    const { cache } = await startGuarded(
+      { authenticate, handle },
+      { mount: { context, onError: (error) => told.push(String(error)) } },
+    );
+    expect((await cache.get('/')).status).toBe(404);
+    expect(told).toEqual([]);
+    expect((await cache.get('/v2/up/team/app/manifests/1')).status).toBe(500);
+    expect(told).toEqual(['Error: nobody is logged in at /v2/up/team/app/manifests/1']);
+    expect((await cache.get('/token')).status).toBe(503);
+    expect(cache.seen('access-failed')).toMatchObject([{ hook: 'handle', error: 'nobody is logged in at /token' }]);
   });
 
   test('the connection reaches every hook, by Node’s server; a web request has none', async () => {

@@ -107,6 +107,7 @@ export interface AccessOptions extends AccessHooks {
   /**
    * Answers paths of its own beside `/v2/`, such as a token service's `/token`; `undefined`: the host goes on. Counted by
    * `maxRequests` and bound by `within`, as the rest; of its paths those that it `owns` are refused with 503 over the limit.
+   * `request.context` is made when it is read: look at the path first.
    */
   handle?: HandleBeside;
 }

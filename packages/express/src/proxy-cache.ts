@@ -10,7 +10,10 @@ export interface MountedRequest extends IncomingMessage {
 
 /** Options of `proxyCache`. */
 export interface ExpressOptions<Req extends MountedRequest = MountedRequest> {
-  /** What the cache's hooks are to know of a request, such as `(req) => req.user`. Default: nothing. */
+  /**
+   * What the cache's hooks are to know of a request, such as `(req) => req.user`. Asked once, of requests that the cache answers;
+   * where it throws, the request is refused with 500 or 503. Default: nothing.
+   */
   context?: (req: Req) => unknown;
   /**
    * A client that accepts no byte of its answer for so long is cut off, and `onError` told. Default `'5m'`; `Infinity`:

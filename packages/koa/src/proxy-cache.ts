@@ -27,7 +27,10 @@ export interface KoaOptions<Context extends KoaContext = KoaContext> {
    * of the path. Default `''`.
    */
   basePath?: string;
-  /** What the cache's hooks are to know of a request, such as `(ctx) => ctx.state.user`. Default: nothing. */
+  /**
+   * What the cache's hooks are to know of a request, such as `(ctx) => ctx.state.user`. Asked once, of requests that the cache answers;
+   * where it throws, the request is refused with 500 or 503. Default: nothing.
+   */
   context?: (ctx: Context) => unknown;
   /**
    * A client that accepts no byte of its answer for so long is cut off, and `onError` told. Default `'5m'`; `Infinity`:

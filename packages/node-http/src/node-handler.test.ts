@@ -49,7 +49,7 @@ describe('createNodeHandler', () => {
 
   test('answers 500 and tells onError when the host fails to say what it knows', async () => {
     const errors: unknown[] = [];
-    const url = await serve(() => found(null), {
+    const url = await serve(({ context }) => found(Buffer.from(`${context}`)), {
       context: () => {
         throw new Error('no user');
       },
@@ -57,6 +57,17 @@ describe('createNodeHandler', () => {
     });
     expect((await fetch(`${url}/v2/`)).status).toBe(500);
     expect(errors).toEqual([['Error: no user', '/v2/']]);
+  });
+
+  test('asks the host once what it knows of a request, and of none that is not the cache’s', async () => {
+    const asked: (string | undefined)[] = [];
+    const handle = async (request: HttpRequest) =>
+      request.url === '/v2/' ? found(Buffer.from(`${request.context} ${request.context}`)) : undefined;
+    const handler = createNodeHandler({ handle }, { context: ({ url }) => asked.push(url) });
+    const url = await listen(createServer((req, res) => handler(req, res, () => res.end('of the host'))));
+    expect(await get(`${url}/`)).toBe('of the host');
+    expect(await get(`${url}/v2/`)).toBe('1 1');
+    expect(asked).toEqual(['/v2/']);
   });
 
   test('tells onError of a body that broke half-way', async () => {

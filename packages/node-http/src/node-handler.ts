@@ -10,7 +10,10 @@ import { writeResponse } from './write-response.ts';
 export interface NodeHandlerOptions {
   /** Path the cache is mounted at, such as `/registry`: `/registry/v2/...` is answered. Default `''`: the root. */
   basePath?: string;
-  /** What the cache's hooks are to know of a request: its user, TLS peer, address. Default: nothing. */
+  /**
+   * What the cache's hooks are to know of a request: its user, TLS peer, address. Asked once, of requests that the cache
+   * answers; where it throws, the request is refused with 500 or 503. Default: nothing.
+   */
   context?: (req: IncomingMessage) => unknown;
   /**
    * A client that accepts no byte of its answer for so long is cut off, and `onError` told. Default `'5m'`; `Infinity`:

@@ -12,7 +12,7 @@ export interface NodeExchange {
   url: string;
   /** The mount point: `''` or `/prefix`. */
   basePath: string;
-  /** The host's own, handed to the cache's hooks. */
+  /** The host's own, handed to the cache's hooks: asked once, when the cache needs it for a request that is its own. */
   context?: (() => unknown) | undefined;
   /** Where the host's body parser leaves what it read. Default: `req`. */
   parsedBody?: ParsedBody;
@@ -27,22 +27,21 @@ export function readRequest(exchange: NodeExchange): HttpRequest {
   return new NodeRequest(exchange);
 }
 
-// A class for its prototype's getter: this runs once a request, and most requests never touch their signal.
+// A class for its prototype's getters: this runs once a request, and most requests never touch their signal or context.
 class NodeRequest implements HttpRequest {
   readonly method: string;
   readonly url: string;
   readonly basePath: string;
   readonly headers: { get(name: string): string | null };
-  readonly context: unknown;
   readonly #exchange: NodeExchange;
   #signal: AbortSignal | undefined;
+  #context: { value: unknown } | undefined;
 
   constructor(exchange: NodeExchange) {
     this.method = exchange.req.method ?? 'GET';
     this.url = originForm(exchange.url);
     this.basePath = exchange.basePath;
     this.headers = new NodeHeaders(exchange.req);
-    this.context = exchange.context?.();
     this.#exchange = exchange;
   }
 
@@ -52,6 +51,11 @@ class NodeRequest implements HttpRequest {
     this.#signal = controller.signal;
     onClientLeft(this.#exchange.req, this.#exchange.res, () => controller.abort());
     return this.#signal;
+  }
+
+  get context(): unknown {
+    this.#context ??= { value: this.#exchange.context?.() };
+    return this.#context.value;
   }
 
   get connection(): Connection {

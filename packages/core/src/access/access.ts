@@ -27,7 +27,9 @@ export function createAccess(
 ): (request: AccessRequest) => Visitor {
   const parts = { ...told, withinMs: parseDuration(within) };
   return (request) => {
-    const visit = createVisit(request);
+    // At once: where the host cannot say what it knows, no hook has failed.
+    const { context } = request;
+    const visit = createVisit(request, () => context);
     const waiting = { visit, client: () => request.signal };
     return {
       request: visit.request,

@@ -7,8 +7,11 @@ export interface Visit {
   end(reason: Error): void;
 }
 
-/** @param request its signal is not read before a hook reads that of the visit: creating one per request is dear */
-export function createVisit(request: AccessRequest): Visit {
+/**
+ * @param request its signal is not read before a hook reads that of the visit: creating one per request is dear
+ * @param contextOf the same of its context. Default: that of the request
+ */
+export function createVisit(request: AccessRequest, contextOf: () => unknown = () => request.context): Visit {
   let controller: AbortController | undefined;
   let ended: Error | undefined;
 
@@ -23,14 +26,16 @@ export function createVisit(request: AccessRequest): Visit {
     return made.signal;
   }
 
-  const { method, url, basePath, headers, context } = request;
+  const { method, url, basePath, headers } = request;
   return {
     request: {
       method,
       url,
       basePath,
       headers,
-      context,
+      get context() {
+        return contextOf();
+      },
       get connection() {
         return request.connection;
       },

@@ -20,7 +20,7 @@ export interface AccessRequest {
   basePath: string;
   /** `get` takes names in lowercase. */
   headers: { get(name: string): string | null };
-  /** The host's own (user, TLS peer, address), handed to hooks. */
+  /** The host's own (user, TLS peer, address), handed to hooks. May be a lazy getter: only what the cache answers has it read. */
   context?: unknown;
   /** What the adapter sees of the connection itself, looked up when it is read; `undefined` where it sees nothing, as of web requests. */
   readonly connection?: Connection | undefined;

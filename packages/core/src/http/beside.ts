@@ -60,13 +60,16 @@ export function createBeside(
 }
 
 function withBody(seen: AccessRequest, request: HttpRequest): HttpRequest {
-  const { method, url, basePath, headers, context } = seen;
+  const { method, url, basePath, headers } = seen;
   return {
     method,
     url,
     basePath,
     headers,
-    context,
+    // Whether the path is one of its own is for the hook to say: before, the host is not asked.
+    get context() {
+      return seen.context;
+    },
     get connection() {
       return seen.connection;
     },
