@@ -86,7 +86,7 @@ export const configSchema = mapping({
     maxConnections: about(integer(1, 1_000_000), 'Client connections; over it they are closed').prefault(16_384),
     stalledFor: optional(
       durationOrUnlimited(1),
-      'A client that accepts nothing of its answer for so long is cut off',
+      'A client that accepts nothing of its answer for so long is cut off; one slower than about 1 MB in it may be',
       '5m',
     ),
     memory: mapping({

@@ -16,8 +16,8 @@ export interface NodeHandlerOptions {
    */
   context?: (req: IncomingMessage) => unknown;
   /**
-   * A client that accepts no byte of its answer for so long is cut off, and `onError` told. Default `'5m'`; `Infinity`:
-   * never.
+   * A client that accepts no byte of its answer for so long is cut off, and `onError` told. The kernel accepts for it about
+   * 1 MB at a time: below some minutes one that reads slowly is cut off, too. Default `'5m'`; `Infinity`: never.
    */
   stalledFor?: Duration;
   /**

@@ -8,7 +8,9 @@ const defaultStalledFor: Duration = '5m';
 const longestTimer = 2 ** 31 - 1;
 
 /**
- * How long, in ms, a client may accept nothing of an answer that waits for it. Default 5 min; `Infinity`: no limit.
+ * How long, in ms, a client may accept nothing of an answer that waits for it. Default 5 min; `Infinity`: no limit. It is
+ * the kernel's send buffer that is seen to accept: about 1 MB at a time, when as much of it has reached the client. One
+ * that is slower than 1 MB in this time may be cut off while it reads: give it minutes.
  *
  * @throws ProxyCacheError `invalid-options` for anything but a duration of at least 1 ms
  */
@@ -31,8 +33,8 @@ interface StalledLimit {
 }
 
 /**
- * Cuts a client off that has accepted no byte for so long of what is written to it: a transfer, a file and memory wait
- * for it. A client that takes little, but something, is let be; so is one that waits for us.
+ * Cuts a client off for which the kernel has accepted no byte for so long: a transfer, a file and memory wait for it. One
+ * that waits for us is let be; so is one that reads, if within that time its send buffer has room again.
  */
 export function cutOffStalled(req: IncomingMessage, res: ServerResponse, limit: StalledLimit): void {
   if (limit.ms === Number.POSITIVE_INFINITY) return;
