@@ -18,6 +18,7 @@ export const layers: readonly string[] = [
   'roster-of.ts',
   'callers-of.ts',
   'check-options.ts',
+  'hooks-of.ts',
   'options.ts',
   'observers.ts',
   'events.ts',

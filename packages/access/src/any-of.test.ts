@@ -83,6 +83,26 @@ describe('several ways to say who one is', () => {
     expect(await anyOf(byCertificate).authenticate(request('Digest abc'))).toBeUndefined();
   });
 
+  test('one may be of a class', async () => {
+    class Directory implements AnyOfPart {
+      readonly #name = 'directory';
+      authenticate() {
+        return { name: this.#name };
+      }
+      challenge() {
+        return `Basic realm="${this.#name}"`;
+      }
+      async handle() {
+        return { status: 200, headers: {}, body: Buffer.from(this.#name) };
+      }
+    }
+    const { authenticate, challenge, handle } = anyOf(new Directory());
+    expect(await authenticate(request(null))).toEqual({ name: 'directory' });
+    expect(challenge({ scope: undefined, request: request(null) })).toEqual(['Basic realm="directory"']);
+    const asked = { ...request(null), body: async () => new Uint8Array() };
+    expect((await handle(asked))?.body).toEqual(Buffer.from('directory'));
+  });
+
   test('that one could not tell is not told as a wrong password', async () => {
     const away: AnyOfPart = {
       authenticate: () => {

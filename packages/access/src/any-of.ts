@@ -52,8 +52,8 @@ export function anyOf(...parts: readonly AnyOfPart[]): AnyOfAccess {
       const isAsked = (one: string | undefined) => one === undefined || !scheme || sameScheme(one, scheme);
       const asked = parts.filter(({ authenticate: one }) => isAsked(one.scheme));
       const refusals: unknown[] = [];
-      for (const { authenticate } of asked) {
-        const identity = await attempt(authenticate, request, refusals);
+      for (const part of asked) {
+        const identity = await attempt(part, request, refusals);
         if (identity) return identity;
       }
       if (refusals.length > 0) throw gravest(refusals);
@@ -61,18 +61,14 @@ export function anyOf(...parts: readonly AnyOfPart[]): AnyOfAccess {
       if (scheme === undefined || taken.length === 0 || schemesOf(asked).length > 0) return undefined;
       throw new ProxyCacheError('unauthenticated', `expected credentials of one of the schemes ${taken.join(', ')}`);
     },
-    challenge: (question) => parts.flatMap(({ challenge }) => challenge?.(question) ?? []),
+    challenge: (question) => parts.flatMap((part) => part.challenge?.(question) ?? []),
     handle: Object.assign(handle, { owns: (url: string) => parts.some((part) => part.handle?.owns?.(url) ?? false) }),
   };
 }
 
-async function attempt(
-  authenticate: Authenticate,
-  request: AccessRequest,
-  refusals: unknown[],
-): Promise<Identity | undefined> {
+async function attempt(part: AnyOfPart, request: AccessRequest, refusals: unknown[]): Promise<Identity | undefined> {
   try {
-    return await authenticate(request);
+    return await part.authenticate(request);
   } catch (error) {
     refusals.push(error);
     return undefined;

@@ -1,7 +1,8 @@
 import { type Admission, createAdmission } from './admission/admission.ts';
 import type { AdmissionEvents } from './admission/events.ts';
 import type { RecordsParts } from './catalog/records.ts';
-import { admissionSettings, type ProxyCacheOptions } from './options.ts';
+import { admissionSettings } from './hooks-of.ts';
+import type { ProxyCacheOptions } from './options.ts';
 import { admittedPulls } from './pull/admitted-pulls.ts';
 import type { ListReferrers } from './pull/list-referrers.ts';
 import type { Pulls } from './pull/noted-pulls.ts';

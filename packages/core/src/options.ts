@@ -195,29 +195,6 @@ export const defaults: Defaults = {
   segments: { connections: 8, minSize: 128 * 1024 * 1024 },
 };
 
-/** The hooks with every default filled in. */
-export function accessSettings(access: AccessOptions): AccessSettings & Pick<AccessOptions, 'handle'> {
-  const given = Object.entries(access).filter(([, value]) => value !== undefined);
-  return { ...defaults.access, ...Object.fromEntries(given) };
-}
-
-/** A policy with every default filled in. */
-export function admissionSettings({
-  admit,
-  upstreams,
-  version,
-  within,
-  decisionFor,
-}: AdmissionOptions): AdmissionSettings {
-  return {
-    admit,
-    ...(upstreams !== undefined && { upstreams }),
-    version: version ?? defaults.admission.version,
-    within: within ?? defaults.admission.within,
-    decisionFor: decisionFor ?? defaults.admission.decisionFor,
-  };
-}
-
 /** An upstream's options with every default filled in. */
 export function upstreamSettings(options: UpstreamOptions): UpstreamSettings {
   const given = Object.entries(options).filter(([, value]) => value !== undefined);

@@ -7,6 +7,7 @@ import { closeCache } from './close-cache.ts';
 import { createFromCode } from './from-code.ts';
 import { groupWarnings } from './group/group-warnings.ts';
 import { createGroups } from './group/groups.ts';
+import { accessSettings, secretOf } from './hooks-of.ts';
 import { createBeside } from './http/beside.ts';
 import { bounded } from './http/bounded.ts';
 import { createDispatch } from './http/dispatch.ts';
@@ -20,7 +21,7 @@ import { createExports } from './layout/export-layout.ts';
 import { createImports } from './layout/import-layout.ts';
 import { createObservers } from './observers.ts';
 import { createOffload } from './offload.ts';
-import { accessSettings, defaults, limitsOf, type ProxyCacheOptions, retentionSettings } from './options.ts';
+import { defaults, limitsOf, type ProxyCacheOptions, retentionSettings } from './options.ts';
 import { createChecks } from './pull/checks.ts';
 import { createContents } from './pull/contents.ts';
 import { createHasImage } from './pull/has-image.ts';
@@ -60,7 +61,7 @@ export function createProxyCache(options: ProxyCacheOptions): ProxyCache {
   checkOptions(options);
   const { storage, peers, clock = systemClock } = options;
   const memory = { ...defaults.memory, ...options.memory };
-  const observers = createObservers(options.observer);
+  const observers = createObservers(options.observer?.bind(options));
   const observe = observers.tell;
   const trace = options.tracing && createTrace(options.tracing);
 
@@ -203,7 +204,7 @@ export function createProxyCache(options: ProxyCacheOptions): ProxyCache {
     upstreams: {
       status: () => [...upstreams.values()].map(({ client }) => client.status()),
       ...roster.roster,
-      check: createUpstreamChecks({ settingsOf, isClosed, secretOf: options.persistUpstreams?.secretOf, ...told }),
+      check: createUpstreamChecks({ settingsOf, isClosed, secretOf: secretOf(options), ...told }),
     },
     close(how = {}) {
       expectWhole('close: graceMs', how.graceMs);

@@ -1,6 +1,7 @@
 import type { ProxyCacheEvent } from './events.ts';
 import { checkBesideGroups } from './group/check-groups.ts';
 import { type GroupSettings, groupSettings } from './group/group-options.ts';
+import { secretOf } from './hooks-of.ts';
 import { defaults, type ProxyCacheOptions, upstreamSettings } from './options.ts';
 import { type Book, memoryBook } from './roster/book.ts';
 import { checkReference } from './roster/check-reference.ts';
@@ -47,7 +48,7 @@ export function upstreamsOf(
   const live = createLiveUpstreams(options.upstreams, {
     ...parts,
     settingsOf: upstreamSettings,
-    secretOf: persistUpstreams?.secretOf,
+    secretOf: secretOf(options),
     routing,
   });
   let maxManifestBytes = persistUpstreams ? defaults.upstream.maxManifestBytes : 0;

@@ -66,6 +66,21 @@ describe('presets', () => {
     }
   });
 
+  it('ask for a token where it is a method of a class', async () => {
+    class Account {
+      readonly account = '123456789012';
+      readonly region = 'eu-central-1';
+      readonly location = 'us';
+      readonly #token = 'of the class';
+      async getToken() {
+        return this.#token;
+      }
+    }
+    for (const { auth } of [ecr(new Account()), artifactRegistry(new Account())]) {
+      expect(await (auth as CredentialProvider)(query)).toMatchObject({ password: 'of the class' });
+    }
+  });
+
   it('give an access token to Artifact Registry as it wants it', async () => {
     const { auth, url } = artifactRegistry({ location: 'us', getToken });
     expect(url).toBe('https://us-docker.pkg.dev');

@@ -71,10 +71,10 @@ export interface EcrOptions {
 
 /** A private ECR, under the key `ecr`. */
 export function ecr(options: EcrOptions, overrides: PresetOverrides = {}): UpstreamOptions {
-  const { account, region, domain = 'amazonaws.com', getToken } = options;
+  const { account, region, domain = 'amazonaws.com' } = options;
   const host = `${account}.dkr.ecr.${region}.${domain}`;
   const auth: CredentialProvider = async (query) => {
-    const token = await getToken(query);
+    const token = await options.getToken(query);
     const decoded = Buffer.from(token, 'base64').toString('utf8');
     // Some tools hand out the password alone.
     const password = decoded.startsWith('AWS:') ? decoded.slice('AWS:'.length) : token;
@@ -93,11 +93,10 @@ export interface ArtifactRegistryOptions {
 
 /** A Google Artifact Registry, under the key `gar`. Repositories are named `<project>/<repository>/<image>`. */
 export function artifactRegistry(options: ArtifactRegistryOptions, overrides: PresetOverrides = {}): UpstreamOptions {
-  const { location, getToken } = options;
-  const host = `${location}-docker.pkg.dev`;
+  const host = `${options.location}-docker.pkg.dev`;
   const auth: CredentialProvider = async (query) => ({
     username: 'oauth2accesstoken',
-    password: await getToken(query),
+    password: await options.getToken(query),
   });
   return { key: 'gar', url: `https://${host}`, hosts: [host], auth, ...overrides };
 }
