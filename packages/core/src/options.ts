@@ -9,6 +9,7 @@ import type { RetentionOptions } from './retention/retention-options.ts';
 import type { PersistUpstreamsOptions } from './roster/persist-upstreams-options.ts';
 import type { Clock } from './runtime/clock.ts';
 import type { Tracing } from './runtime/tracing.ts';
+import { withDefaults } from './runtime/with-defaults.ts';
 import type { Storage } from './store/storage.ts';
 import type { SegmentSettings, UpstreamOptions, UpstreamSettings } from './upstream/upstream-options.ts';
 
@@ -197,17 +198,16 @@ export const defaults: Defaults = {
 
 /** An upstream's options with every default filled in. */
 export function upstreamSettings(options: UpstreamOptions): UpstreamSettings {
-  const given = Object.entries(options).filter(([, value]) => value !== undefined);
+  const { timeouts, limits, rateLimit, breaker, retry, segments, ...others } = options;
+  const { upstream, ofCallers } = defaults;
   return {
-    ...defaults.upstream,
-    ...(options.credentials === 'caller' && defaults.ofCallers),
-    ...(Object.fromEntries(given) as unknown as UpstreamOptions),
-    timeouts: { ...defaults.upstream.timeouts, ...options.timeouts },
-    limits: { ...defaults.upstream.limits, ...options.limits },
-    rateLimit: { ...defaults.upstream.rateLimit, ...options.rateLimit },
-    breaker: { ...defaults.upstream.breaker, ...options.breaker },
-    retry: { ...defaults.upstream.retry, ...options.retry },
-    segments: options.segments ? { ...defaults.segments, ...options.segments } : false,
+    ...withDefaults({ ...upstream, ...(options.credentials === 'caller' && ofCallers) }, others),
+    timeouts: withDefaults(upstream.timeouts, timeouts),
+    limits: withDefaults(upstream.limits, limits),
+    rateLimit: withDefaults(upstream.rateLimit, rateLimit),
+    breaker: withDefaults(upstream.breaker, breaker),
+    retry: withDefaults(upstream.retry, retry),
+    segments: segments ? withDefaults(defaults.segments, segments) : false,
   };
 }
 
@@ -223,6 +223,5 @@ export function limitsOf(options: Pick<ProxyCacheOptions, 'retention' | 'upstrea
 /** What stays, with every default filled in. */
 export function retentionSettings({ retention }: Pick<ProxyCacheOptions, 'retention'>): RetentionSettings {
   if (retention === false) return { ...defaults.retention, every: false };
-  const given = Object.entries(retention ?? {}).filter(([, value]) => value !== undefined);
-  return { ...defaults.retention, ...(Object.fromEntries(given) as RetentionOptions) };
+  return withDefaults(defaults.retention, retention);
 }

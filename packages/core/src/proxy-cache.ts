@@ -46,6 +46,7 @@ import { createRunning } from './runtime/running.ts';
 import { createSlabs } from './runtime/slabs.ts';
 import { keepTickShape } from './runtime/tick-shape.ts';
 import { createTrace } from './runtime/tracing.ts';
+import { withDefaults } from './runtime/with-defaults.ts';
 import { shareTransfers } from './share-transfers.ts';
 import { pullStorage } from './store/pull-storage.ts';
 import { timelyCoordinator } from './store/timely-coordinator.ts';
@@ -60,7 +61,7 @@ import { createUpstreamChecks } from './upstream-checks.ts';
 export function createProxyCache(options: ProxyCacheOptions): ProxyCache {
   checkOptions(options);
   const { storage, peers, clock = systemClock } = options;
-  const memory = { ...defaults.memory, ...options.memory };
+  const memory = withDefaults(defaults.memory, options.memory);
   const observers = createObservers(options.observer?.bind(options));
   const observe = observers.tell;
   const trace = options.tracing && createTrace(options.tracing);

@@ -1,3 +1,5 @@
+import { withDefaults } from '../runtime/with-defaults.ts';
+
 /** Repositories of a group that belong to one of its members, whatever the others have. */
 export interface GroupPin {
   /** Patterns of repository names, as clients name them below the group's key: `team/**`. With `library`, by either name. */
@@ -38,6 +40,5 @@ export function groupSettings(
   options: GroupOptions,
   defaults: Omit<GroupSettings, 'key' | 'upstreams'>,
 ): GroupSettings {
-  const given = Object.entries(options).filter(([, value]) => value !== undefined);
-  return { ...defaults, ...(Object.fromEntries(given) as unknown as GroupOptions) };
+  return withDefaults(defaults, options);
 }

@@ -8,6 +8,7 @@ import {
   invalidOption,
 } from '../runtime/expect-option.ts';
 import { expectPatterns, matchingPattern } from '../runtime/name-patterns.ts';
+import { withDefaults } from '../runtime/with-defaults.ts';
 
 /** What stays in the stores, and for how long. */
 export interface RetentionOptions {
@@ -91,7 +92,7 @@ export function stays({ unusedFor, rules }: Required<Pick<RetentionOptions, 'unu
   const read = rules.map((rule) => ({
     upstream: rule.upstream,
     covers: rule.repositories && matchingPattern(rule.repositories),
-    stay: stayBy({ unusedFor, ...rule }),
+    stay: stayBy(withDefaults({ unusedFor }, rule)),
   }));
   const otherwise = stayBy({ unusedFor });
   return (upstream, repository) => {

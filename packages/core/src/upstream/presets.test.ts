@@ -53,6 +53,11 @@ describe('presets', () => {
     });
   });
 
+  it('keep a field of which the override is undefined', () => {
+    const none = undefined as never;
+    expect(dockerHub({ key: 'hub', hosts: none, library: none })).toEqual({ ...dockerHub(), key: 'hub' });
+  });
+
   it('leave a URL that is none to the check of options', () => {
     expect(registry('harbor.corp')).toEqual({ key: 'registry', url: 'harbor.corp', hosts: [] });
   });
