@@ -5,12 +5,15 @@ import {
   type AdmissionContext,
   type AdmissionDecision,
   type AdmissionOptions,
+  type Clock,
   type Credential,
   type Identity,
+  memoryStorage,
   type PersistUpstreamsOptions,
   ProxyCacheError,
   type Verdict,
 } from '@proxycache/core';
+import { type ManualClock, manualClock } from '@proxycache/test-kit';
 import { describe, expect, test } from 'vitest';
 import { startPair } from './cache-under-test.ts';
 import { as } from './callers.ts';
@@ -108,4 +111,35 @@ describe('hooks that are methods of a class', () => {
     expect((await cache.get(manifest)).status).toBe(200);
     expect(await cache.cache.upstreams.check('up')).toMatchObject({ ok: true });
   });
+});
+
+test('a clock of a class serves purges, and room is made by it', async () => {
+  class Offset implements Clock {
+    readonly #own: ManualClock;
+    constructor(own: ManualClock) {
+      this.#own = own;
+    }
+    now(): number {
+      return this.#own.now() + 60_000;
+    }
+    monotonic(): number {
+      return this.#own.monotonic();
+    }
+    after(ms: number, fn: () => void): () => void {
+      return this.#own.after(ms, fn);
+    }
+  }
+  const own = manualClock();
+  const clock = new Offset(own);
+  const storage = memoryStorage({ clock });
+  const { upstream, cache } = await startPair({ cache: { clock, storage, retention: { maxBytes: 5_000_000 } } });
+  const names = ['one', 'two', 'three'];
+  for (const name of names) upstream.addImage(`team/${name}`, { tag: '1', layerSizes: [2_000_000] });
+  for (const name of names) {
+    const { references } = await cache.cache.warm([`up/team/${name}:1`]);
+    expect(references).toMatchObject([{ outcome: 'stored' }]);
+    await own.advance(1_000);
+  }
+  expect(await cache.cache.has('up/team/one:1')).toBe(false);
+  expect(await cache.cache.purge({ reference: 'up/team/three:1' })).toMatchObject({ tags: 1, files: 3 });
 });

@@ -39,7 +39,7 @@ export function createRetention(parts: RetentionOf, settings: RetentionSettings)
     ...parts,
     needs: createManifestNeeds({ ...parts, peek: manifests.peek }),
     gone: tellOthers(parts.coordinator, manifests.forget),
-    unlinked: createUnlinked({ ...parts, now: parts.clock.now }),
+    unlinked: createUnlinked({ ...parts, now: () => parts.clock.now() }),
     isUnderWay: (digest) => isWaiting(digest) || ingests.isComingIn(digest),
     clientOf: (upstream) => upstreams.get(upstream)?.client,
     stayOf: stays(settings),
