@@ -1,4 +1,5 @@
 import type { ProxyCacheEvent } from './events.ts';
+import { attempt } from './runtime/attempt.ts';
 import { invalidOption } from './runtime/expect-option.ts';
 
 /** Is told each event, synchronously. */
@@ -17,13 +18,7 @@ export function createObservers(first: Observer | undefined): Observers {
   let observers: readonly Observer[] = first ? [first] : [];
   return {
     tell(event) {
-      for (const observer of observers) {
-        try {
-          observer(event);
-        } catch {
-          // An observer's failure is its own: it must never cost a pull.
-        }
-      }
+      for (const observer of observers) attempt(() => observer(event));
     },
     add(observer) {
       if (typeof observer !== 'function') throw invalidOption('observe: observer', 'a function', observer);

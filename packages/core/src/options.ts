@@ -25,7 +25,7 @@ export interface ProxyCacheOptions {
   defaultUpstream?: string;
   /** Keys of upstreams that were removed: they answer 404 and never fall to the default. Default none. */
   reservedKeys?: readonly string[];
-  /** Called with each event, synchronously. What it throws is dropped. */
+  /** Called with each event, synchronously. What it throws, or rejects with, is dropped. */
   observer?: (event: ProxyCacheEvent) => void;
   /** Where spans go, around each request and each call upstream; `openTelemetry` of `@proxycache/admin` makes one. Default: nowhere. */
   tracing?: Tracing;

@@ -1,3 +1,4 @@
+import { attempt } from '../runtime/attempt.ts';
 import { createBuffers } from '../runtime/buffers.ts';
 import type { Clock } from '../runtime/clock.ts';
 import { createFlights } from '../runtime/collapse.ts';
@@ -13,7 +14,7 @@ import { type RecordsReport, scrubRecords } from './scrub-records.ts';
 export interface ScrubOptions {
   /** Ends the wait; the scrub ends with the last who waits for it. */
   signal?: AbortSignal;
-  /** Called after each blob and record, synchronously, with what was found so far. What it throws is dropped. */
+  /** Called after each blob and record, synchronously, with what was found so far. What it throws, or rejects with, is dropped. */
   onProgress?: (soFar: ScrubReport) => void;
   /** Read no more bytes of blobs than this in a second; of several who wait, the least holds. Default: no limit. */
   bytesPerSecond?: number;
@@ -60,7 +61,7 @@ export function createScrubs(parts: ScrubParts): Scrubs {
     };
     const progress = () => {
       report.durationMs = clock.monotonic() - startedAt;
-      for (const { onProgress } of waiters) dropping(() => onProgress?.(copyOf(report)));
+      for (const { onProgress } of waiters) attempt(() => onProgress?.(copyOf(report)));
     };
     let failure: unknown;
     try {
@@ -114,14 +115,6 @@ export function createScrubs(parts: ScrubParts): Scrubs {
 
 function copyOf({ blobs, records, durationMs }: ScrubReport): ScrubReport {
   return { blobs: { ...blobs, wrong: [...blobs.wrong] }, records: { ...records }, durationMs };
-}
-
-function dropping(tell: () => void): void {
-  try {
-    tell();
-  } catch {
-    // A listener's failure is its own.
-  }
 }
 
 /** How long it is before a wait is measured anew: whoever wanted it that slow may have left. */

@@ -1,3 +1,4 @@
+import { attempt } from '../runtime/attempt.ts';
 import type { Clock } from '../runtime/clock.ts';
 import type { KeepRun } from './keep-image.ts';
 import type { WarmProgress } from './warm-report.ts';
@@ -34,16 +35,14 @@ export function watchProgress({
     let done = bytes.done;
     for (const { received, size } of coming) done += Math.min(received(), size);
     const durationMs = clock.monotonic() - startedAt;
-    try {
+    attempt(() =>
       onProgress({
         references: { ...references },
         contents: { ...contents },
         bytes: { known: bytes.known, done },
         durationMs,
-      });
-    } catch {
-      // A listener's failure is its own.
-    }
+      }),
+    );
   }
 
   function watch(): void {

@@ -11,7 +11,7 @@ export interface WarmOptions {
   concurrency?: number;
   /** Ends it: what is coming in for nobody else ends, too; what was stored stays. */
   signal?: AbortSignal;
-  /** Called after each step, and each second while blobs come in, synchronously. What it throws is dropped. */
+  /** Called after each step, and each second while blobs come in, synchronously. What it throws, or rejects with, is dropped. */
   onProgress?: (soFar: WarmProgress) => void;
 }
 

@@ -9,7 +9,7 @@ export type Purge =
 export interface PurgeOptions {
   /** Ends it: what is gone by then stays gone. */
   signal?: AbortSignal;
-  /** Called after each step, synchronously, with what is gone so far. What it throws is dropped. */
+  /** Called after each step, synchronously, with what is gone so far. What it throws, or rejects with, is dropped. */
   onProgress?: (soFar: PurgeReport) => void;
 }
 

@@ -1,5 +1,6 @@
 import { keyOf } from '../catalog/keys.ts';
 import type { TagOrDigest } from '../oci/name.ts';
+import { attempt } from '../runtime/attempt.ts';
 import { createUntilClosed } from '../runtime/until-closed.ts';
 import { forgetRepository } from './forget-repository.ts';
 import { purgeFiles } from './purge-files.ts';
@@ -82,7 +83,7 @@ export function createPurges(parts: RetentionParts): Purges {
     const report: PurgeReport = { ...counts, durationMs: 0 };
     const progress = () => {
       report.durationMs = clock.monotonic() - startedAt;
-      dropping(() => onProgress?.({ ...report }));
+      attempt(() => onProgress?.({ ...report }));
     };
     for (const one of what) {
       await purgeOne({ report, unlinked: new Map(), at: clock.now(), signal, progress }, one);
@@ -105,12 +106,4 @@ export function createPurges(parts: RetentionParts): Purges {
 function isMeant(stored: StoredRepository, { upstream, repository }: Pick<Purged, 'upstream' | 'repository'>): boolean {
   if (stored.upstream !== upstream) return false;
   return repository === undefined || stored.path === `${keyOf(upstream, stored.scope, repository)}/`;
-}
-
-function dropping(tell: () => void): void {
-  try {
-    tell();
-  } catch {
-    // A listener's failure is its own.
-  }
 }

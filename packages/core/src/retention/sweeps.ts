@@ -1,3 +1,4 @@
+import { attempt } from '../runtime/attempt.ts';
 import { createFlights } from '../runtime/collapse.ts';
 import type { Duration } from '../runtime/duration.ts';
 import { ProxyCacheError } from '../runtime/errors.ts';
@@ -15,7 +16,7 @@ export interface SweepOptions {
   dryRun?: boolean;
   /** Ends the wait; the sweep ends with the last who waits for it. */
   signal?: AbortSignal;
-  /** Called after each repository and file, synchronously, with what was removed so far. What it throws is dropped. */
+  /** Called after each repository and file, synchronously, with what was removed so far. What it throws, or rejects with, is dropped. */
   onProgress?: (soFar: SweepReport) => void;
 }
 
@@ -89,7 +90,7 @@ export function createSweeps(parts: RetentionParts, every: Duration | false): Sw
     const signal = held ? AbortSignal.any([outer, held.lost]) : outer;
     const progress = () => {
       report.durationMs = clock.monotonic() - startedAt;
-      for (const waiter of waiters) if (waiter.dryRun === dryRun) dropping(() => waiter.onProgress(copyOf(report)));
+      for (const waiter of waiters) if (waiter.dryRun === dryRun) attempt(() => waiter.onProgress(copyOf(report)));
     };
     const how: SweepHow = { dryRun, signal, progress };
     try {
@@ -148,12 +149,4 @@ export function createSweeps(parts: RetentionParts, every: Duration | false): Sw
       parts.unlinked.close();
     },
   };
-}
-
-function dropping(tell: () => void): void {
-  try {
-    tell();
-  } catch {
-    // A listener's failure is its own.
-  }
 }

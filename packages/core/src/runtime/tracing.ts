@@ -1,4 +1,5 @@
 import { AsyncResource } from 'node:async_hooks';
+import { attempt } from './attempt.ts';
 
 /** What a span says of what it is about. */
 export type SpanAttributes = Readonly<Record<string, string | number | boolean>>;
@@ -25,7 +26,7 @@ export interface Span {
   link(other: Span): void;
 }
 
-/** Where spans go: see `openTelemetry` of `@proxycache/admin`. What it throws is dropped. */
+/** Where spans go: see `openTelemetry` of `@proxycache/admin`. What it throws, or rejects with, is dropped. */
 export interface Tracing {
   /**
    * Calls `run`, once and at once, and gives what that gives. What is traced within it, also later and in what it waits
@@ -76,16 +77,6 @@ export function createTrace(tracing: Tracing): Trace {
     attempt(() => tracing.span(start, (span) => once(guarded(span))));
     return once(noSpan);
   };
-}
-
-/** What a host's tracing does wrong, at once or later, is its own matter: it must never cost a pull. */
-function attempt(work: () => unknown): void {
-  try {
-    const given = work();
-    if (given instanceof Promise) given.catch(() => undefined);
-  } catch {
-    // See above.
-  }
 }
 
 /** A span around `run`, where there is somebody to trace it. */
