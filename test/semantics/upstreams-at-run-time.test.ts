@@ -298,6 +298,25 @@ describe('a secret of an upstream', () => {
     expect(upstreams.list()[1]).toMatchObject({ url: other.url, auth: { kind: 'anonymous' } });
   });
 
+  test('stays where an update does not move it, whatever the options left undefined', async () => {
+    const none = undefined as never;
+    const { cache, upstream } = await startPair({
+      auth: hub,
+      fake: { auth: { basic: hub } },
+      tls: { ca: none, insecure: none, cert: none, key: none },
+      endpoints: [{ url: 'http://127.0.0.1:9', auth: none, tls: none }],
+      cache: { persistUpstreams: {} },
+    });
+    upstream.addImage('team/app', { tag: '1' });
+    const { upstreams } = cache.cache;
+    await upstreams.update('up', { mode: 'local-first' });
+    expect(cache.seen('upstream-changed')).toMatchObject([{ upstream: 'up', change: 'updated' }]);
+    // Of what is stored, all else is as the options say it.
+    await cache.restart();
+    expect((await cache.get('/v2/up/team/app/manifests/1')).status).toBe(200);
+    expect(cache.cache.upstreams.list()).toMatchObject([{ key: 'up', mode: 'local-first', revision: 1 }]);
+  });
+
   test('that a helper gives is not that of another registry by its source host alone', async () => {
     const { cache, other } = await startWithOther();
     const { upstreams } = cache.cache;

@@ -5,6 +5,7 @@ import { secretOf } from './hooks-of.ts';
 import { defaults, type ProxyCacheOptions, upstreamSettings } from './options.ts';
 import { type Book, memoryBook } from './roster/book.ts';
 import { checkReference } from './roster/check-reference.ts';
+import { ownOptions } from './roster/entry.ts';
 import { followBook } from './roster/follow-book.ts';
 import { createLiveUpstreams, type LiveUpstreams } from './roster/live-upstreams.ts';
 import { createLocate, type Locate } from './roster/locate.ts';
@@ -109,7 +110,7 @@ export function rosterOf(
 ): CacheRoster {
   const { live } = parts;
   const groups = new Set(groupsOf(options).map(({ key }) => key));
-  const given = new Map(options.upstreams.map((upstream) => [upstream.key, upstream]));
+  const given = new Map(options.upstreams.map((upstream) => [upstream.key, ownOptions(upstream)]));
   const shared = {
     ...parts,
     reservedKeys: options.reservedKeys ?? defaults.reservedKeys,

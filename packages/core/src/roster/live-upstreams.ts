@@ -5,7 +5,7 @@ import type { UpstreamMode } from '../upstream/mode.ts';
 import { createResolver, type ResolvableUpstream, type Resolver } from '../upstream/resolver.ts';
 import type { Upstream } from '../upstream/upstream.ts';
 import type { UpstreamOptions, UpstreamSettings } from '../upstream/upstream-options.ts';
-import type { Entry } from './entry.ts';
+import { type Entry, ownOptions } from './entry.ts';
 import { createRetiredClients } from './retired-clients.ts';
 import { changedNames } from './upstream-change.ts';
 
@@ -90,7 +90,9 @@ const notOfClient: ReadonlySet<string> = new Set<keyof UpstreamOptions>([
 /** @param given the upstreams of the options @throws ProxyCacheError `invalid-options` */
 export function createLiveUpstreams(given: readonly UpstreamOptions[], parts: LiveUpstreamsParts): LiveUpstreams {
   const { routing, settingsOf, crowded, ...made } = parts;
-  const order = new Map(given.map(({ key }, index) => [key, index]));
+  // As those of a change are: the two are compared.
+  const own = given.map(ownOptions);
+  const order = new Map(own.map(({ key }, index) => [key, index]));
   const upstreams = new Map<string, PullUpstream>();
   const retired = createRetiredClients(parts.clock);
   const watchers: ((changes: ReadonlyMap<string, Entry>) => void)[] = [];
@@ -165,11 +167,11 @@ export function createLiveUpstreams(given: readonly UpstreamOptions[], parts: Li
     mayLackDefault && !order.has(defaultUpstream ?? '') && !groups.some(({ key }) => key === defaultUpstream);
   resolver = createResolver({
     groups,
-    upstreams: given.map(settingsOf),
+    upstreams: own.map(settingsOf),
     defaultUpstream: mayLack ? undefined : defaultUpstream,
     reservedKeys: routing.reservedKeys,
   });
-  for (const options of given) {
+  for (const options of own) {
     atStart.set(options.key, memberOf({ kind: 'upstream', revision: 0, options }, undefined));
   }
   show(atStart, resolver);
