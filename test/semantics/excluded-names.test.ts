@@ -76,6 +76,20 @@ describe('what an upstream excludes', () => {
   });
 });
 
+test('what was stored before its name was excluded is not said to be here, by the upstream or by a group', async () => {
+  const { upstream, cache } = await startPair({ cache: { groups: [{ key: 'all', upstreams: ['up'] }] } });
+  const { root } = upstream.addImage('team/app', { tag: '1' });
+  upstream.tag('team/app', 'latest', root.digest);
+  const names = ['team/app:1', 'team/app:latest', `team/app@${root.digest}`];
+  const here = async (key: string) => await Promise.all(names.map((name) => cache.cache.has(`${key}/${name}`)));
+  await cache.cache.warm(['up/team/app:1', 'up/team/app:latest']);
+  for (const key of ['up', 'all']) expect(await here(key)).toEqual([true, true, true]);
+  await cache.cache.upstreams.update('up', { exclude: { tags: ['latest'] } });
+  for (const key of ['up', 'all']) expect(await here(key)).toEqual([true, false, true]);
+  await cache.cache.upstreams.update('up', { exclude: { repositories: ['team/*'] } });
+  for (const key of ['up', 'all']) expect(await here(key)).toEqual([false, false, false]);
+});
+
 test('an upstream that includes some names refuses all others', async () => {
   const { upstream, cache } = await startPair({ include: { repositories: ['team/*'], tags: ['v*'] }, library: true });
   for (const repository of ['team/app', 'library/app']) upstream.addImage(repository, { tag: 'v1' });

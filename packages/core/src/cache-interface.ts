@@ -30,7 +30,9 @@ export interface ProxyCache {
   fetch(request: Request, host?: { context?: unknown }): Promise<Response>;
   /**
    * Whether an image such as `docker-hub/library/alpine:3` would be pulled whole from here if its upstream failed now; of
-   * an index, any one of its platforms. @throws ProxyCacheError for a reference that is none, `name-unknown`, `closed`
+   * an index, any one of its platforms. `false` for what `include` and `exclude` have refused.
+   *
+   * @throws ProxyCacheError for a reference that is none, `name-unknown`, `closed`
    */
   has(reference: string): Promise<boolean>;
   /** What a reference means now, by the rules of a pull (a HEAD's). @throws ProxyCacheError, UpstreamError */

@@ -17,6 +17,9 @@ export type HasImage = (query: ImageQuery) => Promise<boolean>;
 export function createHasImage(parts: PullParts): HasImage {
   const isComplete = createIsComplete(parts);
   return async ({ target, reference, signal }) => {
+    const { upstream, place } = target;
+    const tag = reference.kind === 'tag' ? reference.tag : undefined;
+    if (upstream.names?.reasonAgainst(place.repository, tag) !== undefined) return false;
     if (reference.kind === 'digest') return isComplete(target, reference.digest, signal);
     const stored = await storedTag(parts, { target, tag: reference.tag, signal });
     if (!stored) return false;
