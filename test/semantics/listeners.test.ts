@@ -1,3 +1,4 @@
+import { join } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
 import { startPair } from './cache-under-test.ts';
 import { pullImage } from './pull-image.ts';
@@ -31,7 +32,7 @@ test('an observer that is asynchronous and fails costs neither the pull nor the 
   expect(rejected).toEqual([]);
 });
 
-test.each(['warm', 'scrub', 'sweep', 'purge'] as const)(
+test.each(['warm', 'export', 'import', 'scrub', 'sweep', 'purge'] as const)(
   'onProgress of %s may be asynchronous and fail',
   async (kind) => {
     const rejected = untaken();
@@ -45,6 +46,9 @@ test.each(['warm', 'scrub', 'sweep', 'purge'] as const)(
     const { cache } = under;
     const how = { onProgress };
     await cache.warm(['up/team/app:1'], kind === 'warm' ? how : {});
+    const directory = join(under.directory, 'layout');
+    await cache.exportLayout(['up/team/app:1'], { directory, ...(kind === 'export' && how) });
+    await cache.importLayout({ directory, ...(kind === 'import' && how) });
     if (kind === 'scrub') await cache.scrub(how);
     if (kind === 'sweep') await cache.sweep(how);
     if (kind === 'purge') await cache.purge({ reference: 'up/team/app:1' }, how);

@@ -4,6 +4,7 @@ import { expectStored } from '../pull/expect-stored.ts';
 import { shownFailure } from '../pull/keep-image.ts';
 import type { PullParts } from '../pull/pull-parts.ts';
 import type { FindImage } from '../pull/warm.ts';
+import { attempt } from '../runtime/attempt.ts';
 import type { ProxyCacheError } from '../runtime/errors.ts';
 import { expectFunction, expectText, invalidOption } from '../runtime/expect-option.ts';
 import { createSlots } from '../runtime/slots.ts';
@@ -44,7 +45,7 @@ export function createImports(parts: PullParts, maxManifestBytes: () => number):
     };
     const tell = () => {
       soFar.durationMs = clock.monotonic() - startedAt;
-      dropping(() => onProgress?.({ ...soFar, images: { ...soFar.images } }));
+      attempt(() => onProgress?.({ ...soFar, images: { ...soFar.images } }));
     };
     const slots = createSlots(blobsAtOnce);
     const images: (ImportedImage & { contents: readonly Digest[] })[] = [];
@@ -137,12 +138,4 @@ function referenceOf({ annotations }: LayoutEntry, as: ImportLayoutOptions['as']
 
 function unnamed({ digest }: LayoutEntry): ProxyCacheError {
   return invalid(`${digest} has no ${refName}; say what it is (as: "<key>/<name>:<tag>")`);
-}
-
-function dropping(tell: () => void): void {
-  try {
-    tell();
-  } catch {
-    // A listener's failure is its own.
-  }
 }
