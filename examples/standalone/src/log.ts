@@ -4,7 +4,12 @@ import { destination, type Logger, pino } from 'pino';
 /** A log, and a way to have it written before the process ends. */
 export interface Log {
   logger: Logger;
-  flush(): void;
+  /**
+   * Takes no more lines.
+   *
+   * @returns whether those that it has are written, or have no reader; `false` where they cannot be: nothing of them for so long
+   */
+  finish(stalledForMs: number): Promise<boolean>;
 }
 
 // JSON keeps nothing of an error's message. A defect (`err`) has a stack as well.
@@ -18,8 +23,11 @@ const serializers = { error: (error: unknown) => (error instanceof Error ? error
 export function createLog(level: string, fields: Readonly<Record<string, unknown>> = {}): Log {
   // Written in the background. Lines are dropped when a reader of stderr that stands still is this far behind.
   const stream = destination({ dest: 2, sync: false, maxLength: 16 * 2 ** 20 });
+  let isClosed = false;
   // A log that nobody reads any more must not end the server.
-  stream.on('error', () => undefined);
+  stream.on('error', (error: NodeJS.ErrnoException) => {
+    isClosed ||= error.code === 'EPIPE';
+  });
   const logger = pino(
     {
       level,
@@ -28,16 +36,25 @@ export function createLog(level: string, fields: Readonly<Record<string, unknown
       formatters: { level: (label) => ({ level: label }) },
       serializers,
     },
-    stream,
+    // Of a whole stream pino would have a fatal line written before it goes on, however long that takes.
+    { write: (line) => void stream.write(line) },
   );
   return {
     logger,
-    flush() {
-      try {
-        stream.flushSync();
-      } catch {
-        // There is nowhere left to say so.
-      }
+    finish(stalledForMs) {
+      logger.level = 'silent';
+      if (isClosed) return Promise.resolve(true);
+      return new Promise((done) => {
+        const end = (isDone: boolean) => {
+          clearTimeout(timer);
+          done(isDone);
+        };
+        const timer = setTimeout(end, stalledForMs, false);
+        stream.on('write', () => timer.refresh());
+        stream.once('drain', () => end(true)).once('error', () => end(isClosed));
+        // It has a 'drain' also where all is written already. `flush` has none with this kind of stream.
+        stream.write('');
+      });
     },
   };
 }

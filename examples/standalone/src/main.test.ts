@@ -1,6 +1,6 @@
-import { type ChildProcess, spawn } from 'node:child_process';
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { closeSync, existsSync, mkdtempSync, openSync, readSync, rmSync, writeFileSync } from 'node:fs';
 import { type AddressInfo, connect, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -36,9 +36,14 @@ interface Program {
   ended: Promise<number | NodeJS.Signals>;
 }
 
-function run(args: readonly string[], environment: Record<string, string> = {}): Program {
+/** @param stderr another file, which is not read here */
+function run(
+  args: readonly string[],
+  environment: Record<string, string> = {},
+  stderr: 'pipe' | number = 'pipe',
+): Program {
   const env = { ...process.env, ...environment };
-  const child = spawn(process.execPath, [main, ...args], { cwd: folder, env, stdio: ['ignore', 'pipe', 'pipe'] });
+  const child = spawn(process.execPath, [main, ...args], { cwd: folder, env, stdio: ['ignore', 'pipe', stderr] });
   running.add(child);
   const text = { stdout: '', stderr: '' };
   for (const name of ['stdout', 'stderr'] as const) {
@@ -54,8 +59,8 @@ function run(args: readonly string[], environment: Record<string, string> = {}):
 }
 
 /** Runs it until it listens. */
-async function start(args: readonly string[], environment: Record<string, string> = {}) {
-  const program = run(['--port', '0', ...args], environment);
+async function start(args: readonly string[], environment: Record<string, string> = {}, stderr?: number) {
+  const program = run(['--port', '0', ...args], environment, stderr);
   let isOver = false;
   void program.ended.then(() => {
     isOver = true;
@@ -176,6 +181,83 @@ describe('a running server', () => {
     clearInterval(again);
     await expect(response.arrayBuffer()).rejects.toThrow();
     held.open();
+  });
+});
+
+test('what should not happen is the last line of the log, and ends the server with 1', async () => {
+  const program = await start([], defectAtSignal());
+  program.child.kill('SIGUSR2');
+  expect(await program.ended).toBe(1);
+  expect(logOf(program).at(-1)).toMatchObject({ level: 'fatal', err: { message: 'a defect' } });
+});
+
+test('a server whose log is on a full disk ends on SIGTERM', async () => {
+  // Linux has a file that is.
+  const log = openSync('/dev/full', 'w');
+  const { child, ended } = await start([], {}, log);
+  closeSync(log);
+  child.kill('SIGTERM');
+  expect(await ended).toBe('SIGKILL');
+});
+
+describe('a server whose log nobody reads', () => {
+  const logs: number[] = [];
+  afterEach(() => {
+    for (const log of logs.splice(0)) closeSync(log);
+  });
+
+  /** Starts it, and has it log more than a pipe takes. */
+  async function startUnread(args: readonly string[], environment: Record<string, string> = {}) {
+    const pipe = join(folder, `unread-${performance.now()}`);
+    execFileSync('mkfifo', [pipe]);
+    const [log, beginning] = [openSync(pipe, 'r+'), openSync(pipe, 'r')];
+    logs.push(log, beginning);
+    const program = await start(args, environment, log);
+    const pids: number[] = [];
+    // The first lines tell of the workers, each in one piece.
+    for (const some = Buffer.alloc(10_000); args.includes('--workers') && pids.length < 2; ) {
+      const lines = some.toString('utf8', 0, readSync(beginning, some));
+      pids.push(...Array.from(lines.matchAll(/"pid":(\d+)/g), ([, pid]) => Number(pid)));
+    }
+    for (let times = 0; times < 400; times++) {
+      await bytesOf(await fetch(`${program.url}/v2/${'a'.repeat(1000)}`));
+    }
+    return { ...program, pids };
+  }
+
+  test('ends on SIGTERM', async () => {
+    const { child, ended } = await startUnread([]);
+    child.kill('SIGTERM');
+    expect(await ended).toBe('SIGKILL');
+  });
+
+  test('ends on SIGTERM with its workers', async () => {
+    const { child, ended, pids } = await startUnread(['--workers', '2', '--data', 'unread-workers']);
+    child.kill('SIGTERM');
+    // The few lines of a primary may find room.
+    expect([0, 'SIGKILL']).toContain(await ended);
+    await expect.poll(() => pids.filter(isAlive), patiently).toEqual([]);
+  });
+
+  test('ends when what should not happen does', async () => {
+    const { child, ended } = await startUnread([], defectAtSignal());
+    child.kill('SIGUSR2');
+    expect(await ended).toBe('SIGKILL');
+  });
+
+  test('ends with its workers at once when it is told again', async () => {
+    const image = upstream.addImage('team/unread', { tag: '1', layerSizes: [3_000_000] });
+    const path = `/v2/team/unread/blobs/${image.layers[0]?.digest}`;
+    upstream.on({ method: 'GET', path }, { throttle: chunkGate(1_000_000) });
+    const own = ['--upstream', `my-own=${upstream.url}`, '--default-upstream', 'my-own', '--data', 'unread'];
+    writeFileSync(join(folder, 'unread.yaml'), 'limits: {shutdownWithin: 10m}\n');
+    const program = await startUnread([...own, '--workers', '2', '--config', 'unread.yaml']);
+    const cutOff = expect(fetch(program.url + path).then((answer) => answer.arrayBuffer())).rejects.toThrow();
+    const again = setInterval(() => program.child.kill('SIGTERM'), 200);
+    expect([1, 'SIGKILL']).toContain(await program.ended);
+    clearInterval(again);
+    await cutOff;
+    await expect.poll(() => program.pids.filter(isAlive), patiently).toEqual([]);
   });
 });
 
@@ -341,6 +423,13 @@ function refusedWorkers(refused: readonly number[]): Record<string, string> {
      };\n`,
   );
   return { NODE_OPTIONS: `--import ${preload}` };
+}
+
+/** An environment in which a defect shows at SIGUSR2. */
+function defectAtSignal(): Record<string, string> {
+  const preload = join(folder, 'defect.cjs');
+  writeFileSync(preload, "process.on('SIGUSR2', () => { throw new Error('a defect'); });\n");
+  return { NODE_OPTIONS: `--require ${preload}` };
 }
 
 /** An environment in which workers end as they start, once there is a file of this name. */

@@ -1,5 +1,6 @@
 import { type Coordinator, createProxyCache, isProxyCacheError } from '@proxycache/core';
 import { buildOptions } from './build-options.ts';
+import { endProcess } from './end-process.ts';
 import { createLog, type Log, logEvents } from './log.ts';
 import { openAccess } from './open-access.ts';
 import { openAdmission } from './open-admission.ts';
@@ -11,14 +12,13 @@ import { type RunningServer, startServer } from './server.ts';
 import type { WorkerTask } from './worker-messages.ts';
 
 /** A log for this process, which also gets what ends the process unexpectedly. */
-export function openLog(level: string, fields?: Readonly<Record<string, unknown>>): Log['logger'] {
-  const { logger, flush } = createLog(level, fields);
-  process.on('exit', flush);
+export function openLog(level: string, fields?: Readonly<Record<string, unknown>>): Log {
+  const log = createLog(level, fields);
   process.on('uncaughtException', (err) => {
-    logger.fatal({ err }, 'this should not happen; the server ends');
-    process.exit(1);
+    log.logger.fatal({ err }, 'this should not happen; the server ends');
+    void endProcess(1, log);
   });
-  return logger;
+  return log;
 }
 
 /**
