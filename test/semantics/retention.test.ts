@@ -188,6 +188,8 @@ describe('what was not used for 7 days goes, and nothing else', () => {
     const { signal } = new AbortController();
     const bytes = Buffer.from('nobody has it');
     const store = fileStorage(cache.directory, { clock: cache.clock });
+    // What came before the first one may have been in use until then.
+    await sweep(cache);
     await store.blobs.put({ digest: digestOf(bytes), bytes, signal });
     await cache.clock.advance(6 * day);
     expect(await sweep(cache)).toMatchObject({ files: 0 });
@@ -329,6 +331,21 @@ describe('nothing goes', () => {
     expect(await stored(cache)).toEqual(digestsOf(image));
     await reader.cancel();
     await expect.poll(() => sweep(cache)).toMatchObject({ tags: 1, blobs: 2, files: 3 });
+  });
+
+  it('for want of records that the metadata store lost, until it is unused for as long as all else', async () => {
+    const { upstream, cache } = await startPair({ cache: byHand });
+    const image = upstream.addImage('app', { tag: 'v1' });
+    await pull(cache, 'app', 'v1');
+    await cache.clock.advance(8 * day);
+    await pull(cache, 'app', 'v1');
+    const { clock, directory } = cache;
+    const { metadata } = memoryStorage({ clock });
+    await cache.restart({ storage: { ...fileStorage(directory, { clock }), metadata } });
+    expect(await sweep(cache)).toMatchObject({ repositories: 0, files: 0 });
+    expect(await stored(cache)).toEqual(digestsOf(image));
+    await clock.advance(7 * day);
+    expect(await sweep(cache)).toMatchObject({ files: 4 });
   });
 
   it('when retention is off, but by a sweep that somebody asks for', async () => {

@@ -26,12 +26,15 @@ export async function sweep(parts: RetentionParts, report: SweepReport, how: Swe
   const { clock, coordinator, unusedForMs: orphansUnusedForMs } = parts;
   const now = clock.now();
   const spareMs = coordinator ? otherProcessesMs : 0;
+  const since = await parts.usage.since(how.signal);
   await runSweep(parts, report, {
     ...how,
     reason: 'unused',
+    since,
     isOld: (usedAt, { unusedForMs }) => usedAt + unusedForMs + spareMs <= now,
     mayGo: createReachable({ ...parts, signal: how.signal }),
-    orphanGoes: (storedAt) => storedAt + orphansUnusedForMs + spareMs <= now,
+    // Of bytes without records, all records of them may have been lost: they may have been in use until then.
+    orphanGoes: (storedAt) => Math.max(storedAt, since) + orphansUnusedForMs + spareMs <= now,
   });
 }
 
@@ -39,13 +42,13 @@ export async function sweep(parts: RetentionParts, report: SweepReport, how: Swe
 async function runSweep(
   parts: RetentionParts,
   report: SweepReport,
-  how: SweepHow & Pick<SweepRun, 'reason' | 'isOld' | 'mayGo'> & { orphanGoes(storedAt: number): boolean },
+  how: SweepHow & Pick<SweepRun, 'reason' | 'since' | 'isOld' | 'mayGo'> & { orphanGoes(storedAt: number): boolean },
 ): Promise<void> {
   const { signal, dryRun, reason, progress } = how;
   const proofs = recentProofs(parts.watchProofs);
   try {
     const marks = createMarks();
-    const run: SweepRun = { ...how, marks, report, since: await parts.usage.since(signal) };
+    const run: SweepRun = { ...how, marks, report };
     const repositories = await storedRepositories(parts.metadata, signal);
     const [emptied, left] = [new Map<string, StoredRepository[]>(), new Set<string>()];
     for (const stored of repositories) {
