@@ -6,6 +6,8 @@ import { type LoopbackServer, startLoopbackServer } from '../peers/loopback-serv
 export type S3Fault =
   /** It is answered so, and S3 is not asked. */
   | { kind: 'answer'; status: number; code: string }
+  /** It is answered with this document, and S3 is not asked. */
+  | { kind: 'document'; xml: string }
   /** Its connection is reset before S3 is asked. */
   | { kind: 'reset' }
   /** S3 is asked, and its answer comes later by so much. */
@@ -72,6 +74,12 @@ function play(fault: S3Fault | undefined, { request, response, port }: Exchange)
     request.resume();
     response.writeHead(status, { 'content-type': 'application/xml' });
     response.end(`<?xml version="1.0"?><Error><Code>${code}</Code><Message>made up</Message></Error>`);
+    return;
+  }
+  if (fault?.kind === 'document') {
+    request.resume();
+    response.writeHead(200, { 'content-type': 'application/xml' });
+    response.end(fault.xml);
     return;
   }
   const { method, url, rawHeaders } = request;

@@ -1,5 +1,5 @@
-import { ListObjectsV2Command, type _Object as S3Object } from '@aws-sdk/client-s3';
-import type { Digest, StoredBlob } from '@proxycache/core';
+import { ListObjectsV2Command, type ListObjectsV2CommandOutput, type _Object as S3Object } from '@aws-sdk/client-s3';
+import { type Digest, ProxyCacheError, type StoredBlob } from '@proxycache/core';
 import type { Calls } from './calls.ts';
 import type { ObjectKeys } from './object-keys.ts';
 import type { S3Settings } from './settings.ts';
@@ -33,21 +33,30 @@ export async function* listObjects(
   { settings, calls }: ListParts,
   { prefix, start, signal }: { prefix: string; start?: string | undefined; signal: AbortSignal },
 ): AsyncGenerator<S3Object, void, undefined> {
-  for (let after = start; ; ) {
+  let after = start;
+  let token: string | undefined;
+  for (;;) {
+    const place = { Prefix: prefix, StartAfter: after, ContinuationToken: token };
     const page = await calls.run(
       { operation: 'ListObjectsV2', key: prefix, signal, withinMs: listWithinMs, rests: false },
-      ({ abortSignal }) => {
-        const command = new ListObjectsV2Command({ Bucket: settings.bucket, Prefix: prefix, StartAfter: after });
-        return settings.client.send(command, { abortSignal });
-      },
+      ({ abortSignal }) =>
+        settings.client.send(new ListObjectsV2Command({ Bucket: settings.bucket, ...place }), { abortSignal }),
     );
     const objects = page.Contents ?? [];
     for (const object of objects) {
       signal.throwIfAborted();
       yield object;
     }
+    if (page.IsTruncated !== true) return;
     // A key, not the server's token: what came and went meanwhile does not matter.
-    after = objects.at(-1)?.Key;
-    if (page.IsTruncated !== true || after === undefined) return;
+    const last = objects.at(-1)?.Key;
+    after = last ?? after;
+    token = last === undefined ? nextToken(page, token) : undefined;
   }
+}
+
+/** How an empty page goes on: a server may look at many names of which it shows none. */
+function nextToken({ NextContinuationToken: next }: ListObjectsV2CommandOutput, before: string | undefined): string {
+  if (next !== undefined && next !== before) return next;
+  throw new ProxyCacheError('storage-failed', 'S3 broke off a listing without saying how it goes on');
 }
