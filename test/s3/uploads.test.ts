@@ -8,7 +8,7 @@ import { type Digest, digestOf } from '@proxycache/core';
 import { type S3Blobs, type S3BlobsOptions, type S3Event, s3Blobs } from '@proxycache/s3';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { makeTemporaryFolder, removeFolder } from '../peers/temporary-folder.ts';
-import { type FaultProxy, type SeenRequest, startFaultProxy } from './fault-proxy.ts';
+import { type FaultProxy, type S3Fault, type SeenRequest, startFaultProxy } from './fault-proxy.ts';
 import { readAll } from './read-all.ts';
 import { type S3Server, s3Programs, startS3Server } from './s3-server.ts';
 
@@ -145,6 +145,46 @@ describe.skipIf(!hasGateway)('uploads to S3, by versitygw', () => {
     await expect(store.adopt({ ...blob, signal })).rejects.toThrow(/BadDigest.*the file changed/);
     expect(existsSync(blob.file)).toBe(true);
     expect(await readAll(store, blob.digest)).toBeUndefined();
+  });
+
+  test.each([
+    ['begins', 'uploads'],
+    ['ends', 'uploadId'],
+  ])('what %s an upload in parts is tried again while S3 is busy or breaks off', async (_, query) => {
+    const { bytes, ...blob } = await spooled(12 * mebibyte);
+    const faults = [
+      { kind: 'answer', status: 503, code: 'SlowDown' } as const,
+      { kind: 'reset' } as const,
+      { kind: 'answer', status: 500, code: 'InternalError' } as const,
+    ];
+    proxy.faultOf = ({ method, path }) =>
+      method === 'POST' && new URLSearchParams(path.split('?')[1]).has(query) ? faults.shift() : undefined;
+    await store.adopt({ ...blob, signal });
+    expect(faults).toEqual([]);
+    expect(proxy.requests.filter(isPart)).toHaveLength(3);
+    const { digest } = blob;
+    expect(events.map(({ type }) => type)).toEqual(Array(3).fill('s3-upload-retried'));
+    for (const event of events) expect(event).not.toHaveProperty('part');
+    expect((await readAll(store, digest))?.equals(bytes)).toBe(true);
+    expect(await unfinished()).toBe(0);
+  });
+
+  test.each([
+    ['is stored where the object is there', true],
+    ['fails where it is not', false],
+  ])('an upload that S3 knows no more when it is to end %s', async (_, isThere) => {
+    const { bytes, ...blob } = await spooled(12 * mebibyte);
+    const unknown = { kind: 'answer', status: 404, code: 'NoSuchUpload' } as const;
+    const faults: S3Fault[] = isThere ? [{ kind: 'lost-answer' }, unknown] : [unknown];
+    proxy.faultOf = ({ method, path }) =>
+      method === 'POST' && path.includes('uploadId=') ? faults.shift() : undefined;
+    const outcome = store.adopt({ ...blob, signal });
+    if (isThere) await outcome;
+    else await expect(outcome).rejects.toThrow(/refused CompleteMultipartUpload .*NoSuchUpload/);
+    expect(faults).toEqual([]);
+    expect(existsSync(blob.file)).toBe(!isThere);
+    expect((await readAll(store, blob.digest))?.equals(bytes)).toBe(isThere || undefined);
+    expect(await unfinished()).toBe(0);
   });
 
   test('what S3 refuses for good leaves no parts behind, and the file', async () => {

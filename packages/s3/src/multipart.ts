@@ -4,12 +4,14 @@ import {
   type CompletedPart,
   CompleteMultipartUploadCommand,
   CreateMultipartUploadCommand,
+  HeadObjectCommand,
   UploadPartCommand,
 } from '@aws-sdk/client-s3';
 import { type ByteRange, type Digest, ProxyCacheError, pause } from '@proxycache/core';
+import { attempts } from './attempts.ts';
 import { type Checksum, type ChecksumKind, partChecksum } from './file-part.ts';
 import { refusalOf } from './s3-failure.ts';
-import { checksumKind, sendPart, type Upload, type UploadParts } from './send-part.ts';
+import { checksumKind, sendPart, tellRetried, type Upload, type UploadParts } from './send-part.ts';
 
 /** S3 takes no more parts of one object. */
 const mostParts = 10_000;
@@ -26,25 +28,59 @@ export async function uploadInParts(parts: UploadParts, upload: Upload): Promise
   const kind = await checksumKind(settings);
   const object = { Bucket: settings.bucket, Key: key };
   const algorithm = kind === 'crc32' ? { ChecksumAlgorithm: 'CRC32' as const } : {};
-  const { UploadId: uploadId } = await calls.run(
-    { operation: 'CreateMultipartUpload', key, signal },
-    ({ abortSignal }) =>
-      settings.client.send(new CreateMultipartUploadCommand({ ...settings.upload, ...object, ...algorithm }), {
-        abortSignal,
-      }),
+  const create = { ...settings.upload, ...object, ...algorithm };
+  const failed = tellRetried(settings, { digest });
+  // One that was begun, and whose answer was lost, has no parts.
+  const { UploadId: uploadId } = await attempts({ clock: settings.clock, signal, failed }, () =>
+    calls.run({ operation: 'CreateMultipartUpload', key, signal }, ({ abortSignal }) =>
+      settings.client.send(new CreateMultipartUploadCommand(create), { abortSignal }),
+    ),
   );
   if (uploadId === undefined) throw new ProxyCacheError('storage-failed', 'S3 began an upload without an id');
   try {
     const done = await sendParts(parts, { ...upload, uploadId, kind });
-    await calls.run(
-      { operation: 'CompleteMultipartUpload', key, signal, withinMs: completeWithinMs, rests: false },
-      (given) => {
-        const command = { ...object, UploadId: uploadId, MultipartUpload: { Parts: done } };
-        return settings.client.send(new CompleteMultipartUploadCommand(command), { abortSignal: given.abortSignal });
-      },
-    );
+    await complete(parts, { ...upload, uploadId }, done);
   } catch (error) {
     await giveUp(parts, { digest, key, uploadId });
+    throw error;
+  }
+}
+
+async function complete(
+  parts: UploadParts,
+  upload: Upload & { uploadId: string },
+  done: CompletedPart[],
+): Promise<void> {
+  const { settings, calls } = parts;
+  const { digest, key, uploadId, signal } = upload;
+  const given = { Bucket: settings.bucket, Key: key, UploadId: uploadId, MultipartUpload: { Parts: done } };
+  const failed = tellRetried(settings, { digest });
+  try {
+    await attempts({ clock: settings.clock, signal, failed }, () =>
+      calls.run(
+        { operation: 'CompleteMultipartUpload', key, signal, withinMs: completeWithinMs, rests: false },
+        ({ abortSignal }) => settings.client.send(new CompleteMultipartUploadCommand(given), { abortSignal }),
+      ),
+    );
+  } catch (error) {
+    // An attempt whose answer was lost may have done it: then many servers know no such upload any more.
+    if (!isNoSuchUpload(error) || (await storedSize(parts, upload)) !== upload.size) throw error;
+  }
+}
+
+const isNoSuchUpload = (error: unknown) =>
+  error instanceof ProxyCacheError && refusalOf(error.cause)?.code === 'NoSuchUpload';
+
+/** @returns `undefined`: it is not there */
+async function storedSize({ settings, calls }: UploadParts, { key, signal }: Upload): Promise<number | undefined> {
+  const command = new HeadObjectCommand({ Bucket: settings.bucket, Key: key });
+  try {
+    const { ContentLength } = await calls.run({ operation: 'HeadObject', key, signal }, ({ abortSignal }) =>
+      settings.client.send(command, { abortSignal }),
+    );
+    return ContentLength;
+  } catch (error) {
+    if (error instanceof ProxyCacheError && refusalOf(error.cause)?.status === 404) return undefined;
     throw error;
   }
 }
@@ -65,8 +101,7 @@ async function giveUp(
       );
     }
   } catch (error) {
-    const isGone = error instanceof ProxyCacheError && refusalOf(error.cause)?.code === 'NoSuchUpload';
-    if (!isGone) settings.tell({ type: 's3-upload-left', digest, uploadId, error: error as Error });
+    if (!isNoSuchUpload(error)) settings.tell({ type: 's3-upload-left', digest, uploadId, error: error as Error });
   }
 }
 

@@ -33,11 +33,8 @@ export async function checksumKind({ client }: S3Settings): Promise<ChecksumKind
 }
 
 /** Tells of what is sent again. */
-export function retriedPart(
-  { tell }: S3Settings,
-  { digest, number }: { digest: Digest; number: number },
-): Attempts['failed'] {
-  return (failure) => tell({ type: 's3-upload-retried', digest, part: number, ...failure });
+export function tellRetried({ tell }: S3Settings, sent: { digest: Digest; part?: number }): Attempts['failed'] {
+  return (failure) => tell({ type: 's3-upload-retried', ...sent, ...failure });
 }
 
 /** Sends a part of the file, again from the file where that fails. */
@@ -47,7 +44,7 @@ export async function sendPart<T>(
   send: (body: Readable, given: { abortSignal: AbortSignal }) => Promise<T>,
 ): Promise<T> {
   const { operation, key, digest, file, number, range, signal } = part;
-  const failed = retriedPart(settings, { digest, number });
+  const failed = tellRetried(settings, { digest, part: number });
   return await attempts({ clock: settings.clock, signal, failed }, (attempt) => {
     // What was read of the file may wait in the buffers of a slow network for longer than anybody can see here.
     const withinMs = settings.idleWithinMs * 2 ** (attempt - 1);

@@ -5,7 +5,7 @@ import { attempts } from './attempts.ts';
 import { bytesChecksum, digestChecksum, partChecksum } from './file-part.ts';
 import { uploadInParts } from './multipart.ts';
 import { isConflict } from './s3-failure.ts';
-import { checksumKind, retriedPart, sendPart, type Upload, type UploadParts } from './send-part.ts';
+import { checksumKind, sendPart, tellRetried, type Upload, type UploadParts } from './send-part.ts';
 
 const slowestBytesPerMs = 1024;
 
@@ -40,7 +40,7 @@ export async function uploadBytes(
   const checksum = bytesChecksum(bytes, await checksumKind(settings));
   const withinMs = settings.answerWithinMs + Math.ceil(bytes.byteLength / slowestBytesPerMs);
   const object = { Bucket: settings.bucket, Key: key, Body: bytes, ...checksum };
-  const failed = retriedPart(settings, { digest, number: 1 });
+  const failed = tellRetried(settings, { digest, part: 1 });
   await attempts({ clock: settings.clock, signal, passes: isConflict, failed }, () =>
     calls.run({ operation: 'PutObject', key, signal, withinMs }, ({ abortSignal }) =>
       settings.client.send(new PutObjectCommand({ ...settings.upload, ...object }), { abortSignal }),
