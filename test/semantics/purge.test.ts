@@ -194,6 +194,33 @@ describe('what was purged is gone', () => {
   });
 });
 
+test.each([
+  ['a message did not reach', true],
+  ['no message is sent to', false],
+])('a process that %s served what was purged from memory for a minute at most', async (_, isDeaf) => {
+  const upstream = await startUpstream();
+  const upstreams = [{ key: 'up', url: upstream.url }];
+  const storage = memoryStorage();
+  const coordinator = localCoordinator();
+  const deaf = { ...coordinator, subscribe: () => () => undefined };
+  const here = await startCache({ upstreams, catalog: true, storage: isDeaf ? { ...storage, coordinator } : storage });
+  const there = await startCache({
+    upstreams,
+    catalog: true,
+    storage: isDeaf ? { ...storage, coordinator: deaf } : storage,
+  });
+  const image = upstream.addImage('team/app', { tag: '1' });
+  await stored(here, 'up/team/app:1');
+  await stored(there, 'up/team/app:1');
+  upstream.on({}, { status: 404 });
+  await here.cache.purge({ upstream: 'up', repository: 'team/app' });
+  await there.clock.advance(60_000);
+  for (const path of ['manifests/1', `manifests/${image.root.digest}`, `blobs/${image.config.digest}`]) {
+    expect((await there.get(`/v2/up/team/app/${path}`)).status).toBe(404);
+  }
+  expect(await catalogOf(there)).toEqual([]);
+});
+
 describe('while others are at it', () => {
   test('a client that reads what goes gets all of it', async () => {
     const { upstream, cache } = await startPair();

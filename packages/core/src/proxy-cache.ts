@@ -99,7 +99,7 @@ export function createProxyCache(options: ProxyCacheOptions): ProxyCache {
   const sharing = shareTransfers(coordinator, { directory: storage.spoolDirectory, peers, slabs, ...told });
   const maxIngests = options.maxIngests ?? defaults.maxIngests;
   const validForMs = (key: string) => upstreams.get(key)?.linkValidForMs ?? 0;
-  const { watchProofs, ...records } = createPullRecords({
+  const { watchProofs, whenUsed, ...records } = createPullRecords({
     ...{ metadata, blobs, maxBytes: memory.manifests, maxManifestBytes, validForMs },
     ...told,
   });
@@ -138,6 +138,7 @@ export function createProxyCache(options: ProxyCacheOptions): ProxyCache {
     ...parts,
     metadata,
     watchProofs,
+    whenUsed,
     isWaiting,
     maxManifestBytes,
     upstreams,

@@ -31,7 +31,7 @@ const turn = () => new Promise<void>((resolve) => setImmediate(resolve));
  * @param options.now wall time at the start, in ms since the epoch. Default 2026-01-01T00:00:00Z
  */
 export function manualClock(options: { now?: number } = {}): ManualClock {
-  let wall = options.now ?? Date.UTC(2026, 0, 1);
+  let startedAt = options.now ?? Date.UTC(2026, 0, 1);
   let monotonic = 0;
   const timers = new Set<Timer>();
   const waiting = new Set<{ count: number; resolve: () => void }>();
@@ -45,13 +45,9 @@ export function manualClock(options: { now?: number } = {}): ManualClock {
     return first;
   }
 
-  function moveTo(instant: number): void {
-    wall += instant - monotonic;
-    monotonic = instant;
-  }
-
   return {
-    now: () => wall,
+    // Not moved on step by step: fractions would add up to less than the time that passed.
+    now: () => startedAt + monotonic,
     monotonic: () => monotonic,
     after(ms, fn) {
       const timer = { due: monotonic + Math.max(ms, 0), delay: ms, fn };
@@ -69,15 +65,15 @@ export function manualClock(options: { now?: number } = {}): ManualClock {
       await turn();
       for (let timer = earliest(until); timer; timer = earliest(until)) {
         timers.delete(timer);
-        moveTo(Math.max(timer.due, monotonic));
+        monotonic = Math.max(timer.due, monotonic);
         timer.fn();
         await turn();
       }
-      moveTo(Math.max(until, monotonic));
+      monotonic = Math.max(until, monotonic);
       await turn();
     },
     set(now) {
-      wall = now;
+      startedAt = now - monotonic;
     },
     pending: () => timers.size,
     next() {

@@ -29,6 +29,8 @@ export interface Manifests {
   store(digest: Digest, bytes: Uint8Array): Promise<void>;
   /** Lets memory forget the bytes: the store has them no more. */
   forget(digest: Digest): void;
+  /** Lets memory forget all bytes. */
+  forgetAll(): void;
   /**
    * What the latest few manifests that passed through here say of a blob's size, the latest first. Any repository's manifest
    * may say anything: one does not take the place of another's word.
@@ -148,6 +150,7 @@ export function createManifests(parts: ManifestsParts): Manifests {
       if (storing.get(digest) === stored) storing.delete(digest);
     },
     forget: (digest) => void memory.delete(digest),
+    forgetAll: () => memory.clear(),
     sizesOf: (blob) => sizes.get(blob) ?? [],
     settled: running.ended,
   };

@@ -23,7 +23,7 @@ export interface ScrubRecordsParts {
 }
 
 /** What keys of ours begin with: a store may hold something else beside. */
-const kinds = ['tag', 'link', 'referrers', 'repository', 'use', 'use-since', 'sweep', 'parents', 'seen'];
+const kinds = ['tag', 'link', 'referrers', 'repository', 'use', 'use-since', 'sweep', 'purged', 'parents', 'seen'];
 
 /**
  * Reads every record and removes those that cannot be decoded. Records of a later release stay.

@@ -4,6 +4,7 @@ import { createReferrersRecords } from '../catalog/referrer-records.ts';
 import { createRepositories } from '../catalog/repositories.ts';
 import { createTagRecords } from '../catalog/tag-records.ts';
 import { createUsage } from '../retention/usage.ts';
+import { type WatchedUsage, watchFirstUse } from '../retention/watch-first-use.ts';
 import { type WatchProofs, watchProofs } from '../retention/watch-proofs.ts';
 import type { Clock } from '../runtime/clock.ts';
 import type { BlobStore } from '../store/blob-store.ts';
@@ -20,6 +21,7 @@ const mostReferrers = 1_000;
 export interface PullRecords
   extends Pick<PullParts, 'tags' | 'links' | 'manifests' | 'referrers' | 'repositories' | 'usage'> {
   watchProofs: WatchProofs;
+  whenUsed: WatchedUsage['whenUsed'];
 }
 
 /** @param parts.maxBytes bytes of manifests kept in memory */
@@ -39,7 +41,7 @@ export function createPullRecords(parts: {
     manifests: createManifests(parts),
     referrers: createReferrersRecords(parts, { most: mostReferrers, maxBytes: parts.maxBytes / 4 }),
     repositories: createRepositories(parts, mostRecords),
-    usage: createUsage(parts),
+    ...watchFirstUse(createUsage(parts)),
     watchProofs: watch,
   };
 }

@@ -4,6 +4,7 @@ import { attempt } from '../runtime/attempt.ts';
 import { createUntilClosed } from '../runtime/until-closed.ts';
 import { forgetRepository } from './forget-repository.ts';
 import { purgeFiles } from './purge-files.ts';
+import { markPurge } from './purge-mark.ts';
 import { type PurgeRun, purgeRecords } from './purge-records.ts';
 import type { PurgeOptions, PurgeReport } from './purge-report.ts';
 import type { RetentionParts } from './retention-parts.ts';
@@ -41,7 +42,7 @@ export function createPurges(parts: RetentionParts): Purges {
     }
   }
 
-  /** The other processes of the storage have records in memory, too. Those that are not told ask for what is gone anew. */
+  /** The other processes of the storage have records in memory, too. Those that no message reaches find the mark of the purge. */
   async function forgetEverywhere(path: string): Promise<void> {
     forget(path);
     await coordinator?.publish(channel, path).catch(() => undefined);
@@ -85,9 +86,14 @@ export function createPurges(parts: RetentionParts): Purges {
       report.durationMs = clock.monotonic() - startedAt;
       attempt(() => onProgress?.({ ...report }));
     };
-    for (const one of what) {
-      await purgeOne({ report, unlinked: new Map(), at: clock.now(), signal, progress }, one);
-      progress();
+    try {
+      for (const one of what) {
+        await purgeOne({ report, unlinked: new Map(), at: clock.now(), signal, progress }, one);
+        progress();
+      }
+    } finally {
+      // Behind what went: whoever finds it reads none of that again.
+      await markPurge(parts);
     }
     return report;
   }

@@ -5,12 +5,14 @@ import { parseDuration } from '../runtime/duration.ts';
 import type { Upstream } from '../upstream/upstream.ts';
 import { followForgotten } from './forget-repository.ts';
 import { createManifestNeeds } from './manifest-needs.ts';
+import { watchPurges } from './purge-mark.ts';
 import { createPurges, type Purges } from './purges.ts';
 import { type RetentionOptions, stays } from './retention-options.ts';
 import type { RetentionParts } from './retention-parts.ts';
 import { createSweeps, type Sweeps } from './sweeps.ts';
 import { tellOthers } from './tell-others.ts';
 import { createUnlinked } from './unlinked.ts';
+import type { WatchedUsage } from './watch-first-use.ts';
 
 /** Options of retention with every default filled in. */
 export type RetentionSettings = Required<Pick<RetentionOptions, 'unusedFor' | 'rules' | 'every'>>;
@@ -21,9 +23,10 @@ export interface RetentionOf
     RetentionParts,
     'needs' | 'gone' | 'unlinked' | 'isUnderWay' | 'clientOf' | 'stayOf' | 'unusedForMs' | 'manifests'
   > {
-  manifests: Pick<Manifests, 'peek' | 'forget'>;
+  manifests: Pick<Manifests, 'peek' | 'forget' | 'forgetAll'>;
   maxManifestBytes(): number;
   ingests: Pick<Ingests, 'isComingIn'>;
+  whenUsed: WatchedUsage['whenUsed'];
   /** Whether a blob waits for the store. */
   isWaiting(digest: Digest): boolean;
   /** Those that there are now. */
@@ -48,11 +51,18 @@ export function createRetention(parts: RetentionOf, settings: RetentionSettings)
   const sweeps = createSweeps(all, every);
   const purges = createPurges(all);
   const stop = followForgotten(all);
+  const watch = watchPurges(parts, () => {
+    for (const records of [parts.tags, parts.links, parts.referrers, parts.repositories]) records.forget('');
+    manifests.forgetAll();
+  });
+  // Until then there is nothing to forget.
+  parts.whenUsed(watch.begin);
   return {
     ...sweeps,
     purge: purges.run,
     async close() {
       stop();
+      watch.close();
       await Promise.all([sweeps.close(), purges.close()]);
     },
   };

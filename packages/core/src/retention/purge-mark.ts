@@ -1,0 +1,61 @@
+import { keyOf } from '../catalog/keys.ts';
+import { encodeRecord } from '../catalog/record-codec.ts';
+import type { Clock } from '../runtime/clock.ts';
+import type { MetadataStore } from '../store/metadata-store.ts';
+
+const markKey = keyOf('purged', 'last');
+
+/** With what a store takes to answer, and to say so, a minute. */
+const everyMs = 50_000;
+
+interface Parts {
+  metadata: MetadataStore;
+  clock: Clock;
+}
+
+/** Notes in the storage that something was purged. @throws what the metadata store throws */
+export async function markPurge({ metadata, clock }: Parts): Promise<void> {
+  // Not the caller's signal: of a purge that was cut off some is gone, too.
+  const { signal } = new AbortController();
+  await metadata.set(markKey, encodeRecord({ at: clock.now() }), { signal });
+}
+
+/** Looks for purges of other processes: a message about one may not have come, or have come before a record was read. */
+export interface PurgeWatch {
+  /** Looks from now on, again and again. */
+  begin(): void;
+  close(): void;
+}
+
+/** @param forget called within a minute of each purge, and once for those of before */
+export function watchPurges({ metadata, clock }: Parts, forget: () => void): PurgeWatch {
+  const closing = new AbortController();
+  const { signal } = closing;
+  let stopTimer: (() => void) | undefined;
+  let seen: string | undefined;
+
+  function wait(): void {
+    if (!signal.aborted) stopTimer = clock.after(everyMs, () => void look().finally(wait));
+  }
+
+  /** Never rejects. */
+  async function look(): Promise<void> {
+    try {
+      const mark = await metadata.get(markKey, { signal });
+      // A store that lost it says nothing of what memory holds.
+      if (mark === undefined || mark.version === seen) return;
+      seen = mark.version;
+      forget();
+    } catch {
+      // The next time is soon enough.
+    }
+  }
+
+  return {
+    begin: wait,
+    close() {
+      closing.abort();
+      stopTimer?.();
+    },
+  };
+}
