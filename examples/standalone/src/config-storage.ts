@@ -41,7 +41,11 @@ const redis = mapping({
   database: optional(integer(0, 1_000_000), 'With `sentinel`', '0'),
   tls: optional(redisTls, ''),
   prefix: optional(text(), 'First part of every key; caches of one prefix share what they know', '`proxycache`'),
-  answerWithin: optional(duration(), 'How long it may take to answer; then pulls go on without it', '1s'),
+  answerWithin: optional(
+    duration(),
+    'How long it may take to answer; then, and after 3 s at the latest, pulls go on without it',
+    '1s',
+  ),
 }).refine((keys) => [keys.url, keys.sentinel, keys.cluster].filter((one) => one !== undefined).length === 1, {
   error: 'expected one of url, sentinel and cluster',
 });
@@ -70,7 +74,11 @@ const s3 = mapping({
     'Send clients there for large blobs, by signed URLs: all of them must reach it',
     'false',
   ),
-  answerWithin: optional(duration(), 'How long it may take to answer; then pulls go on without it', '2s'),
+  answerWithin: optional(
+    duration(),
+    'How long it may take to answer; then, and after 3 s at the latest, pulls go on without it',
+    '2s',
+  ),
   idleWithin: optional(duration(), 'How long an upload may stand still', '15s'),
   partSize: optional(size(5 * 2 ** 20), 'Larger blobs go up in parts of this size', '16MiB'),
   parallelParts: optional(integer(1, 32), 'Parts of one blob at a time', '4'),

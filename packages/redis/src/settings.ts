@@ -23,7 +23,10 @@ export interface RedisOptions {
   tls?: RedisTls;
   /** First part of every key. Default: `proxycache`. */
   prefix?: string;
-  /** How long a server may take to answer, and to accept a connection. Default: 1 s. */
+  /**
+   * How long a server may take to answer, and to accept a connection. A cache waits for records no longer than 3 s, and for leases no
+   * longer than 2 s, whatever this says. Default: 1 s.
+   */
   answerWithin?: Duration;
   /** Is told when Redis goes away and comes back. What it throws is dropped. */
   observer?: (event: RedisEvent) => void;

@@ -25,7 +25,10 @@ export interface S3BlobsOptions {
   bucket: string;
   /** What every key begins with; ends in `/`, or is empty. Default: `proxycache/`. */
   prefix?: string;
-  /** How long S3 may take to answer, and to accept a connection. Default: 2 s. */
+  /**
+   * How long S3 may take to answer, and to accept a connection. What a pull waits for, such as a read, a cache gives up after 3 s,
+   * whatever this says. Default: 2 s.
+   */
   answerWithin?: Duration;
   /** How long an upload may stand still, and S3 take to say that it has a part; twice as long with each attempt. Default: 15 s. */
   idleWithin?: Duration;
