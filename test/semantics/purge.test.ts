@@ -221,6 +221,22 @@ test.each([
   expect(await catalogOf(there)).toEqual([]);
 });
 
+test('a store that does not answer whether something was purged is not left alone for that', async () => {
+  const storage = flakyStore(memoryStorage());
+  const { upstream, cache } = await startPair({ cache: { storage }, freshFor: '1h' });
+  upstream.addImage('team/app', { tag: '1' });
+  await stored(cache, 'up/team/app:1');
+  storage.on('metadata.get', { hang: true });
+  const before = storage.calls('metadata.get');
+  // Three times it does not answer within 3 s, the last time just now.
+  await cache.clock.advance(160_000);
+  expect(storage.calls('metadata.get') - before).toBe(3);
+  storage.heal();
+  upstream.addImage('team/other', { tag: '1' });
+  await pull(cache, 'team/other', '1');
+  expect(cache.seen('store-failed')).toEqual([]);
+});
+
 describe('while others are at it', () => {
   test('a client that reads what goes gets all of it', async () => {
     const { upstream, cache } = await startPair();

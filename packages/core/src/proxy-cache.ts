@@ -146,7 +146,7 @@ export function createProxyCache(options: ProxyCacheOptions): ProxyCache {
   };
   const { sweptElsewhere } = quota;
   const sweeps = createRetention(
-    { ...held, sweptElsewhere, observe: quota.watched(observe) },
+    { ...held, marks: storage.metadata, sweptElsewhere, observe: quota.watched(observe) },
     retentionSettings(options),
   );
   const access = options.access && accessSettings(options.access);

@@ -47,7 +47,14 @@ function retention(options: Partial<RetentionOptions> = {}, coordinator?: Coordi
   return createRetention(
     {
       ...records,
-      ...{ blobs, clock, coordinator, metadata: storage.metadata, maxManifestBytes: () => 1e6 },
+      ...{
+        blobs,
+        clock,
+        coordinator,
+        metadata: storage.metadata,
+        marks: storage.metadata,
+        maxManifestBytes: () => 1e6,
+      },
       ingests: { isComingIn: () => false },
       isWaiting: () => false,
       sweptElsewhere: () => undefined,

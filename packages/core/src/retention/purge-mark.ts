@@ -2,19 +2,22 @@ import { keyOf } from '../catalog/keys.ts';
 import { encodeRecord } from '../catalog/record-codec.ts';
 import type { Clock } from '../runtime/clock.ts';
 import type { MetadataStore } from '../store/metadata-store.ts';
+import { createStoreDeadline } from '../store/store-deadline.ts';
 
 const markKey = keyOf('purged', 'last');
 
 /** With what a store takes to answer, and to say so, a minute. */
 const everyMs = 50_000;
-
-interface Parts {
-  metadata: MetadataStore;
-  clock: Clock;
-}
+const withinMs = 3_000;
 
 /** Notes in the storage that something was purged. @throws what the metadata store throws */
-export async function markPurge({ metadata, clock }: Parts): Promise<void> {
+export async function markPurge({
+  metadata,
+  clock,
+}: {
+  metadata: Pick<MetadataStore, 'set'>;
+  clock: Clock;
+}): Promise<void> {
   // Not the caller's signal: of a purge that was cut off some is gone, too.
   const { signal } = new AbortController();
   await metadata.set(markKey, encodeRecord({ at: clock.now() }), { signal });
@@ -27,8 +30,15 @@ export interface PurgeWatch {
   close(): void;
 }
 
-/** @param forget called within a minute of each purge, and once for those of before */
-export function watchPurges({ metadata, clock }: Parts, forget: () => void): PurgeWatch {
+/**
+ * @param parts.metadata the store itself: what it does not answer here in time is no reason to leave it alone
+ * @param forget called within a minute of each purge, and once for those of before
+ */
+export function watchPurges(
+  { metadata, clock }: { metadata: Pick<MetadataStore, 'get'>; clock: Clock },
+  forget: () => void,
+): PurgeWatch {
+  const deadline = createStoreDeadline(clock, withinMs);
   const closing = new AbortController();
   const { signal } = closing;
   let stopTimer: (() => void) | undefined;
@@ -41,7 +51,9 @@ export function watchPurges({ metadata, clock }: Parts, forget: () => void): Pur
   /** Never rejects. */
   async function look(): Promise<void> {
     try {
-      const mark = await metadata.get(markKey, { signal });
+      const mark = await deadline.run({ operation: 'get', signal, rests: false }, (given) =>
+        metadata.get(markKey, { signal: given.signal }),
+      );
       // A store that lost it says nothing of what memory holds.
       if (mark === undefined || mark.version === seen) return;
       seen = mark.version;

@@ -2,6 +2,7 @@ import type { Manifests } from '../catalog/manifests.ts';
 import type { Ingests } from '../ingest/ingests.ts';
 import type { Digest } from '../oci/digest.ts';
 import { parseDuration } from '../runtime/duration.ts';
+import type { MetadataStore } from '../store/metadata-store.ts';
 import type { Upstream } from '../upstream/upstream.ts';
 import { followForgotten } from './forget-repository.ts';
 import { createManifestNeeds } from './manifest-needs.ts';
@@ -27,6 +28,8 @@ export interface RetentionOf
   maxManifestBytes(): number;
   ingests: Pick<Ingests, 'isComingIn'>;
   whenUsed: WatchedUsage['whenUsed'];
+  /** The metadata store itself, where purges leave their marks. */
+  marks: Pick<MetadataStore, 'get'>;
   /** Whether a blob waits for the store. */
   isWaiting(digest: Digest): boolean;
   /** Those that there are now. */
@@ -51,7 +54,7 @@ export function createRetention(parts: RetentionOf, settings: RetentionSettings)
   const sweeps = createSweeps(all, every);
   const purges = createPurges(all);
   const stop = followForgotten(all);
-  const watch = watchPurges(parts, () => {
+  const watch = watchPurges({ metadata: parts.marks, clock: parts.clock }, () => {
     for (const records of [parts.tags, parts.links, parts.referrers, parts.repositories]) records.forget('');
     manifests.forgetAll();
   });

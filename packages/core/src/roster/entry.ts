@@ -24,7 +24,7 @@ export function maxBytesOf(entry: Entry): number | undefined {
   return entry.kind === 'upstream' ? entry.options.maxBytes : undefined;
 }
 
-/** The same options, of which what is `undefined` or `null` is left out, and nothing is shared with whoever gave them. */
+/** The same options, of which what is `undefined` or `null` is left out, and nothing plain is shared with whoever gave them. */
 export function ownOptions<T extends object>(options: T): T {
   return Object.fromEntries(
     Object.entries(options)
@@ -35,5 +35,12 @@ export function ownOptions<T extends object>(options: T): T {
 
 function ownValue(value: unknown): unknown {
   if (Array.isArray(value)) return value.map(ownValue);
-  return typeof value === 'object' && value !== null ? ownOptions(value) : value;
+  return isPlain(value) ? ownOptions(value) : value;
+}
+
+/** What is of a class has more than can be copied. */
+function isPlain(value: unknown): value is object {
+  if (typeof value !== 'object' || value === null) return false;
+  const prototype = Object.getPrototypeOf(value);
+  return prototype === Object.prototype || prototype === null;
 }
