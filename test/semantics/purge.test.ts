@@ -332,6 +332,21 @@ test('it tells how far it has come, and can be cancelled', async () => {
   expect(await cache.cache.purge({ upstream: 'up' })).toMatchObject({ tags: 1, manifests: 1, blobs: 3 });
 });
 
+test('a store that notes nothing of it: what was purged is told all the same, and an end keeps its reason', async () => {
+  const storage = flakyStore(memoryStorage());
+  const { upstream, cache } = await startPair({ cache: { storage } });
+  for (const tag of ['1', '2']) upstream.addImage(`team/app${tag}`, { tag });
+  await stored(cache, 'up/team/app1:1', 'up/team/app2:2');
+  storage.on('metadata.set', { fail: 'read-only' });
+  expect(await cache.cache.purge({ reference: 'up/team/app1:1' })).toMatchObject({ tags: 1, blobs: 3, files: 4 });
+  expect(cache.seen('store-failed')).toContainEqual(
+    expect.objectContaining({ operation: 'metadata-set', subject: 'purged/last', error: 'could not set: read-only' }),
+  );
+  const stop = new AbortController();
+  const onProgress = () => stop.abort(new Error('enough'));
+  await expect(cache.cache.purge({ upstream: 'up' }, { signal: stop.signal, onProgress })).rejects.toThrow('enough');
+});
+
 test('a store that removes nothing: its bytes stay, are told, and are not served without the upstream’s word', async () => {
   const storage = flakyStore(memoryStorage());
   const { upstream, cache } = await startPair({ cache: { storage } });

@@ -1,5 +1,5 @@
 import { availableParallelism } from 'node:os';
-import { type Clock, type Duration, ProxyCacheError, parseDuration, systemClock } from '@proxycache/core';
+import { attempt, type Clock, type Duration, ProxyCacheError, parseDuration, systemClock } from '@proxycache/core';
 import { type BcryptCheck, createBcryptChecks } from './bcrypt-checks.ts';
 import { createBcryptRunner } from './bcrypt-runner.ts';
 import { htpasswdAccounts } from './htpasswd-file.ts';
@@ -100,13 +100,7 @@ const always =
     value;
 
 function quiet(observer: PasswordObserver | undefined): PasswordObserver {
-  return (event) => {
-    try {
-      observer?.(event);
-    } catch {
-      // What watches must not break what it watches.
-    }
-  };
+  return (event) => attempt(() => observer?.(event));
 }
 
 function durationOf(name: string, duration: Duration): number {

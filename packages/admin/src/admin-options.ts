@@ -1,4 +1,4 @@
-import { type Clock, type Duration, ProxyCacheError, parseDuration, systemClock } from '@proxycache/core';
+import { attempt, type Clock, type Duration, ProxyCacheError, parseDuration, systemClock } from '@proxycache/core';
 import type { AuthorizeAdmin } from './authorize.ts';
 
 /** Options of `createAdmin`. */
@@ -70,13 +70,7 @@ export function adminSettings(options: AdminOptions): AdminSettings {
     hostCredentials,
     references,
     publicUrl: originOf(options.publicUrl),
-    onError: (error) => {
-      try {
-        onError(error);
-      } catch {
-        // The client is owed its answer, whatever becomes of the report.
-      }
-    },
+    onError: (error) => attempt(() => onError(error)),
     clock: options.clock ?? systemClock,
   };
 }

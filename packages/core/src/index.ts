@@ -40,6 +40,7 @@ export type { Roster } from './roster/roster.ts';
 export type { UpstreamChange } from './roster/upstream-change.ts';
 export type { AuthSummary, UpstreamSummary } from './roster/upstream-summary.ts';
 export { afterRunning } from './runtime/after-running.ts';
+export { attempt } from './runtime/attempt.ts';
 export type { ByteRange } from './runtime/byte-range.ts';
 export { type Bytes, isWhole, type WholeBytes } from './runtime/bytes.ts';
 export { type Clock, systemClock } from './runtime/clock.ts';

@@ -1,5 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import type { HttpRequest, HttpResponse, ProxyCache } from '@proxycache/core';
+import { attempt, type HttpRequest, type HttpResponse, type ProxyCache } from '@proxycache/core';
 import { hasClientLeft } from './client-left.ts';
 import { internalError } from './own-answers.ts';
 import { type NodeExchange, readRequest } from './read-request.ts';
@@ -68,12 +68,9 @@ async function failed(exchange: NodeExchange, error: unknown, response: HttpResp
   return true;
 }
 
+/** The client is owed its answer, whatever becomes of the report. */
 function tell({ req, onError }: NodeExchange, error: unknown): void {
-  try {
-    onError?.(error, req);
-  } catch {
-    // The client is owed its answer, whatever becomes of the report.
-  }
+  attempt(() => onError?.(error, req));
 }
 
 async function fail(req: IncomingMessage, res: ServerResponse, response: HttpResponse | undefined): Promise<void> {

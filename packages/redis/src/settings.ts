@@ -1,4 +1,4 @@
-import { type Clock, type Duration, ProxyCacheError, parseDuration, systemClock } from '@proxycache/core';
+import { attempt, type Clock, type Duration, ProxyCacheError, parseDuration, systemClock } from '@proxycache/core';
 import type { HostClient } from './host-client.ts';
 import type { RedisEvent } from './redis.ts';
 import type { SentinelTarget } from './sentinel.ts';
@@ -82,13 +82,7 @@ export function readRedisOptions(options: RedisOptions): RedisSettings {
     server: { ...server, ...ofUrl },
     prefix,
     clock,
-    tell(event) {
-      try {
-        observer?.(event);
-      } catch {
-        // What watches the store must not break it.
-      }
-    },
+    tell: (event) => attempt(() => observer?.(event)),
   };
 }
 

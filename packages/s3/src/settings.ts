@@ -1,5 +1,5 @@
 import { type PutObjectCommandInput, S3Client, type S3ClientConfig } from '@aws-sdk/client-s3';
-import { type Clock, type Duration, ProxyCacheError, parseDuration, systemClock } from '@proxycache/core';
+import { attempt, type Clock, type Duration, ProxyCacheError, parseDuration, systemClock } from '@proxycache/core';
 import type { S3Event } from './s3-event.ts';
 
 /** What is said of each object that is stored. */
@@ -107,13 +107,7 @@ export function checkS3Options(given: S3BlobsOptions): S3Settings {
     upload,
     redirectReads: redirectsOf(given.redirectReads ?? false, used),
     clock,
-    tell(event) {
-      try {
-        observer?.(event);
-      } catch {
-        // What watches the store must not break it.
-      }
-    },
+    tell: (event) => attempt(() => observer?.(event)),
   };
 }
 

@@ -18,7 +18,7 @@ function start() {
   return {
     clock,
     watch,
-    purge: () => markPurge({ metadata, clock }),
+    purge: () => markPurge({ metadata, clock, observe: () => undefined }),
     away: (now: boolean) => {
       isAway = now;
     },

@@ -1,6 +1,7 @@
 import { keyOf } from '../catalog/keys.ts';
 import { encodeRecord } from '../catalog/record-codec.ts';
 import type { Clock } from '../runtime/clock.ts';
+import { type StoreEvent, storeFailed } from '../store/events.ts';
 import type { MetadataStore } from '../store/metadata-store.ts';
 import { createStoreDeadline } from '../store/store-deadline.ts';
 
@@ -10,17 +11,22 @@ const markKey = keyOf('purged', 'last');
 const everyMs = 50_000;
 const withinMs = 3_000;
 
-/** Notes in the storage that something was purged. @throws what the metadata store throws */
-export async function markPurge({
-  metadata,
-  clock,
-}: {
-  metadata: Pick<MetadataStore, 'set'>;
-  clock: Clock;
-}): Promise<void> {
+/** Notes in the storage that something was purged. Never rejects: what was purged is gone, whether or not others are told. */
+export async function markPurge({ metadata, clock, observe }: MarkParts): Promise<void> {
   // Not the caller's signal: of a purge that was cut off some is gone, too.
   const { signal } = new AbortController();
-  await metadata.set(markKey, encodeRecord({ at: clock.now() }), { signal });
+  try {
+    await metadata.set(markKey, encodeRecord({ at: clock.now() }), { signal });
+  } catch (error) {
+    observe(storeFailed('metadata-set', markKey, error));
+  }
+}
+
+/** What purges are marked with. */
+export interface MarkParts {
+  metadata: Pick<MetadataStore, 'set'>;
+  clock: Clock;
+  observe(event: StoreEvent): void;
 }
 
 /** Looks for purges of other processes: a message about one may not have come, or have come before a record was read. */
