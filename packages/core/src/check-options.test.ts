@@ -394,6 +394,9 @@ describe('options of an upstream', () => {
     { endpoints: [{ url: 'https://a.example', auth: 's3cr3t' }] },
     { endpoints: ['https://ann:s3cr3t@reg.example'] },
     { endpoints: { password: 's3cr3t' } },
+    { url: 'https://reg.example/?token=s3cr3t' },
+    { proxy: 'socks5://proxy/?token=s3cr3t' },
+    { hosts: ['https://cdn.example/?token=s3cr3t'] },
   ])('%j is refused without a word of what may be secret', (fields) => {
     let error: unknown;
     try {

@@ -15,10 +15,17 @@ function shown(value: unknown): string {
   // As in a URL that somebody copied into a list of hosts.
   if (typeof value === 'string' && /:[^/]*@/.test(value.slice(0, 2000)))
     return 'a text that is not shown, as it may have a password';
-  if (typeof value === 'string') return JSON.stringify(value.length > 200 ? `${value.slice(0, 200)}…` : value);
+  if (typeof value === 'string') return shownText(value);
   if (typeof value === 'function') return 'a function';
   if (Array.isArray(value)) return value.length === 0 ? 'an empty list' : 'a list';
   return typeof value === 'object' && value !== null ? 'an object' : String(value);
+}
+
+function shownText(text: string): string {
+  // The query of a URL may hold a token.
+  const query = /^[a-z][a-z0-9+.-]*:\/\/[^?]{0,200}\?/i.exec(text)?.[0];
+  if (query !== undefined) return JSON.stringify(`${query}…`);
+  return JSON.stringify(text.length > 200 ? `${text.slice(0, 200)}…` : text);
 }
 
 export function expectObject(path: string, value: unknown): void {

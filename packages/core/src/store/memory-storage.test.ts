@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process';
 import { existsSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
@@ -22,4 +23,18 @@ test('gives each storage a spool folder of its own', () => {
   const folders = [memoryStorage(), memoryStorage()].map((storage) => storage.spoolDirectory);
   expect(new Set(folders).size).toBe(2);
   for (const folder of folders) rmSync(folder, { recursive: true });
+});
+
+test('leaves no folder behind when its process exits', () => {
+  const built = new URL('../../dist/index.js', import.meta.url).href;
+  const script = `
+    import { writeFileSync } from 'node:fs';
+    import { memoryStorage } from ${JSON.stringify(built)};
+    const folders = [memoryStorage(), memoryStorage()].map(({ spoolDirectory }) => spoolDirectory);
+    writeFileSync(folders[0] + '/left', 'of a transfer that was cut off');
+    console.log(JSON.stringify(folders));`;
+  const told = execFileSync(process.execPath, ['--input-type=module', '-e', script], { encoding: 'utf8' });
+  const folders: string[] = JSON.parse(told);
+  expect(folders).toHaveLength(2);
+  expect(folders.filter((folder) => existsSync(folder))).toEqual([]);
 });

@@ -1,4 +1,4 @@
-import { mkdtempSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type Clock, systemClock } from '../runtime/clock.ts';
@@ -9,7 +9,7 @@ import type { Storage } from './storage.ts';
 
 /**
  * A storage in this process's memory, without a bound, for tests and short lives. Transfers under way are files all the
- * same: a new folder below the system's temporary one is made for them at once.
+ * same: a new folder below the system's temporary one is made for them at once, and removed when the process exits.
  *
  * @param options.clock default: the machine's clock
  * @throws ProxyCacheError `storage-failed` when that folder cannot be made
@@ -23,10 +23,25 @@ export function memoryStorage(options: { clock?: Clock } = {}): Storage {
   };
 }
 
+const made: string[] = [];
+
 function makeSpoolDirectory(): string {
   try {
-    return mkdtempSync(join(tmpdir(), 'proxycache-spool-'));
+    const folder = mkdtempSync(join(tmpdir(), 'proxycache-spool-'));
+    // What is of this process's memory is of no use to another.
+    if (made.push(folder) === 1) process.once('exit', removeMade);
+    return folder;
   } catch (error) {
     throw storageFailure(`make a folder in ${tmpdir()}`, error);
+  }
+}
+
+function removeMade(): void {
+  for (const folder of made) {
+    try {
+      rmSync(folder, { recursive: true, force: true });
+    } catch {
+      // It is a temporary folder: the system's to remove now.
+    }
   }
 }
