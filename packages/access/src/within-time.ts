@@ -13,9 +13,10 @@ export async function withinTime<T>(
   const late = new AbortController();
   const until = AbortSignal.any([signal, late.signal]);
   const cancel = clock.after(ms, () => late.abort(new Error(`it could not be told within ${ms} ms who asks`)));
+  let stop: (() => void) | undefined;
   try {
     return await new Promise<T>((resolve, reject) => {
-      const stop = () => reject(until.reason);
+      stop = () => reject(until.reason);
       if (until.aborted) return stop();
       until.addEventListener('abort', stop, { once: true });
       // In a turn of its own, so that what is thrown at once ends here as well.
@@ -23,5 +24,7 @@ export async function withinTime<T>(
     });
   } finally {
     cancel();
+    // Node keeps a signal made of others for as long as somebody listens to it, and with it the work, and whose password it was.
+    if (stop) until.removeEventListener('abort', stop);
   }
 }

@@ -24,4 +24,9 @@ describe('what a hook says, as it may be shown', () => {
   ])('%s, of a request with %s: %s', (text, authorization, shown) => {
     expect(withoutCredentials(text, request(authorization))).toBe(shown);
   });
+
+  it.each(['Basic', 'Bearer', ''])('of a header of %s with a long row of blanks: it stands nothing still', (scheme) => {
+    const authorization = `${scheme} x${' '.repeat(1_000_000)}y`;
+    expect(withoutCredentials('no access', request(authorization))).toBe('no access');
+  });
 });

@@ -13,11 +13,18 @@ export function withoutCredentials(text: string, request: Pick<AccessRequest, 'h
 }
 
 function secretsOf(authorization: string | null): string[] {
-  const [, scheme = '', value = ''] = /^\s*(\S+)\s+(.*?)\s*$/.exec(authorization ?? '') ?? [];
+  const [scheme, value] = partsOf(authorization ?? '');
   if (scheme.toLowerCase() !== 'basic') return longestFirst([value, ...(scheme === '' ? [authorization ?? ''] : [])]);
   // RFC 7617 2: the user's name ends at the first colon; it is no secret, and the password is one also by itself.
   const pair = Buffer.from(value, 'base64').toString();
   return longestFirst([value, pair, pair.slice(pair.indexOf(':') + 1)]);
+}
+
+/** Scheme and value; no scheme where there is no space. By hand: a pattern takes the square of a long row of blanks. */
+function partsOf(authorization: string): [scheme: string, value: string] {
+  const text = authorization.trimStart();
+  const at = text.search(/\s/);
+  return at < 0 ? ['', ''] : [text.slice(0, at), text.slice(at).trim()];
 }
 
 const longestFirst = (secrets: string[]) =>

@@ -40,6 +40,8 @@ export interface KnownUrls<T> {
 // About a kilobyte each. One that is forgotten is parsed and found again.
 const mostKnown = 4096;
 const longestUrl = 512;
+/** A domain name with its port (RFC 1035 2.3.4). */
+const longestHost = 261;
 
 /**
  * @param kind what is asked for
@@ -83,7 +85,7 @@ export function createKnownUrls<R extends ContentRoute<'manifest' | 'blob'>, T>(
       return isStill ? known : locate(request, host);
     },
     keep(url, known) {
-      if (known.isKept || !isPlain(url, known.ns)) return;
+      if (known.isKept || !isPlain(url, known.ns) || (known.host?.length ?? 0) > longestHost) return;
       if (byUrl.size >= mostKnown && !byUrl.has(url)) byUrl.delete(byUrl.keys().next().value as string);
       known.isKept = true;
       byUrl.set(url, known);
