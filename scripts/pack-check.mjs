@@ -17,6 +17,21 @@ function run(command, args) {
 
 const tool = (name) => join(root, 'node_modules', '.bin', name);
 
+/** What types are imported from that need not be installed: who does without an optional peer could not compile. */
+function strangersOf(
+  directory,
+  file,
+  { name: own, dependencies = {}, peerDependencies = {}, peerDependenciesMeta = {} },
+) {
+  const isThere = (name) =>
+    name === own || name in dependencies || (name in peerDependencies && !peerDependenciesMeta[name]?.optional);
+  const text = readFileSync(join(root, directory, file), 'utf8').replace(/\/\*[\s\S]*?\*\//g, '');
+  return [...text.matchAll(/(?:from|import\() ?['"]((?:@[^/'"]+\/)?[^./'"][^/'"]*)/g)]
+    .map(([, name]) => name)
+    .filter((name) => !name.startsWith('node:') && !isThere(name))
+    .map((name) => `${file} has types of ${name}, which may not be installed`);
+}
+
 /** What a tarball must not hold, as sentences. */
 function complaints(directory, files, manifest) {
   const found = [];
@@ -29,6 +44,8 @@ function complaints(directory, files, manifest) {
   }
   if (!files.includes('LICENSE')) found.push('LICENSE is missing');
   if (!files.includes('README.md')) found.push('README.md is missing');
+  for (const file of files.filter((name) => name.endsWith('.d.ts')))
+    found.push(...strangersOf(directory, file, manifest));
   for (const field of ['dependencies', 'peerDependencies', 'optionalDependencies']) {
     for (const [name, range] of Object.entries(manifest[field] ?? {})) {
       if (/^(workspace|catalog|link|file):/.test(range)) found.push(`${field}.${name} is ${range}`);

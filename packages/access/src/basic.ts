@@ -22,7 +22,11 @@ export interface BasicAccess {
  *
  * @throws ProxyCacheError `invalid-options`, without any password
  */
-export function basic({ realm = 'proxycache', ...options }: BasicOptions): BasicAccess {
+export function basic(given: BasicOptions): BasicAccess {
+  if (typeof given !== 'object' || given === null) {
+    throw new ProxyCacheError('invalid-options', 'basic: expected an object with htpasswd, users or verify');
+  }
+  const { realm = 'proxycache', ...options } = given;
   // RFC 7617 2.1: the one value that there is; clients that know it send what is not ASCII in UTF-8.
   const challenge = `Basic realm=${quotedString('basic: realm', realm)}, charset="UTF-8"`;
   const verify = passwordVerifier(options);

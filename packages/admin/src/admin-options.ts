@@ -48,6 +48,9 @@ const names = ['authorize', 'basePath', 'metrics', 'within', 'maxJobs', 'allow',
 
 /** @throws ProxyCacheError `invalid-options`, with the path and what was expected */
 export function adminSettings(options: AdminOptions): AdminSettings {
+  if (typeof options !== 'object' || options === null) {
+    throw wrong('options', 'an object with authorize, as nobody is let in by default');
+  }
   const unknown = Object.keys(options).find((name) => !names.includes(name));
   if (unknown !== undefined) throw wrong(unknown, 'no such option');
   const { authorize, basePath = '/admin', metrics, maxJobs = 8, allow = {}, onError = () => undefined } = options;

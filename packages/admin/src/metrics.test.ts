@@ -2,7 +2,8 @@ import { createProxyCache, memoryStorage, type ProxyCacheEvent, type ProxyCacheO
 import { startFakeUpstream } from '@proxycache/test-kit';
 import * as client from 'prom-client';
 import { describe, expect, onTestFinished, test } from 'vitest';
-import { createMetrics, type MetricsClient, type ObservedCache } from './metrics.ts';
+import { createMetrics, type ObservedCache } from './metrics.ts';
+import type { MetricsClient } from './metrics-client.ts';
 
 async function startCache(key = 'up', options: Partial<ProxyCacheOptions> = {}) {
   const upstream = await startFakeUpstream();

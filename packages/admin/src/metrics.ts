@@ -1,12 +1,9 @@
 import { type ProxyCache, ProxyCacheError, type UpstreamStatus } from '@proxycache/core';
-import type * as PromClient from 'prom-client';
 import { countEvents } from './count-events.ts';
 import { createDurations, type Durations, type HistogramLine } from './durations.ts';
 import { type MetricDefinition, type MetricId, metricDefinitions } from './metric-definitions.ts';
+import type { MetricsClient } from './metrics-client.ts';
 import { createTally, type Tally } from './tally.ts';
-
-/** What {@link createMetrics} takes of `prom-client`. */
-export type MetricsClient = Pick<typeof PromClient, 'Registry' | 'Counter' | 'Gauge' | 'collectDefaultMetrics'>;
 
 /** Options of {@link createMetrics}. */
 export interface MetricsOptions {
@@ -55,7 +52,7 @@ export function createMetrics(
 
   for (const [id, definition] of Object.entries<MetricDefinition>(metricDefinitions)) {
     const { name, type, help, labels } = definition;
-    const about = { name: `${prefix}${name}`, help, labelNames: [...labels], registers: [registry] };
+    const about = { name: `${prefix}${name}`, help, labelNames: [...labels], registers: [registry as never] };
     if (type === 'histogram') {
       const durations = createDurations(about.name, labels, buckets);
       histograms.set(id, durations);
@@ -88,7 +85,7 @@ export function createMetrics(
       });
     }
   }
-  if (ofProcess) client.collectDefaultMetrics({ register: registry });
+  if (ofProcess) client.collectDefaultMetrics({ register: registry as never });
 
   // Of these nobody asks any more. What ends late may still be counted.
   const removed = new Set<string>();
@@ -123,17 +120,14 @@ export function createMetrics(
 }
 
 /** What a registry reads of a metric: the lines of now. */
-function readAs(
-  about: { name: string; help: string; type: string },
-  lines: () => HistogramLine[],
-): PromClient.Histogram {
+function readAs(about: { name: string; help: string; type: string }, lines: () => HistogramLine[]): never {
   const { name, help, type } = about;
   const metric = {
     ...about,
     get: async () => ({ name, help, type, aggregator: 'sum', values: lines() }),
     reset: () => undefined,
   };
-  return metric as unknown as PromClient.Histogram;
+  return metric as never;
 }
 
 type Series = ReturnType<Tally['series']>;

@@ -1,8 +1,5 @@
-import type * as Api from '@opentelemetry/api';
 import { ProxyCacheError, type Span, type SpanStart, type Tracing } from '@proxycache/core';
-
-/** What {@link openTelemetry} takes of `@opentelemetry/api`. */
-export type OpenTelemetryApi = Pick<typeof Api, 'trace' | 'context' | 'propagation' | 'SpanKind' | 'SpanStatusCode'>;
+import type { ApiGetter, ApiSpan, OpenTelemetryApi } from './open-telemetry-api.ts';
 
 /** Options of {@link openTelemetry}. */
 export interface OpenTelemetryOptions {
@@ -36,13 +33,13 @@ export function openTelemetry(
   const { trace, context, propagation, SpanKind, SpanStatusCode } = api;
   const tracer = trace.getTracer(tracerName);
   const kinds = { server: SpanKind.SERVER, client: SpanKind.CLIENT, internal: SpanKind.INTERNAL };
-  const contexts = new WeakMap<Span, Api.SpanContext>();
-  const getter: Api.TextMapGetter<NonNullable<SpanStart['headers']>> = {
+  const contexts = new WeakMap<Span, unknown>();
+  const getter: ApiGetter<NonNullable<SpanStart['headers']>> = {
     get: (headers, name) => headers.get(name) ?? undefined,
     keys: () => [],
   };
 
-  function begin({ name, kind, attributes, headers }: SpanStart): { span: Api.Span; within: Api.Context } {
+  function begin({ name, kind, attributes, headers }: SpanStart): { span: ApiSpan; within: unknown } {
     const active = context.active();
     const isInHosts = trace.getSpan(active) !== undefined;
     const isRemote = !isInHosts && trustsClients && headers !== undefined;
@@ -53,7 +50,7 @@ export function openTelemetry(
     return { span, within: trace.setSpan(parent, span) };
   }
 
-  function spanOf(span: Api.Span): Span {
+  function spanOf(span: ApiSpan): Span {
     const own: Span = {
       name: (name) => void span.updateName(name),
       set: (attributes) => void span.setAttributes(attributes),

@@ -8,10 +8,12 @@ import type { PersistUpstreamsOptions } from './roster/persist-upstreams-options
 import { ProxyCacheError } from './runtime/errors.ts';
 import {
   expectBoolean,
+  expectClock,
   expectDuration,
   expectEach,
   expectFunction,
   expectKnown,
+  expectMethod,
   expectObject,
   expectOneOf,
   expectUrl,
@@ -86,10 +88,7 @@ export function checkOptions(options: ProxyCacheOptions): void {
     expectWhole('memory.blobs', memory.blobs);
     expectWhole('memory.buffers', memory.buffers);
   }
-  if (clock !== undefined) {
-    expectObject('clock', clock);
-    for (const name of ['now', 'monotonic', 'after'] as const) expectMethod('clock', clock, name);
-  }
+  expectClock('clock', clock);
   expectWhole('maxIngests', options.maxIngests, 1);
   expectWhole('maxRequests', options.maxRequests, 1);
   expectWhole('minFree', options.minFree);
@@ -177,9 +176,4 @@ function checkStorage(storage: Storage): void {
   if (typeof spoolDirectory !== 'string' || spoolDirectory === '') {
     throw invalidOption('storage.spoolDirectory', 'a local folder', spoolDirectory);
   }
-}
-
-function expectMethod(path: string, value: object, name: string): void {
-  const method: unknown = Reflect.get(value, name);
-  if (typeof method !== 'function') throw invalidOption(`${path}.${name}`, 'a function', method);
 }

@@ -1,6 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Duration, ProxyCache } from '@proxycache/core';
-import { parseStalledFor, serveExchange } from '@proxycache/node-http';
+import { checkAdapter, parseStalledFor, serveExchange } from '@proxycache/node-http';
 
 /** What the adapter needs of an Express request, so that it serves Express 4 and 5 alike. */
 export interface MountedRequest extends IncomingMessage {
@@ -38,12 +38,13 @@ export type ExpressMiddleware<Req extends MountedRequest = MountedRequest> = (
  * Mounts a cache in an Express 4 or 5 application: `app.use(proxyCache(cache))`, or at a path,
  * `app.use('/registry', proxyCache(cache))`. Put it above body parsers and below what identifies users.
  *
- * @throws ProxyCacheError `invalid-options` for a `stalledFor` that is no duration
+ * @throws ProxyCacheError `invalid-options` for what is no cache, and for options that are wrong or that there are not
  */
 export function proxyCache<Req extends MountedRequest = MountedRequest>(
   cache: Pick<ProxyCache, 'handle'>,
   options: ExpressOptions<Req> = {},
 ): ExpressMiddleware<Req> {
+  checkAdapter('proxyCache', { cache, options, names: ['context', 'stalledFor', 'onError'] });
   const { context, onError } = options;
   const stalledForMs = parseStalledFor(options.stalledFor);
   return (req, res, next) => {

@@ -1,6 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Duration, ProxyCache } from '@proxycache/core';
 import {
+  checkAdapter,
   originForm,
   type ParsedBody,
   parseBasePath,
@@ -54,12 +55,13 @@ export type KoaMiddleware<Context extends KoaContext = KoaContext> = (
  * Mounts a cache in a Koa 2 or 3 application: `app.use(proxyCache(cache))`. Put it above body parsers and below what
  * identifies users.
  *
- * @throws ProxyCacheError `invalid-options` for a `basePath` that is no path, a `stalledFor` that is no duration
+ * @throws ProxyCacheError `invalid-options` for what is no cache, and for options that are wrong or that there are not
  */
 export function proxyCache<Context extends KoaContext = KoaContext>(
   cache: Pick<ProxyCache, 'handle'>,
   options: KoaOptions<Context> = {},
 ): KoaMiddleware<Context> {
+  checkAdapter('proxyCache', { cache, options, names: ['basePath', 'context', 'stalledFor', 'onError'] });
   const { context, onError } = options;
   const ownPath = parseBasePath(options.basePath ?? '');
   const stalledForMs = parseStalledFor(options.stalledFor);

@@ -1,6 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Duration, ProxyCache } from '@proxycache/core';
 import { parseBasePath, stripBasePath } from './base-path.ts';
+import { checkAdapter } from './check-adapter.ts';
 import { notFound } from './own-answers.ts';
 import { serve } from './serve-exchange.ts';
 import { parseStalledFor } from './stalled-client.ts';
@@ -33,9 +34,10 @@ export type NodeHandler = (req: IncomingMessage, res: ServerResponse, next?: (er
 /**
  * A request listener for `http.createServer`, and middleware for whatever calls `(req, res, next)`.
  *
- * @throws ProxyCacheError `invalid-options` for a `basePath` that is no path, a `stalledFor` that is no duration
+ * @throws ProxyCacheError `invalid-options` for what is no cache, and for options that are wrong or that there are not
  */
 export function createNodeHandler(cache: Pick<ProxyCache, 'handle'>, options: NodeHandlerOptions = {}): NodeHandler {
+  checkAdapter('createNodeHandler', { cache, options, names: ['basePath', 'context', 'stalledFor', 'onError'] });
   const { context, onError } = options;
   const basePath = parseBasePath(options.basePath ?? '');
   const stalledForMs = parseStalledFor(options.stalledFor);

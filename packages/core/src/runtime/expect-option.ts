@@ -50,6 +50,17 @@ export function expectFunction(path: string, value: unknown): void {
   if (value !== undefined && typeof value !== 'function') throw invalidOption(path, 'a function', value);
 }
 
+export function expectMethod(path: string, value: object, name: string): void {
+  const method: unknown = Reflect.get(value, name);
+  if (typeof method !== 'function') throw invalidOption(`${path}.${name}`, 'a function', method);
+}
+
+export function expectClock(path: string, value: unknown): void {
+  if (value === undefined) return;
+  expectObject(path, value);
+  for (const name of ['now', 'monotonic', 'after']) expectMethod(path, value as object, name);
+}
+
 export function expectText(path: string, value: unknown): void {
   if (typeof value !== 'string') throw invalidOption(path, 'a text', value);
 }

@@ -1,7 +1,7 @@
 import { join, resolve } from 'node:path';
 import { Keyv } from 'keyv';
 import { type Clock, systemClock } from '../runtime/clock.ts';
-import { ProxyCacheError } from '../runtime/errors.ts';
+import { checkFolder } from './check-folder.ts';
 import { createKeyFileListing } from './file-key-listing.ts';
 import { createFileKeyvStore } from './file-keyv-store.ts';
 import { openFileRoot } from './file-root.ts';
@@ -31,17 +31,12 @@ export interface FileStorageOptions {
  *
  * What it makes is for this process's user alone: folders 0700, files 0600. A folder that was there keeps its mode.
  *
- * @throws ProxyCacheError `storage-format` for a folder of a newer version or of something else, `storage-failed` or
+ * @throws ProxyCacheError `invalid-options`; `storage-format` for a folder of a newer version or of something else, `storage-failed` or
  *   `storage-full` for one that cannot be written
  */
 export function fileStorage(directory: string, options: FileStorageOptions = {}): Storage {
+  checkFolder('fileStorage', { directory, options, names: ['durable', 'clock'] });
   const { durable = false, clock = systemClock } = options;
-  if (typeof directory !== 'string' || directory === '') {
-    throw new ProxyCacheError(
-      'invalid-options',
-      `fileStorage: expected a folder, received ${JSON.stringify(directory)}`,
-    );
-  }
   const root = resolve(directory);
   const [metadata, spoolDirectory] = [join(root, 'metadata'), join(root, 'spool')];
   const { blobs, temp } = openFileRoot(root, { beside: [metadata, spoolDirectory], durable, clock });

@@ -1,9 +1,9 @@
 import { resolve } from 'node:path';
 import { type Digest, parseDigest } from '../oci/digest.ts';
 import { type Clock, systemClock } from '../runtime/clock.ts';
-import { ProxyCacheError } from '../runtime/errors.ts';
 import { expectWhole } from '../runtime/expect-option.ts';
 import type { BlobStore, OpenBlob } from './blob-store.ts';
+import { checkFolder } from './check-folder.ts';
 import { openFileRoot } from './file-root.ts';
 import { createUsedBlobs } from './used-blobs.ts';
 
@@ -35,10 +35,8 @@ const lowWater = 0.9;
  * @throws ProxyCacheError `invalid-options`; `storage-format`, `storage-failed` or `storage-full` as `fileStorage`
  */
 export function fileBlobs(directory: string, options: FileBlobsOptions = {}): FileBlobs {
+  checkFolder('fileBlobs', { directory, options, names: ['maxBytes', 'durable', 'clock'] });
   const { maxBytes = Number.POSITIVE_INFINITY, durable = false, clock = systemClock } = options;
-  if (typeof directory !== 'string' || directory === '') {
-    throw new ProxyCacheError('invalid-options', `fileBlobs: expected a folder, received ${JSON.stringify(directory)}`);
-  }
   if (maxBytes !== Number.POSITIVE_INFINITY) expectWhole('fileBlobs: maxBytes', maxBytes, 1);
   const { blobs, temp, blobFolder } = openFileRoot(resolve(directory), { durable, clock });
   const used = createUsedBlobs(blobFolder);

@@ -2,6 +2,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type Clock, systemClock } from '../runtime/clock.ts';
+import { expectClock, expectKnown, expectObject } from '../runtime/expect-option.ts';
 import { storageFailure } from './file-system.ts';
 import { createMemoryBlobs } from './memory-blobs.ts';
 import { createMemoryMetadata } from './memory-metadata.ts';
@@ -12,9 +13,12 @@ import type { Storage } from './storage.ts';
  * same: a new folder below the system's temporary one is made for them at once, and removed when the process exits.
  *
  * @param options.clock default: the machine's clock
- * @throws ProxyCacheError `storage-failed` when that folder cannot be made
+ * @throws ProxyCacheError `invalid-options`; `storage-failed` when that folder cannot be made
  */
 export function memoryStorage(options: { clock?: Clock } = {}): Storage {
+  expectObject('memoryStorage: options', options);
+  expectKnown('memoryStorage: options', options, ['clock']);
+  expectClock('memoryStorage: clock', options.clock);
   const { clock = systemClock } = options;
   return {
     blobs: createMemoryBlobs(clock),

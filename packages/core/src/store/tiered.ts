@@ -2,6 +2,7 @@ import { type Digest, parseDigest } from '../oci/digest.ts';
 import type { ByteRange } from '../runtime/byte-range.ts';
 import { type Clock, systemClock } from '../runtime/clock.ts';
 import { ProxyCacheError } from '../runtime/errors.ts';
+import { expectClock, expectKnown, expectMethod, expectObject } from '../runtime/expect-option.ts';
 import type { BlobStore, OpenBlob } from './blob-store.ts';
 import { createFarReader } from './far-reader.ts';
 import type { Fill } from './fill.ts';
@@ -30,8 +31,12 @@ const localWithinMs = 1_000;
  * A blob store before another: what is used is read from `local`, all else from `remote`, which has all. A blob that is read from
  * its beginning is filled in beside, once for all who read it then, and is local when its digest was found right. What the
  * local store cannot do costs nothing but that; what is local is read while the remote one is away.
+ *
+ * @throws ProxyCacheError `invalid-options`
  */
-export function tiered({ local, remote, clock = systemClock }: Tiers): BlobStore {
+export function tiered(tiers: Tiers): BlobStore {
+  checkTiers(tiers);
+  const { local, remote, clock = systemClock } = tiers;
   const near = { ...local, ...timelyBlobs(local, createStoreDeadline(clock, localWithinMs)) };
   const copies = createLocalCopies(near);
   // What is deleted must not come back by a fill, or a copy, that began before.
@@ -192,6 +197,17 @@ export function tiered({ local, remote, clock = systemClock }: Tiers): BlobStore
     },
     digests: (options) => remote.digests(options),
   };
+}
+
+function checkTiers(tiers: Tiers): void {
+  expectObject('tiered: tiers', tiers);
+  expectKnown('tiered: tiers', tiers, ['local', 'remote', 'clock']);
+  for (const name of ['local', 'remote'] as const) {
+    expectObject(`tiered: ${name}`, tiers[name]);
+    for (const method of ['adopt', 'open', 'delete']) expectMethod(`tiered: ${name}`, tiers[name], method);
+  }
+  expectMethod('tiered: local', tiers.local, 'newPath');
+  expectClock('tiered: clock', tiers.clock);
 }
 
 /** What of a blob is here. */
