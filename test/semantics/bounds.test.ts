@@ -138,6 +138,24 @@ describe('32: how long a request waits for its upstream', () => {
 });
 
 describe('38: how much a cache bears', () => {
+  test('clients that asked for parts of a cold blob and did not read kept all other blobs of the upstream out', async () => {
+    const { upstream, cache } = await startPair({ limits: { maxConnections: 8, queueFor: '3s' } });
+    const bytes = seededBytes('large', 16 * 1024 * 1024);
+    const digest = upstream.putBlob('team/app', bytes);
+    const other = upstream.putBlob('team/other', seededBytes('other', 3_000));
+    const from = (start: number) => `bytes=${start}-${bytes.byteLength - 2}`;
+    const path = `/v2/up/team/app/blobs/${digest}`;
+    const idle = [1, 2, 3, 4, 5, 6].map((start) => slowClient(`${cache.url}${path}`, from(start)));
+    // Three pass; the others have waited long enough then, and follow one transfer.
+    await expect.poll(() => upstream.count({ method: 'GET' })).toBe(3);
+    await cache.clock.advance(2_000);
+    await expect.poll(() => upstream.count({ method: 'GET' })).toBe(4);
+    const got = await cache.get(`/v2/up/team/other/blobs/${other}`);
+    expect([got.status, digestOfBody(got.body)]).toEqual([200, other]);
+    const parts = await Promise.all(idle.map(async (client) => (await client).rest()));
+    expect(parts.map((one, index) => Buffer.compare(one, bytes.subarray(index + 1, -1)))).toEqual([0, 0, 0, 0, 0, 0]);
+  });
+
   test('requests over maxRequests are 503 with Retry-After; answered ones make room', async () => {
     const { upstream, cache } = await startPair({ cache: { maxRequests: 2 } });
     upstream.addImage('team/app', { tag: '1' });

@@ -124,3 +124,21 @@ export async function passedParts(
     },
   };
 }
+
+/**
+ * The same for whoever may wait for a transfer as well.
+ *
+ * @returns `undefined`: too many parts pass through already
+ */
+export async function passedIfFree(...of: Parameters<typeof passedParts>): Promise<BlobAnswer | undefined> {
+  const [, { target, signal }] = of;
+  const leave = await target.upstream.passages.enter(signal);
+  if (!leave) return undefined;
+  try {
+    const answer = await passedParts(...of);
+    return { ...answer, close: () => answer.close().finally(leave) };
+  } catch (error) {
+    leave();
+    throw error;
+  }
+}

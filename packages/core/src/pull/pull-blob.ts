@@ -13,7 +13,7 @@ import { expectBlobSize } from './blob-size.ts';
 import { coldParts } from './cold-parts.ts';
 import { followedAnswer } from './followed-blob.ts';
 import { heldParts } from './held-parts.ts';
-import { passedParts } from './passed-blob.ts';
+import { passedIfFree } from './passed-blob.ts';
 import { createPassedThrough } from './passed-through.ts';
 import type { PullParts } from './pull-parts.ts';
 import { refusedReply } from './refusal.ts';
@@ -117,9 +117,8 @@ export function createPullBlob(parts: PullParts, started: (blob: BlobPull) => vo
       if (storeFailed) request = { ...request, since: clock.monotonic() };
       const size = proof?.size ?? (await totalUnderWay(request));
       const cold = coldParts(request, { size, running: runningFor(request) });
-      return cold
-        ? await passedParts(parts, request, cold)
-        : await ingested(request, { proven: proof?.proves === true, storeFailed, seen });
+      const part = cold && (await passedIfFree(parts, request, cold));
+      return part ?? (await ingested(request, { proven: proof?.proves === true, storeFailed, seen }));
     } catch (error) {
       await opened?.blob.close();
       throw error;

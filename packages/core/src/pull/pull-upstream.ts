@@ -9,6 +9,7 @@ import { createIdentity } from '../upstream/identity.ts';
 import type { UpstreamMode } from '../upstream/mode.ts';
 import type { UpstreamSettings } from '../upstream/upstream-options.ts';
 import { rulesOfModes } from './mode-rules.ts';
+import { createPassages } from './passages.ts';
 import { prefetchesOf } from './prefetch.ts';
 import type { PullUpstream } from './target.ts';
 
@@ -17,7 +18,7 @@ export interface PullUpstreamParts extends Omit<UpstreamParts, 'mode' | 'source'
   /** What tells its callers apart, where it is asked with their credentials. */
   callerKey: string | Uint8Array;
   /** The same upstream before a change of options that neither depends on. Default: both are new. */
-  before?: Pick<PullUpstream, 'client' | 'identity'>;
+  before?: Pick<PullUpstream, 'client' | 'identity' | 'passages'>;
   /** The mode that holds now; may change. Default: that of the settings, for good. */
   inUse?: { mode: UpstreamMode };
 }
@@ -57,6 +58,7 @@ export function createPullUpstream(
     callerOf: settings.credentials === 'caller' ? createCallerOf(settings.key, parts.callerKey) : undefined,
     maxBlobBytes: settings.limits.maxBlobBytes ?? Number.POSITIVE_INFINITY,
     coldRange: settings.coldRange,
+    passages: before?.passages ?? createPassages(maxConnections, parts.clock),
     prefetches: settings.prefetch === 'layers' ? prefetchesOf(maxConnections) : 0,
     segments: settings.segments
       ? createSegmentLink({ ...settings.segments, limit: connectionsForBodies(maxConnections) }, parts.clock)

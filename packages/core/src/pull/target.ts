@@ -6,6 +6,7 @@ import type { BasicCredential, Caller } from '../upstream/caller.ts';
 import type { Identity } from '../upstream/identity.ts';
 import type { UpstreamMode } from '../upstream/mode.ts';
 import type { Query, Upstream } from '../upstream/upstream.ts';
+import type { Passages } from './passages.ts';
 
 /** An upstream and the rules by which its content is pulled. Durations in ms. */
 export interface PullUpstream {
@@ -35,6 +36,7 @@ export interface PullUpstream {
   /** The largest blob that is asked for. */
   maxBlobBytes: number;
   coldRange: 'pass' | 'verify';
+  passages: Passages;
   /** How many blobs are fetched ahead at a time; 0: none. */
   prefetches: number;
   /** The link that its blobs' segments share, where it has them. */
