@@ -1,10 +1,20 @@
 import fs from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { keyPath } from './file-key-path.ts';
 import { fileStorage } from './file-storage.ts';
 import type { MetadataStore } from './metadata-store.ts';
+
+const disk = vi.hoisted(() => ({ beforeSync: async (): Promise<void> => undefined }));
+vi.mock('./file-system.ts', async (importOriginal) => {
+  const real = await importOriginal<typeof import('./file-system.ts')>();
+  const syncToDisk = async (path: string) => {
+    await disk.beforeSync();
+    await real.syncToDisk(path);
+  };
+  return { ...real, syncToDisk };
+});
 
 const signal = new AbortController().signal;
 const key = 'tag/hub/-/library%2Falpine/3.20';
@@ -16,7 +26,10 @@ beforeEach(async () => {
   metadata = fileStorage(directory).metadata;
   await metadata.set(key, '{"digest":"sha256:…"}', { signal });
 });
-afterEach(() => fs.rmSync(directory, { recursive: true }));
+afterEach(() => {
+  disk.beforeSync = async () => undefined;
+  fs.rmSync(directory, { recursive: true });
+});
 
 const pathOf = (of: string) => join(directory, 'metadata', keyPath(of));
 
@@ -91,4 +104,51 @@ test('what is written only if nothing is there leaves nothing behind where somet
   expect(files()).toEqual([]);
   expect(await metadata.set('tag/other', 'new', { ifVersion: 'absent', signal })).toBe(true);
   expect(files()).toEqual([]);
+});
+
+describe('with `durable`, where a delete removes the folder that is about to be synced', () => {
+  const [one, other] = ['tag/hub/-/library%2Fbusybox/1', 'tag/hub/-/library%2Fbusybox/2'];
+  let durable: MetadataStore;
+
+  beforeEach(() => {
+    durable = fileStorage(directory, { durable: true }).metadata;
+  });
+
+  /** Does it before each of the next syncs, but not before those of its own. */
+  function beforeSyncs(times: number, work: () => Promise<unknown>): void {
+    let left = times;
+    let isDoing = false;
+    disk.beforeSync = async () => {
+      if (isDoing || left === 0) return;
+      left--;
+      isDoing = true;
+      await work();
+      isDoing = false;
+    };
+  }
+
+  test('the delete of a neighbour failed', async () => {
+    for (const key of [one, other]) await durable.set(key, 'value', { signal });
+    beforeSyncs(1, () => durable.delete(other, { signal }));
+    expect(await durable.delete(one, { signal })).toBe(true);
+    expect(await durable.list('tag/', { limit: 10, signal })).toEqual([key]);
+  });
+
+  test.each([2, 3])('a write of a neighbour was lost (%i times in a row)', async (times) => {
+    beforeSyncs(times, async () => {
+      await durable.set(other, 'value', { signal });
+      await durable.delete(other, { signal });
+    });
+    await durable.set(one, 'value', { signal });
+    expect(await durable.get(one, { signal })).toMatchObject({ value: 'value' });
+  });
+
+  test('a write failed whose record was deleted at once', async () => {
+    await durable.set(other, 'value', { signal });
+    await durable.delete(other, { signal });
+    await durable.set(one, 'old', { signal });
+    beforeSyncs(1, () => fileStorage(directory).metadata.delete(one, { signal }));
+    await durable.set(one, 'new', { signal });
+    expect(await durable.get(one, { signal })).toBeUndefined();
+  });
 });

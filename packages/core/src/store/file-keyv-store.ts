@@ -23,7 +23,7 @@ const readsAtOnce = 32;
 /** Folders of which it is remembered that they are there: one for each repository that is pulled at the same time. */
 const mostSeen = 1_000;
 
-/** How often a write is tried again because a delete removed its folder meanwhile. */
+/** How often a write is tried where deletes remove its folder meanwhile. */
 const attempts = 8;
 
 /** What Keyv asks of a store, over files. `opts` stays undefined: Keyv must not look for an iterator here. */
@@ -59,11 +59,11 @@ export function createFileKeyvStore(
   async function moveIn(file: string, path: string): Promise<void> {
     for (let attempt = 1; ; attempt++) {
       try {
+        if (attempt > 1) await makeFolder(dirname(path));
         await renameFile(file, path);
         return;
       } catch (error) {
         if (systemCode(error) !== 'ENOENT' || attempt === attempts) throw error;
-        await makeFolder(dirname(path));
       }
     }
   }
@@ -113,7 +113,7 @@ export function createFileKeyvStore(
             throw error;
           }
           written(key);
-          if (durable) await syncToDisk(dirname(path));
+          if (durable) await syncNearest(dirname(path));
         },
         drop,
       };
@@ -125,7 +125,7 @@ export function createFileKeyvStore(
       } catch (error) {
         return unlessMissing(error) ?? false;
       }
-      if (durable) await syncToDisk(dirname(path));
+      if (durable) await syncNearest(dirname(path));
       await prune(dirname(path));
       return true;
     },
@@ -141,6 +141,14 @@ async function syncUpTo(folder: string, last: string): Promise<void> {
   for (let at = folder; ; at = dirname(at)) {
     await syncToDisk(at);
     if (at === last || at === dirname(at)) return;
+  }
+}
+
+/** A delete of a neighbour may have removed the folder meanwhile: then the names in the nearest one above it tell so. */
+async function syncNearest(folder: string): Promise<void> {
+  for (let at = folder; ; at = dirname(at)) {
+    const isSynced = await syncToDisk(at).then(() => true, unlessMissing);
+    if (isSynced) return;
   }
 }
 
