@@ -117,9 +117,10 @@ describe('adopting', () => {
 
   test('names the blob, the file and the cause when it fails', async () => {
     fs.rmSync(join(directory, 'blobs'), { recursive: true });
+    fs.writeFileSync(join(directory, 'blobs'), 'in the way');
     await expect(blobs.adopt({ file, digest, size, signal })).rejects.toMatchObject({
       code: 'storage-failed',
-      message: expect.stringMatching(`could not store ${digest} from ${file}: ENOENT`),
+      message: expect.stringMatching(`could not store ${digest} from ${file}: ENOTDIR`),
     });
     expect(fs.existsSync(file)).toBe(true);
   });

@@ -8,6 +8,7 @@ import { copyToTemp } from './file-copy.ts';
 import { sortedNames } from './file-names.ts';
 import { openFileBlob } from './file-open.ts';
 import type { QuarantineFolder } from './file-quarantine.ts';
+import { orRemake, type Remake } from './file-remake.ts';
 import {
   orFail,
   removeFile,
@@ -25,12 +26,12 @@ import { createKeyedLock } from './keyed-lock.ts';
 /** Folders of the digest algorithms, in the order of the digests as text. */
 export const blobAlgorithms = ['sha256', 'sha512'] as const;
 
-/** Blobs as files `<directory>/<algorithm>/<hex>` (OCI image-layout.md, blobs); the folders are there already. */
+/** Blobs as files `<directory>/<algorithm>/<hex>` (OCI image-layout.md, blobs); where they are missing, `remake` makes them. */
 export function createFileBlobs(
   directory: string,
-  options: { temp: TempFolder; quarantine: QuarantineFolder; durable: boolean; clock: Clock },
+  options: { temp: TempFolder; quarantine: QuarantineFolder; remake: Remake; durable: boolean; clock: Clock },
 ): BlobStore {
-  const { temp, quarantine, durable, clock } = options;
+  const { temp, quarantine, remake, durable, clock } = options;
   // A retention that deletes what was stored before some instant and an adopt of the same blob must not overlap.
   const lock = createKeyedLock();
 
@@ -46,7 +47,7 @@ export function createFileBlobs(
   /** In the place of what is there, which nobody looked at; a reader of that keeps it. */
   async function moveIn(from: string, digest: Digest): Promise<void> {
     const path = pathOf(digest);
-    await renameFile(from, path).catch(async (error) => {
+    await orRemake(() => renameFile(from, path), remake).catch(async (error) => {
       // What is no file, such as a folder, cannot be replaced; nor is it ours to delete.
       const stats = await statFile(path).catch(unlessMissing);
       if (!stats || stats.isFile()) throw error;
@@ -70,7 +71,7 @@ export function createFileBlobs(
 
   async function remove(path: string, judged: Stats): Promise<boolean> {
     const aside = temp.path();
-    if (!(await takeJudged(path, judged, aside).catch(unlessMissing))) return false;
+    if (!(await orRemake(() => takeJudged(path, judged, aside), remake).catch(unlessMissing))) return false;
     await removeFile(aside);
     if (durable) await syncToDisk(dirname(path));
     return true;
@@ -92,7 +93,7 @@ export function createFileBlobs(
       await touchAndMoveIn(file, digest);
     } catch (error) {
       if (systemCode(error) !== 'EXDEV') throw error;
-      const copy = await copyToTemp(file, { temp, durable, signal });
+      const copy = await orRemake(() => copyToTemp(file, { temp, durable, signal }), remake);
       await touchAndMoveIn(copy, digest).catch(async (failure) => {
         await removeFile(copy).catch(() => undefined);
         throw failure;
@@ -159,6 +160,8 @@ async function* listBlobs(
         if (stats?.isFile() && isDigest(key)) yield { digest: key, size: stats.size, storedAt: storedAtOf(stats) };
       }
     } catch (error) {
+      // Nothing is stored of it.
+      if (systemCode(error) === 'ENOENT') continue;
       orFail(`list ${folder}`, signal)(error);
     }
   }

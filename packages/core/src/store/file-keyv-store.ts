@@ -3,8 +3,8 @@ import { crc32 } from 'node:zlib';
 import { ProxyCacheError } from '../runtime/errors.ts';
 import { createRecent } from '../runtime/recent.ts';
 import { keyPath } from './file-key-path.ts';
+import { makeMissing } from './file-remake.ts';
 import {
-  makeFolders,
   readWhole,
   removeFile,
   removeFolder,
@@ -69,8 +69,7 @@ export function createFileKeyvStore(
   }
 
   async function makeFolder(folder: string): Promise<void> {
-    const made = await makeFolders(folder, { recursive: true, mode: 0o700 });
-    if (durable && made !== undefined) await syncUpTo(folder, dirname(made));
+    await makeMissing(folder, { durable });
     seen.set(folder, true);
   }
 
@@ -135,13 +134,6 @@ export function createFileKeyvStore(
     on: () => store,
   };
   return store;
-}
-
-async function syncUpTo(folder: string, last: string): Promise<void> {
-  for (let at = folder; ; at = dirname(at)) {
-    await syncToDisk(at);
-    if (at === last || at === dirname(at)) return;
-  }
 }
 
 /** A delete of a neighbour may have removed the folder meanwhile: then the names in the nearest one above it tell so. */

@@ -3,7 +3,8 @@ import { readdir, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { type Digest, digestAlgorithm, digestHex } from '../oci/digest.ts';
 import type { Clock } from '../runtime/clock.ts';
-import { makeFolders, statFile, syncToDisk, systemCode, unlessMissing } from './file-system.ts';
+import { orRemake, type Remake } from './file-remake.ts';
+import { statFile, syncToDisk, unlessMissing } from './file-system.ts';
 import { takeJudged } from './file-take.ts';
 
 /** Where wrong blobs are kept for a person to look at, the newest of them. */
@@ -27,27 +28,15 @@ const namePattern = /^[0-9a-f]+\.(\d+)$/;
 
 export function createQuarantineFolder(
   directory: string,
-  options: { durable: boolean; clock: Clock },
+  options: { remake: Remake; durable: boolean; clock: Clock },
 ): QuarantineFolder {
-  const { durable, clock } = options;
-
-  async function moveIn(path: string, judged: Stats, to: string): Promise<boolean> {
-    try {
-      return await takeJudged(path, judged, to);
-    } catch (error) {
-      if (systemCode(error) !== 'ENOENT') throw error;
-    }
-    // Nothing is there to be moved, unless it is the folder that is missing.
-    const made = await makeFolders(dirname(to), { recursive: true, mode: 0o700 });
-    if (made === undefined) return false;
-    return (await takeJudged(path, judged, to).catch(unlessMissing)) ?? false;
-  }
+  const { remake, durable, clock } = options;
 
   return {
     async take(digest, path, judged) {
       const folder = join(directory, digestAlgorithm(digest));
       const to = join(folder, `${digestHex(digest)}.${Math.max(Math.floor(clock.now()), 0)}`);
-      if (!(await moveIn(path, judged, to))) return false;
+      if (!(await orRemake(() => takeJudged(path, judged, to), remake).catch(unlessMissing))) return false;
       if (durable) for (const changed of [dirname(path), folder]) await syncToDisk(changed);
       // That the oldest cannot leave is no reason to keep a wrong blob in sight.
       await trim(directory, clock.now() - longestMs).catch(() => undefined);

@@ -6,6 +6,7 @@ import type { BlobStore } from './blob-store.ts';
 import { blobAlgorithms, createFileBlobs } from './file-blobs.ts';
 import { checkFormat } from './file-format.ts';
 import { createQuarantineFolder } from './file-quarantine.ts';
+import { createRemake } from './file-remake.ts';
 import { storageFailure } from './file-system.ts';
 import { createTempFolder, sweepTempFolder, type TempFolder } from './file-temp.ts';
 import { makeFolder } from './make-folder.ts';
@@ -29,21 +30,23 @@ export function openFileRoot(
   { beside = [], durable, clock }: { beside?: readonly string[]; durable: boolean; clock: Clock },
 ): FileRoot {
   const [blobFolder, quarantine, tmp] = [join(root, 'blobs'), join(root, 'quarantine'), join(root, 'tmp')];
+  const folders = [blobFolder, quarantine].flatMap((folder) => blobAlgorithms.map((name) => join(folder, name)));
+  const all = [...folders, ...beside, tmp];
   try {
     makeFolder(root);
     checkFormat(root, ['blobs', 'metadata', 'quarantine', 'spool', 'tmp']);
-    const folders = [blobFolder, quarantine].flatMap((folder) => blobAlgorithms.map((name) => join(folder, name)));
-    const all = [...folders, ...beside, tmp];
     for (const folder of all) makeFolder(folder);
     for (const folder of all) fs.accessSync(folder, fs.constants.W_OK | fs.constants.X_OK);
     sweepTempFolder(tmp);
   } catch (error) {
     throw storageFailure(`use ${root} as storage`, error);
   }
-  const temp = createTempFolder(tmp, { durable });
+  const remake = createRemake(all, { durable });
+  const temp = createTempFolder(tmp, { durable, remake });
   const blobs = createFileBlobs(blobFolder, {
     temp,
-    quarantine: createQuarantineFolder(quarantine, { durable, clock }),
+    quarantine: createQuarantineFolder(quarantine, { remake, durable, clock }),
+    remake,
     durable,
     clock,
   });

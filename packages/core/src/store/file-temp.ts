@@ -3,6 +3,7 @@ import fs from 'node:fs';
 import { join } from 'node:path';
 import { systemClock } from '../runtime/clock.ts';
 import { isDead, ownerName, parseOwner, thisOwner } from '../runtime/process-owner.ts';
+import { orRemake, type Remake } from './file-remake.ts';
 import { removeFile, writeNew } from './file-system.ts';
 
 const hourMs = 3_600_000;
@@ -23,7 +24,8 @@ export interface TempFolder {
   write(bytes: Uint8Array, modifiedAt?: number): Promise<string>;
 }
 
-export function createTempFolder(folder: string, options: { durable: boolean }): TempFolder {
+export function createTempFolder(folder: string, options: { durable: boolean; remake: Remake }): TempFolder {
+  const { durable, remake } = options;
   // The name says who writes.
   const owner = ownerName(thisOwner());
   const maker = randomBytes(9).toString('base64url');
@@ -34,7 +36,7 @@ export function createTempFolder(folder: string, options: { durable: boolean }):
     async write(bytes, modifiedAt) {
       const file = path();
       try {
-        await writeNew(file, bytes, { mode: 0o600, flush: options.durable, modifiedAt });
+        await orRemake(() => writeNew(file, bytes, { mode: 0o600, flush: durable, modifiedAt }), remake);
       } catch (error) {
         await removeFile(file).catch(() => undefined);
         throw error;

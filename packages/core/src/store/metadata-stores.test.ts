@@ -18,7 +18,7 @@ const stores: Record<string, (directory: string) => MetadataStore> = {
   'durable fileStorage': (directory) => fileStorage(directory, { durable: true }).metadata,
   'keyvMetadata over a Map': () => keyvMetadata(new Keyv()),
   'keyvMetadata over files': (directory) => {
-    const temp = createTempFolder(tmpdir(), { durable: false });
+    const temp = createTempFolder(tmpdir(), { durable: false, remake: async () => undefined });
     const store = createFileKeyvStore(directory, { temp, durable: false, written: () => undefined });
     return keyvMetadata(new Keyv({ store, useKeyPrefix: false }));
   },
