@@ -1,5 +1,6 @@
-import { readdirSync, rmdirSync } from 'node:fs';
+import { readdirSync, rmdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
+import { fileStorage } from '@proxycache/core';
 import { expect, test } from 'vitest';
 import { type CacheUnderTest, startPair } from '../semantics/cache-under-test.ts';
 import { pullImage } from '../semantics/pull-image.ts';
@@ -39,4 +40,32 @@ test('a cache from which somebody took tmp, which was empty, stored no record an
   rmdirSync(join(cache.directory, 'tmp'));
   await cache.cache.purge({ upstream: 'up', repository: 'app' });
   expect(blobsIn(cache)).toEqual([]);
+});
+
+test('a cache whose folder somebody emptied stored nothing until it was started again, which was refused', async () => {
+  const { upstream, cache } = await startPair({});
+  const [, image] = ['1', '2'].map((tag) => upstream.addImage('app', { tag, layerSizes: [80 * KiB] }));
+  await pull(cache, '1');
+  for (const name of readdirSync(cache.directory)) rmSync(join(cache.directory, name), { recursive: true });
+  await pull(cache, '2');
+  expect([cache.seen('passed-through'), cache.seen('store-failed')]).toEqual([[], []]);
+  await cache.restart();
+  const digests = [image!.root, ...image!.blobs].map(({ digest }) => digest.split(':')[1]);
+  expect(blobsIn(cache)).toEqual(expect.arrayContaining(digests));
+  const transfers = cache.seen('ingest-started').length;
+  await pull(cache, '2');
+  expect(cache.seen('ingest-started')).toHaveLength(transfers);
+});
+
+test('a cache whose folder somebody emptied, and of which nobody pulled since, could not be started again after a crash', async () => {
+  const { cache } = await startPair({});
+  for (const name of readdirSync(cache.directory)) rmSync(join(cache.directory, name), { recursive: true });
+  // Each minute it looks for what dead processes left there.
+  const spooled = async () => {
+    await cache.clock.advance(60_000);
+    return readdirSync(cache.directory, { recursive: true });
+  };
+  await expect.poll(spooled).toEqual(['spool', expect.stringMatching(/^spool\/.*~/)]);
+  fileStorage(cache.directory);
+  expect(readdirSync(cache.directory)).toContain('proxycache.json');
 });

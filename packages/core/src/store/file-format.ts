@@ -2,10 +2,13 @@ import { randomUUID } from 'node:crypto';
 import fs from 'node:fs';
 import { join } from 'node:path';
 import { ProxyCacheError } from '../runtime/errors.ts';
+import { parseOwner } from '../runtime/process-owner.ts';
+import { renameFile, statFile, syncToDisk, unlessMissing, writeNew } from './file-system.ts';
 
 /** The layout that this version writes and reads. Raised when an older version could misread a newer folder. */
 const currentFormat = 1;
 const fileName = 'proxycache.json';
+const mark = `${JSON.stringify({ format: currentFormat })}\n`;
 
 /**
  * Marks a folder as ours, or checks the mark.
@@ -31,7 +34,7 @@ export function checkFormat(directory: string, folders: readonly string[]): void
 function markOrRead(directory: string, folders: readonly string[]): string | undefined {
   const file = join(directory, fileName);
   // Retention deletes what is in these folders: content that somebody else put there is not ours to delete.
-  const taken = folders.find((name) => holdsSomething(join(directory, name)));
+  const taken = folders.find((name) => holdsOthers(join(directory, name)));
   if (taken !== undefined) {
     // It may be the content of a process that began meanwhile, which puts its mark before all else.
     const text = readIfThere(file);
@@ -41,9 +44,24 @@ function markOrRead(directory: string, folders: readonly string[]): string | und
     );
   }
   const temp = `${file}.${randomUUID()}`;
-  fs.writeFileSync(temp, `${JSON.stringify({ format: currentFormat })}\n`, { mode: 0o600 });
+  fs.writeFileSync(temp, mark, { mode: 0o600 });
   fs.renameSync(temp, file);
   return undefined;
+}
+
+/**
+ * Puts the mark back into a folder of ours that is in use, where somebody removed it.
+ *
+ * @param options.durable whether it survives a loss of power
+ * @throws what the system says
+ */
+export async function restoreMark(directory: string, { durable }: { durable: boolean }): Promise<void> {
+  const file = join(directory, fileName);
+  if (await statFile(file).catch(unlessMissing)) return;
+  const temp = `${file}.${randomUUID()}`;
+  await writeNew(temp, Buffer.from(mark), { mode: 0o600, flush: durable });
+  await renameFile(temp, file);
+  if (durable) await syncToDisk(directory);
 }
 
 const refuse = (what: string) =>
@@ -53,13 +71,17 @@ function readIfThere(file: string): string | undefined {
   return fs.existsSync(file) ? fs.readFileSync(file, 'utf8') : undefined;
 }
 
-function holdsSomething(folder: string): boolean {
+/** What bears an owner's name is ours: a cache that runs makes its spool again where somebody emptied all of the folder. */
+function holdsOthers(folder: string): boolean {
   if (!fs.existsSync(folder)) return false;
-  const names = fs.opendirSync(folder);
+  const entries = fs.opendirSync(folder);
   try {
-    return names.readSync() !== null;
+    for (let entry = entries.readSync(); entry !== null; entry = entries.readSync()) {
+      if (!parseOwner(entry.name)) return true;
+    }
+    return false;
   } finally {
-    names.closeSync();
+    entries.closeSync();
   }
 }
 

@@ -3,12 +3,13 @@ import { crc32 } from 'node:zlib';
 import { ProxyCacheError } from '../runtime/errors.ts';
 import { createRecent } from '../runtime/recent.ts';
 import { keyPath } from './file-key-path.ts';
-import { makeMissing } from './file-remake.ts';
+import { makeMissing, type Remake } from './file-remake.ts';
 import {
   readWhole,
   removeFile,
   removeFolder,
   renameFile,
+  statFile,
   syncToDisk,
   systemCode,
   unlessMissing,
@@ -45,13 +46,14 @@ export interface FileKeyvStore {
  * its new one. Keys are metadata keys. A file that does not hold what was written is `storage-damaged`,
  * never "absent".
  *
+ * @param options.remake makes the folder where it is missing
  * @param options.written called as soon as a key's file is in its place
  */
 export function createFileKeyvStore(
   directory: string,
-  options: { temp: TempFolder; durable: boolean; written(key: string): void },
+  options: { temp: TempFolder; remake: Remake; durable: boolean; written(key: string): void },
 ): FileKeyvStore {
-  const { temp, durable, written } = options;
+  const { temp, remake, durable, written } = options;
 
   // Of folders that were there lately.
   const seen = createRecent<string, true>(mostSeen);
@@ -69,6 +71,8 @@ export function createFileKeyvStore(
   }
 
   async function makeFolder(folder: string): Promise<void> {
+    // Not by itself: what is above it may be missing too.
+    if (!(await statFile(directory).catch(unlessMissing))) await remake();
     await makeMissing(folder, { durable });
     seen.set(folder, true);
   }

@@ -76,6 +76,36 @@ describe.each([false, true])('of a storage in use (durable: %s)', (durable) => {
   });
 });
 
+describe.each([
+  ['emptied', () => fs.readdirSync(directory).forEach(take)],
+  ['moved away', () => take('.')],
+])('a folder in use that somebody %s', (_, end) => {
+  const uses: Record<string, (storage: Storage) => Promise<unknown>> = {
+    'a blob was put': ({ blobs }) => blobs.put({ digest, bytes, signal }),
+    'a record was written': ({ metadata }) => metadata.set(key, 'value', { signal }),
+    'a record of a known repository was written': ({ metadata }) => metadata.set(`${key}.1`, 'value', { signal }),
+  };
+  test.each(Object.entries(uses))('was refused at the next start after %s', async (_, use) => {
+    const storage = fileStorage(directory, { durable: true });
+    await storage.metadata.set(`${key}.2`, 'value', { signal });
+    end();
+    await use(storage);
+    const before = fs.readdirSync(directory, { recursive: true, encoding: 'utf8' }).sort();
+    expect(before.filter((name) => name.startsWith('proxycache.json'))).toEqual(['proxycache.json']);
+    expect(fs.statSync(join(directory, 'proxycache.json')).mode & 0o777).toBe(0o600);
+    fileStorage(directory);
+    expect(fs.readdirSync(directory, { recursive: true, encoding: 'utf8' }).sort()).toEqual(before);
+  });
+});
+
+test('a folder that was emptied has its mark again before all else', async () => {
+  const { metadata } = fileStorage(directory);
+  fs.readdirSync(directory).forEach(take);
+  fs.writeFileSync(join(directory, 'quarantine'), 'in the way');
+  await expect(metadata.set(key, 'value', { signal })).rejects.toMatchObject({ code: 'storage-failed' });
+  expect(fs.readFileSync(join(directory, 'proxycache.json'), 'utf8')).toBe('{"format":1}\n');
+});
+
 test('a file that is adopted and is not there is told as such', async () => {
   const file = join(directory, 'spool/spooled');
   const { blobs } = fileStorage(directory);

@@ -1,17 +1,24 @@
 import { dirname } from 'node:path';
+import { restoreMark } from './file-format.ts';
 import { makeFolders, syncToDisk, systemCode } from './file-system.ts';
 
-/** Makes the folders again that somebody removed since they were made: cleaners take what is empty. */
+/** Makes a root whole again of which somebody removed something since it was opened: cleaners take what is empty. */
 export type Remake = () => Promise<void>;
 
-/** @param options.durable whether what is made survives a loss of power */
-export function createRemake(folders: readonly string[], options: { durable: boolean }): Remake {
+/**
+ * @param folders those in it
+ * @param options.durable whether what is made survives a loss of power
+ */
+export function createRemake(root: string, folders: readonly string[], options: { durable: boolean }): Remake {
   return async () => {
+    await makeMissing(root, options);
+    // First: the next start refuses a root that holds something and has none.
+    await restoreMark(root, options);
     for (const folder of folders) await makeMissing(folder, options);
   };
 }
 
-/** Does what needs those folders: where something is missing, they are made again, and it is done once more. */
+/** Does what needs folders of a root: where something is missing, they are made again, and it is done once more. */
 export async function orRemake<T>(work: () => Promise<T>, remake: Remake): Promise<T> {
   try {
     return await work();

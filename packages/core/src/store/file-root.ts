@@ -6,7 +6,7 @@ import type { BlobStore } from './blob-store.ts';
 import { blobAlgorithms, createFileBlobs } from './file-blobs.ts';
 import { checkFormat } from './file-format.ts';
 import { createQuarantineFolder } from './file-quarantine.ts';
-import { createRemake } from './file-remake.ts';
+import { createRemake, type Remake } from './file-remake.ts';
 import { storageFailure } from './file-system.ts';
 import { createTempFolder, sweepTempFolder, type TempFolder } from './file-temp.ts';
 import { makeFolder } from './make-folder.ts';
@@ -17,6 +17,7 @@ export interface FileRoot {
   temp: TempFolder;
   /** Has a folder for each digest algorithm. */
   blobFolder: string;
+  remake: Remake;
 }
 
 /**
@@ -41,7 +42,7 @@ export function openFileRoot(
   } catch (error) {
     throw storageFailure(`use ${root} as storage`, error);
   }
-  const remake = createRemake(all, { durable });
+  const remake = createRemake(root, all, { durable });
   const temp = createTempFolder(tmp, { durable, remake });
   const blobs = createFileBlobs(blobFolder, {
     temp,
@@ -50,5 +51,5 @@ export function openFileRoot(
     durable,
     clock,
   });
-  return { blobs: adoptingAtOnce(blobs), temp, blobFolder };
+  return { blobs: adoptingAtOnce(blobs), temp, blobFolder, remake };
 }

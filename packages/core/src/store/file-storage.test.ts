@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { digestHex, digestOf } from '../oci/digest.ts';
+import { ownerName, thisOwner } from '../runtime/process-owner.ts';
 import { fileStorage } from './file-storage.ts';
 
 const signal = new AbortController().signal;
@@ -76,6 +77,15 @@ test.each(['', 'null', '{}', '{"format":0}', '{"format":"1"}', 'not json'])(
 test('refuses a folder that holds blobs of somebody else', () => {
   fs.mkdirSync(join(directory, 'blobs/sha256'), { recursive: true });
   expect(() => fileStorage(directory)).toThrow(/holds "blobs" but no proxycache.json/);
+});
+
+test('refuses a folder whose spool is of somebody else, not one with a spool that a cache in use made again', () => {
+  const spool = join(directory, 'spool');
+  fs.mkdirSync(join(spool, ownerName(thisOwner())), { recursive: true });
+  fs.mkdirSync(join(spool, 'cron'));
+  expect(() => fileStorage(directory)).toThrow(/holds "spool" but no proxycache.json/);
+  fs.rmdirSync(join(spool, 'cron'));
+  fileStorage(directory);
 });
 
 test('a folder that another process began with at the same instant was refused as not made by proxycache', () => {

@@ -29,7 +29,8 @@ export interface FileStorageOptions {
  * `quarantine/<algorithm>/<hex>.<instant>` with what was found wrong: the newest 100 blobs of a week,
  * as far as they fit into 1 GiB.
  *
- * What it makes is for this process's user alone: folders 0700, files 0600. A folder that was there keeps its mode.
+ * What it makes is for this process's user alone: folders 0700, files 0600. A folder that was there keeps its mode. What somebody
+ * removes of it while it is used is made again.
  *
  * @throws ProxyCacheError `invalid-options`; `storage-format` for a folder of a newer version or of something else, `storage-failed` or
  *   `storage-full` for one that cannot be written
@@ -39,8 +40,8 @@ export function fileStorage(directory: string, options: FileStorageOptions = {})
   const { durable = false, clock = systemClock } = options;
   const root = resolve(directory);
   const [metadata, spoolDirectory] = [join(root, 'metadata'), join(root, 'spool')];
-  const { blobs, temp } = openFileRoot(root, { beside: [metadata, spoolDirectory], durable, clock });
-  return { blobs, metadata: fileMetadata(metadata, { temp, durable, clock }), spoolDirectory };
+  const { blobs, temp, remake } = openFileRoot(root, { beside: [metadata, spoolDirectory], durable, clock });
+  return { blobs, metadata: fileMetadata(metadata, { temp, remake, durable, clock }), spoolDirectory };
 }
 
 function fileMetadata(

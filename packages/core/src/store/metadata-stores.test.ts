@@ -18,8 +18,9 @@ const stores: Record<string, (directory: string) => MetadataStore> = {
   'durable fileStorage': (directory) => fileStorage(directory, { durable: true }).metadata,
   'keyvMetadata over a Map': () => keyvMetadata(new Keyv()),
   'keyvMetadata over files': (directory) => {
-    const temp = createTempFolder(tmpdir(), { durable: false, remake: async () => undefined });
-    const store = createFileKeyvStore(directory, { temp, durable: false, written: () => undefined });
+    const how = { durable: false, remake: async () => undefined };
+    const temp = createTempFolder(tmpdir(), how);
+    const store = createFileKeyvStore(directory, { temp, written: () => undefined, ...how });
     return keyvMetadata(new Keyv({ store, useKeyPrefix: false }));
   },
   'keyvMetadata over a Map that many share': () => {
