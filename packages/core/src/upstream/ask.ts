@@ -100,11 +100,15 @@ export function createAsk({ key, url: root }: UpstreamSettings, parts: AskParts)
         ...(wait !== undefined && { retryAt: clock.now() + wait }),
       });
     }
+  }
+
+  function refuseEncoded({ subject }: Question, response: ExchangeResponse): void {
+    const { status, headers } = response;
     const encoding = essenceOf(headerOf(headers, 'content-encoding'));
     if (status < 300 && encoding !== '' && encoding !== 'identity') {
       letGo(response);
       // The digest is that of the bytes as they are kept; nobody asked for others.
-      const message = `${key} sent ${question.subject} compressed (${redact(encoding).slice(0, 40)}) although it was asked not to`;
+      const message = `${key} sent ${subject} compressed (${redact(encoding).slice(0, 40)}) although it was asked not to`;
       throw new UpstreamError('foreign-answer', message, { upstream: key, status });
     }
   }
@@ -117,21 +121,16 @@ export function createAsk({ key, url: root }: UpstreamSettings, parts: AskParts)
     refuseLimited(question, url);
     transport.check({ url, deadlineAt: question.deadlineAt });
     keepReserve(question);
-    const { subject, scope, caller, deadlineAt, signal, sentAt } = question;
-    const ping: Sent = {
-      operation: 'ping',
-      method: 'GET',
-      path: '',
-      subject,
-      scope,
-      caller,
-      deadlineAt,
-      signal,
-      sentAt,
-    };
+    const { scope, caller } = question;
     const arrived = await authenticator.send(question, {
       ask: (authorization) => follow(question, { url, headers: { ...question.headers, ...authorization } }),
-      ping: (headers) => follow(ping, { url: new URL(`${base}/v2/`), headers }),
+      async ping(headers, wait) {
+        const about = { operation: 'ping', method: 'GET', path: '', subject: 'its base URL', scope, caller } as const;
+        const ping: Sent = { ...about, ...wait, sentAt: clock.monotonic() };
+        const pinged = await follow(ping, { url: new URL(`${base}/v2/`), headers });
+        refuseFailures(ping, pinged);
+        return pinged;
+      },
     });
     if ('kind' in arrived) {
       const { status } = arrived;
@@ -139,6 +138,7 @@ export function createAsk({ key, url: root }: UpstreamSettings, parts: AskParts)
     }
     const { response } = arrived;
     refuseFailures(question, arrived);
+    refuseEncoded(question, response);
     const late = () =>
       new UpstreamError('timeout', `${key} did not end its answer in time for ${question.subject}`, {
         upstream: key,

@@ -1,12 +1,12 @@
 import type { Clock } from '../runtime/clock.ts';
 import { ProxyCacheError } from '../runtime/errors.ts';
-import { byDeadline } from './by-deadline.ts';
+import { byDeadline, type Deadline } from './by-deadline.ts';
 import type { CredentialSource, HeldCredential } from './credential-source.ts';
+import { createCredentialTrials, givesAnyToken, type RefusedCredential } from './credential-trials.ts';
 import type { ExchangeResponse } from './exchange.ts';
 import { asksFor, isAboutScope, type KnownChallenge, RealmRefused, readChallenge } from './known-challenge.ts';
 import { letGo } from './let-go.ts';
 import type { Denial, Question } from './question.ts';
-import { givesAnyToken, judgeRefused, type RefusedCredential } from './refused-credential.ts';
 import type { Rejections } from './rejection.ts';
 import type { TokenRequest, Tokens } from './token.ts';
 import { basicAuthorization } from './token-service.ts';
@@ -22,8 +22,8 @@ export interface Arrived {
 export interface Ways {
   /** Asks the question itself. */
   ask(headers: { authorization?: string }): Promise<Arrived>;
-  /** Asks for `/v2/`, which is no repository's. */
-  ping(headers: { authorization: string }): Promise<Arrived>;
+  /** Asks for `/v2/`, which is no repository's. Rejects where the answer is that it cannot say. */
+  ping(headers: { authorization: string }, wait: Deadline): Promise<Arrived>;
 }
 
 /** Sends a question with what proves who we are. */
@@ -61,7 +61,7 @@ type Proof =
   | { kind: 'token'; authorization: string; token: string; cached: boolean; request: TokenRequest };
 
 /** To be judged once the answer is let go of: that takes another connection. */
-type Refused = { kind: 'refused' } & RefusedCredential;
+type Refused = { kind: 'refused' } & Omit<RefusedCredential, 'since'>;
 
 // The first answer may teach the challenge, the second refuse a token of a scope it then corrects.
 const mostAnswers = 2;
@@ -69,6 +69,7 @@ const mostAnswers = 2;
 /** Makes the authenticator of one upstream. Its credential goes to its own origin and its token hosts, nowhere else. */
 export function createAuthenticator(parts: AuthenticatorParts): Authenticator {
   const { key, clock, source, tokens, rejections } = parts;
+  const trials = createCredentialTrials({ key, clock, rejections });
   let known: KnownChallenge | undefined;
 
   async function hold(question: Question, refused?: number): Promise<HeldCredential | undefined> {
@@ -107,6 +108,7 @@ export function createAuthenticator(parts: AuthenticatorParts): Authenticator {
   ): Promise<Proof | Denial> {
     const { realm, service } = challenge;
     const request = { realm, service, scope: challenge.scopeOf(question.repository), held, owner: question.scope };
+    const since = trials.passed();
     const reply = await tokens.get(request, question);
     if (reply.kind === 'denied') return reply;
     if (reply.kind === 'token') {
@@ -116,8 +118,8 @@ export function createAuthenticator(parts: AuthenticatorParts): Authenticator {
     }
     const renewed = held && (await renew(question, held));
     if (renewed) return renewed;
-    const isGood = () => givesAnyToken(tokens, request, question);
-    return await judgeRefused(question, { generation: held?.generation ?? 0, host: reply.host, isGood }, rejections);
+    const isGood = (wait: Deadline) => givesAnyToken(tokens, request, wait);
+    return await trials.judge(question, { generation: held?.generation ?? 0, host: reply.host, since, isGood });
   }
 
   /** What to send instead, after an answer; `undefined`: the answer stands. */
@@ -140,8 +142,8 @@ export function createAuthenticator(parts: AuthenticatorParts): Authenticator {
     if (proof.kind === 'basic' && challenge?.kind === 'bearer') return await prove(question, proof.held);
     const renewed = await renew(question, proof.held);
     if (renewed || status !== 401 || !challenge || isAboutScope(told)) return renewed;
-    const isGood = async () => {
-      const { response, url } = await ping({ authorization: proof.authorization });
+    const isGood = async (wait: Deadline) => {
+      const { response, url } = await ping({ authorization: proof.authorization }, wait);
       letGo(response);
       return response.status < 300 && parts.isOwn(url);
     };
@@ -188,7 +190,10 @@ export function createAuthenticator(parts: AuthenticatorParts): Authenticator {
   }
 
   function noteTaken(question: Question, proof: Proof, { status }: ExchangeResponse): void {
-    if (proof.kind === 'token' && status < 400) tokens.worked(proof.request);
+    if (proof.kind === 'token' && status < 400) {
+      tokens.worked(proof.request);
+      if (proof.request.held) rejections.worked(question, proof.request.held.generation);
+    }
     if (proof.kind !== 'basic' && proof.kind !== 'direct') return;
     // A failure or a limit says nothing of a credential, and of one of many callers only what it is given does.
     if (status < 400 || (status === 404 && !question.caller)) rejections.accepted(question, proof.held.generation);
@@ -206,6 +211,7 @@ export function createAuthenticator(parts: AuthenticatorParts): Authenticator {
       let proof = first;
       for (let answers = 0; ; answers++) {
         if (proof.kind === 'denied') return proof;
+        const since = trials.passed();
         const arrived = await ask(proof.kind === 'nothing' ? {} : { authorization: proof.authorization });
         let next: Proof | Denial | Refused | undefined;
         try {
@@ -220,7 +226,7 @@ export function createAuthenticator(parts: AuthenticatorParts): Authenticator {
           return arrived;
         }
         letGo(arrived.response);
-        proof = next.kind === 'refused' ? await judgeRefused(question, next, rejections) : next;
+        proof = next.kind === 'refused' ? await trials.judge(question, { ...next, since }) : next;
       }
     },
   };

@@ -74,6 +74,8 @@ export function createCallerRejections({ key, clock }: { key: string; clock: Clo
       const known = takenOf.get(user) ?? [];
       if (known.length < passwordsOfTokens && !known.includes(asker.scope)) takenOf.set(user, [...known, asker.scope]);
     },
+    // A token of before must not let a password that is wrong now be tried without end.
+    worked: () => undefined,
     wasTaken: () => false,
   };
 }

@@ -17,9 +17,11 @@ export interface Rejections {
   rejected(asker: Asker, generation: number, host: string): Error;
   /** Notes that a credential was taken. */
   accepted(asker: Asker, generation: number): void;
+  /** Notes that what it was given before is still good: for {@link wasTaken}, and no rejection ends by that. */
+  worked(asker: Asker, generation: number): void;
   /**
-   * Whether the upstream's own credential was taken since it was refused last, so that it may well be right. Asked of
-   * each refusal, and forgotten by that.
+   * Whether the upstream's own credential was taken, or worked, since it was refused last, so that it may well be right.
+   * Asked of each refusal, and forgotten by that.
    */
   wasTaken(asker: Asker, generation: number): boolean;
 }
@@ -51,6 +53,7 @@ export function createRejections(parts: {
       if (known?.generation === generation && clock.monotonic() < known.until) throw errorOf(known.host, known.until);
     },
     rejected({ scope: owner }, generation, host) {
+      if (taken.get(owner) === generation) taken.delete(owner);
       const known = rejections.get(owner);
       // Those who asked at the same time were rejected together.
       if (known?.generation === generation && clock.monotonic() < known.until) return errorOf(known.host, known.until);
@@ -63,6 +66,9 @@ export function createRejections(parts: {
     },
     accepted({ scope: owner }, generation) {
       rejections.delete(owner);
+      taken.set(owner, generation);
+    },
+    worked({ scope: owner }, generation) {
       taken.set(owner, generation);
     },
     wasTaken: ({ scope: owner }, generation) => taken.get(owner) === generation && taken.delete(owner),
