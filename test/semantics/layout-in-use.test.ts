@@ -1,10 +1,11 @@
 import { mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import type { ImportProgress } from '@proxycache/core';
-import { chunkGate, gate } from '@proxycache/test-kit';
+import { type ImportProgress, memoryStorage } from '@proxycache/core';
+import { chunkGate, credentialFiles, flakyStore, gate } from '@proxycache/test-kit';
 import { beforeEach, describe, expect, onTestFinished, test } from 'vitest';
 import { makeTemporaryFolder, removeFolder } from '../peers/temporary-folder.ts';
-import { startCache, startPair } from './cache-under-test.ts';
+import { startCache, startPair, startUpstream } from './cache-under-test.ts';
+import { pullImage } from './pull-image.ts';
 
 const KiB = 1024;
 const day = 24 * 3_600_000;
@@ -95,6 +96,44 @@ describe('while a layout is imported', () => {
       })
       .toBe(true);
     expect(await importing).toMatchObject({ failed: 0 });
+  });
+});
+
+describe('while the user changes that its upstream is asked as', () => {
+  test.each([
+    ['an image that comes in then', 0],
+    ['one that came in before, and another one', 1],
+  ])('%s is imported, and served', async (_, before) => {
+    const { upstream: outside, cache } = await startPair();
+    const tags = ['1', '2'];
+    for (const tag of tags) outside.addImage('team/app', { tag });
+    const references = tags.map((tag) => `up/team/app:${tag}`);
+    await cache.cache.exportLayout(references, { directory });
+    const { auth, write, remove } = credentialFiles();
+    onTestFinished(remove);
+    write('ann', 'a');
+    const users = { ann: { password: 'a' }, bob: { password: 'b' } };
+    const upstream = await startUpstream({ auth: { basic: { users } } });
+    const storage = flakyStore(memoryStorage());
+    const there = await startCache({ upstreams: [{ key: 'up', url: upstream.url, auth }], storage });
+    const held = gate();
+    if (before === 0) storage.on('blobs.adopt', { gate: held });
+    const onProgress = ({ images }: ImportProgress) => {
+      if (images.done === before && before > 0) storage.on('blobs.adopt', { gate: held });
+    };
+    const importing = there.cache.importLayout({ directory, onProgress });
+    await held.reached;
+    await there.clock.advance(1_000);
+    write('bob', 'b');
+    // Whatever has to be asked is asked as the new one.
+    expect((await there.get('/v2/up/team/other/manifests/1')).status).toBe(404);
+    expect(upstream.requests.at(-1)?.headers.authorization).toBe(`Basic ${btoa('bob:b')}`);
+    held.open();
+    expect(await importing).toMatchObject({ failed: 0 });
+    await upstream.stop();
+    for (const reference of references)
+      expect([reference, await there.cache.has(reference)]).toEqual([reference, true]);
+    for (const tag of tags) expect((await pullImage(there, { path: '/v2/up/team/app', tag })).status).toBe(200);
   });
 });
 

@@ -8,7 +8,7 @@ import { expectStored } from '../pull/expect-stored.ts';
 import { createImageWalk } from '../pull/image-walk.ts';
 import { isStored } from '../pull/keep-blob.ts';
 import type { PullParts } from '../pull/pull-parts.ts';
-import type { Target } from '../pull/target.ts';
+import { isOfNow, type Target, targetOf } from '../pull/target.ts';
 import type { Used } from '../retention/use.ts';
 import { allEnded } from '../runtime/all-ended.ts';
 import { ProxyCacheError } from '../runtime/errors.ts';
@@ -33,14 +33,25 @@ export interface ImportRun {
   took(bytes: number): void;
 }
 
+/** An image that was taken in. */
+export interface TakenImage {
+  /** What it is made of. */
+  contents: readonly Digest[];
+  /**
+   * Has its repository serve it still, where its upstream is asked as somebody else by now.
+   *
+   * @throws as {@link expectStored} does
+   */
+  serve(): Promise<void>;
+}
+
 /**
  * Takes an image in, so that its repository serves it: all of it, or nothing. Of an index, what the layout has of its images.
  * That the repository has it is whoever imports it who says so, in place of the upstream (SEMANTICS 19).
  *
- * @returns what it is made of
  * @throws ProxyCacheError `layout-invalid`, and as {@link takeBlob} and {@link expectStored} do; the signal's reason
  */
-export async function importImage(parts: PullParts, image: LayoutImage, run: ImportRun): Promise<readonly Digest[]> {
+export async function importImage(parts: PullParts, image: LayoutImage, run: ImportRun): Promise<TakenImage> {
   const { target, directory, entry, reference } = image;
   const { slots, signal, took } = run;
   const walk = createImageWalk(undefined);
@@ -102,30 +113,46 @@ export async function importImage(parts: PullParts, image: LayoutImage, run: Imp
   const contents = [...blobs, ...manifests].map(({ digest }) => digest);
   // What came in last may have pushed out what came first: nothing of half an image is served.
   await expectStored(parts, contents, run);
-  await Promise.all(blobs.map((blob) => proveBlob(parts, target, blob)));
   for (const descriptor of manifests) {
-    await parts.links.prove(target.place, 'manifest', descriptor);
     used('manifest', descriptor.digest);
     took(descriptor.size);
   }
-  void parts.repositories.note(target.place);
-  // Something else may have pushed it out before it was proven.
-  await expectStored(parts, contents, run);
-  if (reference.kind === 'tag') {
-    await noteTag(parts, { target, tag: reference.tag, descriptor: { mediaType, digest, size } });
-    used('tag', reference.tag);
+  let served: Target | undefined;
+  let notedAt: number | undefined;
+
+  async function serve(): Promise<void> {
+    // It is the importer's word, whoever the upstream is asked as: it is given again where that has changed.
+    while (!served || !isOfNow(served)) {
+      const current = targetOf(target.upstream, target.place.repository);
+      await Promise.all(blobs.map((blob) => proveBlob(parts, current, blob)));
+      for (const descriptor of manifests) await parts.links.prove(current.place, 'manifest', descriptor);
+      // Something else may have pushed it out before it was proven.
+      await expectStored(parts, contents, run);
+      if (reference.kind === 'tag') {
+        const tag = { tag: reference.tag, descriptor: { mediaType, digest, size } };
+        const now = parts.clock.now();
+        // What the upstream has said of it since stays.
+        await noteTag(parts, current, { ...tag, startedAt: notedAt ?? now, now });
+        notedAt = now;
+      }
+      served = current;
+    }
   }
-  return contents;
+
+  void parts.repositories.note(target.place);
+  await serve();
+  if (reference.kind === 'tag') used('tag', reference.tag);
+  return { contents, serve };
 }
 
 async function noteTag(
-  { tags, clock }: PullParts,
-  { target, tag, descriptor }: { target: Target; tag: string; descriptor: Descriptor },
+  { tags }: PullParts,
+  { upstream, place }: Target,
+  { tag, descriptor, ...when }: { tag: string; descriptor: Descriptor; startedAt: number; now: number },
 ): Promise<void> {
-  const now = clock.now();
-  const context = { rules: target.upstream.rules, startedAt: now, now };
-  await tags.update({ place: target.place, tag }, (current) => {
+  await tags.update({ place, tag }, (current) => {
+    const context = { rules: upstream.rules, ...when };
     const next = settle(current, { kind: 'found', value: descriptor, stored: true }, context).record;
-    return next && { ...next, saidTo: target.place.generation };
+    return next && { ...next, saidTo: place.generation };
   });
 }

@@ -1,5 +1,4 @@
 import { realpath } from 'node:fs/promises';
-import type { Digest } from '../oci/digest.ts';
 import { expectStored } from '../pull/expect-stored.ts';
 import { shownFailure } from '../pull/keep-image.ts';
 import type { PullParts } from '../pull/pull-parts.ts';
@@ -9,7 +8,7 @@ import type { ProxyCacheError } from '../runtime/errors.ts';
 import { expectFunction, expectText, invalidOption } from '../runtime/expect-option.ts';
 import { createSlots } from '../runtime/slots.ts';
 import { createUntilClosed } from '../runtime/until-closed.ts';
-import { type ImportRun, importImage } from './import-image.ts';
+import { type ImportRun, importImage, type TakenImage } from './import-image.ts';
 import { invalid, type LayoutEntry, readLayout, refName } from './layout-files.ts';
 import type { ImportedImage, ImportLayoutOptions, ImportProgress, ImportReport } from './layout-report.ts';
 
@@ -48,7 +47,7 @@ export function createImports(parts: PullParts, maxManifestBytes: () => number):
       attempt(() => onProgress?.({ ...soFar, images: { ...soFar.images } }));
     };
     const slots = createSlots(blobsAtOnce);
-    const images: (ImportedImage & { contents: readonly Digest[] })[] = [];
+    const images: (ImportedImage & { taken: TakenImage | undefined })[] = [];
     for (const entry of entries) {
       const before = soFar.bytes;
       const run: ImportRun = {
@@ -64,12 +63,12 @@ export function createImports(parts: PullParts, maxManifestBytes: () => number):
       const reference = referenceOf(entry, as);
       const { digest } = entry;
       let error: ImportedImage['error'];
-      let contents: readonly Digest[] = [];
+      let taken: TakenImage | undefined;
       try {
         if (reference === undefined) throw unnamed(entry);
         const image = await find(reference);
         image.target.upstream.names?.check(image.target.place.repository, image.reference);
-        contents = await importImage(parts, { ...image, entry, directory }, run);
+        taken = await importImage(parts, { ...image, entry, directory }, run);
       } catch (cause) {
         signal.throwIfAborted();
         error = shownFailure(cause);
@@ -82,13 +81,13 @@ export function createImports(parts: PullParts, maxManifestBytes: () => number):
         outcome: error ? 'failed' : 'imported',
         bytes: soFar.bytes - before,
         ...(error && { error }),
-        contents,
+        taken,
       });
       tell();
     }
     const told: ImportedImage[] = [];
-    for (const { contents, ...image } of images) {
-      const error = await missing(contents, { slots, signal });
+    for (const { taken, ...image } of images) {
+      const error = taken && (await missing(taken, { slots, signal }));
       told.push(error ? { ...image, outcome: 'failed', error } : image);
       if (!error) continue;
       soFar.images.failed++;
@@ -97,13 +96,14 @@ export function createImports(parts: PullParts, maxManifestBytes: () => number):
     return { images: told, failed: soFar.images.failed, bytes: soFar.bytes, durationMs: soFar.durationMs };
   }
 
-  /** What of an image made way again for the images after it. */
+  /** What of an image made way again for the images after it. What is whole is served. */
   async function missing(
-    contents: readonly Digest[],
+    { contents, serve }: TakenImage,
     run: Pick<ImportRun, 'slots' | 'signal'>,
   ): Promise<ImportedImage['error']> {
     try {
       await expectStored(parts, contents, run);
+      await serve();
       return undefined;
     } catch (error) {
       run.signal.throwIfAborted();
