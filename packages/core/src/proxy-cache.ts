@@ -27,7 +27,7 @@ import { createContents } from './pull/contents.ts';
 import { createHasImage } from './pull/has-image.ts';
 import { createListReferrers } from './pull/list-referrers.ts';
 import { createListRepositories } from './pull/list-repositories.ts';
-import { createListTags } from './pull/list-tags.ts';
+import { createListTags, withoutExcludedTags } from './pull/list-tags.ts';
 import { createPrefetch } from './pull/prefetch.ts';
 import type { PullParts } from './pull/pull-parts.ts';
 import { createPullRecords } from './pull/pull-records.ts';
@@ -160,7 +160,7 @@ export function createProxyCache(options: ProxyCacheOptions): ProxyCache {
     ...clients.pulls,
     prefetch,
     groups,
-    listTags,
+    listTags: withoutExcludedTags(listTags),
     listReferrers,
     listRepositories: listsRepositories ? createListRepositories(parts, () => upstreams.values()) : undefined,
     callers,

@@ -26,7 +26,7 @@ export type MemberAnswer =
 /** Asks a member whether it has something. @throws the signal's reason */
 export type AskMember = (target: Target, question: GroupQuestion, signal: AbortSignal) => Promise<MemberAnswer>;
 
-/** @param parts the pulls of the host itself: what they find is for nobody yet */
+/** @param parts the pulls and lists of the host itself: what they find is for nobody yet, and tells of what is excluded too */
 export function createAskMember(parts: {
   pulls: Pick<Pulls, 'pullTag' | 'pullDigest' | 'pullBlob'>;
   listTags: ListTags;
@@ -34,15 +34,30 @@ export function createAskMember(parts: {
   const { pulls, listTags } = parts;
   const want = 'descriptor';
 
+  /**
+   * Whether a list of tags says that a repository is there. An empty one does not: some registries, as Distribution 2.1.1 on
+   * S3 (distribution/distribution#1186), give it of whatever they do not have.
+   */
+  async function listed(target: Target, signal: AbortSignal): Promise<MemberAnswer | { kind: 'empty' }> {
+    let isEmpty = false;
+    const answer = await answerOf(async () => {
+      const { tags, next } = await listTags({ target, page: { n: 1 }, signal });
+      isEmpty = tags.length === 0 && next === undefined;
+    }, signal);
+    return isEmpty ? { kind: 'empty' } : answer;
+  }
+
   /** A tag that is missing says nothing of its repository, which a list of tags does. */
   async function tag(target: Target, name: string, signal: AbortSignal): Promise<MemberAnswer> {
     const { upstream, place } = target;
-    const repository = async (): Promise<MemberAnswer> => {
-      const answer = await answerOf(() => listTags({ target, page: { n: 1 }, signal }), signal);
-      return answer.kind === 'found' ? { kind: 'owned' } : answer;
+    const repository = async (ofTag: MemberAnswer): Promise<MemberAnswer> => {
+      const list = await listed(target, signal);
+      if (list.kind === 'found') return { kind: 'owned' };
+      // A denial of the tag stays one: whoever may see nothing may be shown an empty list.
+      return list.kind === 'empty' ? ofTag : list;
     };
     // What its names rule out it may have all the same, and no other member has in its place.
-    if (upstream.names?.reasonAgainst(place.repository, name) !== undefined) return repository();
+    if (upstream.names?.reasonAgainst(place.repository, name) !== undefined) return repository({ kind: 'absent' });
     let isRepositoryUnknown = false;
     const answer = await answerOf(async () => {
       try {
@@ -53,13 +68,15 @@ export function createAskMember(parts: {
       }
     }, signal);
     const mayBeThere = answer.kind === 'absent' || (answer.kind === 'denied' && answer.mayMeanAbsent);
-    return mayBeThere && !isRepositoryUnknown ? repository() : answer;
+    return mayBeThere && !isRepositoryUnknown ? repository(answer) : answer;
   }
 
   return async (target, question, signal) => {
     switch (question.kind) {
-      case 'tags':
-        return answerOf(() => listTags({ target, page: { n: 1 }, signal }), signal);
+      case 'tags': {
+        const list = await listed(target, signal);
+        return list.kind === 'empty' ? { kind: 'absent' } : list;
+      }
       case 'blob':
         return answerOf(async () => {
           const blob = await pulls.pullBlob({ target, digest: question.digest, want, signal });

@@ -27,7 +27,7 @@ const ownCursor = 's.';
 
 /**
  * The upstream's pages, in its order; the tags stored here while it fails, said to be partial (OCI distribution-spec,
- * listing tags).
+ * listing tags). With those that its own rules exclude: see {@link withoutExcludedTags}.
  */
 export function createListTags(parts: PullParts): ListTags {
   const flights = traceFlights(createFlights<Reply<TagPage>>(), parts.trace, 'ask for tags');
@@ -65,14 +65,6 @@ export function createListTags(parts: PullParts): ListTags {
       return stored;
     }
   }
-
-  return async (request) => {
-    const { place, upstream } = request.target;
-    const answer = await list(request);
-    // A page may be shorter than was asked for (OCI distribution-spec, listing tags); the next one goes on behind it.
-    const tags = upstream.names && answer.tags.filter((tag) => !upstream.names?.reasonAgainst(place.repository, tag));
-    return tags ? { ...answer, tags } : answer;
-  };
 
   /**
    * SEMANTICS 32: nobody who can have what is stored waits long for an upstream that is not known to be back. A little,
@@ -123,6 +115,19 @@ export function createListTags(parts: PullParts): ListTags {
       cacheStatus: { hit: false, fwd: 'stale', detail: 'stale-failed' },
     };
   }
+
+  return list;
+}
+
+/** The same lists without the tags that their upstream's own rules exclude. */
+export function withoutExcludedTags(listTags: ListTags): ListTags {
+  return async (request) => {
+    const { place, upstream } = request.target;
+    const answer = await listTags(request);
+    // A page may be shorter than was asked for (OCI distribution-spec, listing tags); the next one goes on behind it.
+    const tags = upstream.names && answer.tags.filter((tag) => !upstream.names?.reasonAgainst(place.repository, tag));
+    return tags ? { ...answer, tags } : answer;
+  };
 }
 
 /**
