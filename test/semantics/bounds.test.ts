@@ -3,6 +3,7 @@ import { describe, expect, test } from 'vitest';
 import { slowClient } from '../faults/slow-client.ts';
 import { digestOfBody, startCache, startPair, startUpstream } from './cache-under-test.ts';
 import { pullImage } from './pull-image.ts';
+import { recordSpans } from './recorded-spans.ts';
 
 const at = { path: '/v2/up/team/app', tag: '1' };
 const byTag = '/v2/up/team/app/manifests/1';
@@ -91,6 +92,80 @@ describe('32: how long a request waits for its upstream', () => {
       const got = await waiting;
       expect([got.status, got.headers['warning']]).toEqual([200, undefined]);
     }
+  });
+
+  describe('who joins what was asked before', () => {
+    type Ask = { method?: 'GET' | 'HEAD'; path: string; waits: string };
+    const asks = (digest: string): Record<string, Ask> => ({
+      'a manifest by tag': { path: byTag, waits: 'wait: ask for tag' },
+      'a HEAD by tag': { path: byTag, method: 'HEAD', waits: 'wait: ask for tag' },
+      'a manifest by digest': { path: `/v2/up/team/app/manifests/${digest}`, waits: 'wait: ask for manifest' },
+      'a HEAD by digest': {
+        path: `/v2/up/team/app/manifests/${digest}`,
+        method: 'HEAD',
+        waits: 'wait: ask for manifest',
+      },
+      'a list of tags': { path: '/v2/up/team/app/tags/list', waits: 'wait: ask for tags' },
+      'a list of referrers': { path: `/v2/up/team/app/referrers/${digest}`, waits: 'wait: ask for referrers' },
+    });
+
+    /** One whose question the upstream takes and never answers; `join` asks the same, and resolves when it waits for that. */
+    async function startLost(what: string, times = 1) {
+      const { tracing, spans } = recordSpans();
+      const { upstream, cache } = await startPair({ cache: { tracing } });
+      const image = upstream.addImage('team/app', { tag: '1' });
+      upstream.addReferrer('team/app', { subject: image.root, artifactType: 'application/signature' });
+      const { path, method = 'GET', waits } = asks(image.root.digest)[what]!;
+      upstream.on({ times }, { hang: true });
+      const ask = async () => {
+        const { status } = await cache.get(path, { method });
+        return { status, at: cache.clock.monotonic() };
+      };
+      const startedAt = cache.clock.monotonic();
+      const first = ask();
+      await expect.poll(() => upstream.requests.length).toBe(1);
+      const joined = () => spans.filter(({ name }) => name === waits).length;
+      const join = async () => {
+        const before = joined();
+        const answer = ask();
+        await expect.poll(joined).toBe(before + 1);
+        return { answer };
+      };
+      return { upstream, cache, startedAt, first, join };
+    }
+
+    test.each(Object.keys(asks('')))(
+      'late, %s, got 504 after the rest of somebody else’s time: all of them ask once more',
+      async (what) => {
+        const { upstream, cache, first, join } = await startLost(what);
+        await cache.clock.advance(9_000);
+        const joiners = [await join(), await join()];
+        await cache.clock.advance(1_000);
+        expect((await first).status).toBe(504);
+        for (const { answer } of joiners) expect((await answer).status).toBe(200);
+        expect(upstream.requests.length).toBe(2);
+      },
+    );
+
+    test.each(Object.keys(asks('')))('waits no longer than from when it began to: %s', async (what) => {
+      const { upstream, cache, startedAt, first, join } = await startLost(what, 2);
+      await cache.clock.advance(6_000);
+      const { answer } = await join();
+      await cache.clock.advance(4_000);
+      expect((await first).status).toBe(504);
+      await expect.poll(() => upstream.requests.length).toBe(2);
+      await cache.clock.advance(6_000);
+      expect(await answer).toEqual({ status: 504, at: startedAt + 16_000 });
+    });
+
+    test('shares the failure when it has no time left to ask', async () => {
+      const { upstream, cache, first, join } = await startLost('a manifest by tag');
+      await cache.clock.advance(900);
+      const { answer } = await join();
+      await cache.clock.advance(9_100);
+      expect([(await first).status, (await answer).status]).toEqual([504, 504]);
+      expect(upstream.requests.length).toBe(1);
+    });
   });
 
   test('a part of a cold blob: blobWithin for the proof and the bytes together', async () => {

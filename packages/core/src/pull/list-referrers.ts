@@ -7,6 +7,7 @@ import { traceFlights } from '../runtime/trace-flights.ts';
 import type { Referrers } from '../upstream/upstream.ts';
 import { isUpstreamError, UpstreamError } from '../upstream/upstream-error.ts';
 import type { ReferrersAnswer } from './answer.ts';
+import { createAskJointly, failureOfVerdict } from './ask-jointly.ts';
 import type { PullParts } from './pull-parts.ts';
 import { refused } from './refusal.ts';
 import { statusOf, warningOf } from './stale.ts';
@@ -32,6 +33,7 @@ type Asked = { verdict: Verdict<Referrers>; record: { stored: boolean } | undefi
 export function createListReferrers(parts: PullParts): ListReferrers {
   const { referrers, clock } = parts;
   const flights = traceFlights(createFlights<Asked>(parts.asking), parts.trace, 'ask for referrers');
+  const askJointly = createAskJointly(flights, clock, failureOfVerdict);
 
   async function ask({ target, digest, signal }: ReferrersPull): Promise<Asked> {
     const startedAt = clock.now();
@@ -63,9 +65,12 @@ export function createListReferrers(parts: PullParts): ListReferrers {
 
   async function askOnce(request: ReferrersPull): Promise<Asked & { collapsed: boolean }> {
     const key = `${targetKey(request.target)} ${request.digest}`;
-    const collapsed = flights.has(key);
-    const asked = await flights.join(key, (signal) => ask({ ...request, signal }), request.signal);
-    return { ...asked, collapsed };
+    const { reply, collapsed } = await askJointly({
+      ...request,
+      key,
+      ask: (target, signal) => ask({ ...request, target, signal }),
+    });
+    return { ...reply, collapsed };
   }
 
   /** What is stored, as of an upstream that could not say. */

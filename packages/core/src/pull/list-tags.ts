@@ -6,6 +6,7 @@ import { storeFailed } from '../store/events.ts';
 import type { PageQuery, Reply, TagPage } from '../upstream/upstream.ts';
 import { isUpstreamError } from '../upstream/upstream-error.ts';
 import type { TagsAnswer } from './answer.ts';
+import { createAskJointly } from './ask-jointly.ts';
 import type { PullParts } from './pull-parts.ts';
 import { refusedReply } from './refusal.ts';
 import { storedTag } from './stored-tag.ts';
@@ -21,6 +22,8 @@ export interface TagsPull {
 /** Answers lists of tags. */
 export type ListTags = (request: TagsPull) => Promise<TagsAnswer>;
 
+type Asked = { reply: Reply<TagPage>; collapsed: boolean };
+
 // What a cursor of ours says, before the upstream's own cursor or the last tag of a page that we cut.
 const upstreamCursor = 'u.';
 const ownCursor = 's.';
@@ -31,15 +34,17 @@ const ownCursor = 's.';
  */
 export function createListTags(parts: PullParts): ListTags {
   const flights = traceFlights(createFlights<Reply<TagPage>>(), parts.trace, 'ask for tags');
+  const askJointly = createAskJointly(flights, parts.clock);
 
-  function ask(target: Target, page: PageQuery, signal: AbortSignal) {
-    const key = `${targetKey(target)} ${page.n ?? ''} ${page.last ?? ''} ${page.cursor ?? ''}`;
-    const collapsed = flights.has(key);
-    const work = (signalOfAll: AbortSignal) => {
-      const within = { ms: target.upstream.manifestWithinMs, signal: signalOfAll };
-      return target.upstream.client.listTags({ ...queryOf(target, parts.clock.monotonic(), within), ...page });
-    };
-    return { collapsed, reply: flights.join(key, work, signal) };
+  function ask(asked: Target, page: PageQuery, signal: AbortSignal): Promise<Asked> {
+    const key = `${targetKey(asked)} ${page.n ?? ''} ${page.last ?? ''} ${page.cursor ?? ''}`;
+    return askJointly({
+      ...{ target: asked, key, signal },
+      ask(target, signalOfAll) {
+        const within = { ms: target.upstream.manifestWithinMs, signal: signalOfAll };
+        return target.upstream.client.listTags({ ...queryOf(target, parts.clock.monotonic(), within), ...page });
+      },
+    });
   }
 
   async function list(request: TagsPull): Promise<TagsAnswer> {
@@ -50,9 +55,10 @@ export function createListTags(parts: PullParts): ListTags {
     const mayBeStored = page.cursor === undefined;
     const isProbe = mayBeStored && target.upstream.client.state(target.place) === 'half-open';
     try {
-      const { collapsed, reply: asked } = ask(target, page, signal);
-      const reply = await (isProbe ? orStored(request, page, asked) : asked);
-      if (reply.kind === 'stored') return reply.answer;
+      const asking = ask(target, page, signal);
+      const asked = await (isProbe ? orStored(request, page, asking) : asking);
+      if ('stored' in asked) return asked.stored;
+      const { reply, collapsed } = asked;
       if (reply.kind !== 'found')
         throw refusedReply(target, reply, { of: 'name-unknown', subject: 'the list of tags' });
       return {
@@ -70,12 +76,12 @@ export function createListTags(parts: PullParts): ListTags {
    * SEMANTICS 32: nobody who can have what is stored waits long for an upstream that is not known to be back. A little,
    * because part of a list is worth less than the whole.
    */
-  function orStored(request: TagsPull, page: PageQuery, reply: Promise<Reply<TagPage>>) {
+  function orStored(request: TagsPull, page: PageQuery, asking: Promise<Asked>) {
     const late = async () => {
       const answer = await storedTags(request, page);
-      return answer ? { kind: 'stored' as const, answer } : reply;
+      return answer ? { stored: answer } : asking;
     };
-    return orLate<Reply<TagPage> | { kind: 'stored'; answer: TagsAnswer }>(reply, {
+    return orLate<Asked | { stored: TagsAnswer }>(asking, {
       clock: parts.clock,
       ms: request.target.upstream.validateWithinMs,
       late,

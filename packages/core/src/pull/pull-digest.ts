@@ -4,6 +4,7 @@ import { createFlights } from '../runtime/collapse.ts';
 import { traceFlights } from '../runtime/trace-flights.ts';
 import type { FetchedManifest, Reply } from '../upstream/upstream.ts';
 import type { ManifestAnswer } from './answer.ts';
+import { createAskJointly } from './ask-jointly.ts';
 import { bytesOfProof, fileManifest, storedElsewhere } from './file-manifest.ts';
 import { answerByDigest } from './held-manifests.ts';
 import type { PullParts } from './pull-parts.ts';
@@ -40,6 +41,7 @@ export function createPullDigest(
 ): PullDigest {
   const { links, manifests, clock } = parts;
   const flights = traceFlights(createFlights<Reply<Found>>(parts.asking), parts.trace, 'ask for manifest');
+  const askJointly = createAskJointly(flights, clock);
 
   /** Bytes that are here already need only the proof that this repository holds them too. */
   async function prove(request: Asking): Promise<Reply<Found>> {
@@ -92,10 +94,14 @@ export function createPullDigest(
     const here = !link && (await manifests.has(digest, signal));
     const mode = want === 'descriptor' || here ? 'prove' : 'fetch';
     const key = `${targetKey(target)} ${digest} ${mode}`;
-    const collapsed = flights.has(key);
     const since = clock.monotonic();
-    const ask = (joint: AbortSignal) => (mode === 'prove' ? prove : fetch)({ ...request, since, signal: joint });
-    let reply = await flights.join(key, ask, signal).catch((error: unknown) => expired(request, error));
+    const how = mode === 'prove' ? prove : fetch;
+    const joins = flights.has(key);
+    const asked = await askJointly({
+      ...{ target, key, signal },
+      ask: (within, joint) => how({ ...request, target: within, since: clock.monotonic(), signal: joint }),
+    }).catch(async (error: unknown) => ({ reply: await expired(request, error), collapsed: joins }));
+    let { reply } = asked;
     if (want === 'bytes' && reply.kind === 'found' && !reply.value.bytes) reply = await fetch({ ...request, since });
     if (reply.kind !== 'found') {
       throw refusedReply(target, reply, { of: 'manifest-unknown', subject: `manifest ${digest}` });
@@ -108,7 +114,7 @@ export function createPullDigest(
         fwd: here ? 'uri-miss' : 'miss',
         fwdStatus: 200,
         ...(reply.value.bytes && mode === 'fetch' && { stored: true }),
-        ...(collapsed && { collapsed }),
+        ...(asked.collapsed && { collapsed: true }),
       },
     };
   };

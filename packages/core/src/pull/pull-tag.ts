@@ -10,6 +10,7 @@ import { createRecent } from '../runtime/recent.ts';
 import { traceFlights } from '../runtime/trace-flights.ts';
 import { UpstreamError } from '../upstream/upstream-error.ts';
 import type { CacheStatus, ManifestAnswer } from './answer.ts';
+import { createAskJointly, failureOfVerdict } from './ask-jointly.ts';
 import type { AskTag, TagOutcome } from './ask-tag.ts';
 import { storedElsewhere } from './file-manifest.ts';
 import { answerByTag } from './held-manifests.ts';
@@ -54,18 +55,21 @@ export function createPullTag(parts: PullParts, turns?: TagTurns): PullTag {
   const isComplete = createIsComplete(parts);
   const settleTag = createSettleTag(parts, { isComplete, turns });
   const flights = traceFlights(createFlights<AskedTag>(parts.asking), parts.trace, 'ask for tag');
+  const askJointly = createAskJointly(flights, clock, failureOfVerdict);
   const recentTags = createRecent<string, { tag: string; at: number }>(mostRecentTags);
 
   /** Asks the upstream, once for all who want the same at the same time, and writes down what came of it. */
   async function askOnce(request: Asking, mode: keyof AskTag, stored?: StoredImage): Promise<Asked> {
-    const { target, tag, isUnknown = false, isAlone = false } = request;
-    const key = `${targetKey(target)} ${tag} ${mode}${isAlone ? ' alone' : ''}`;
-    const collapsed = flights.has(key);
-    const ask = (signal: AbortSignal) => settleTag({ target, tag, signal, mode, stored, isUnknown, isAlone });
-    const asked = await flights.join(key, ask, request.signal);
+    const { tag, isUnknown = false, isAlone = false } = request;
+    const key = `${targetKey(request.target)} ${tag} ${mode}${isAlone ? ' alone' : ''}`;
+    const { reply: asked, collapsed } = await askJointly({
+      ...request,
+      key,
+      ask: (target, signal) => settleTag({ target, tag, signal, mode, stored, isUnknown, isAlone }),
+    });
     const { verdict } = asked;
     if (verdict.kind === 'serve' && verdict.stale === undefined) {
-      recentTags.set(`${targetKey(target)} ${verdict.value.digest}`, { tag, at: clock.monotonic() });
+      recentTags.set(`${targetKey(request.target)} ${verdict.value.digest}`, { tag, at: clock.monotonic() });
     }
     return { ...asked, collapsed };
   }

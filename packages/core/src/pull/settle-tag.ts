@@ -8,6 +8,7 @@ import type { IsComplete } from './is-complete.ts';
 import type { PullParts } from './pull-parts.ts';
 import { latestTagRecordOf, servedOnFailure, type TagQuery, tagRecordOf } from './stored-tag.ts';
 import type { TagTurns } from './tag-turns.ts';
+import { withManifestWithin } from './target.ts';
 
 /** The stored image to validate, and whether it may be answered with if the upstream fails. */
 export type StoredImage = Parameters<AskTag['validate']>[2];
@@ -90,13 +91,13 @@ export function createSettleTag(
     // What came into the store since memory had the record is what is to be validated.
     const value = known && storedValue(known)?.value;
     const image = value && { value, servesStale: servedOnFailure(known, target, clock.now()) !== undefined };
-    const upstream = { ...target.upstream, manifestWithinMs: Math.max(manifestWithinMs - turn.waitedMs, 1) };
+    const leftMs = Math.max(manifestWithinMs - turn.waitedMs, 1);
     let ended: { isShared: boolean; saved: Promise<void> } | undefined;
     try {
       const { asked, saved } = await settled(
         {
           ...asking,
-          ...(turn.waitedMs > 0 && { target: { ...target, upstream } }),
+          ...(turn.waitedMs > 0 && { target: withManifestWithin(target, leftMs) }),
           ...(image && { mode: 'validate', stored: image }),
           isUnknown: known === undefined,
         },

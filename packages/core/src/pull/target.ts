@@ -68,6 +68,11 @@ export function asCaller({ upstream, place }: Target, caller: Caller): Target {
   return { upstream, place: { ...place, scope: caller.scope }, caller };
 }
 
+/** The same with another time for its manifests and lists. */
+export function withManifestWithin(target: Target, ms: number): Target {
+  return { ...target, upstream: { ...target.upstream, manifestWithinMs: ms } };
+}
+
 /** What a request to the target's upstream carries. @param now `clock.monotonic()` */
 export function queryOf(
   target: Target,
