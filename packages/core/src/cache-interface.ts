@@ -70,7 +70,7 @@ export interface ProxyCache {
   contents: Contents;
   /**
    * Reads all that is stored, slowly and beside the pulls: takes blobs that are wrong out of sight, to be fetched again,
-   * tells those that are unreadable, and removes records that cannot be decoded. One runs at a time: a call meanwhile joins it.
+   * tells those that are unreadable, and removes records that cannot be read or decoded. One runs at a time: a call meanwhile joins it.
    *
    * @throws ProxyCacheError `storage-failed` when a store fails as a whole, `closed`, `invalid-options`; the signal's reason
    */

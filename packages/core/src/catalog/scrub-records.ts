@@ -10,7 +10,7 @@ import { listAll } from './tag-records.ts';
 /** What a scrub found among the records, so far or in all. */
 export interface RecordsReport {
   checked: number;
-  /** Those that could not be decoded. They were hints: what they said is asked for again. */
+  /** Those that could not be read or decoded. They were hints: what they said is asked for again. */
   damaged: number;
 }
 
@@ -26,7 +26,7 @@ export interface ScrubRecordsParts {
 const kinds = ['tag', 'link', 'referrers', 'repository', 'use', 'use-since', 'sweep', 'purged', 'parents', 'seen'];
 
 /**
- * Reads every record and removes those that cannot be decoded. Records of a later release stay.
+ * Reads every record and removes those that nobody can read or decode any more. Records of a later release stay.
  *
  * @throws ProxyCacheError `storage-failed` for a store that gives nothing; the signal's reason
  */

@@ -1,6 +1,13 @@
 import { decodeRecord, isDamaged, isOtherFormat } from '../catalog/record-codec.ts';
+import { type StoreEvent, storeFailed } from '../store/events.ts';
 import { mapBounded } from '../store/map-bounded.ts';
-import type { MetadataStore } from '../store/metadata-store.ts';
+import type { MetadataEntry, MetadataStore } from '../store/metadata-store.ts';
+
+/** What records are read with. */
+export interface ReadRecordsParts {
+  metadata: MetadataStore;
+  observe(event: StoreEvent): void;
+}
 
 /** A record as retention sees it; `unreadable`: it is there, and says nothing, or nothing that this release knows. */
 export type ReadRecord<T> = T | 'unreadable' | undefined;
@@ -9,39 +16,48 @@ export type ReadRecord<T> = T | 'unreadable' | undefined;
 export const readTogether = 100;
 const readsAtOnce = 8;
 
-/** Reads records, at most {@link readTogether} of them, in the keys' order. @throws what the store throws */
+/**
+ * Reads records, at most {@link readTogether} of them, in the keys' order. What is damaged is told.
+ *
+ * @throws what the store throws
+ */
 export async function readRecords<T>(
-  metadata: MetadataStore,
+  parts: ReadRecordsParts,
   keys: readonly string[],
   signal: AbortSignal,
 ): Promise<ReadRecord<T>[]> {
+  const { metadata, observe } = parts;
+
+  function unreadable(key: string, error: unknown): 'unreadable' {
+    if (isDamaged(error)) observe(storeFailed('metadata-get', key, error));
+    else if (!isOtherFormat(error)) throw error;
+    return 'unreadable';
+  }
+
+  function decoded(key: string, text: string): ReadRecord<T> {
+    try {
+      return decodeRecord<T>(key, text);
+    } catch (error) {
+      return unreadable(key, error);
+    }
+  }
+
+  async function readOne(key: string): Promise<ReadRecord<T>> {
+    try {
+      const entry = await metadata.get(key, { signal });
+      return entry && decoded(key, entry.value);
+    } catch (error) {
+      return unreadable(key, error);
+    }
+  }
+
+  let entries: readonly (MetadataEntry | undefined)[];
   try {
-    const entries = await metadata.getMany(keys, { signal });
-    return entries.map((entry, index) => entry && decoded<T>(keys[index] as string, entry.value));
+    entries = await metadata.getMany(keys, { signal });
   } catch (error) {
-    if (!isUnreadable(error)) throw error;
+    if (!isDamaged(error) && !isOtherFormat(error)) throw error;
     // One of them spoils the call for all.
-    return await mapBounded(keys, readsAtOnce, (key) => readOne<T>(metadata, key, signal));
+    return await mapBounded(keys, readsAtOnce, readOne);
   }
+  return entries.map((entry, index) => entry && decoded(keys[index] as string, entry.value));
 }
-
-async function readOne<T>(metadata: MetadataStore, key: string, signal: AbortSignal): Promise<ReadRecord<T>> {
-  try {
-    const entry = await metadata.get(key, { signal });
-    return entry && decodeRecord<T>(key, entry.value);
-  } catch (error) {
-    if (isUnreadable(error)) return 'unreadable';
-    throw error;
-  }
-}
-
-function decoded<T>(key: string, text: string): T | 'unreadable' {
-  try {
-    return decodeRecord<T>(key, text);
-  } catch (error) {
-    if (isUnreadable(error)) return 'unreadable';
-    throw error;
-  }
-}
-
-const isUnreadable = (error: unknown) => isDamaged(error) || isOtherFormat(error);

@@ -40,7 +40,7 @@ export interface FoundRepository {
 
 /** What {@link readRepository} works with. */
 export interface ReadParts
-  extends Pick<RetentionParts, 'metadata' | 'needs' | 'blobs' | 'isUnderWay' | 'unlinked' | 'clock'> {
+  extends Pick<RetentionParts, 'metadata' | 'needs' | 'blobs' | 'isUnderWay' | 'unlinked' | 'clock' | 'observe'> {
   usage: Pick<Usage, 'lastUsed'>;
   /** Since when uses are noted, in ms since the epoch: what is not known to have been used may have been until then. */
   since: number;
@@ -95,7 +95,7 @@ export async function readRepository(
       );
       const unknown = links.filter((_, index) => at[index] === undefined);
       const records = await readRecords<Link>(
-        metadata,
+        parts,
         unknown.map(({ key }) => key),
         signal,
       );
@@ -116,7 +116,7 @@ export async function readRepository(
       const keys = page.map(({ key }) => key);
       const [at, records] = await Promise.all([
         usage.lastUsed(asked, signal),
-        readRecords<TagRecord>(metadata, keys, signal),
+        readRecords<TagRecord>(parts, keys, signal),
       ]);
       for (const [index, { key, name: tag }] of page.entries()) {
         const record = records[index];
@@ -157,7 +157,7 @@ export async function readRepository(
   async function readReferrers(): Promise<void> {
     for await (const page of pages('referrers')) {
       const keys = page.map(({ key }) => key);
-      const records = await readRecords<ReferrersRecord>(metadata, keys, signal);
+      const records = await readRecords<ReferrersRecord>(parts, keys, signal);
       for (const [index, { key, name }] of page.entries()) {
         const record = records[index];
         if (record === undefined) continue;

@@ -24,7 +24,14 @@ function start(every: Duration | false, elsewhere = false): { close(): void } {
     sweptAt.push(clock.now());
     return { elsewhere };
   };
-  return createSchedule({ metadata, clock, every, sweep, sweptElsewhere: () => void leftToOthers++ });
+  return createSchedule({
+    metadata,
+    observe: () => undefined,
+    clock,
+    every,
+    sweep,
+    sweptElsewhere: () => void leftToOthers++,
+  });
 }
 
 async function pass(ms: number): Promise<void> {
@@ -68,7 +75,7 @@ it('goes on after a sweep that failed, and never sweeps where it is not to', asy
   start(false);
   let times = 0;
   const sweep = () => Promise.reject(new Error(`failed ${++times}`));
-  createSchedule({ metadata, clock, every: '1h', sweep, sweptElsewhere: () => undefined });
+  createSchedule({ metadata, observe: () => undefined, clock, every: '1h', sweep, sweptElsewhere: () => undefined });
   await pass(5 * hour);
   expect(times).toBeGreaterThan(3);
   expect(sweptAt).toEqual([]);

@@ -2,8 +2,7 @@ import { keyOf } from '../catalog/keys.ts';
 import { encodeRecord } from '../catalog/record-codec.ts';
 import type { Clock } from '../runtime/clock.ts';
 import { type Duration, parseDuration } from '../runtime/duration.ts';
-import type { MetadataStore } from '../store/metadata-store.ts';
-import { readRecords } from './read-records.ts';
+import { type ReadRecordsParts, readRecords } from './read-records.ts';
 
 /** Whoever has just started has other things to do. */
 const firstAfterMs = 15 * 60_000;
@@ -13,12 +12,12 @@ const lastKey = keyOf('sweep', 'last');
 /** Sweeps now and then. Each time is up to a fifth sooner or later: many caches must not do so together. */
 export function createSchedule({
   metadata,
+  observe,
   clock,
   every,
   sweep,
   sweptElsewhere,
-}: {
-  metadata: MetadataStore;
+}: ReadRecordsParts & {
   clock: Clock;
   /** `false`: never. */
   every: Duration | false;
@@ -41,7 +40,7 @@ export function createSchedule({
   /** Of several processes that share their records each would read all of them. Never rejects. */
   async function sweepOnce(): Promise<void> {
     try {
-      const [record] = await readRecords<{ at: number }>(metadata, [lastKey], signal);
+      const [record] = await readRecords<{ at: number }>({ metadata, observe }, [lastKey], signal);
       const at = typeof record === 'object' ? record.at : Number.NEGATIVE_INFINITY;
       const now = clock.now();
       // An instant in the future is of a clock that was wrong.

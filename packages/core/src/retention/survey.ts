@@ -37,11 +37,11 @@ export async function surveyRepository(
 
 /** The name of a repository whose keys have a hash of it. */
 async function nameOf(
-  { metadata }: RetentionParts,
+  parts: RetentionParts,
   stored: StoredRepository,
   signal: AbortSignal,
 ): Promise<string | undefined> {
-  const [record] = await readRecords<KnownRepository>(metadata, [repositoryKey(stored)], signal);
+  const [record] = await readRecords<KnownRepository>(parts, [repositoryKey(stored)], signal);
   return record === undefined || record === 'unreadable' ? undefined : record.repository;
 }
 

@@ -38,7 +38,7 @@ export type StoreEvent =
       flawed: number;
       /** How many were read. */
       records: number;
-      /** Those that could not be decoded, and were removed. */
+      /** Those that could not be read or decoded, and were removed. */
       damaged: number;
       durationMs: number;
       error?: string;

@@ -8,6 +8,7 @@ import { type Digest, digestHex, digestOf } from '../oci/digest.ts';
 import type { BlobStore } from './blob-store.ts';
 import { fileStorage } from './file-storage.ts';
 
+const unreadable = vi.hoisted(() => new Map<string, string>());
 const otherFileSystem = vi.hoisted(() => ({ isOne: false, onRename: (): void => undefined }));
 vi.mock('./file-system.ts', async (importOriginal) => {
   const real = await importOriginal<typeof import('./file-system.ts')>();
@@ -18,7 +19,12 @@ vi.mock('./file-system.ts', async (importOriginal) => {
     }
     await real.renameFile(from, to);
   };
-  return { ...real, renameFile };
+  const statFile = async (path: string) => {
+    const code = [...unreadable].find(([end]) => path.endsWith(end))?.[1];
+    if (code !== undefined) throw Object.assign(new Error(`${code}: it failed, stat`), { code });
+    return await real.statFile(path);
+  };
+  return { ...real, renameFile, statFile };
 });
 
 const { signal } = new AbortController();
@@ -39,6 +45,7 @@ beforeEach(() => {
   fs.writeFileSync(file, bytes);
 });
 afterEach(() => {
+  unreadable.clear();
   otherFileSystem.isOne = false;
   otherFileSystem.onRename = () => undefined;
   fs.rmSync(directory, { recursive: true });
@@ -153,6 +160,28 @@ describe('a stored blob', () => {
       message: expect.stringContaining('not a file'),
     });
     expect(await digests()).toEqual([]);
+  });
+
+  test('that the disk does not give ended the listing of all others', async () => {
+    const all = Array.from({ length: 40 }, (_, index) => Buffer.from(`${index}`));
+    const sorted = all.map((one) => digestOf(one)).sort();
+    for (const one of all) await blobs.put({ digest: digestOf(one), bytes: one, signal });
+    for (const one of [3, 4, 5, 30]) unreadable.set(digestHex(sorted[one]!), 'EIO');
+    expect(await digests()).toEqual(sorted.filter((_, index) => ![3, 4, 5, 30].includes(index)));
+    // That is not about the file.
+    unreadable.set(digestHex(sorted[10]!), 'EMFILE');
+    await expect(digests()).rejects.toMatchObject({ code: 'storage-failed' });
+  });
+
+  test('is not hidden by a disk that gives nothing any more: the listing fails', async () => {
+    const all = Array.from({ length: 40 }, (_, index) => Buffer.from(`${index}`));
+    for (const one of all) await blobs.put({ digest: digestOf(one), bytes: one, signal });
+    for (const one of all
+      .map((each) => digestOf(each))
+      .sort()
+      .slice(20))
+      unreadable.set(digestHex(one), 'EIO');
+    await expect(digests()).rejects.toMatchObject({ code: 'storage-failed' });
   });
 
   test('is listed without the files that somebody else put beside it', async () => {

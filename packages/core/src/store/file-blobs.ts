@@ -10,6 +10,7 @@ import { openFileBlob } from './file-open.ts';
 import type { QuarantineFolder } from './file-quarantine.ts';
 import { orRemake, type Remake } from './file-remake.ts';
 import {
+  isUnreadable,
   orFail,
   removeFile,
   renameFile,
@@ -25,6 +26,9 @@ import { createKeyedLock } from './keyed-lock.ts';
 
 /** Folders of the digest algorithms, in the order of the digests as text. */
 export const blobAlgorithms = ['sha256', 'sha512'] as const;
+
+/** A disk that gives nothing of so many files in a row has failed. */
+const mostUnreadable = 20;
 
 /** Blobs as files `<directory>/<algorithm>/<hex>` (OCI image-layout.md, blobs); where they are missing, `remake` makes them. */
 export function createFileBlobs(
@@ -150,13 +154,24 @@ async function* listBlobs(
   after: Digest | undefined,
   signal: AbortSignal,
 ): AsyncGenerator<StoredBlob, void, undefined> {
+  let unreadable = 0;
+
+  /** One that the disk does not give is passed over: a pull that meets it tells of it and stores it anew. */
+  function unlessUnreadable(error: unknown): undefined {
+    if (!isUnreadable(error)) return unlessMissing(error);
+    unreadable++;
+    if (unreadable === mostUnreadable) throw error;
+    return undefined;
+  }
+
   for (const algorithm of blobAlgorithms) {
     const folder = join(directory, algorithm);
     const keyOf = (name: string) => (isDigest(`${algorithm}:${name}`) ? `${algorithm}:${name}` : undefined);
     try {
       for await (const { key, name } of sortedNames(folder, { keyOf, after, reading: { signal } })) {
         signal.throwIfAborted();
-        const stats = await statFile(join(folder, name)).catch(unlessMissing);
+        const stats = await statFile(join(folder, name)).catch(unlessUnreadable);
+        if (stats) unreadable = 0;
         if (stats?.isFile() && isDigest(key)) yield { digest: key, size: stats.size, storedAt: storedAtOf(stats) };
       }
     } catch (error) {

@@ -6,14 +6,22 @@ import { keyPath } from './file-key-path.ts';
 import { fileStorage } from './file-storage.ts';
 import type { MetadataStore } from './metadata-store.ts';
 
-const disk = vi.hoisted(() => ({ beforeSync: async (): Promise<void> => undefined }));
+const disk = vi.hoisted(() => ({
+  beforeSync: async (): Promise<void> => undefined,
+  failsWith: undefined as string | undefined,
+}));
 vi.mock('./file-system.ts', async (importOriginal) => {
   const real = await importOriginal<typeof import('./file-system.ts')>();
   const syncToDisk = async (path: string) => {
     await disk.beforeSync();
     await real.syncToDisk(path);
   };
-  return { ...real, syncToDisk };
+  const readWhole = async (path: string) => {
+    const code = path.includes('3.20') && disk.failsWith;
+    if (code) throw Object.assign(new Error(`${code}: it failed, read`), { code });
+    return await real.readWhole(path);
+  };
+  return { ...real, syncToDisk, readWhole };
 });
 
 const signal = new AbortController().signal;
@@ -28,6 +36,7 @@ beforeEach(async () => {
 });
 afterEach(() => {
   disk.beforeSync = async () => undefined;
+  disk.failsWith = undefined;
   fs.rmSync(directory, { recursive: true });
 });
 
@@ -60,9 +69,47 @@ describe('a damaged file', () => {
   });
 });
 
-test('a folder in the place of a file is an error', async () => {
+describe('a file that the disk does not give', () => {
+  // The last two are EBADMSG and EUCLEAN.
+  test.each(['EIO', 'EACCES', 'EPERM', 'Unknown system error -74', 'Unknown system error -117'])(
+    'ended the listing of all others (%s), and is damaged until it is written anew',
+    async (code) => {
+      await metadata.set('tag/other', 'value', { signal });
+      disk.failsWith = code;
+      const failed = { code: 'storage-damaged', message: expect.stringContaining(`${key} cannot be read (${code}`) };
+      await expect(metadata.get(key, { signal })).rejects.toMatchObject(failed);
+      expect(await metadata.list('tag/', { limit: 10, signal })).toEqual([
+        'tag/hub/-/library%2Falpine/3.20',
+        'tag/other',
+      ]);
+      await metadata.set(key, 'new', { signal });
+      disk.failsWith = undefined;
+      expect(await metadata.get(key, { signal })).toMatchObject({ value: 'new' });
+    },
+  );
+
+  test('can be deleted', async () => {
+    disk.failsWith = 'EIO';
+    expect(await metadata.delete(key, { signal })).toBe(true);
+    expect(await metadata.list('tag/', { limit: 10, signal })).toEqual([]);
+  });
+
+  // The last one is ESTALE.
+  test.each(['EMFILE', 'ENFILE', 'ETIMEDOUT', 'Unknown system error -116'])(
+    'is a failure of the store where that is not about the file (%s)',
+    async (code) => {
+      disk.failsWith = code;
+      await expect(metadata.get(key, { signal })).rejects.toMatchObject({ code: 'storage-failed' });
+      await expect(metadata.list('tag/', { limit: 10, signal })).rejects.toMatchObject({ code: 'storage-failed' });
+    },
+  );
+});
+
+test('a folder in the place of a file is an error, and hides no other file', async () => {
   fs.mkdirSync(pathOf('a/b'), { recursive: true });
-  await expect(metadata.get('a/b', { signal })).rejects.toMatchObject({ code: 'storage-failed' });
+  await metadata.set('a/c', 'value', { signal });
+  await expect(metadata.get('a/b', { signal })).rejects.toMatchObject({ code: 'storage-damaged' });
+  expect(await metadata.list('a/', { limit: 10, signal })).toEqual(['a/b', 'a/c']);
   await expect(metadata.set('a/b', 'x', { signal })).rejects.toMatchObject({ code: 'storage-failed' });
   expect(fs.readdirSync(join(directory, 'tmp'))).toEqual([]);
 });

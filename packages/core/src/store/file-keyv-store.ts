@@ -5,6 +5,7 @@ import { createRecent } from '../runtime/recent.ts';
 import { keyPath } from './file-key-path.ts';
 import { makeMissing, type Remake } from './file-remake.ts';
 import {
+  isUnreadable,
   readWhole,
   removeFile,
   removeFolder,
@@ -43,8 +44,8 @@ export interface FileKeyvStore {
 
 /**
  * A Keyv store of one file per key, written beside and renamed into place: after a crash each key has its old value or
- * its new one. Keys are metadata keys. A file that does not hold what was written is `storage-damaged`,
- * never "absent".
+ * its new one. Keys are metadata keys. A file that does not hold what was written, or that the disk does not give, is
+ * `storage-damaged`, never "absent".
  *
  * @param options.remake makes the folder where it is missing
  * @param options.written called as soon as a key's file is in its place
@@ -92,7 +93,10 @@ export function createFileKeyvStore(
     opts: undefined,
     namespace: undefined,
     async get(key) {
-      const content = await readWhole(join(directory, keyPath(key))).catch(unlessMissing);
+      const content = await readWhole(join(directory, keyPath(key))).catch((error) => {
+        if (isUnreadable(error)) throw damaged(key, 'cannot be read', error);
+        return unlessMissing(error);
+      });
       return content && unseal(key, content);
     },
     getMany: (keys) => mapBounded(keys, readsAtOnce, (key) => store.get(key)),
@@ -159,8 +163,11 @@ function seal(value: string): Buffer {
 function unseal(key: string, content: Buffer): string {
   const value = content.subarray(9);
   if (content.toString('latin1', 0, 9) === `${checksumOf(value)}\n`) return value.toString();
-  throw new ProxyCacheError(
-    'storage-damaged',
-    `the file of ${key} is damaged; the next write or delete of it repairs that`,
-  );
+  throw damaged(key, 'is damaged');
+}
+
+function damaged(key: string, how: string, cause?: Error): ProxyCacheError {
+  const why = cause ? ` (${cause.message})` : '';
+  const message = `the file of ${key} ${how}${why}; the next write or delete of it repairs that`;
+  return new ProxyCacheError('storage-damaged', message, { cause });
 }

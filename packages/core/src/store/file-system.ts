@@ -90,6 +90,20 @@ export function unlessMissing(error: unknown): undefined {
   return undefined;
 }
 
+/** What concerns one file alone. The last two are EBADMSG and EUCLEAN of Linux, which Node has no names for. */
+const codesOfOneFile: ReadonlySet<string | undefined> = new Set([
+  ...['EIO', 'EACCES', 'EPERM', 'EISDIR'],
+  ...['Unknown system error -74', 'Unknown system error -117'],
+]);
+
+/**
+ * Whether a file is there and the disk does not give it, whatever it gives of others. Too many open files, or a server that
+ * is away, say nothing of a file.
+ */
+export function isUnreadable(error: unknown): boolean {
+  return codesOfOneFile.has(systemCode(error));
+}
+
 /** What a failed step of a store is thrown as; `doing` continues "could not". Our own errors and aborts pass. */
 export function storageFailure(doing: string, cause: unknown): unknown {
   if (cause instanceof ProxyCacheError) return cause;

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { type Digest, digestAlgorithm, digestHex, isDigest } from '../oci/digest.ts';
 import { turn } from '../runtime/turn.ts';
 import { blobAlgorithms } from './file-blobs.ts';
-import { statFile, touchFile, unlessMissing } from './file-system.ts';
+import { isUnreadable, statFile, touchFile, unlessMissing } from './file-system.ts';
 
 /** A blob of a folder. */
 export interface UsedBlob {
@@ -63,7 +63,8 @@ export function createUsedBlobs(folder: string): UsedBlobs {
       for await (const { name } of await opendir(join(folder, algorithm), { bufferSize: 512 })) {
         const digest = `${algorithm}:${name}`;
         if (!isDigest(digest)) continue;
-        const stats = await statFile(join(folder, algorithm, name)).catch(unlessMissing);
+        const path = join(folder, algorithm, name);
+        const stats = await statFile(path).catch((error) => (isUnreadable(error) ? undefined : unlessMissing(error)));
         if (!stats?.isFile()) continue;
         const { size, atimeMs, mtimeMs } = stats;
         yield { digest, blob: { size, holders: 0, toldAt: atimeMs, storedAt: mtimeMs } };
