@@ -1,6 +1,8 @@
+import { join } from 'node:path';
 import { fileStorage } from '@proxycache/core';
 import { type AddedImage, seededBytes } from '@proxycache/test-kit';
 import { describe, expect, test } from 'vitest';
+import { flipByte } from '../faults/rot.ts';
 import { smallDisk } from '../faults/small-disk.ts';
 import { requireMount } from '../system.ts';
 import { type CacheUnderTest, digestOfBody, startPair } from './cache-under-test.ts';
@@ -79,6 +81,21 @@ test('34: what was used the longest ago goes before more comes in, of the upstre
     true,
   ]);
   expect([cache.seen('passed-through'), cache.seen('quota-exceeded')]).toEqual([[], []]);
+});
+
+test('34: one flipped bit in the record of a tag kept its repository from making room, so that nothing new was stored', async () => {
+  const { upstream, cache } = await startPair({ cache: { retention: { every: false, maxBytes: 400 * KiB } } });
+  const layerSizes = [80 * KiB];
+  const images = ['rotten', '2', '3', '4', '5', '6'].map((tag) => upstream.addImage('app', { tag, layerSizes }));
+  for (const tag of ['rotten', '2', '3']) await pull(cache, tag);
+  await cache.cache.close();
+  flipByte(join(cache.directory, 'metadata/tag/up/-/app/rotten='));
+  await cache.restart();
+  for (const tag of ['4', '5', '6']) await pull(cache, tag);
+  expect(cache.seen('passed-through')).toEqual([]);
+  const held = await stored(cache.directory);
+  expect(held).not.toContain(layersOf(images[0]!)[0]);
+  expect(held).toContain(layersOf(images[5]!)[0]);
 });
 
 describe.skipIf(!requireMount())('a disk with less than minFree left', () => {

@@ -1,3 +1,4 @@
+import { join } from 'node:path';
 import {
   type Bytes,
   digestOf,
@@ -5,10 +6,12 @@ import {
   localCoordinator,
   memoryStorage,
   type Removal,
+  type RetentionOptions,
   type SweepReport,
 } from '@proxycache/core';
 import { type AddedImage, gate, manualClock } from '@proxycache/test-kit';
 import { describe, expect, it } from 'vitest';
+import { flipByte } from '../faults/rot.ts';
 import { type CacheUnderTest, startCache, startPair, startUpstream } from './cache-under-test.ts';
 import { pullImage } from './pull-image.ts';
 
@@ -238,6 +241,43 @@ describe('rules say what else stays', () => {
   });
 });
 
+describe('one flipped bit in the record of a tag', () => {
+  const keyOfTag = 'tag/up/-/app/rotten';
+
+  async function startRotten(retention: RetentionOptions) {
+    const { upstream, cache } = await startPair({ cache: { retention: { every: false, ...retention } } });
+    for (const tag of ['rotten', 'sound']) {
+      upstream.addImage('app', { tag, seed: tag });
+      await pull(cache, 'app', tag);
+    }
+    await cache.cache.close();
+    flipByte(join(cache.directory, 'metadata', `${keyOfTag}=`));
+    await cache.restart();
+    return cache;
+  }
+
+  it('kept all of its repository for good, and nobody was told', async () => {
+    const cache = await startRotten({});
+    const { metadata } = fileStorage(cache.directory, { clock: cache.clock });
+    const { signal } = new AbortController();
+    // Nothing of a list of referrers is known either.
+    await metadata.set('referrers/up/-/app/x', 'not json', { signal });
+    expect(await sweep(cache)).toMatchObject({ tags: 0, files: 0, unread: [] });
+    const told = cache.seen('store-failed').map(({ operation, subject }) => `${operation} ${subject}`);
+    expect(new Set(told)).toEqual(new Set([`metadata-get ${keyOfTag}`, 'metadata-get referrers/up/-/app/x']));
+    await cache.clock.advance(8 * day);
+    expect(await sweep(cache)).toMatchObject({ tags: 2, manifests: 2, blobs: 6, files: 8, unread: [] });
+    for (const kind of ['tag/', 'referrers/']) expect(await metadata.list(kind, { limit: 10, signal })).toEqual([]);
+  });
+
+  it('keeps all of its repository where a rule keeps that tag', async () => {
+    const cache = await startRotten({ rules: [{ keep: ['rotten'] }] });
+    await cache.clock.advance(8 * day);
+    const unread = [{ upstream: 'up', repository: 'app' }];
+    expect(await sweep(cache)).toMatchObject({ tags: 0, files: 0, unread });
+  });
+});
+
 describe('nothing goes', () => {
   it('of an upstream that does not answer, however long it is away, until it does again', async () => {
     const { upstream, cache } = await startPair({ cache: byHand });
@@ -269,7 +309,7 @@ describe('nothing goes', () => {
     for (const repository of repositories) expect(await cache.cache.has(`up/${repository}:v1`)).toBe(true);
   });
 
-  it('while a record cannot be read that may hold it, in its repository', async () => {
+  it('while a record of a later release may hold it, in its repository', async () => {
     const { upstream, cache } = await startPair({ cache: byHand });
     for (const repository of ['torn', 'sound']) {
       upstream.addImage(repository, { tag: 'v1' });
@@ -277,7 +317,8 @@ describe('nothing goes', () => {
     }
     await cache.clock.advance(8 * day);
     const { signal } = new AbortController();
-    await fileStorage(cache.directory, { clock: cache.clock }).metadata.set('tag/up/-/torn/v2', 'not json', { signal });
+    const { metadata } = fileStorage(cache.directory, { clock: cache.clock });
+    await metadata.set('tag/up/-/torn/v2', '{"format":2}', { signal });
     expect(await sweep(cache)).toMatchObject({
       tags: 1,
       manifests: 1,

@@ -1,4 +1,5 @@
 import { isProxyCacheError, ProxyCacheError } from '../runtime/errors.ts';
+import { systemCode } from '../store/file-system.ts';
 
 /** The version of the records' JSON; a higher one was written by a later release. */
 const format = 1;
@@ -42,6 +43,11 @@ export function isOtherFormat(error: unknown): boolean {
 /** Whether there is a record, and nobody can read it any more: whatever is written next replaces it. */
 export function isDamaged(error: unknown): boolean {
   return isProxyCacheError(error) && error.code === 'storage-damaged';
+}
+
+/** Whether it was read, and is no record: it never will be. What a disk did not give may still be one. */
+export function isLost(error: unknown): boolean {
+  return isProxyCacheError(error) && isDamaged(error) && systemCode(error.cause) === undefined;
 }
 
 function parse(key: string, text: string): Record<string, unknown> {

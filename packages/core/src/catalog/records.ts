@@ -32,8 +32,14 @@ export interface Records<T> {
    * does memory then
    */
   update(key: string, change: Change<T>, fence?: Fence): Promise<void>;
-  /** Removes a record that nobody has changed since this version of it. @returns whether it did @throws what the store throws */
-  remove(key: string, ifVersion: string, signal: AbortSignal): Promise<boolean>;
+  /**
+   * Removes a record that nobody has changed since this version of it; `undefined`: one that the store cannot read, which
+   * has none.
+   *
+   * @returns whether it did
+   * @throws what the store throws
+   */
+  remove(key: string, ifVersion: string | undefined, signal: AbortSignal): Promise<boolean>;
   /** Lets memory forget the records whose keys begin so, but for changes that are not in the store yet. */
   forget(prefix: string): void;
   /**
@@ -222,7 +228,8 @@ export function createRecords<T extends object>(
       return saves.add(key, { change, fence, base: known?.saved }, { before, isNews: news });
     },
     async remove(key, ifVersion, signal) {
-      if (changesOf(key).length > 0 || !(await metadata.delete(key, { ifVersion, signal }))) return false;
+      const condition = ifVersion === undefined ? {} : { ifVersion };
+      if (changesOf(key).length > 0 || !(await metadata.delete(key, { ...condition, signal }))) return false;
       removals++;
       if (changesOf(key).length === 0) held.delete(key);
       return true;

@@ -15,6 +15,8 @@ export interface TagNode {
  */
 export interface Graph {
   tags: TagNode[];
+  /** Those, by their index, whose records are lost: they hold nothing, and what they held is not known. */
+  lostTags: Set<number>;
   /** The last use of each content by itself, in ms since the epoch; `-Infinity`: only others need it. */
   usedAt: number[];
   /** What each manifest cannot be served without; missing where it is none. */
@@ -23,7 +25,7 @@ export interface Graph {
   keeps: (readonly number[] | undefined)[];
   /** Manifests that are here, and nobody could read now: what they need is not known. */
   unread: number[];
-  /** Whether a tag could not be read: what it holds is not known. */
+  /** Whether a tag could not be read now: what it holds is not known. */
   isPartial: boolean;
   /** What each content is known by, by its number. */
   marks: number[];
@@ -46,6 +48,7 @@ export function emptyGraph(): Graph {
   const numbers = new Map<number, number>();
   const graph: Graph = {
     tags: [],
+    lostTags: new Set(),
     usedAt: [],
     needs: [],
     keeps: [],

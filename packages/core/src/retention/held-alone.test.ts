@@ -48,6 +48,9 @@ describe('what nothing but these holds', () => {
     const graph = graphOf({ A: 'xy' }, ['A']);
     graph.unread.push(graph.numberOf('U'.charCodeAt(0)));
     expect([held(graph, { tags: [0] }), held(graph, { content: 'A' })]).toEqual(['', 'A']);
+    const lost = graphOf({ A: 'xy' }, ['A', '']);
+    lost.lostTags.add(1);
+    expect([held(lost, { tags: [0] }), held(lost, { content: 'A' })]).toEqual(['', 'A']);
   });
 
   test('signatures go with what they are about', () => {

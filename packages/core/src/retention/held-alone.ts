@@ -14,7 +14,7 @@ export interface Roots {
  */
 export function heldAlone(graph: Graph, { tags, content }: Roots): Set<number> {
   const named = content === undefined ? [] : [content];
-  if (graph.isPartial || graph.unread.length > 0) return new Set(named);
+  if (graph.isPartial || graph.lostTags.size > 0 || graph.unread.length > 0) return new Set(named);
   const roots = [...named, ...[...tags].flatMap((index) => (named.length > 0 ? [] : (graph.tags[index]?.holds ?? [])))];
   const going = reached(graph, roots);
   const others = graph.tags.flatMap(({ holds }, index) => (tags.has(index) ? [] : holds));

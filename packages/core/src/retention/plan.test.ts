@@ -14,6 +14,7 @@ interface Sketch {
   needs?: Record<string, string[]>;
   keeps?: Record<string, string[]>;
   unread?: string[];
+  lostTags?: number[];
   isPartial?: boolean;
 }
 
@@ -28,6 +29,7 @@ function graphOf(sketch: Sketch): { graph: Graph; number: (name: string) => numb
     graph.tags.push({ tag, usedAt, holds: numbers(holds) });
   }
   graph.unread = numbers(sketch.unread ?? []);
+  graph.lostTags = new Set(sketch.lostTags);
   graph.isPartial = sketch.isPartial ?? false;
   return { graph, number };
 }
@@ -135,6 +137,20 @@ it('keeps all of a repository while it is not known what one of its tags, or of 
   const isOld = (at: number) => at < 5;
   expect(uses({ ...sketch, unread: ['b'] }, nothingKept, isOld)).toEqual({ a: forever, b: forever, ':t': forever });
   expect(uses({ ...sketch, unread: ['a'] }, nothingKept, isOld)).toEqual({ a: 1, b: 9, ':t': 1 });
+});
+
+it('ages a repository of which the record of a tag is lost, unless that tag is to stay', () => {
+  const forever = Number.POSITIVE_INFINITY;
+  const sketch = {
+    usedAt: { a: 1, b: 2 },
+    tags: { rotten: { usedAt: 1, holds: [] }, sound: { usedAt: 2, holds: ['b'] } },
+    lostTags: [0],
+  };
+  expect(uses(sketch)).toEqual({ a: 1, b: 2, ':rotten': 1, ':sound': 2 });
+  const all = { a: forever, b: forever, ':rotten': forever, ':sound': forever };
+  expect(uses(sketch, { keeps: (tag) => tag === 'rotten', keepLast: 0 })).toEqual(all);
+  expect(uses(sketch, { keeps: () => false, keepLast: 2 })).toEqual(all);
+  expect(uses(sketch, { keeps: () => false, keepLast: 1 })).toMatchObject({ a: 1, b: forever, ':rotten': 1 });
 });
 
 it('has an end where what two digests share makes a ring', () => {

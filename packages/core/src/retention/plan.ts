@@ -37,12 +37,14 @@ export function* lastUses(
   const content = [...graph.usedAt];
   yield* ageByWhatIsNeeded(graph, order, content);
   const tags = graph.tags.map(({ usedAt, holds: [value] }) => Math.max(usedAt, at(content, value)));
-  for (const index of tagsToKeep(graph.tags, tags, kept)) tags[index] = Number.POSITIVE_INFINITY;
+  const stay = tagsToKeep(graph.tags, tags, kept);
+  for (const index of stay) tags[index] = Number.POSITIVE_INFINITY;
   for (const [index, { holds }] of graph.tags.entries()) {
     for (const number of holds) content[number] = Math.max(at(content, number), tags[index] as number);
   }
   yield* handDown(graph, order, content);
-  const isKnown = !graph.isPartial && graph.unread.every((number) => isOld(at(content, number)));
+  const isLost = stay.some((index) => graph.lostTags.has(index));
+  const isKnown = !graph.isPartial && !isLost && graph.unread.every((number) => isOld(at(content, number)));
   if (isKnown) return { tags, content, isKnown };
   const forever = Number.POSITIVE_INFINITY;
   return { tags: tags.fill(forever), content: content.fill(forever), isKnown };

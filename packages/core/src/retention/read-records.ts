@@ -1,4 +1,4 @@
-import { decodeRecord, isDamaged, isOtherFormat } from '../catalog/record-codec.ts';
+import { decodeRecord, isDamaged, isLost, isOtherFormat } from '../catalog/record-codec.ts';
 import { type StoreEvent, storeFailed } from '../store/events.ts';
 import { mapBounded } from '../store/map-bounded.ts';
 import type { MetadataEntry, MetadataStore } from '../store/metadata-store.ts';
@@ -9,8 +9,11 @@ export interface ReadRecordsParts {
   observe(event: StoreEvent): void;
 }
 
-/** A record as retention sees it; `unreadable`: it is there, and says nothing, or nothing that this release knows. */
-export type ReadRecord<T> = T | 'unreadable' | undefined;
+/**
+ * A record as retention sees it; `lost`: it is there, and never says anything any more; `unreadable`: it says nothing now, or
+ * nothing that this release knows.
+ */
+export type ReadRecord<T> = T | 'lost' | 'unreadable' | undefined;
 
 /** Read in one call. */
 export const readTogether = 100;
@@ -28,10 +31,10 @@ export async function readRecords<T>(
 ): Promise<ReadRecord<T>[]> {
   const { metadata, observe } = parts;
 
-  function unreadable(key: string, error: unknown): 'unreadable' {
+  function unreadable(key: string, error: unknown): 'lost' | 'unreadable' {
     if (isDamaged(error)) observe(storeFailed('metadata-get', key, error));
     else if (!isOtherFormat(error)) throw error;
-    return 'unreadable';
+    return isLost(error) ? 'lost' : 'unreadable';
   }
 
   function decoded(key: string, text: string): ReadRecord<T> {

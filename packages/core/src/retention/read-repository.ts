@@ -125,7 +125,8 @@ export async function readRepository(
           graph.isPartial = true;
           continue;
         }
-        const { value, lastComplete, validatedAt } = record;
+        if (record === 'lost') graph.lostTags.add(graph.tags.length);
+        const { value, lastComplete, validatedAt }: Partial<TagRecord> = record === 'lost' ? {} : record;
         const holds = [value, lastComplete].flatMap((one) => (one ? [numberOf(one.digest)] : []));
         // Of a tag without an image the upstream has said "no" to whoever wanted it.
         const fallback = Math.max(validatedAt ?? Number.NEGATIVE_INFINITY, since);
@@ -167,9 +168,10 @@ export async function readRepository(
         }
         const about = name.slice(0, name.lastIndexOf('.'));
         const subject = isDigest(about) ? numberOf(about) : undefined;
-        const at = Math.max(record.validatedAt ?? Number.NEGATIVE_INFINITY, since);
+        const { value, validatedAt }: Partial<ReferrersRecord> = record === 'lost' ? {} : record;
+        const at = Math.max(validatedAt ?? Number.NEGATIVE_INFINITY, since);
         found.referrers.push({ key, usedAt: at, subject });
-        for (const { digest } of record.value?.manifests ?? []) {
+        for (const { digest } of value?.manifests ?? []) {
           if (subject !== undefined && typeof digest === 'string' && isDigest(digest)) keep(subject, numberOf(digest));
         }
       }
@@ -205,7 +207,7 @@ export async function readRepository(
 
 function provenAt(link: ReadRecord<Link>, since: number): number {
   if (link === undefined) return Number.NEGATIVE_INFINITY;
-  if (link === 'unreadable') return Number.POSITIVE_INFINITY;
+  if (link === 'lost' || link === 'unreadable') return Number.POSITIVE_INFINITY;
   return Math.max(link.provenAt, since);
 }
 

@@ -1,8 +1,9 @@
 import type { ContentKind, Link } from '../catalog/links.ts';
-import { decodeRecord, isDamaged, isOtherFormat } from '../catalog/record-codec.ts';
+import { decodeRecord, isDamaged, isLost, isOtherFormat } from '../catalog/record-codec.ts';
 import type { TagRecord } from '../catalog/tag-records.ts';
 import { latestInstant } from '../freshness/record.ts';
 import { inTurns } from '../runtime/in-turns.ts';
+import type { MetadataEntry } from '../store/metadata-store.ts';
 import { fewAtOnce } from './few-at-once.ts';
 import { isHeld } from './is-held.ts';
 import type { FoundLink } from './read-repository.ts';
@@ -18,6 +19,9 @@ export interface Going {
   links: (FoundLink & { lastUsedAt: number })[];
   referrers: string[];
 }
+
+/** What stands in the place of a record that is to go. */
+type Looked = 'gone' | 'changed' | 'stays' | { ifVersion: string | undefined };
 
 /** What may go of a repository by an age. */
 export async function goingOf({ found, uses }: Survey, isOld: (usedAt: number) => boolean): Promise<Going> {
@@ -60,14 +64,16 @@ export async function removeRecords(
 
   const wasUsed = (used: Used, seenAt: number | undefined) => (parts.usage.held(used) ?? never) > (seenAt ?? never);
 
-  /** @returns `undefined` where nobody can read it: it stays */
-  async function isSame(key: string, instantOf: (record: never) => number): Promise<string | boolean | undefined> {
+  /** @returns what it may go by: its version, or none of what is lost; `stays`: nobody here can read it */
+  async function lookAgain(key: string, instantOf: (record: never) => number): Promise<Looked> {
+    let entry: MetadataEntry | undefined;
     try {
-      const entry = await parts.metadata.get(key, { signal });
-      if (!entry) return true;
-      return instantOf(decodeRecord(key, entry.value) as never) > at ? false : entry.version;
+      entry = await parts.metadata.get(key, { signal });
+      if (!entry) return 'gone';
+      return instantOf(decodeRecord(key, entry.value) as never) > at ? 'changed' : { ifVersion: entry.version };
     } catch (error) {
-      if (isDamaged(error) || isOtherFormat(error)) return undefined;
+      if (isLost(error)) return { ifVersion: entry?.version };
+      if (isDamaged(error) || isOtherFormat(error)) return 'stays';
       throw error;
     }
   }
@@ -78,9 +84,9 @@ export async function removeRecords(
     key: string,
     instantOf: (record: never) => number,
   ): Promise<boolean> {
-    const same = await isSame(key, instantOf);
-    if (same === undefined || same === true) return true;
-    return same !== false && (await parts[kind].remove(key, same, signal));
+    const looked = await lookAgain(key, instantOf);
+    if (looked === 'gone' || looked === 'stays') return true;
+    return looked !== 'changed' && (await parts[kind].remove(key, looked.ifVersion, signal));
   }
 
   async function removeTag({ key, tag, usedAt, seenAt }: Going['tags'][number]): Promise<boolean> {

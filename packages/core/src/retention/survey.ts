@@ -42,7 +42,7 @@ async function nameOf(
   signal: AbortSignal,
 ): Promise<string | undefined> {
   const [record] = await readRecords<KnownRepository>(parts, [repositoryKey(stored)], signal);
-  return record === undefined || record === 'unreadable' ? undefined : record.repository;
+  return typeof record === 'object' ? record.repository : undefined;
 }
 
 /** The key of the record that tells of a repository. */
