@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto';
 import type { Clock } from '../runtime/clock.ts';
 import { ProxyCacheError } from '../runtime/errors.ts';
 import { type CoordinatorAnswer, type CoordinatorCall, isToWorker, toPrimary } from './cluster-messages.ts';
@@ -21,7 +22,8 @@ export interface ClusterCalls {
   ask(call: CoordinatorCall, options?: AskOptions): Promise<CoordinatorAnswer>;
   /** Says what needs no answer, or has nobody who could do something about its failure. Resolves by the deadline. */
   tell(call: CoordinatorCall): Promise<void>;
-  end(): void;
+  /** Leaves the primary, which ends all that was had of it. Resolves by the deadline. */
+  end(): Promise<void>;
 }
 
 /** What calls are made with. */
@@ -39,19 +41,20 @@ export function createClusterCalls(port: PrimaryPort, options: ClusterCallsOptio
   const { clock, answerWithinMs, onMessage, onEnd } = options;
   const deadline = createStoreDeadline(clock, answerWithinMs);
   const waiting = new Map<number, Waiting>();
+  // Several coordinators of a worker share its channel.
+  const own = randomBytes(9).toString('base64url');
   let lastId = 0;
   let ended: ProxyCacheError | undefined;
 
   const gone = () => new ProxyCacheError('storage-failed', 'the channel to the primary of this worker is closed');
 
   async function send(call: CoordinatorCall): Promise<CoordinatorAnswer> {
-    if (ended) throw ended;
     if (!port.connected) throw gone();
     lastId++;
     const id = lastId;
     return await new Promise<CoordinatorAnswer>((resolve, reject) => {
       waiting.set(id, { resolve, reject });
-      port.send(toPrimary(id, call), (error) => {
+      port.send(toPrimary(own, id, call), (error) => {
         if (!error || !waiting.delete(id)) return;
         reject(new ProxyCacheError('storage-failed', 'the primary of this worker cannot be told', { cause: error }));
       });
@@ -59,10 +62,16 @@ export function createClusterCalls(port: PrimaryPort, options: ClusterCallsOptio
   }
 
   const ask = async (call: CoordinatorCall, how: AskOptions = {}): Promise<CoordinatorAnswer> =>
-    await deadline.run({ ...how, operation: `${call.call} of the cluster's primary` }, () => send(call));
+    await deadline.run({ ...how, operation: `${call.call} of the cluster's primary` }, async () => {
+      if (ended && call.call !== 'leave') throw ended;
+      return await send(call);
+    });
+
+  // Also while it is left alone: what is told now is read when it goes on.
+  const tell = async (call: CoordinatorCall) => void (await ask(call, { rests: false }).catch(() => undefined));
 
   function receive(message: unknown): void {
-    if (!isToWorker(message)) return;
+    if (!isToWorker(message) || message.to !== own) return;
     if ('channel' in message) {
       onMessage(message.channel, message.message);
       return;
@@ -85,15 +94,15 @@ export function createClusterCalls(port: PrimaryPort, options: ClusterCallsOptio
 
   return {
     ask,
-    async tell(call) {
-      // Also while it is left alone: what is told now is read when it goes on.
-      await ask(call, { rests: false }).catch(() => undefined);
-    },
-    end() {
+    tell,
+    async end() {
+      if (ended) return;
+      // First: what followed `leave` would join again, and a lease that came after it is none.
       ended = new ProxyCacheError('closed', 'this coordinator was closed');
+      close(ended);
+      await tell({ call: 'leave' });
       port.off('message', receive);
       port.off('disconnect', onDisconnect);
-      close(ended);
     },
   };
 }

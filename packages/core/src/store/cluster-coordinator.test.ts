@@ -6,7 +6,8 @@ import type { Clock } from '../runtime/clock.ts';
 import { systemClock } from '../runtime/clock.ts';
 import type { PrimaryPort } from './cluster-calls.ts';
 import { clusterCoordinator, coordinatorOver } from './cluster-coordinator.ts';
-import { answerTo, isToPrimary, published } from './cluster-messages.ts';
+import { createClusterMembers } from './cluster-members.ts';
+import { isToPrimary } from './cluster-messages.ts';
 import { createLeaseTable, type LeaseTable } from './lease-table.ts';
 import { serveClusterCoordinator } from './serve-cluster-coordinator.ts';
 
@@ -19,9 +20,9 @@ function portTo(table: LeaseTable) {
   const waiting: unknown[] = [];
   let isStill = false;
   const bring = (message: unknown) => setImmediate(() => events.emit('message', structuredClone(message)));
-  const member = table.join((channel, message) => bring(published(channel, message)));
+  const members = createClusterMembers(table, bring);
   const handle = (message: unknown) => {
-    if (isToPrimary(message)) bring(answerTo(message.id, member.answer(message)));
+    if (isToPrimary(message)) bring(members.answer(message));
   };
   const port = Object.assign(events as EventEmitter & Pick<PrimaryPort, 'on' | 'off'>, {
     connected: true,
@@ -36,7 +37,7 @@ function portTo(table: LeaseTable) {
   });
   return {
     port,
-    member,
+    members,
     freeze: () => {
       isStill = true;
     },
@@ -172,6 +173,68 @@ test('is closed once and for all, and leaves the channel as it was', async () =>
   expect(await pair({ table }).coordinator.holder('key')).toBeUndefined();
   await expect(coordinator.holder('key')).rejects.toMatchObject({ code: 'closed' });
   expect([primary.port.listenerCount('message'), primary.port.listenerCount('disconnect')]).toEqual([0, 0]);
+});
+
+describe('two coordinators of one worker', () => {
+  function three(names: { one: string; other: string }) {
+    const table = createLeaseTable(systemClock);
+    const { port, members } = portTo(table);
+    const [one, other] = [coordinatorOver(port, { name: names.one }), coordinatorOver(port, { name: names.other })];
+    return { one, other, members, elsewhere: coordinatorOver(portTo(table).port, { name: names.other }) };
+  }
+
+  test('take no answer that the other asked for', async () => {
+    const { one, other, elsewhere } = three({ one: 'a', other: 'b' });
+    await elsewhere.acquire('key', { ...lease, value: 'elsewhere' });
+    const [first, second] = await Promise.all([
+      one.acquire('key', { ...lease, value: 'one' }),
+      other.acquire('key', lease),
+    ]);
+    expect([first?.token, second]).toEqual([expect.any(Number), undefined]);
+    expect(await Promise.all([one.holder('key'), other.holder('key')])).toEqual(['one', 'elsewhere']);
+    const [nobody, granted] = await Promise.all([one.holder('free'), other.acquire('free', lease)]);
+    expect([nobody, granted?.token]).toEqual([undefined, expect.any(Number)]);
+  });
+
+  test('of the same name hear what is published, also once the other listens no more', async () => {
+    const { one, other, elsewhere } = three({ one: 'same', other: 'same' });
+    const heard: string[] = [];
+    const end = one.subscribe('channel', (message) => heard.push(`one ${message}`));
+    other.subscribe('channel', (message) => heard.push(`other ${message}`));
+    await elsewhere.publish('channel', '1');
+    end();
+    await elsewhere.publish('channel', '2');
+    await one.publish('channel', '3');
+    await one.close();
+    await elsewhere.publish('channel', '4');
+    await other.holder('key');
+    expect(heard).toEqual(['one 1', 'other 1', 'other 2', 'other 3', 'other 4']);
+  });
+
+  test('keep their leases when the other is closed, and lose them with their worker', async () => {
+    const { one, other, members, elsewhere } = three({ one: 'same', other: 'same' });
+    await one.acquire('left', lease);
+    await other.acquire('kept', { ...lease, value: 'other' });
+    await one.close();
+    expect([await elsewhere.holder('left'), await elsewhere.holder('kept')]).toEqual([undefined, 'other']);
+    members.leave();
+    expect(await elsewhere.holder('kept')).toBeUndefined();
+  });
+});
+
+test('holds nothing that it asked for when it was closed', async () => {
+  const table = createLeaseTable(systemClock);
+  const { primary, coordinator } = pair({ table });
+  await coordinator.holder('key');
+  primary.freeze();
+  const asked = expect(coordinator.acquire('key', lease)).rejects.toMatchObject({ code: 'closed' });
+  await new Promise(setImmediate);
+  const closed = coordinator.close();
+  const tooLate = expect(coordinator.acquire('other', lease)).rejects.toMatchObject({ code: 'closed' });
+  primary.thaw();
+  await Promise.all([asked, tooLate, closed, coordinator.close()]);
+  const next = pair({ table }).coordinator;
+  expect([await next.holder('key'), await next.holder('other')]).toEqual([undefined, undefined]);
 });
 
 test.each([

@@ -84,10 +84,9 @@ export function coordinatorOver(port: PrimaryPort, options: ClusterCoordinatorOp
       };
     },
     async close() {
-      for (const channel of channels.keys()) void calls.tell({ call: 'unsubscribe', channel });
       channels.clear();
-      await leases.close();
-      calls.end();
+      leases.close();
+      await calls.end();
     },
   };
 }

@@ -3,13 +3,13 @@ import { ProxyCacheError } from '../runtime/errors.ts';
 import type { ClusterCalls } from './cluster-calls.ts';
 import type { Coordinator, Lease } from './coordinator.ts';
 
-/** The leases of one worker. */
+/** The leases of one coordinator of a worker. */
 export interface ClusterLeases {
   acquire: Coordinator['acquire'];
   /** The primary is gone, and with it all leases. */
   loseAll(reason: unknown): void;
-  /** Gives all of them back; their holders are told that they are lost. */
-  close(): Promise<void>;
+  /** Tells their holders that they are lost, and renews none any more. */
+  close(): void;
 }
 
 interface Held {
@@ -43,6 +43,10 @@ export function createClusterLeases(calls: ClusterCalls, clock: Clock): ClusterL
 
   function lose(held: Held, reason: unknown): void {
     if (drop(held)) held.lost.abort(reason);
+  }
+
+  function loseAll(reason: unknown): void {
+    for (const held of [...all]) lose(held, reason);
   }
 
   /** Whatever the primary does: from then on another may have it. */
@@ -106,14 +110,10 @@ export function createClusterLeases(calls: ClusterCalls, clock: Clock): ClusterL
         },
       };
     },
-    loseAll(reason) {
-      for (const held of [...all]) lose(held, reason);
-    },
-    async close() {
+    loseAll,
+    close() {
       cancelBeat();
-      const held = [...all];
-      for (const one of held) lose(one, new ProxyCacheError('closed', 'the coordinator was closed'));
-      await Promise.all(held.map(({ key, token }) => giveBack(key, token)));
+      loseAll(new ProxyCacheError('closed', 'the coordinator was closed'));
     },
   };
 }

@@ -61,6 +61,9 @@ export function createLeaseTable(clock: Clock): LeaseTable {
         return undefined;
       case 'renew':
         return undefined;
+      case 'leave':
+        leave(owner);
+        return undefined;
       case 'holder':
         return heldNow(call.key)?.value;
       case 'publish':
@@ -75,6 +78,11 @@ export function createLeaseTable(clock: Clock): LeaseTable {
     }
   }
 
+  function leave(owner: Owner): void {
+    owners.delete(owner);
+    for (const [key, held] of leases) if (held.owner === owner) leases.delete(key);
+  }
+
   return {
     join(tell) {
       const owner: Owner = { heardAt: clock.monotonic(), channels: new Set(), tell };
@@ -84,10 +92,7 @@ export function createLeaseTable(clock: Clock): LeaseTable {
           owner.heardAt = clock.monotonic();
           return answer(owner, call);
         },
-        leave() {
-          owners.delete(owner);
-          for (const [key, held] of leases) if (held.owner === owner) leases.delete(key);
-        },
+        leave: () => leave(owner),
       };
     },
   };

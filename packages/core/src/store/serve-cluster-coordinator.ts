@@ -1,8 +1,9 @@
 import cluster, { type Worker } from 'node:cluster';
 import { type Clock, systemClock } from '../runtime/clock.ts';
 import { ProxyCacheError } from '../runtime/errors.ts';
-import { answerTo, isToPrimary, published, type ToWorker } from './cluster-messages.ts';
-import { createLeaseTable, type Member } from './lease-table.ts';
+import { type ClusterMembers, createClusterMembers } from './cluster-members.ts';
+import { isToPrimary, type ToWorker } from './cluster-messages.ts';
+import { createLeaseTable } from './lease-table.ts';
 
 /** Options of {@link serveClusterCoordinator}. */
 export interface ServeClusterCoordinatorOptions {
@@ -14,7 +15,7 @@ export interface ServeClusterCoordinatorOptions {
 const mostUnread = 1_000;
 
 /**
- * Answers the {@link clusterCoordinator} of each worker of this process, a primary of `node:cluster`, from now on: to be
+ * Answers each {@link clusterCoordinator} of the workers of this process, a primary of `node:cluster`, from now on: to be
  * called once, before the first `fork`. A worker's leases end when it exits or disconnects, however it does, and when it
  * has not renewed them in time. What other messages the host sends its workers, and they it, is left alone.
  *
@@ -29,23 +30,20 @@ export function serveClusterCoordinator({ clock = systemClock }: ServeClusterCoo
     );
   }
   const table = createLeaseTable(clock);
-  const members = new Map<Worker, Member>();
+  const members = new Map<Worker, ClusterMembers>();
 
-  function join(worker: Worker): Member {
-    const send = createSend(worker);
-    const member = table.join((channel, message) => send(published(channel, message)));
-    members.set(worker, member);
-    return member;
+  function join(worker: Worker): ClusterMembers {
+    const joined = createClusterMembers(table, createSend(worker));
+    members.set(worker, joined);
+    return joined;
   }
 
   const onMessage = (worker: Worker, message: unknown) => {
     // One whose end was told already shall hold nothing any more.
     if (!isToPrimary(message) || !worker.isConnected()) return;
-    const member = members.get(worker) ?? join(worker);
-    const { id, ...call } = message;
-    const answer = member.answer(call);
+    const answer = (members.get(worker) ?? join(worker)).answer(message);
     // A channel that closed meanwhile needs no answer: its end is told by itself.
-    worker.send(answerTo(id, answer), () => undefined);
+    worker.send(answer, () => undefined);
   };
   const onEnd = (worker: Worker) => {
     members.get(worker)?.leave();
