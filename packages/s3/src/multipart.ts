@@ -10,7 +10,7 @@ import {
 import { type ByteRange, type Digest, ProxyCacheError, pause } from '@proxycache/core';
 import { attempts } from './attempts.ts';
 import { type Checksum, type ChecksumKind, partChecksum } from './file-part.ts';
-import { refusalOf } from './s3-failure.ts';
+import { isNoSuchUpload, refusalOf } from './s3-failure.ts';
 import { checksumKind, sendPart, tellRetried, type Upload, type UploadParts } from './send-part.ts';
 
 /** S3 takes no more parts of one object. */
@@ -67,9 +67,6 @@ async function complete(
     if (!isNoSuchUpload(error) || (await storedSize(parts, upload)) !== upload.size) throw error;
   }
 }
-
-const isNoSuchUpload = (error: unknown) =>
-  error instanceof ProxyCacheError && refusalOf(error.cause)?.code === 'NoSuchUpload';
 
 /** @returns `undefined`: it is not there */
 async function storedSize({ settings, calls }: UploadParts, { key, signal }: Upload): Promise<number | undefined> {

@@ -46,6 +46,11 @@ export function isConflict(error: unknown): boolean {
   return refusalOf(isProxyCacheError(error) ? error.cause : error)?.status === 409;
 }
 
+/** Whether an upload in parts has ended already: it was completed, or removed. */
+export function isNoSuchUpload(error: unknown): boolean {
+  return refusalOf(isProxyCacheError(error) ? error.cause : error)?.code === 'NoSuchUpload';
+}
+
 /** Where something went wrong. */
 export interface S3Place {
   bucket: string;

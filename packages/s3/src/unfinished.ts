@@ -5,12 +5,14 @@ import {
   type ListMultipartUploadsCommandOutput,
 } from '@aws-sdk/client-s3';
 import type { ListParts } from './list-objects.ts';
+import { isNoSuchUpload } from './s3-failure.ts';
 
 /** Removes the parts of uploads of blobs that began at `before` or earlier. @returns of how many */
 export async function abortUploads(
-  { settings, calls, keys }: ListParts,
+  parts: ListParts,
   { before, signal }: { before: number; signal: AbortSignal },
 ): Promise<number> {
+  const { settings, calls, keys } = parts;
   const { client, bucket: Bucket } = settings;
   let aborted = 0;
   let isLast = false;
@@ -24,13 +26,27 @@ export async function abortUploads(
     );
     for (const { Key: key = '', UploadId, Initiated } of page.Uploads ?? []) {
       if (keys.digest(key) === undefined || Initiated === undefined || Initiated.getTime() > before) continue;
-      await calls.run({ operation: 'AbortMultipartUpload', key, signal }, ({ abortSignal }) =>
-        client.send(new AbortMultipartUploadCommand({ Bucket, Key: key, UploadId }), { abortSignal }),
-      );
-      aborted++;
+      if (await abortUpload(parts, { key, uploadId: UploadId, signal })) aborted++;
     }
     after = { KeyMarker: page.NextKeyMarker, UploadIdMarker: page.NextUploadIdMarker };
     isLast = page.IsTruncated !== true || page.NextKeyMarker === undefined;
   }
   return aborted;
+}
+
+/** @returns whether it was still there: another process, or a rule of the bucket, may be removing the same ones */
+async function abortUpload(
+  { settings, calls }: ListParts,
+  { key, uploadId, signal }: { key: string; uploadId: string | undefined; signal: AbortSignal },
+): Promise<boolean> {
+  const command = new AbortMultipartUploadCommand({ Bucket: settings.bucket, Key: key, UploadId: uploadId });
+  try {
+    await calls.run({ operation: 'AbortMultipartUpload', key, signal }, ({ abortSignal }) =>
+      settings.client.send(command, { abortSignal }),
+    );
+    return true;
+  } catch (error) {
+    if (isNoSuchUpload(error)) return false;
+    throw error;
+  }
 }

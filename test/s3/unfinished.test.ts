@@ -1,0 +1,65 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { type S3Blobs, s3Blobs } from '@proxycache/s3';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { type LoopbackServer, startLoopbackServer } from '../peers/loopback-server.ts';
+
+const { signal } = new AbortController();
+const hex = (upload: number) => String(upload).padStart(64, '0');
+
+describe('uploads that were never finished', () => {
+  let server: LoopbackServer;
+  let store: S3Blobs;
+  let left: Set<number>;
+  let queries: URLSearchParams[];
+  /** Answers a listing. */
+  let list: (query: URLSearchParams, response: ServerResponse) => void;
+
+  function answer(request: IncomingMessage, response: ServerResponse): void {
+    const { searchParams: query } = new URL(request.url ?? '', server.url);
+    if (request.method === 'GET' && query.has('uploads')) {
+      queries.push(query);
+      list(query, response);
+      return;
+    }
+    const isThere = left.delete(Number(query.get('uploadId')));
+    response.writeHead(isThere ? 204 : 404);
+    response.end(isThere ? undefined : '<Error><Code>NoSuchUpload</Code><Message>made up</Message></Error>');
+  }
+
+  beforeAll(async () => {
+    server = await startLoopbackServer(answer);
+  });
+  beforeEach(() => {
+    left = new Set([1, 2, 3, 4, 5]);
+    queries = [];
+    list = (_, response) => response.end(page([...left]));
+    store = open();
+  });
+  afterEach(() => store.close());
+  afterAll(() => server?.stop());
+
+  function open(more: Partial<Parameters<typeof s3Blobs>[0]> = {}): S3Blobs {
+    const credentials = { accessKeyId: 'key', secretAccessKey: 'secret' };
+    const options = { endpoint: server.url, region: 'here', forcePathStyle: true, maxAttempts: 1, credentials };
+    return s3Blobs({ bucket: 'bucket', prefix: 'p/', options, ...more });
+  }
+
+  const keyOf = (upload: number) => `p/blobs/sha256/${hex(upload)}`;
+
+  function page(uploads: readonly number[], more = ''): string {
+    const all = uploads.map((upload) => {
+      const begun = '<Initiated>2020-01-01T00:00:00.000Z</Initiated>';
+      return `<Upload><Key>${keyOf(upload)}</Key><UploadId>${upload}</UploadId>${begun}</Upload>`;
+    });
+    return `<ListMultipartUploadsResult>${more}${all.join('')}</ListMultipartUploadsResult>`;
+  }
+
+  test('are removed past one that was gone by then, which is not counted', async () => {
+    list = (_, response) => {
+      response.end(page([...left]));
+      left.delete(2);
+    };
+    expect(await store.abortUnfinished({ signal })).toBe(4);
+    expect([...left]).toEqual([]);
+  });
+});
