@@ -62,4 +62,27 @@ describe('uploads that were never finished', () => {
     expect(await store.abortUnfinished({ signal })).toBe(4);
     expect([...left]).toEqual([]);
   });
+
+  test('are removed past a page that does not say how it goes on, from its last upload', async () => {
+    list = (query, response) => {
+      const rest = [...left].filter((upload) => keyOf(upload) > (query.get('key-marker') ?? ''));
+      response.end(page(rest.slice(0, 2), `<IsTruncated>${rest.length > 2}</IsTruncated>`));
+    };
+    expect(await store.abortUnfinished({ signal })).toBe(5);
+    expect(queries.map((query) => query.get('key-marker'))).toEqual([null, keyOf(2), keyOf(4)]);
+    expect(queries.map((query) => query.get('upload-id-marker'))).toEqual([null, '2', '4']);
+  });
+
+  test.each([
+    ['names no way on', ''],
+    ['repeats itself', '<NextKeyMarker>p/blobs/sha256/x</NextKeyMarker><NextUploadIdMarker>x</NextUploadIdMarker>'],
+  ])('are told of as not all looked at where a page %s', async (_, next) => {
+    list = (_, response) => {
+      // Asked for again and again, it ends at some time.
+      const isTruncated = queries.length < 5;
+      response.end(page([], `<IsTruncated>${isTruncated}</IsTruncated>${next}`));
+    };
+    const outcome = store.abortUnfinished({ signal });
+    await expect(outcome).rejects.toMatchObject({ code: 'storage-failed', message: /broke off a listing/ });
+  });
 });

@@ -58,5 +58,9 @@ export async function* listObjects(
 /** How an empty page goes on: a server may look at many names of which it shows none. */
 function nextToken({ NextContinuationToken: next }: ListObjectsV2CommandOutput, before: string | undefined): string {
   if (next !== undefined && next !== before) return next;
-  throw new ProxyCacheError('storage-failed', 'S3 broke off a listing without saying how it goes on');
+  throw brokenOff();
 }
+
+/** What a page is thrown as that is not the last one, and leads nowhere. */
+export const brokenOff = (): ProxyCacheError =>
+  new ProxyCacheError('storage-failed', 'S3 broke off a listing without saying how it goes on');

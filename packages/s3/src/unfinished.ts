@@ -4,8 +4,10 @@ import {
   type ListMultipartUploadsCommandInput,
   type ListMultipartUploadsCommandOutput,
 } from '@aws-sdk/client-s3';
-import type { ListParts } from './list-objects.ts';
+import { brokenOff, type ListParts } from './list-objects.ts';
 import { isNoSuchUpload } from './s3-failure.ts';
+
+type Place = Pick<ListMultipartUploadsCommandInput, 'KeyMarker' | 'UploadIdMarker'>;
 
 /** Removes the parts of uploads of blobs that began at `before` or earlier. @returns of how many */
 export async function abortUploads(
@@ -15,10 +17,9 @@ export async function abortUploads(
   const { settings, calls, keys } = parts;
   const { client, bucket: Bucket } = settings;
   let aborted = 0;
-  let isLast = false;
-  let after: Pick<ListMultipartUploadsCommandInput, 'KeyMarker' | 'UploadIdMarker'> = {};
-  while (!isLast) {
-    const from = after;
+  let after: Place | undefined = {};
+  while (after) {
+    const from: Place = after;
     const page: ListMultipartUploadsCommandOutput = await calls.run(
       { operation: 'ListMultipartUploads', signal },
       ({ abortSignal }) =>
@@ -28,10 +29,20 @@ export async function abortUploads(
       if (keys.digest(key) === undefined || Initiated === undefined || Initiated.getTime() > before) continue;
       if (await abortUpload(parts, { key, uploadId: UploadId, signal })) aborted++;
     }
-    after = { KeyMarker: page.NextKeyMarker, UploadIdMarker: page.NextUploadIdMarker };
-    isLast = page.IsTruncated !== true || page.NextKeyMarker === undefined;
+    after = page.IsTruncated === true ? nextPlace(page, from) : undefined;
   }
   return aborted;
+}
+
+/** How a listing goes on: as the page says, else behind what it showed last. */
+function nextPlace(page: ListMultipartUploadsCommandOutput, before: Place): Place {
+  const last = page.Uploads?.at(-1);
+  const next: Place = page.NextKeyMarker
+    ? { KeyMarker: page.NextKeyMarker, UploadIdMarker: page.NextUploadIdMarker }
+    : { KeyMarker: last?.Key, UploadIdMarker: last?.UploadId };
+  const isElsewhere = next.KeyMarker !== before.KeyMarker || next.UploadIdMarker !== before.UploadIdMarker;
+  if (next.KeyMarker !== undefined && isElsewhere) return next;
+  throw brokenOff();
 }
 
 /** @returns whether it was still there: another process, or a rule of the bucket, may be removing the same ones */
