@@ -1,5 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { type S3Blobs, s3Blobs } from '@proxycache/s3';
+import { manualClock } from '@proxycache/test-kit';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { type LoopbackServer, startLoopbackServer } from '../peers/loopback-server.ts';
 
@@ -19,6 +20,10 @@ describe('uploads that were never finished', () => {
     if (request.method === 'GET' && query.has('uploads')) {
       queries.push(query);
       list(query, response);
+      return;
+    }
+    if (!query.has('uploadId')) {
+      response.end();
       return;
     }
     const isThere = left.delete(Number(query.get('uploadId')));
@@ -84,5 +89,24 @@ describe('uploads that were never finished', () => {
     };
     const outcome = store.abortUnfinished({ signal });
     await expect(outcome).rejects.toMatchObject({ code: 'storage-failed', message: /broke off a listing/ });
+  });
+
+  test('may take a minute to list, and what is not listed by then leaves S3 alone for nobody', async () => {
+    const clock = manualClock();
+    await store.close();
+    store = open({ clock });
+    list = () => undefined;
+    for (let turn = 0; turn < 3; turn++) {
+      let isOver = false;
+      const asked = store.abortUnfinished({ signal }).finally(() => {
+        isOver = true;
+      });
+      const late = expect(asked).rejects.toThrow('within 60000 ms');
+      await clock.advance(59_999);
+      expect(isOver).toBe(false);
+      await clock.advance(1);
+      await late;
+    }
+    expect(await store.delete(`sha256:${hex(1)}`, { signal })).toBe(true);
   });
 });

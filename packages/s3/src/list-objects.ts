@@ -13,7 +13,7 @@ export interface ListParts {
 }
 
 /** A server over a folder may look at all names for a page of them. */
-const listWithinMs = 60_000;
+export const listWithinMs = 60_000;
 
 /** Blobs in ascending order of their digests. */
 export async function* listBlobs(

@@ -29,7 +29,7 @@ const mostUploads = 32;
 /**
  * A blob store in S3, or in what speaks its API, that any number of processes may share. A blob is uploaded from its
  * verified file, in parts, each of which S3 checks and which is sent again where that fails; it appears whole. No call
- * takes longer than `answerWithin`, or than it gets on.
+ * takes longer than `answerWithin`, or than it gets on; a page of a listing may take a minute.
  *
  * @throws ProxyCacheError `invalid-options`
  */

@@ -4,7 +4,7 @@ import {
   type ListMultipartUploadsCommandInput,
   type ListMultipartUploadsCommandOutput,
 } from '@aws-sdk/client-s3';
-import { brokenOff, type ListParts } from './list-objects.ts';
+import { brokenOff, type ListParts, listWithinMs } from './list-objects.ts';
 import { isNoSuchUpload } from './s3-failure.ts';
 
 type Place = Pick<ListMultipartUploadsCommandInput, 'KeyMarker' | 'UploadIdMarker'>;
@@ -21,7 +21,7 @@ export async function abortUploads(
   while (after) {
     const from: Place = after;
     const page: ListMultipartUploadsCommandOutput = await calls.run(
-      { operation: 'ListMultipartUploads', signal },
+      { operation: 'ListMultipartUploads', signal, withinMs: listWithinMs, rests: false },
       ({ abortSignal }) =>
         client.send(new ListMultipartUploadsCommand({ Bucket, Prefix: keys.blobs, ...from }), { abortSignal }),
     );
@@ -52,7 +52,7 @@ async function abortUpload(
 ): Promise<boolean> {
   const command = new AbortMultipartUploadCommand({ Bucket: settings.bucket, Key: key, UploadId: uploadId });
   try {
-    await calls.run({ operation: 'AbortMultipartUpload', key, signal }, ({ abortSignal }) =>
+    await calls.run({ operation: 'AbortMultipartUpload', key, signal, rests: false }, ({ abortSignal }) =>
       settings.client.send(command, { abortSignal }),
     );
     return true;
