@@ -43,6 +43,15 @@ describe('45: of an upstream that is offline', () => {
     nothing(upstream);
   });
 
+  test('a stored tag is said to be stale also where the upstream has just confirmed it', async () => {
+    const { upstream, cache } = await startStored('offline', { freshFor: '1h' });
+    for (const got of [await cache.get(byTag), await cache.head(byTag)]) {
+      expect([got.status, got.headers['age']]).toEqual([200, '0']);
+      expect(got.headers['warning']).toMatch(/^299 - "stale: up is set to offline, last validated /);
+    }
+    nothing(upstream);
+  });
+
   test('what is not stored is 504, and says why', async () => {
     const { upstream, cache, image } = await startStored('offline');
     const absent = `sha256:${'0'.repeat(64)}`;

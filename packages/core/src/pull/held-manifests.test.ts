@@ -3,6 +3,7 @@ import { expect, test } from 'vitest';
 import type { TagRecord } from '../catalog/tag-records.ts';
 import { decide } from '../freshness/decide.ts';
 import type { FreshnessRules } from '../freshness/rules.ts';
+import type { BreakerState } from '../upstream/breaker.ts';
 import { answerByTag, createHeldManifests } from './held-manifests.ts';
 import type { Target } from './target.ts';
 
@@ -11,7 +12,7 @@ const digests = [...bytes.keys()] as `sha256:${string}`[];
 const link = { mediaType: 'application/json', provenAt: 0, generation: 'g' };
 
 /** One tag in memory, which the test changes, and how often it was looked for. */
-function make(rules: FreshnessRules) {
+function make(rules: FreshnessRules, state: () => BreakerState = () => 'closed') {
   const memory: { record?: TagRecord; looks: number } = { looks: 0 };
   const heldManifests = createHeldManifests({
     tags: {
@@ -23,7 +24,10 @@ function make(rules: FreshnessRules) {
     links: { lookup: () => () => link },
     manifests: { held: (digest: string) => bytes.get(digest) },
   } as unknown as Parameters<typeof createHeldManifests>[0]);
-  const target = { place: { upstream: 'up', scope: '-', repository: 'a', generation: 'g' }, upstream: { rules } };
+  const target = {
+    place: { upstream: 'up', scope: '-', repository: 'a', generation: 'g' },
+    upstream: { rules, client: { state } },
+  };
   return { memory, find: heldManifests(target as unknown as Target, { kind: 'tag', tag: '1' }) };
 }
 
@@ -95,6 +99,31 @@ test('each request looks for its tag, so that one in use is not what makes way i
   expect(new Set(answers).size).toBe(1);
   expect(answers[0]?.bytes).toBe(bytes.get(digest!));
   expect(memory.looks).toBe(3);
+});
+
+test('12: a tag that has an older image to lose to is answered from memory while its upstream is known to be up', () => {
+  const rules = { freshForMs: 100, staleWhileRevalidateForMs: 0 } as FreshnessRules;
+  const asked: string[] = [];
+  let state: BreakerState = 'closed';
+  const { memory, find } = make(rules, () => {
+    asked.push(state);
+    return state;
+  });
+  const [value, older] = digests.map((digest) => ({ mediaType: 'application/json', digest, size: 11 }));
+  const record = { value: value!, stored: true, validatedAt: 0 };
+  memory.record = { ...record, lastComplete: older! };
+  for (state of ['closed', 'open', 'half-open', 'closed'] as const) {
+    expect(find('bytes', 1) !== undefined, state).toBe(state === 'closed');
+    expect(find('descriptor', 1) !== undefined, state).toBe(state === 'closed');
+  }
+  asked.length = 0;
+  state = 'open';
+  for (const alone of [record, { ...record, lastComplete: value! }]) {
+    memory.record = alone;
+    expect(find('bytes', 1)?.bytes).toBe(bytes.get(value!.digest));
+  }
+  // Of what has nothing to lose to nobody asks.
+  expect(asked).toEqual([]);
 });
 
 test('a manifest whose type was told by a HEAD alone is not answered from memory', () => {

@@ -7,7 +7,7 @@ import type { Digest } from '../oci/digest.ts';
 import type { TagOrDigest } from '../oci/name.ts';
 import type { CacheStatus, ManifestAnswer } from './answer.ts';
 import type { PullParts } from './pull-parts.ts';
-import { lookupTag } from './stored-tag.ts';
+import { lookupTag, mayLose } from './stored-tag.ts';
 import type { Target } from './target.ts';
 
 /**
@@ -74,6 +74,8 @@ function byTag(parts: Parts, target: Target, tag: string): HeldManifest {
     const decision = decided(record, now);
     // What is served stale comes with a warning, or is asked about behind the answer.
     if (decision.kind !== 'serve' || decision.stale !== undefined) return undefined;
+    // SEMANTICS 12: which of two images is served then takes a look at what is stored of them.
+    if (mayLose(record, target)) return undefined;
     const { value, validatedAt } = decision;
     const bytes = want === 'bytes' ? parts.manifests.held(value.digest) : undefined;
     if (want === 'bytes' && !bytes) return undefined;

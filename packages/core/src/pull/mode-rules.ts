@@ -26,7 +26,8 @@ export function rulesOfModes(settings: UpstreamSettings): Readonly<Record<Upstre
   const mostMs = isBound ? Math.min(parseDuration(settings.linkValidFor), endlessMs) : endlessMs;
   return {
     normal,
-    offline: { ...normal, staleWhileRevalidateForMs: 0, staleIfErrorForMs: Math.max(mostMs - normal.freshForMs, 0) },
+    // Nobody can say whether it is still right, however lately that was said.
+    offline: { ...normal, freshForMs: 0, staleWhileRevalidateForMs: 0, staleIfErrorForMs: mostMs },
     // All that may be served is fresh.
     'local-first': { ...normal, freshForMs: mostMs, staleWhileRevalidateForMs: 0, staleIfErrorForMs: 0 },
   };

@@ -19,7 +19,7 @@ import type { PullParts } from './pull-parts.ts';
 import { refused, refusedTag } from './refusal.ts';
 import { type AskedTag, createSettleTag, type StoredImage, type TagAsking } from './settle-tag.ts';
 import { statusOf, warningOf } from './stale.ts';
-import { servedOnFailure, tagRecordBefore, tagRecordOf } from './stored-tag.ts';
+import { mayLose, servedOnFailure, tagRecordBefore, tagRecordOf } from './stored-tag.ts';
 import type { TagTurns } from './tag-turns.ts';
 import { type Target, targetKey } from './target.ts';
 
@@ -45,6 +45,8 @@ export interface PullTag {
 type Asking = TagPull & Pick<TagAsking, 'isUnknown' | 'isAlone'>;
 
 type Asked = AskedTag & { collapsed: boolean };
+
+type Served = Extract<AskedTag['verdict'], { kind: 'serve' }>;
 
 const mostRecentTags = 10_000;
 const recentForMs = 5 * 60_000;
@@ -131,20 +133,22 @@ export function createPullTag(parts: PullParts, turns?: TagTurns): PullTag {
   }
 
   /** SEMANTICS 12: while the upstream fails, an image that cannot be pulled whole loses to the last one that can. */
-  async function pullable({ target, signal }: TagPull, asked: Asked, value: Descriptor): Promise<Descriptor> {
-    const fallback = asked.record?.lastComplete;
-    if (!fallback || (await isComplete(target, value.digest, signal))) return value;
-    return (await isComplete(target, fallback.digest, signal)) ? fallback : value;
+  async function pullable({ target, signal }: TagPull, record: TagRecord | undefined, served: Served): Promise<Served> {
+    const fallback = record?.lastComplete;
+    if (!fallback || (await isComplete(target, served.value.digest, signal))) return served;
+    const isWhole = await isComplete(target, fallback.digest, signal);
+    return isWhole ? { ...served, value: fallback, stale: 'failed' } : served;
   }
 
   async function answerAsked(request: TagPull, asked: Asked): Promise<ManifestAnswer | undefined> {
-    const { verdict, outcome } = asked;
+    const { verdict, outcome, record } = asked;
     if (verdict.kind === 'failed') throw verdict.error;
     if (verdict.kind !== 'serve') throw refusedTag(request.target, request.tag, verdict);
-    const value = verdict.stale === 'failed' ? await pullable(request, asked, verdict.value) : verdict.value;
-    const bytes = outcome?.kind === 'found' && outcome.value.digest === value.digest ? outcome.bytes : undefined;
+    const isDoubtful = verdict.stale === 'failed' || (!outcome && mayLose(record, request.target));
+    const served = isDoubtful ? await pullable(request, record, verdict) : verdict;
+    const bytes = outcome?.kind === 'found' && outcome.value.digest === served.value.digest ? outcome.bytes : undefined;
     const error = outcome?.kind === 'failed' ? outcome.error : undefined;
-    return answerOf(request, { ...verdict, value, bytes, error }, statusOf(asked));
+    return answerOf(request, { ...served, bytes, error }, statusOf({ ...asked, verdict: served }));
   }
 
   async function fetchAnew(request: Asking): Promise<ManifestAnswer> {
@@ -178,7 +182,8 @@ export function createPullTag(parts: PullParts, turns?: TagTurns): PullTag {
           const background = { ...request, signal: new AbortController().signal };
           askOnce(background, 'validate', stored(decision.value)).catch(() => undefined);
         }
-        const answer = await answerOf(request, decision, { hit: true });
+        const verdict: Served = { ...decision, stored: true };
+        const answer = await answerAsked(request, { verdict, record, outcome: undefined, collapsed: false });
         return answer ?? fetchAnew({ ...request, isAlone: true });
       }
       case 'validate': {

@@ -48,6 +48,19 @@ describe('the cache status of what the upstream was asked for', () => {
     });
   });
 
+  it('is a hit where it was not asked, and says that an older image is served', () => {
+    const unasked = (verdict: object) =>
+      statusOf({
+        verdict: { ...served, ...verdict } as Verdict<string>,
+        record: { stored: true },
+        outcome: undefined,
+        collapsed: false,
+      });
+    expect(unasked({})).toEqual({ hit: true });
+    expect(unasked({ stale: 'absent' })).toEqual({ hit: true });
+    expect(unasked({ stale: 'failed' })).toEqual({ hit: true, detail: 'stale-failed' });
+  });
+
   it.each([
     [{ kind: 'absent', code: '', message: '' }, 404],
     [{ kind: 'denied', status: 401, message: '' }, 401],

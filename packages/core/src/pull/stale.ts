@@ -40,7 +40,11 @@ export function statusOf<T>(asked: {
 }): CacheStatus {
   const { outcome, record, verdict } = asked;
   const stale = verdict.kind === 'serve' && verdict.stale !== undefined;
-  if (!outcome && !asked.waited) return { hit: true };
+  if (!outcome && !asked.waited) {
+    // SEMANTICS 12: a fresh tag, and yet an older image.
+    const isOlder = verdict.kind === 'serve' && verdict.stale === 'failed';
+    return { hit: true, ...(isOlder && { detail: 'stale-failed' }) };
+  }
   const fwdStatus = outcome && statusCodeOf(outcome);
   return {
     hit: false,

@@ -36,6 +36,15 @@ export function isSaidTo({ place }: Target, { saidTo = place.generation }: TagRe
   return saidTo === place.generation;
 }
 
+/**
+ * Whether what a tag stands for may lose to the last image of it that was pulled whole (SEMANTICS 12), though nobody asked
+ * for it in vain: there is another one, and the upstream is not known to be up.
+ */
+export function mayLose(record: TagRecord | undefined, { upstream, place }: Target): boolean {
+  const before = record?.lastComplete;
+  return before !== undefined && before.digest !== record?.value?.digest && upstream.client.state(place) !== 'closed';
+}
+
 /** What is known of a tag, as a target sees it. */
 export type SeenTag = TagRecord & SeenRecord<Descriptor>;
 
