@@ -130,6 +130,60 @@ describe.skipIf(!requireMount())('a disk with less than minFree left', () => {
     expect(held).not.toContain(layersOf(images[0]!)[0]);
     expect(held).toEqual(expect.arrayContaining(images.slice(2).flatMap(layersOf)));
   });
+
+  test('34: lets nothing of the store go where the spool has a disk of its own, and it is that one', async () => {
+    const spool = smallDisk(32);
+    const { upstream, cache } = await startPair({
+      cache: { minFree: 4 * MiB, retention: { every: false } },
+      mount: { wrapStorage: (storage) => ({ ...storage, spoolDirectory: spool.directory }) },
+    });
+    for (const tag of ['1', '2']) {
+      upstream.addImage('app', { tag, layerSizes: [8 * MiB] });
+      await pull(cache, tag);
+    }
+    const before = await stored(cache.directory);
+    spool.fill();
+    const digest = upstream.putBlob('app', seededBytes('new', 2 * MiB));
+    const got = await cache.get(`/v2/up/app/blobs/${digest}`);
+    expect([got.status, got.failure, digestOfBody(got.body)]).toEqual([200, undefined, digest]);
+    expect(cache.seen('passed-through').map(({ reason }) => reason)).toEqual(['min-free']);
+    expect(await stored(cache.directory)).toEqual(before);
+  });
+
+  test('34: gets room where it is the store, and the spool has another', async () => {
+    const disk = smallDisk(32);
+    const { upstream, cache } = await startPair({
+      cache: { minFree: 4 * MiB, retention: { every: false } },
+      mount: { wrapStorage: ({ spoolDirectory }) => ({ ...fileStorage(disk.directory), spoolDirectory }) },
+    });
+    const images = ['1', '2', '3', '4', '5'].map((tag) => upstream.addImage('app', { tag, layerSizes: [8 * MiB] }));
+    for (const tag of ['1', '2', '3', '4', '5']) {
+      await pull(cache, tag);
+      expect(disk.usedBytes()).toBeLessThanOrEqual(28 * MiB);
+    }
+    expect([cache.seen('passed-through'), cache.seen('upload-waiting')]).toEqual([[], []]);
+    const held = await stored(disk.directory);
+    expect(held).not.toContain(layersOf(images[0]!)[0]);
+    expect(held).toContain(layersOf(images[4]!)[0]);
+    const digest = upstream.putBlob('app', seededBytes('large', 40 * MiB));
+    expect(digestOfBody((await cache.get(`/v2/up/app/blobs/${digest}`)).body)).toBe(digest);
+    expect(cache.seen('passed-through').map(({ reason }) => reason)).toEqual(['min-free']);
+    expect(await stored(disk.directory)).toEqual(held);
+  });
+
+  test('34: passes on what the disk of the store has no room for, where nothing may go', async () => {
+    const disk = smallDisk(32);
+    const { upstream, cache } = await startPair({
+      cache: { minFree: 4 * MiB, retention: false },
+      mount: { wrapStorage: ({ spoolDirectory }) => ({ ...fileStorage(disk.directory), spoolDirectory }) },
+    });
+    for (const tag of ['1', '2', '3', '4']) {
+      upstream.addImage('app', { tag, layerSizes: [8 * MiB] });
+      await pull(cache, tag);
+    }
+    expect(cache.seen('passed-through').map(({ reason }) => reason)).toEqual(['min-free']);
+    expect(disk.usedBytes()).toBeLessThanOrEqual(28 * MiB);
+  });
 });
 
 test('34, 48: a limit that an upstream is given at run time holds for what is stored already, until it is taken away', async () => {

@@ -100,7 +100,11 @@ export const storageSchema = mapping({
     './proxycache-data',
   ),
   spool: optional(text('folder'), 'Where transfers under way stay', '`spool` in `directory`'),
-  minFree: optional(size(), 'Kept free on its disk; below it pulls pass through', '5 % of the disk, at most 1 GiB'),
+  minFree: optional(
+    size(),
+    'Kept free on its disk, and on that of `spool`; below it pulls pass through',
+    '5 % of the disk, at most 1 GiB',
+  ),
   maxWaitingBytes: optional(
     size(),
     'Verified blobs that may wait on its disk for a store that does not take them',

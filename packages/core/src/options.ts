@@ -43,7 +43,10 @@ export interface ProxyCacheOptions {
   maxIngests?: number;
   /** Requests at once; over it 503 with `Retry-After`. Default 10,000. */
   maxRequests?: number;
-  /** Bytes of the disk kept free; below it pulls pass through uncached. Default: 5 % of the disk, at most 1 GiB. */
+  /**
+   * Bytes kept free of the spool's disk, and of that of `fileStorage` where it is another; below it pulls pass through
+   * uncached. Default: 5 % of the disk, at most 1 GiB.
+   */
   minFree?: number;
   /**
    * Bytes of verified blobs that may wait on the spool's disk for a store that does not take them; what is over it is

@@ -79,8 +79,8 @@ export function createProxyCache(options: ProxyCacheOptions): ProxyCache {
   const slabs = createSlabs(memory.buffers, { shared: isShared });
   const tickShape = keepTickShape();
   const { maxWaitingBytes } = options;
-  const { metadata, uploads, ...stored } = pullStorage(storage, {
-    ...{ room: spool.room, maxWaitingBytes, maxKeptBytes: memory.blobs },
+  const { metadata, uploads, storeDisk, ...stored } = pullStorage(storage, {
+    ...{ room: spool.room, minFree: options.minFree, maxWaitingBytes, maxKeptBytes: memory.blobs },
     ...told,
   });
   const limits = limitsOf(options);
@@ -107,7 +107,18 @@ export function createProxyCache(options: ProxyCacheOptions): ProxyCache {
     ...records,
     links: quota.links(records.links),
     roomFor: quota.room,
-    ingests: createIngests({ ...told, spool, blobs, isWaiting, buffers, slabs, ...hashing, maxIngests, sharing }),
+    ingests: createIngests({
+      ...told,
+      spool,
+      storeDisk,
+      blobs,
+      isWaiting,
+      buffers,
+      slabs,
+      ...hashing,
+      maxIngests,
+      sharing,
+    }),
     blobs,
     buffers,
     slabs,

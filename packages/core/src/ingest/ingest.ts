@@ -4,6 +4,7 @@ import { type Bytes, discard } from '../runtime/bytes.ts';
 import { createDeferred } from '../runtime/deferred.ts';
 import type { BlobStore } from '../store/blob-store.ts';
 import { type StoreEvent, storeFailed } from '../store/events.ts';
+import type { StoreDisk } from '../store/pull-storage.ts';
 import type { FetchedBlob, Reply } from '../upstream/upstream.ts';
 import { isUpstreamError, UpstreamError } from '../upstream/upstream-error.ts';
 import { askedBeside } from './asked-beside.ts';
@@ -68,6 +69,8 @@ export interface Ingest {
 /** What an ingest works with. */
 export interface IngestParts extends SteadyParts, Omit<SpoolingParts, 'unclosed' | 'signal' | 'clock'> {
   spool: Spool;
+  /** Default: it is the spool's, or not known. */
+  storeDisk?: StoreDisk | undefined;
   blobs: BlobStore;
   /** Whether a blob that was adopted still waits for the store. Default: none does. */
   isWaiting?: (digest: Digest) => boolean;
@@ -83,7 +86,7 @@ export function createIngest(request: IngestRequest, parts: IngestParts, signal:
   const { upstream, repository, digest } = request;
   const { clock, observe } = parts;
   const startedAt = clock.monotonic();
-  const room = createBlobRoom(parts.spool, request, signal);
+  const room = createBlobRoom(parts, request, signal);
   const reply = createDeferred<Reply<{ total: number | undefined }>>();
   const verified = createDeferred<void>();
   let file: SpoolFile | undefined;
@@ -224,7 +227,7 @@ export function createIngest(request: IngestRequest, parts: IngestParts, signal:
     const removed = outcome === 'stored' || outcome === 'queued' ? undefined : reported(file?.remove());
     const closed = spooling ? spooling.release() : file?.close();
     await Promise.all([removed, reported(closed)]);
-    request.room?.release();
+    room.release(outcome === 'stored' ? received() : 0);
   }
 
   async function reported(tidying: Promise<void> | undefined): Promise<void> {

@@ -1,17 +1,17 @@
-import { mkdtempSync, rmdirSync, rmSync, type StatsFs, statfsSync } from 'node:fs';
-import { mkdir, statfs, utimes } from 'node:fs/promises';
+import { mkdtempSync, rmdirSync, rmSync } from 'node:fs';
+import { mkdir, utimes } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Clock, systemClock } from '../runtime/clock.ts';
 import { ProxyCacheError } from '../runtime/errors.ts';
 import { ownerName, thisOwner } from '../runtime/process-owner.ts';
+import { createFreeDisk, type FreeDisk } from '../store/free-disk.ts';
 import { makeFolder } from '../store/make-folder.ts';
 import { createStoreDeadline } from '../store/store-deadline.ts';
-import { createDiskClaims } from './disk-claims.ts';
 import { createSpoolFile, type SpoolFile } from './spool-file.ts';
 import { sweepSpool } from './sweep-spool.ts';
 
-/** A folder of this process for transfers under way. */
-export interface Spool {
+/** A folder of this process for transfers under way, which keeps `minFree` of its disk free. */
+export interface Spool extends Pick<FreeDisk<SpoolFile>, 'claim' | 'lacks' | 'release' | 'room'> {
   /**
    * Whether there would be a file that may grow to `bytes` bytes, as far as is known without asking the disk. It may turn
    * out otherwise.
@@ -23,16 +23,6 @@ export interface Spool {
    * @throws ProxyCacheError `storage-failed`, also for a while after a file could not be written to
    */
   create(signal?: AbortSignal): Promise<SpoolFile>;
-  /**
-   * Sees to it that a file may grow to `bytes` bytes; what files may still grow by counts as taken.
-   *
-   * @throws ProxyCacheError `storage-full` where the disk would have less than `minFree` left, `storage-failed`
-   */
-  claim(file: SpoolFile, bytes: number, signal?: AbortSignal): Promise<void>;
-  /** Tells that a file grows no more, though somebody may read it for long: what it claimed is there for others. */
-  release(file: SpoolFile): void;
-  /** Bytes that may still be written to its disk, as far as is known: less than none where it has too little left. */
-  room(): number;
   /** Removes the folder, where it can. */
   close(): void;
 }
@@ -53,9 +43,6 @@ const heartbeatMs = 60_000;
 /** How long a disk may take that answers at all, as for stores; and to write what may wait for it, at 1 MiB/s. */
 const withinMs = 3_000;
 const writeWithinMs = 10_000;
-
-/** For so long a look at the disk counts: what others write meanwhile is little beside `minFree`. */
-const looksForMs = 100;
 
 /** A disk that refuses bytes (a quota, an error) would break each transfer half-way: pulls pass through instead. */
 const restMs = 30_000;
@@ -82,21 +69,21 @@ export function openSpool({ directory, minFree, clock, diskClock = systemClock }
   let made = 0;
   let restsUntil = Number.NEGATIVE_INFINITY;
   const deadline = createStoreDeadline(diskClock, withinMs);
-  const claims = createDiskClaims();
-  let disk = diskOf(folder);
-  let lookedAt = Number.NEGATIVE_INFINITY;
-  let looking = 0;
-  const stopHeartbeat = heartbeat(owned, clock, () => {
-    // One that hangs keeps one of the process's few threads, whoever waits for it.
-    if (looking === 0) void look().catch(() => undefined);
+  const disk = createFreeDisk<SpoolFile>(folder, {
+    name: 'spool',
+    minFree,
+    presentOf: ({ written, placed }) => written + placed.size,
+    diskClock,
+    deadline,
   });
+  const stopHeartbeat = heartbeat(owned, clock, disk.lookBehind);
 
   async function open(): Promise<SpoolFile> {
     const file = await createSpoolFile(join(folder, String(made++)), {
       failed() {
         restsUntil = clock.monotonic() + restMs;
       },
-      closed: () => claims.end(file),
+      closed: () => disk.release(file),
       within: (operation, work) =>
         deadline.run(
           { operation: `spool ${operation}`, withinMs: operation === 'write' ? writeWithinMs : withinMs, rests: false },
@@ -117,37 +104,12 @@ export function openSpool({ directory, minFree, clock, diskClock = systemClock }
     }
   }
 
-  /** What is free beside what files may still grow by and `minFree`, as the last look at the disk told. */
-  function spare(): number {
-    if (!disk) return Number.NEGATIVE_INFINITY;
-    const { bavail, bsize, blocks } = disk;
-    return bavail * bsize - claims.taken() - (minFree ?? Math.min(0.05 * blocks * bsize, 1024 ** 3));
-  }
-
-  async function askDisk(): Promise<StatsFs> {
-    looking++;
-    try {
-      return await statfs(folder);
-    } finally {
-      looking--;
-    }
-  }
-
-  async function look(signal?: AbortSignal): Promise<void> {
-    const told = claims.looking();
-    try {
-      disk = await deadline.run({ operation: 'spool claim', ...(signal && { signal }) }, askDisk);
-      told();
-    } catch (cause) {
-      signal?.throwIfAborted();
-      disk = undefined;
-      throw failed('cannot look at the disk of the spool', cause);
-    }
-  }
-
   return {
-    seemsReady: (bytes) => clock.monotonic() >= restsUntil && spare() >= bytes,
-    room: spare,
+    seemsReady: (bytes) => clock.monotonic() >= restsUntil && disk.room() >= bytes,
+    room: disk.room,
+    claim: disk.claim,
+    lacks: disk.lacks,
+    release: disk.release,
     async create(signal) {
       if (clock.monotonic() < restsUntil) throw failed('the spool could not be written to lately');
       try {
@@ -155,20 +117,10 @@ export function openSpool({ directory, minFree, clock, diskClock = systemClock }
       } catch (cause) {
         signal?.throwIfAborted();
         // What is known of the disk does not tell whether it takes files.
-        disk = undefined;
+        disk.forget();
         throw failed('cannot create a spool file', cause);
       }
     },
-    async claim(file, bytes, signal) {
-      claims.set(file, bytes);
-      if (diskClock.monotonic() - lookedAt < looksForMs && spare() >= 0) return;
-      await look(signal);
-      lookedAt = diskClock.monotonic();
-      if (spare() >= 0) return;
-      claims.drop(file);
-      throw new ProxyCacheError('storage-full', 'the disk has less than minFree left; free some or lower minFree');
-    },
-    release: claims.end,
     close() {
       stopHeartbeat();
       try {
@@ -179,15 +131,6 @@ export function openSpool({ directory, minFree, clock, diskClock = systemClock }
       }
     },
   };
-}
-
-function diskOf(folder: string): StatsFs | undefined {
-  try {
-    return statfsSync(folder);
-  } catch {
-    // The first claim tells why.
-    return undefined;
-  }
 }
 
 /** Nobody waits any more for what was opened. */

@@ -52,7 +52,7 @@ function create(limits: Partial<Limits>, { coordinator }: { coordinator?: Coordi
       }),
       metadata: storage.metadata,
       evict: (wanted) => evict(wanted),
-      sharesDisk: false,
+      freesDisk: false,
       coordinator,
       clock,
       observe,

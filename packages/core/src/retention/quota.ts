@@ -52,8 +52,8 @@ export interface QuotaParts {
   blobs: SharedBlobs;
   metadata: MetadataStore;
   evict: Evict;
-  /** Whether what goes makes room on the spool's disk. */
-  sharesDisk: boolean;
+  /** Whether what goes makes room on a disk of which `minFree` stays free. */
+  freesDisk: boolean;
   /** Of the other processes that bring and remove things, too. Default: there are none. */
   coordinator: Coordinator | undefined;
   clock: Clock;
@@ -74,7 +74,7 @@ export function createQuota(limits: Limits, parts: QuotaParts): Quota {
   const closing = new AbortController();
   const { signal } = closing;
   const { inTurn, ended } = createEvictionTurns(parts);
-  const disk = parts.sharesDisk ? createDiskRoom({ ...parts, inTurn, withinMs: evictWithinMs, signal }) : undefined;
+  const disk = parts.freesDisk ? createDiskRoom({ ...parts, inTurn, withinMs: evictWithinMs, signal }) : undefined;
   const counts = createStoredBytes(parts, [...limits.upstreams.keys()]);
   const toldAt = new Map<string, number>();
   let counting: Promise<void> | undefined;

@@ -1,7 +1,7 @@
 import fs from 'node:fs';
 import { join } from 'node:path';
 import type { Clock } from '../runtime/clock.ts';
-import { adoptingAtOnce } from './adopts-at-once.ts';
+import { inFolder } from './blob-folder.ts';
 import type { BlobStore } from './blob-store.ts';
 import { blobAlgorithms, createFileBlobs } from './file-blobs.ts';
 import { checkFormat } from './file-format.ts';
@@ -51,5 +51,5 @@ export function openFileRoot(
     durable,
     clock,
   });
-  return { blobs: adoptingAtOnce(blobs), temp, blobFolder, remake };
+  return { blobs: inFolder(blobs, blobFolder), temp, blobFolder, remake };
 }

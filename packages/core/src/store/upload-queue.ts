@@ -17,6 +17,8 @@ import { createWaitingFolder } from './waiting-folder.ts';
 export interface UploadQueue extends BlobStore {
   /** Whether a blob waits here for the store. */
   isWaiting(digest: Digest): boolean;
+  /** Bytes that wait here for the store. */
+  waitingBytes(): number;
   /** Lets uploads end by themselves for `graceMs`; what still waits then stays on the disk. Never rejects. */
   close(graceMs: number): Promise<void>;
 }
@@ -109,6 +111,7 @@ export function createUploadQueue(blobs: BlobStore, parts: UploadQueueParts): Up
 
   return {
     isWaiting: (digest) => waiting.get(digest)?.waitsSince !== undefined,
+    waitingBytes: waiting.bytes,
     async open(digest, options) {
       const waits =
         starting !== undefined || waiting.count() > 0 ? await openWaiting(digest, options.signal) : undefined;

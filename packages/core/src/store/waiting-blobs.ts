@@ -32,6 +32,8 @@ export interface WaitingBlobs {
   count(): number;
   /** Takes a file in, in the place of the one that is here, which is gone when the promise resolves. */
   keep(file: WaitingFile, isRight: boolean): Promise<WaitingBlob>;
+  /** Bytes that wait. */
+  bytes(): number;
   /** Whether so many bytes more may wait: what waits is bounded. */
   fits(size: number): boolean;
   /** Lets it wait from now on. @param why what the store said, if it did */
@@ -98,6 +100,7 @@ export function createWaitingBlobs({ clock, observe, room, maxBytes }: WaitingBl
   return {
     get: (digest) => blobs.get(digest),
     count: () => blobs.size,
+    bytes: () => bytes,
     async keep(file, isRight) {
       const before = blobs.get(file.digest);
       const blob: WaitingBlob = {

@@ -1,11 +1,11 @@
 import { expect, it } from 'vitest';
 import { createDiskClaims } from './disk-claims.ts';
-import type { SpoolFile } from './spool-file.ts';
 
-const fileOf = (written: number) => ({ written, placed: { size: 0 } }) as SpoolFile;
+const fileOf = (written: number) => ({ written });
+const createClaims = () => createDiskClaims(({ written }: { written: number }) => written);
 
 it('counts what a file may still grow by, and what it has since the last look, also when it has ended', () => {
-  const claims = createDiskClaims();
+  const claims = createClaims();
   const file = fileOf(0);
   claims.set(file, 100);
   Object.assign(file, { written: 60 });
@@ -20,7 +20,7 @@ it('counts what a file may still grow by, and what it has since the last look, a
 });
 
 it('takes nothing off twice for looks that overlap', () => {
-  const claims = createDiskClaims();
+  const claims = createClaims();
   const file = fileOf(0);
   claims.set(file, 100);
   Object.assign(file, { written: 100 });
@@ -34,7 +34,7 @@ it('takes nothing off twice for looks that overlap', () => {
 });
 
 it('forgets a file that never took anything', () => {
-  const claims = createDiskClaims();
+  const claims = createClaims();
   const file = fileOf(0);
   claims.set(file, 100);
   claims.drop(file);
