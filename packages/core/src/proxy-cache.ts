@@ -79,7 +79,7 @@ export function createProxyCache(options: ProxyCacheOptions): ProxyCache {
   const slabs = createSlabs(memory.buffers, { shared: isShared });
   const tickShape = keepTickShape();
   const { maxWaitingBytes } = options;
-  const { metadata, uploads, storeDisk, ...stored } = pullStorage(storage, {
+  const { metadata, uploads, storeDisk, leftovers, ...stored } = pullStorage(storage, {
     ...{ room: spool.room, minFree: options.minFree, maxWaitingBytes, maxKeptBytes: memory.blobs },
     ...told,
   });
@@ -108,16 +108,8 @@ export function createProxyCache(options: ProxyCacheOptions): ProxyCache {
     links: quota.links(records.links),
     roomFor: quota.room,
     ingests: createIngests({
-      ...told,
-      spool,
-      storeDisk,
-      blobs,
-      isWaiting,
-      buffers,
-      slabs,
-      ...hashing,
-      maxIngests,
-      sharing,
+      ...{ spool, storeDisk, blobs, isWaiting, buffers, slabs, maxIngests, sharing },
+      ...{ ...hashing, ...told },
     }),
     blobs,
     buffers,
@@ -192,7 +184,8 @@ export function createProxyCache(options: ProxyCacheOptions): ProxyCache {
 
   // Not now: whoever makes a cache goes on first.
   setImmediate(practise).unref();
-  for (const message of [...callerWarnings(options), ...groupWarnings(options)]) observe({ type: 'warning', message });
+  const warnings = [...callerWarnings(options), ...groupWarnings(options), ...spool.leftovers, ...leftovers];
+  for (const message of warnings) observe({ type: 'warning', message });
   return {
     handle: answers.handle,
     fetch: (request, host) => answerFetch(request, answers.handle, { clock, ...host }),

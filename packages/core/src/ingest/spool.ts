@@ -23,6 +23,8 @@ export interface Spool extends Pick<FreeDisk<SpoolFile>, 'claim' | 'lacks' | 're
    * @throws ProxyCacheError `storage-failed`, also for a while after a file could not be written to
    */
   create(signal?: AbortSignal): Promise<SpoolFile>;
+  /** What dead owners left and cannot be removed, and why. */
+  readonly leftovers: readonly string[];
   /** Removes the folder, where it can. */
   close(): void;
 }
@@ -56,9 +58,10 @@ const restMs = 30_000;
 export function openSpool({ directory, minFree, clock, diskClock = systemClock }: SpoolOptions): Spool {
   const owned = join(directory, ownerName(thisOwner()));
   let folder: string;
+  let leftovers: string[];
   try {
     makeFolder(directory);
-    sweepSpool(directory, clock.now());
+    leftovers = sweepSpool(directory, clock.now());
     makeFolder(owned);
     // Of its own: another cache of this process may use the same storage.
     folder = mkdtempSync(join(owned, 'cache-'));
@@ -110,6 +113,7 @@ export function openSpool({ directory, minFree, clock, diskClock = systemClock }
     claim: disk.claim,
     lacks: disk.lacks,
     release: disk.release,
+    leftovers,
     async create(signal) {
       if (clock.monotonic() < restsUntil) throw failed('the spool could not be written to lately');
       try {

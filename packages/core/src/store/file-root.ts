@@ -33,12 +33,13 @@ export function openFileRoot(
   const [blobFolder, quarantine, tmp] = [join(root, 'blobs'), join(root, 'quarantine'), join(root, 'tmp')];
   const folders = [blobFolder, quarantine].flatMap((folder) => blobAlgorithms.map((name) => join(folder, name)));
   const all = [...folders, ...beside, tmp];
+  let leftovers: string[];
   try {
     makeFolder(root);
     checkFormat(root, ['blobs', 'metadata', 'quarantine', 'spool', 'tmp']);
     for (const folder of all) makeFolder(folder);
     for (const folder of all) fs.accessSync(folder, fs.constants.W_OK | fs.constants.X_OK);
-    sweepTempFolder(tmp);
+    leftovers = sweepTempFolder(tmp);
   } catch (error) {
     throw storageFailure(`use ${root} as storage`, error);
   }
@@ -51,5 +52,5 @@ export function openFileRoot(
     durable,
     clock,
   });
-  return { blobs: inFolder(blobs, blobFolder), temp, blobFolder, remake };
+  return { blobs: inFolder(blobs, { folder: blobFolder, leftovers }), temp, blobFolder, remake };
 }

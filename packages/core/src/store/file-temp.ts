@@ -5,6 +5,7 @@ import { systemClock } from '../runtime/clock.ts';
 import { isDead, ownerName, parseOwner, thisOwner } from '../runtime/process-owner.ts';
 import { orRemake, type Remake } from './file-remake.ts';
 import { removeFile, writeNew } from './file-system.ts';
+import { leftover } from './leftover.ts';
 
 const hourMs = 3_600_000;
 
@@ -48,9 +49,12 @@ export function createTempFolder(folder: string, options: { durable: boolean; re
 
 /**
  * Removes what writers that died have left, by the rule for spool folders ({@link isDead}); and whatever nobody has
- * written to for a day.
+ * written to for a day. What cannot be removed stays.
+ *
+ * @returns what stays, and why
  */
-export function sweepTempFolder(folder: string): void {
+export function sweepTempFolder(folder: string): string[] {
+  const stays: string[] = [];
   // Times of files are the machine's own, whatever clock the storage is given.
   const now = systemClock.now();
   const isLeft = createIsLeft(now);
@@ -59,8 +63,13 @@ export function sweepTempFolder(folder: string): void {
     const file = join(folder, entry.name);
     const touchedAt = () => fs.lstatSync(file, { throwIfNoEntry: false })?.mtimeMs ?? now;
     const owner = entry.name.slice(0, Math.max(entry.name.lastIndexOf('.'), 0));
-    if (isLeft(owner, touchedAt) || touchedAt() < now - abandonedAfterMs) fs.rmSync(file, { force: true });
+    try {
+      if (isLeft(owner, touchedAt) || touchedAt() < now - abandonedAfterMs) fs.rmSync(file, { force: true });
+    } catch (error) {
+      stays.push(leftover(file, error));
+    }
   }
+  return stays;
 }
 
 /** Whether an owner's file is a dead one's. One that this host can look up is, once: it may have left thousands. */

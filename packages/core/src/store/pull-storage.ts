@@ -15,6 +15,8 @@ export interface PullStorage extends Pick<Storage, 'metadata'> {
   /** Whether what leaves the blob store makes room on a disk that is known: `storeDisk`, or the spool's. */
   freesDisk: boolean;
   storeDisk: StoreDisk | undefined;
+  /** What dead processes left in the store and cannot be removed, and why. */
+  leftovers: readonly string[];
   uploads: Pick<UploadQueue, 'close' | 'isWaiting'>;
 }
 
@@ -48,13 +50,14 @@ export function pullStorage(storage: Storage, parts: PullStorageParts): PullStor
   const { room, minFree, maxWaitingBytes: maxBytes, maxKeptBytes, clock, observe } = parts;
   const { blobs, metadata } = timelyStorage(storage, clock);
   const { spoolDirectory: directory } = storage;
-  const folder = blobFolderOf(storage.blobs);
+  const { folder, leftovers = [] } = blobFolderOf(storage.blobs) ?? {};
   const isBesideSpool = folder !== undefined && isSameDisk(folder, directory);
   const uploads = createUploadQueue(blobs, { directory, asksFirst: isBesideSpool, room, maxBytes, clock, observe });
   const kept = createKeptBlobs(uploads, { maxBytes: maxKeptBytes, clock, observe });
   return {
     metadata,
     uploads,
+    leftovers,
     freesDisk: folder !== undefined,
     storeDisk:
       folder === undefined || isBesideSpool
