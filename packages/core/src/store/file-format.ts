@@ -3,7 +3,7 @@ import fs from 'node:fs';
 import { join } from 'node:path';
 import { ProxyCacheError } from '../runtime/errors.ts';
 import { parseOwner } from '../runtime/process-owner.ts';
-import { renameFile, statFile, syncToDisk, unlessMissing, writeNew } from './file-system.ts';
+import { renameFile, statFile, syncNow, syncToDisk, unlessMissing, writeNew } from './file-system.ts';
 
 /** The layout that this version writes and reads. Raised when an older version could misread a newer folder. */
 const currentFormat = 1;
@@ -44,8 +44,10 @@ function markOrRead(directory: string, folders: readonly string[]): string | und
     );
   }
   const temp = `${file}.${randomUUID()}`;
-  fs.writeFileSync(temp, mark, { mode: 0o600 });
+  fs.writeFileSync(temp, mark, { mode: 0o600, flush: true });
   fs.renameSync(temp, file);
+  // It is written once: without this a loss of power may leave an empty one, that no start takes.
+  syncNow(directory);
   return undefined;
 }
 

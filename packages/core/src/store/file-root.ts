@@ -35,9 +35,9 @@ export function openFileRoot(
   const all = [...folders, ...beside, tmp];
   let leftovers: string[];
   try {
-    makeFolder(root);
+    makeFolder(root, { durable });
     checkFormat(root, ['blobs', 'metadata', 'quarantine', 'spool', 'tmp']);
-    for (const folder of all) makeFolder(folder);
+    for (const folder of all) makeFolder(folder, { durable });
     for (const folder of all) fs.accessSync(folder, fs.constants.W_OK | fs.constants.X_OK);
     leftovers = sweepTempFolder(tmp);
   } catch (error) {

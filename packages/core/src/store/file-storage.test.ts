@@ -15,7 +15,10 @@ let directory: string;
 beforeEach(async () => {
   directory = await mkdtemp(join(tmpdir(), 'file-storage-'));
 });
-afterEach(() => rm(directory, { recursive: true, force: true }));
+afterEach(() => {
+  vi.restoreAllMocks();
+  return rm(directory, { recursive: true, force: true });
+});
 
 async function contentOf(storage: ReturnType<typeof fileStorage>): Promise<string | undefined> {
   const blob = await storage.blobs.open(digest, { signal });
@@ -57,6 +60,30 @@ test('makes folders and files that only its user can read, and leaves a folder t
   expect(modes).toEqual({ folders: new Set([0o700]), files: [0o600, 0o600, 0o600] });
   fileStorage(directory);
   expect(fs.statSync(directory).mode & 0o777).toBe(0o755);
+});
+
+test.each([
+  { durable: false, folders: ['.'] },
+  { durable: true, folders: ['', '.', 'blobs', 'quarantine'] },
+])('a loss of power after the first start left an empty mark, or none (durable: $durable)', ({ durable, folders }) => {
+  const root = join(directory, 'new');
+  const flushed: string[] = [];
+  const { fsyncSync, renameSync } = fs;
+  vi.spyOn(fs, 'fsyncSync').mockImplementation((fd) => {
+    flushed.push(fs.readlinkSync(`/proc/self/fd/${fd}`));
+    fsyncSync(fd);
+  });
+  vi.spyOn(fs, 'renameSync').mockImplementation((from, to) => {
+    // What is put in place is on the disk by then.
+    expect(flushed).toContain(from);
+    flushed.push(String(to));
+    renameSync(from, to);
+  });
+  fileStorage(root, { durable });
+  const mark = flushed.indexOf(join(root, 'proxycache.json'));
+  expect(flushed.indexOf(root, mark)).toBeGreaterThan(mark);
+  expect(folders.filter((name) => !flushed.includes(name === '' ? directory : join(root, name)))).toEqual([]);
+  if (!durable) expect(flushed).toHaveLength(3);
 });
 
 test('refuses a folder of a newer format and says what to do', () => {

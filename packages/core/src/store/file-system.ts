@@ -79,6 +79,16 @@ export async function syncToDisk(path: string): Promise<void> {
   }
 }
 
+/** As {@link syncToDisk}, at once: for a start. */
+export function syncNow(path: string): void {
+  const fd = fs.openSync(path, 'r');
+  try {
+    fs.fsyncSync(fd);
+  } finally {
+    fs.closeSync(fd);
+  }
+}
+
 /** The system's code of an error, such as `'ENOENT'`; `undefined` for errors that have none. */
 export function systemCode(error: unknown): string | undefined {
   return error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : undefined;
