@@ -1,5 +1,5 @@
 import type { Duration, Storage } from '@proxycache/core';
-import { credentialFiles, type FakeUpstream, gate, seededBytes } from '@proxycache/test-kit';
+import { credentialFiles, type FakeUpstream, gate, type Personality, seededBytes } from '@proxycache/test-kit';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { type CacheUnderTest, digestOfBody, startCache, startPair, startUpstream } from './cache-under-test.ts';
 import { stepClock } from './step-clock.ts';
@@ -246,6 +246,87 @@ describe('19: stored bytes need the proof of the repository they are asked throu
     const got = await cache.get(blobOf('other/app', digest));
     expect([got.status, got.body.includes(bytes.subarray(0, 100))]).toEqual([502, false]);
     expect((await cache.get(blobOf('other/app', digest))).status).toBe(502);
+  });
+
+  describe('a HEAD that does not name the blob and tells another size is no proof', () => {
+    async function startAtPortal(named: Record<string, string> = {}) {
+      const page = { 'content-type': 'application/json', 'content-length': '1234', ...named };
+      const alter: Personality['alter'] = (answer, { method, path }) =>
+        method === 'HEAD' && path.includes('/portal/') ? { status: 200, headers: page, body: '' } : answer;
+      const pair = await startPair({ fake: { personality: { alter } } });
+      const { upstream, cache } = pair;
+      const blob = addBlob(upstream, 'team/app');
+      const portal = blobOf('portal/app', blob.digest);
+      const theirs = () => cache.get(blobOf('team/app', blob.digest));
+      const expectRefused = async (options?: Parameters<typeof cache.get>[1]) => {
+        expect((await cache.get(portal, options)).status).toBe(404);
+        expect(count(upstream, 'GET', 'portal/app')).toBeGreaterThan(0);
+      };
+      return { ...pair, ...blob, portal, theirs, expectRefused };
+    }
+
+    test('of what came in before it', async () => {
+      const { cache, theirs, expectRefused } = await startAtPortal();
+      await theirs();
+      await stored(cache);
+      await expectRefused();
+      await expectRefused({ headers: { range: 'bytes=0-9' } });
+    });
+
+    test('of what came in after it', async () => {
+      const { cache, portal, digest, theirs, expectRefused } = await startAtPortal();
+      expect((await cache.head(portal)).headers['content-length']).toBe('1234');
+      await theirs();
+      await stored(cache);
+      await expectRefused();
+      await expectRefused({ headers: { range: 'bytes=0-9' } });
+      await cache.restart();
+      await expectRefused();
+      expect((await theirs()).headers['cache-status']).toBe('proxycache; hit');
+      expect(await cache.cache.has(`up/portal/app@${digest}`)).toBe(false);
+    });
+
+    test.each(['before', 'while'])('of what comes in, asked %s it does', async (when) => {
+      const { upstream, cache, portal, theirs, bytes, expectRefused } = await startAtPortal();
+      const held = gate();
+      upstream.on({ method: 'GET', path: /team/ }, { gate: held });
+      if (when === 'before') await cache.head(portal);
+      const first = theirs();
+      await held.reached;
+      const refused = expectRefused();
+      if (when === 'while') await expect.poll(() => count(upstream, 'HEAD', 'portal/app')).toBe(1);
+      await cache.clock.advance(50);
+      held.open();
+      expect((await first).body.equals(bytes)).toBe(true);
+      await refused;
+    });
+
+    test('of what came in while it was asked', async () => {
+      const { upstream, cache, theirs, expectRefused } = await startAtPortal();
+      const [held, asking] = [gate(), gate()];
+      upstream.on({ method: 'GET', path: /team/ }, { gate: held });
+      upstream.on({ method: 'HEAD', path: /portal/ }, { gate: asking });
+      const first = theirs();
+      await held.reached;
+      const refused = expectRefused();
+      await asking.reached;
+      held.open();
+      await first;
+      await stored(cache);
+      asking.open();
+      await refused;
+    });
+
+    test('and one that names it is, whatever size it told', async () => {
+      const named = { 'docker-content-digest': digestOfBody(Buffer.from(seededBytes('shared', size))) };
+      const { upstream, cache, bytes, portal, theirs } = await startAtPortal(named);
+      await cache.head(portal);
+      await theirs();
+      await stored(cache);
+      expect((await cache.get(portal)).body.equals(bytes)).toBe(true);
+      expect((await cache.get(portal)).headers['cache-status']).toBe('proxycache; hit');
+      expect([count(upstream, 'HEAD', 'portal/app'), count(upstream, 'GET', 'portal/app')]).toEqual([2, 0]);
+    });
   });
 
   test('a HEAD that says 404 is confirmed by a GET before it counts (rule 2)', async () => {

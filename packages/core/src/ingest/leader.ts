@@ -1,4 +1,5 @@
 import type { Digest } from '../oci/digest.ts';
+import type { SaidOfBlob } from '../upstream/said-of-blob.ts';
 import type { FetchedBlob, Reply } from '../upstream/upstream.ts';
 
 /** The process that brings a blob in, as its lease tells the others. */
@@ -43,10 +44,10 @@ export interface LeaderSource {
 export interface Permission {
   /** The repository and its credential: what was said to one place is true of it in all processes. */
   place: string;
-  /** Whether it proved to hold the blob already. */
-  isProven: boolean;
-  /** Asks it. `proves`: whether its yes is a proof, rather than what it says to anything. */
-  ask(signal: AbortSignal): Promise<Reply<{ proves: boolean }>>;
+  /** What it said of the blob already, where it did. */
+  said: SaidOfBlob | undefined;
+  /** Asks it. */
+  ask(signal: AbortSignal): Promise<Reply<SaidOfBlob>>;
 }
 
 const version = 1;

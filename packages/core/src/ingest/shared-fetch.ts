@@ -122,7 +122,7 @@ export function sharedFetch(request: SharedFetchRequest, parts: SharedFetchParts
       await discard(blob.body);
       throw error;
     }
-    if (refused !== undefined) {
+    if (refused !== undefined || !proof.covers(blob.total)) {
       await discard(blob.body);
       return refused === 'unproven' ? undefined : refused;
     }
@@ -200,6 +200,11 @@ export function sharedFetch(request: SharedFetchRequest, parts: SharedFetchParts
     try {
       const blob = await follow(leader, from, signal, ms);
       if (!blob) return 'alone';
+      // Before its answer nobody could tell.
+      if (!isSamePlace && !proof.covers(blob.total)) {
+        await discard(blob.body);
+        return 'alone';
+      }
       proof.grant();
       as('follower', from);
       return { kind: 'found', value: blob };

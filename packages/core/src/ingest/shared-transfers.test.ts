@@ -98,7 +98,7 @@ function requestOf({ of, asked = [], ...more }: Partial<IngestRequest> & { of: U
       const body = bytesOf(Uint8Array.from(of.subarray(from)));
       return { kind: 'found' as const, value: { start: from, total: of.byteLength, body } };
     },
-    permission: { place, isProven: false, ask: () => Promise.reject(new Error('nobody has to be asked')) },
+    permission: { place, said: undefined, ask: () => Promise.reject(new Error('nobody has to be asked')) },
     resumeWithinMs: 20_000,
     firstByteWithinMs: 20_000,
     ...more,
@@ -274,7 +274,10 @@ it('lets no other process store a blob that waits for the store in the one that 
     },
   });
   const first = one.start({ of: small });
-  const second = two.start({ of: small, permission: { place: 'other', isProven: true, ask: () => Promise.reject() } });
+  const second = two.start({
+    of: small,
+    permission: { place: 'other', said: { named: true }, ask: () => Promise.reject() },
+  });
   await Promise.all([first.ended, second.verified]);
   // One that comes now finds nobody who has it, and does not wait.
   const three = startProcess();
@@ -362,7 +365,7 @@ const cannotSay = () =>
 it('asks the upstream for the blob where it cannot say whether another repository holds what a leader brings', async () => {
   const lease = await leads(small, small, { phase: 'verified' });
   const one = startProcess();
-  const running = one.start({ of: small, permission: { place: 'other', isProven: false, ask: cannotSay } });
+  const running = one.start({ of: small, permission: { place: 'other', said: undefined, ask: cannotSay } });
   expect((await read(running)).equals(small)).toBe(true);
   expect(one.roles()).toEqual([['alone', 0]]);
   await lease.release();
@@ -377,9 +380,26 @@ async function store(of: Uint8Array, as = of): Promise<void> {
 it('asks the upstream for the blob where it cannot say whether another repository holds what is stored', async () => {
   const one = startProcess();
   await store(small);
-  const running = one.start({ of: small, permission: { place: 'other', isProven: false, ask: cannotSay } });
+  const running = one.start({ of: small, permission: { place: 'other', said: undefined, ask: cannotSay } });
   expect((await read(running)).equals(small)).toBe(true);
   expect(one.roles()).toEqual([['leader', 0]]);
+});
+
+const saysAnotherSize = { place: 'other', said: { size: 1234, named: false }, ask: cannotSay };
+
+it('asks the upstream for the blob where it told of another size than a leader brings, or is stored', async () => {
+  const lease = await leads(small, small, { phase: 'verified' });
+  await store(large);
+  const one = startProcess();
+  const both = [small, large].map((of) => one.start({ of, permission: saysAnotherSize }));
+  expect((await read(both[0]!)).equals(small)).toBe(true);
+  expect((await read(both[1]!)).equals(large)).toBe(true);
+  expect(one.roles().sort()).toEqual([
+    ['alone', 0],
+    ['leader', 0],
+  ]);
+  await lease.release();
+  await Promise.all(both.map(({ ended }) => ended));
 });
 
 it('reads what is stored without waiting for a coordinator that takes its time to take a lease back', async () => {
@@ -394,7 +414,7 @@ it('reads what is stored without waiting for a coordinator that takes its time t
   };
   const one = startProcess();
   await store(small);
-  const running = one.start({ of: small, permission: { place, isProven: true, ask: cannotSay } });
+  const running = one.start({ of: small, permission: { place, said: { named: true }, ask: cannotSay } });
   expect((await read(running)).equals(small)).toBe(true);
   expect(one.roles()).toEqual([['stored', 0]]);
   takeBack();
@@ -410,7 +430,7 @@ it('keeps nothing of the store open where its clients left before a repository h
       isAsked = true;
       signal.addEventListener('abort', () => reject(signal.reason));
     });
-  const running = one.start({ of: small, permission: { place: 'other', isProven: false, ask } });
+  const running = one.start({ of: small, permission: { place: 'other', said: undefined, ask } });
   await expect.poll(() => isAsked, waiting).toBe(true);
   await Promise.all([
     expect(running.reply).rejects.toThrow(),

@@ -1,7 +1,9 @@
+import type { Link } from '../catalog/links.ts';
 import type { Digest } from '../oci/digest.ts';
 import { mediaTypes } from '../oci/media-type.ts';
 import { createFlights } from '../runtime/collapse.ts';
 import { traceFlights } from '../runtime/trace-flights.ts';
+import { isProofOf, type SaidOfBlob } from '../upstream/said-of-blob.ts';
 import type { Reply } from '../upstream/upstream.ts';
 import type { PullParts } from './pull-parts.ts';
 import { refusedReply } from './refusal.ts';
@@ -29,23 +31,17 @@ export async function toldSize(
   return undefined;
 }
 
-/** What a repository said of a blob. */
-export interface SaidOfBlob {
-  size?: number;
-  /** Whether that proves that it holds the blob, rather than that it says yes to anything. */
-  proves: boolean;
-}
-
 /**
- * Whether an answer proves that a repository holds a blob. A login page answers 200 to any digest: an answer that does not
- * name it must at least have its size.
+ * What a link says of a blob. One with a size may be the word of an answer that did not name it, and that nothing was held
+ * against yet.
  */
-export function isProof({ size, named }: { size?: number; named: boolean }, known?: number): boolean {
-  return named || (size !== undefined && size === (known ?? size));
+export function saidByLink({ size }: Link): SaidOfBlob {
+  return size === undefined ? { named: true } : { size, named: false };
 }
 
 /**
- * Asks a repository whether it holds a blob: one HEAD, however many wait for it. What proves it is written down.
+ * Asks a repository whether it holds a blob: one HEAD, however many wait for it. What may prove it is written down; whether
+ * it does, whoever has the bytes says by {@link isProofOf}.
  *
  * @throws ProxyCacheError `blob-unknown`, `denied`; UpstreamError
  */
@@ -73,16 +69,17 @@ export function createBlobProof(parts: PullParts): BlobProof {
         const said = await target.upstream.client.statBlob({ ...query, digest });
         if (said.kind !== 'found') return said;
         const { size } = said.value;
-        const proves = isProof(said.value, known);
         // Before the flight lands: whoever comes then finds the proof.
-        if (proves) void proveBlob(parts, target, { digest, size });
-        return { kind: 'found', value: { ...(size !== undefined && { size }), proves } } as const;
+        if (isProofOf(said.value, known ?? size)) void proveBlob(parts, target, { digest, size });
+        return said;
       },
       signal,
     );
     const reply = await asked.catch(async (error: unknown): Promise<Reply<SaidOfBlob>> => {
-      const { size } = await unproven(parts, target, { kind: 'blob', digest, signal, error });
-      return { kind: 'found', value: { ...(size !== undefined && { size }), proves: true } };
+      return {
+        kind: 'found',
+        value: saidByLink(await unproven(parts, target, { kind: 'blob', digest, signal, error })),
+      };
     });
     if (reply.kind !== 'found') throw refusedReply(target, reply, { of: 'blob-unknown', subject: `blob ${digest}` });
     return reply.value;

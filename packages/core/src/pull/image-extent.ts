@@ -3,6 +3,8 @@ import { type ParsedManifest, parseManifest } from '../oci/manifest.ts';
 import { listedImages, nowhere, platformText } from '../oci/platform.ts';
 import { storeFailed } from '../store/events.ts';
 import { mapBounded } from '../store/map-bounded.ts';
+import { isProofOf } from '../upstream/said-of-blob.ts';
+import { saidByLink } from './blob-proof.ts';
 import type { PullParts } from './pull-parts.ts';
 import type { Target } from './target.ts';
 
@@ -46,11 +48,12 @@ export function createImageExtents(parts: PullParts, target: Target, signal: Abo
   let mayLookUntil = 0;
 
   async function sizeOf(digest: Digest): Promise<number | undefined> {
-    if (!(await links.find(target.place, 'blob', digest, signal))) return undefined;
+    const link = await links.find(target.place, 'blob', digest, signal);
+    if (!link) return undefined;
     try {
       const blob = await blobs.open(digest, { forBytes: false, signal });
       await blob?.close();
-      return blob?.size;
+      return blob && isProofOf(saidByLink(link), blob.size) ? blob.size : undefined;
     } catch (error) {
       signal.throwIfAborted();
       observe(storeFailed('open', digest, error));

@@ -2,6 +2,8 @@ import type { Digest } from '../oci/digest.ts';
 import { type ParsedManifest, parseManifest } from '../oci/manifest.ts';
 import { listedImages } from '../oci/platform.ts';
 import { storeFailed } from '../store/events.ts';
+import { isProofOf } from '../upstream/said-of-blob.ts';
+import { saidByLink } from './blob-proof.ts';
 import type { PullParts } from './pull-parts.ts';
 import type { Target } from './target.ts';
 
@@ -19,11 +21,12 @@ export function createIsComplete(parts: PullParts): IsComplete {
   const { manifests, links, blobs, observe } = parts;
 
   async function hasBlob(target: Target, digest: Digest, signal: AbortSignal): Promise<boolean> {
-    if (!(await links.find(target.place, 'blob', digest, signal))) return false;
+    const link = await links.find(target.place, 'blob', digest, signal);
+    if (!link) return false;
     try {
       const blob = await blobs.open(digest, { forBytes: false, signal });
       await blob?.close();
-      return blob !== undefined;
+      return blob !== undefined && isProofOf(saidByLink(link), blob.size);
     } catch (error) {
       signal.throwIfAborted();
       observe(storeFailed('open', digest, error));

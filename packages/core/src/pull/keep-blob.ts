@@ -1,6 +1,8 @@
 import type { Digest } from '../oci/digest.ts';
 import { abortable } from '../runtime/collapse.ts';
 import { ProxyCacheError } from '../runtime/errors.ts';
+import { isProofOf } from '../upstream/said-of-blob.ts';
+import { saidByLink } from './blob-proof.ts';
 import type { Pulls } from './noted-pulls.ts';
 import type { PullParts } from './pull-parts.ts';
 import type { Target } from './target.ts';
@@ -49,22 +51,27 @@ export function createKeepBlob(parts: PullParts, pulls: Pick<Pulls, 'pullBlob'>)
 
   async function keep(blob: KeptBlob): Promise<number> {
     const { target, digest, signal } = blob;
-    if (!(await isStored(parts, digest, signal))) return await bring(blob);
+    const size = await storedSize(parts, digest, signal);
+    if (size === undefined) return await bring(blob);
     // Whether it is this repository's, and may pass.
     const said = await pulls.pullBlob({ target, digest, want: 'descriptor', signal });
     await said.close();
-    const isProven = (await parts.links.find(target.place, 'blob', digest, signal)) !== undefined;
-    return isProven ? 0 : await bring(blob);
+    const link = await parts.links.find(target.place, 'blob', digest, signal);
+    return link && isProofOf(saidByLink(link), size) ? 0 : await bring(blob);
   }
 
   return (blob) => whenPlaceIsFree(() => keep(blob), { clock: parts.clock, signal: blob.signal });
 }
 
 /** Whether the store has some content now. @throws what the store throws */
-export async function isStored({ blobs }: PullParts, digest: Digest, signal: AbortSignal): Promise<boolean> {
+export async function isStored(parts: PullParts, digest: Digest, signal: AbortSignal): Promise<boolean> {
+  return (await storedSize(parts, digest, signal)) !== undefined;
+}
+
+async function storedSize({ blobs }: PullParts, digest: Digest, signal: AbortSignal): Promise<number | undefined> {
   const blob = await blobs.open(digest, { forBytes: false, signal });
   await blob?.close();
-  return blob !== undefined;
+  return blob?.size;
 }
 
 const reasons = {

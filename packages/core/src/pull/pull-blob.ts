@@ -6,18 +6,18 @@ import type { Digest } from '../oci/digest.ts';
 import type { RangeSpec } from '../runtime/byte-range.ts';
 import { abortable } from '../runtime/collapse.ts';
 import type { OpenedBlob } from '../store/shared-blobs.ts';
+import { isProofOf, type SaidOfBlob } from '../upstream/said-of-blob.ts';
 import { isUpstreamError } from '../upstream/upstream-error.ts';
 import type { BlobAnswer, CacheStatus } from './answer.ts';
-import { createBlobProof, proveBlob, type SaidOfBlob, toldSize } from './blob-proof.ts';
+import { createBlobProof, proveBlob, saidByLink, toldSize } from './blob-proof.ts';
 import { expectBlobSize } from './blob-size.ts';
 import { coldParts } from './cold-parts.ts';
-import { followedAnswer } from './followed-blob.ts';
 import { heldParts } from './held-parts.ts';
+import { joinedAnswer } from './joined-transfer.ts';
 import { passedIfFree } from './passed-blob.ts';
 import { createPassedThrough } from './passed-through.ts';
 import type { PullParts } from './pull-parts.ts';
-import { refusedReply } from './refusal.ts';
-import { restOfBlob } from './rest-of-blob.ts';
+import { createSharedBlobProof } from './shared-blob-proof.ts';
 import { placeKey, startIngest } from './start-ingest.ts';
 import { createStoredBlobs } from './stored-blob.ts';
 import type { Target } from './target.ts';
@@ -41,8 +41,8 @@ type Asking = BlobPull & { since: number };
 
 /** What is known of a blob that the store does not have, or cannot read. */
 interface KnownBefore {
-  /** Whether the repository proved to hold it. */
-  proven: boolean;
+  /** What the repository said of it. Default: nothing. */
+  said?: SaidOfBlob | undefined;
   /** Whether the store has it, and cannot give it right. Default false. */
   storeFailed?: boolean;
   /** Its {@link Ingests.endings} before the store was asked. None: the store had its turn. */
@@ -54,6 +54,8 @@ export type PullBlob = (request: BlobPull) => Promise<BlobAnswer>;
 
 // A transfer may end, or the one it was started for be refused, while somebody is about to join it.
 const mostTries = 5;
+// What a repository gave, and was right.
+const surely: SaidOfBlob = { named: true };
 // With less time than this another transfer is in vain.
 const leastLeftMs = 1_000;
 
@@ -66,6 +68,7 @@ const leastLeftMs = 1_000;
 export function createPullBlob(parts: PullParts, started: (blob: BlobPull) => void = () => undefined): PullBlob {
   const { ingests, links, clock } = parts;
   const prove = createBlobProof(parts);
+  const shared = createSharedBlobProof(parts, prove);
   const passed = createPassedThrough(parts, prove);
   const storedBlobs = createStoredBlobs(parts);
 
@@ -88,15 +91,24 @@ export function createPullBlob(parts: PullParts, started: (blob: BlobPull) => vo
       let link = await ahead;
       // The last thing to wait for before a proof is asked for, or joined.
       if (!link && !isProofItself(request, opened !== undefined)) link = await findLink();
-      let proof: SaidOfBlob | undefined = link && { ...link, proves: true };
-      if (!link && !isProofItself(request, opened !== undefined)) {
-        proof = await prove(target, { digest, known: opened?.blob.size, since, signal });
+      let said = link && saidByLink(link);
+      let storeFailed = false;
+      if (said && opened && !isProofOf(said, opened.blob.size)) {
+        // One of the two is wrong. What is here tells which.
+        opened = await storedBlobs.check(opened, { told: said.size, forBytes: request.want === 'bytes' }, signal);
+        storeFailed = !opened;
+        if (opened && !isProofOf(said, opened.blob.size)) said = undefined;
+      }
+      if (!said && !isProofItself(request, opened !== undefined)) {
+        link = undefined;
+        said = await prove(target, { digest, known: opened?.blob.size, since, signal });
         // A transfer for somebody else may have ended meanwhile.
         opened ??= await storedBlobs.open(digest, signal, { forBytes });
       }
-      const told = proof?.size ?? hint;
+      const told = said?.size ?? hint;
       const seek = { told, forBytes: request.want === 'bytes' };
-      const stored = opened && proof?.proves ? await storedBlobs.check(opened, seek, signal) : undefined;
+      const isOwn = said !== undefined && (!opened || isProofOf(said, opened.blob.size));
+      const stored = opened && isOwn ? await storedBlobs.check(opened, seek, signal) : undefined;
       if (stored) {
         const { size } = stored.blob;
         // The bytes are right, so what was told of their number was wrong.
@@ -105,20 +117,20 @@ export function createPullBlob(parts: PullParts, started: (blob: BlobPull) => vo
       }
       if (request.want === 'descriptor') {
         const stale = link !== undefined && !runningFor(request);
-        const said = stale ? await prove(target, { digest, since, signal }) : { size: told };
+        const size = stale ? (await prove(target, { digest, since, signal })).size : told;
         await opened?.blob.close();
-        expectBlobSize(target, digest, said.size);
-        return unreadAnswer(request, said);
+        expectBlobSize(target, digest, size);
+        return unreadAnswer(request, { size });
       }
       // What is here is not this repository's, as far as it told: its own bytes are the proof then.
       if (opened) await opened.blob.close();
       // To find that it is wrong may have taken long, and none of that was the upstream's.
-      const storeFailed = opened !== undefined && proof?.proves === true;
+      storeFailed ||= opened !== undefined && isOwn;
       if (storeFailed) request = { ...request, since: clock.monotonic() };
-      const size = proof?.size ?? (await totalUnderWay(request));
+      const size = said?.size ?? (await totalUnderWay(request));
       const cold = coldParts(request, { size, running: runningFor(request) });
       const part = cold && (await passedIfFree(parts, request, cold));
-      return part ?? (await ingested(request, { proven: proof?.proves === true, storeFailed, seen }));
+      return part ?? (await ingested(request, { said: link ? undefined : said, storeFailed, seen }));
     } catch (error) {
       await opened?.blob.close();
       throw error;
@@ -141,7 +153,7 @@ export function createPullBlob(parts: PullParts, started: (blob: BlobPull) => vo
     const signal = () => request.signal;
     // What is answered here was proven; the store had its turn.
     const refetch = () =>
-      ingested({ ...request, ranges: undefined, since: clock.monotonic() }, { proven: true, storeFailed: true });
+      ingested({ ...request, ranges: undefined, since: clock.monotonic() }, { said: surely, storeFailed: true });
     return storedBlobs.answer(stored, { ranges, cacheStatus, signal, refetch });
   }
 
@@ -157,37 +169,43 @@ export function createPullBlob(parts: PullParts, started: (blob: BlobPull) => vo
   async function ingested(asking: Asking, known: KnownBefore): Promise<BlobAnswer> {
     const { target, digest, signal } = asking;
     let request = asking;
-    let { proven, seen, storeFailed = false } = known;
+    let { said, seen, storeFailed = false } = known;
     for (let tries = 1; tries <= mostTries; tries++) {
       const running = runningFor(request);
-      const isNew = running
-        ? !proven && !running.provenFor.has(placeKey(target))
-        : seen !== undefined && ingests.endings(digest) !== seen;
-      if (isNew) {
-        // Began, or came in, while the store was being asked: a second transfer would bring nothing more.
+      if (running && !running.provenFor.has(placeKey(target))) {
+        // Began while the store was being asked, or for another repository.
         seen = ingests.endings(digest);
-        if (!proven && !(await links.find(target.place, 'blob', digest, signal))) {
-          const said = await prove(target, { digest, since: request.since, signal });
-          if (!said.proves) return heldParts(parts, request, said.size);
-        }
-        proven = true;
-        const opened = running ? undefined : await storedBlobs.open(digest, signal);
-        const stored = opened && (await storedBlobs.check(opened, { forBytes: true }, signal));
-        if (stored) return storedAnswer(request, stored, { hit: true });
-        // To find that it is wrong may have taken long.
-        if (opened) request = { ...request, since: clock.monotonic() };
-        storeFailed ||= opened !== undefined;
+        const proof = await shared.ofTransfer({ ...request, said }, running);
+        said = proof.said;
+        if (!proof.proves) return heldParts(parts, request, said.size);
+        running.provenFor.add(placeKey(target));
         continue;
       }
-      const ingest = running ?? startIngest(parts, { ...request, proven, storeFailed });
+      if (!running && seen !== undefined && ingests.endings(digest) !== seen) {
+        // Came in while the store was being asked: a second transfer would bring nothing more.
+        seen = ingests.endings(digest);
+        const opened = await storedBlobs.open(digest, signal);
+        if (!opened) continue;
+        const proof = await shared.ofStored({ ...request, said }, opened.blob);
+        said = proof.said;
+        if (!proof.proves) return heldParts(parts, request, said.size);
+        const stored = await storedBlobs.check(opened, { forBytes: true }, signal);
+        if (stored) return storedAnswer(request, stored, { hit: true });
+        // To find that it is wrong may have taken long.
+        request = { ...request, since: clock.monotonic() };
+        storeFailed = true;
+        continue;
+      }
+      const ingest = running ?? startIngest(parts, { ...request, said, storeFailed });
       if (!running) started(request);
-      if (proven) ingest.provenFor.add(placeKey(target));
       try {
-        const answer = await tracedWait(parts.trace, running, () => joined(request, ingest, running !== undefined));
+        const answer = await tracedWait(parts.trace, running, () =>
+          joinedAnswer(parts, request, { ingest, collapsed: running !== undefined }),
+        );
         if (answer) return answer;
         // It has ended in between: the store should have it. One that failed proves nothing.
         for (const end of [ingest.ended, ingest.verified]) await abortable(end, signal);
-        proven = true;
+        said = surely;
       } catch (error) {
         signal.throwIfAborted();
         if (isLocal(error)) return passed(request, uncachedReason(error));
@@ -200,43 +218,6 @@ export function createPullBlob(parts: PullParts, started: (blob: BlobPull) => vo
       }
     }
     return passed(request, 'spool-failed');
-  }
-
-  /** One who waits for a transfer, then reads it. `undefined`: nobody holds what came of it any more. */
-  async function joined(request: BlobPull, ingest: RunningIngest, collapsed: boolean): Promise<BlobAnswer | undefined> {
-    const leave = ingest.join();
-    let answer: BlobAnswer | undefined;
-    try {
-      answer = await followed(request, ingest, collapsed);
-    } finally {
-      if (!answer) leave();
-    }
-    const close = answer?.close;
-    return answer && close && { ...answer, close: () => close().finally(leave) };
-  }
-
-  async function followed(
-    request: BlobPull,
-    ingest: RunningIngest,
-    collapsed: boolean,
-  ): Promise<BlobAnswer | undefined> {
-    const { target, digest, signal, ranges } = request;
-    const reply = await abortable(ingest.reply, signal);
-    if (reply.kind !== 'found') {
-      throw refusedReply(target, reply, { of: 'blob-unknown', subject: `blob ${digest}` });
-    }
-    const told = reply.value.total === undefined ? await toldSize(parts, target, { digest, signal }) : undefined;
-    const hold = ingest.hold();
-    if (!hold) return undefined;
-    return await followedAnswer(ingest, hold, {
-      digest,
-      told,
-      ranges,
-      whole: target.upstream.coldRange === 'verify' && (ranges?.length ?? 0) > 0,
-      goOn: (rest, { signal: ending, ...what }) => restOfBlob(parts, { target, digest, signal: ending }, rest, what),
-      signal,
-      cacheStatus: { hit: false, fwd: 'miss', fwdStatus: 200, stored: true, ...(collapsed && { collapsed }) },
-    });
   }
 
   /** Whether a client that joined a transfer has longer to wait than that had left when it failed. */

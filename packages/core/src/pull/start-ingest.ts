@@ -2,8 +2,9 @@ import type { RunningIngest } from '../ingest/ingests.ts';
 import type { Permission } from '../ingest/leader.ts';
 import type { SpareTransfer } from '../ingest/precedence.ts';
 import type { Digest } from '../oci/digest.ts';
+import type { SaidOfBlob } from '../upstream/said-of-blob.ts';
 import { blobFetch } from './blob-fetch.ts';
-import { isProof, proveBlob } from './blob-proof.ts';
+import { proveBlob, saidByLink } from './blob-proof.ts';
 import type { PullParts } from './pull-parts.ts';
 import { segmentRules } from './segment-rules.ts';
 import { queryOf, type Target } from './target.ts';
@@ -14,8 +15,8 @@ export interface IngestStart {
   digest: Digest;
   /** `clock.monotonic()` ms at which whoever asks began to wait. */
   since: number;
-  /** Whether the repository proved to hold it already. Default false. */
-  proven?: boolean;
+  /** What the repository said of it already. Default: nothing. */
+  said?: SaidOfBlob | undefined;
   /** Whether the store has it, and cannot give it right. Default false. */
   storeFailed?: boolean;
   /** Given where nobody asks yet. */
@@ -58,17 +59,16 @@ export function startIngest(parts: PullParts, start: IngestStart): RunningIngest
 }
 
 /** Whether other processes' bytes are this repository's, too. */
-function permissionOf(parts: PullParts, { target, digest, proven = false }: IngestStart): Permission {
+function permissionOf(parts: PullParts, { target, digest, said }: IngestStart): Permission {
   return {
     place: sharedPlaceKey(target),
-    isProven: proven,
+    said,
     async ask(signal) {
-      if (await parts.links.find(target.place, 'blob', digest, signal))
-        return { kind: 'found', value: { proves: true } };
+      const link = await parts.links.find(target.place, 'blob', digest, signal);
+      if (link) return { kind: 'found', value: saidByLink(link) };
       const within = { ms: target.upstream.blobWithinMs, signal };
       const query = queryOf(target, parts.clock.monotonic(), within);
-      const said = await target.upstream.client.statBlob({ ...query, digest });
-      return said.kind === 'found' ? { kind: 'found', value: { proves: isProof(said.value) } } : said;
+      return await target.upstream.client.statBlob({ ...query, digest });
     },
   };
 }

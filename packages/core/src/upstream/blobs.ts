@@ -8,6 +8,7 @@ import { saidLength } from './manifest-answer.ts';
 import { isHtml } from './own-voice.ts';
 import type { Answer, Ask, Question } from './question.ts';
 import { interpretHeadRefusal, interpretRefusal } from './refusal.ts';
+import type { SaidOfBlob } from './said-of-blob.ts';
 import type { FetchedBlob, Query, Reply, Upstream } from './upstream.ts';
 import { UpstreamError, type UpstreamErrorCode } from './upstream-error.ts';
 
@@ -65,7 +66,7 @@ export function createBlobs(ask: Ask, options: { key: string; markers: readonly 
     throw fail(query, 'foreign-answer', 'answered with a web page');
   }
 
-  function sizeOf(answer: Answer, query: BlobQuery): Reply<{ size?: number; named: boolean }> {
+  function sizeOf(answer: Answer, query: BlobQuery): Reply<SaidOfBlob> {
     refusePages(answer, query);
     const said = headerOf(answer.headers, 'docker-content-digest');
     if (answer.fromOwnOrigin && said !== undefined && said !== query.digest) {

@@ -7,6 +7,7 @@ import type { BreakerState } from './breaker.ts';
 import type { Caller } from './caller.ts';
 import type { UpstreamMode } from './mode.ts';
 import type { QuotaReading } from './quota.ts';
+import type { SaidOfBlob } from './said-of-blob.ts';
 
 /**
  * What an upstream said. What it could not say (no connection, timeout, 5xx, 429, a foreign body) is thrown as an
@@ -123,8 +124,8 @@ export interface Upstream {
    * @throws ProxyCacheError `manifest-unsupported` where the image is there in schema version 1 only
    */
   fetchManifest(query: Query & { reference: TagOrDigest }): Promise<Reply<FetchedManifest>>;
-  /** HEAD of a blob. `named`: the answer names its digest. `size` is missing where the upstream does not say. */
-  statBlob(query: Query & { digest: Digest }): Promise<Reply<{ size?: number; named: boolean }>>;
+  /** HEAD of a blob. */
+  statBlob(query: Query & { digest: Digest }): Promise<Reply<SaidOfBlob>>;
   /**
    * GET of a blob from byte `from` on; the bytes are not verified here. `start` is 0 where the upstream ignores ranges;
    * where `total` is not above `start`, there is nothing at `from`. `ifMatch` is a wish: what has another validator is
