@@ -68,10 +68,15 @@ export async function tagRecordOf(parts: PullParts, query: TagQuery): Promise<Se
   const { target, tag, signal } = query;
   const { record, proven } = await counting(parts, query, await tags.get(target.place, tag, signal));
   if (!record?.value || !proven) return record;
-  if (record.stored || !(await storedElsewhere(parts, record.value, signal))) return record;
+  const bytes = record.stored ? undefined : await storedElsewhere(parts, record.value, signal);
+  if (!bytes) return record;
   const { digest, mediaType } = record.value;
+  // A HEAD may have told another size.
+  const value = { ...record.value, size: bytes.byteLength };
   await tags.update({ place: target.place, tag }, (latest) =>
-    latest?.value?.digest === digest && latest.value.mediaType === mediaType ? { ...latest, stored: true } : undefined,
+    latest?.value?.digest === digest && latest.value.mediaType === mediaType
+      ? { ...latest, value, stored: true }
+      : undefined,
   );
   return ownRecord(await tags.get(target.place, tag, signal), target);
 }

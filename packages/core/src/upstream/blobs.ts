@@ -1,4 +1,4 @@
-import type { Digest } from '../oci/digest.ts';
+import { type Digest, digestAlgorithm, digestOf } from '../oci/digest.ts';
 import { type Bytes, bytesOf } from '../runtime/bytes.ts';
 import type { Slabs } from '../runtime/slabs.ts';
 import { parseContentRange, parseUnsatisfied } from './content-range.ts';
@@ -72,7 +72,9 @@ export function createBlobs(ask: Ask, options: { key: string; markers: readonly 
     if (answer.fromOwnOrigin && said !== undefined && said !== query.digest) {
       throw fail(query, 'digest-mismatch', 'answered with another digest');
     }
-    const size = saidLength(answer.headers);
+    const length = saidLength(answer.headers);
+    // Some front ends say 0 to every HEAD.
+    const size = length === 0 && !isEmpty(query.digest) ? undefined : length;
     return { kind: 'found', value: { ...(size !== undefined && { size }), named: said === query.digest } };
   }
 
@@ -133,6 +135,11 @@ export function createBlobs(ask: Ask, options: { key: string; markers: readonly 
       return { kind: 'found', value: { start: from, total, body: bytesOf(new Uint8Array()) } };
     },
   };
+}
+
+/** Whether it is the digest of no bytes at all. */
+function isEmpty(digest: Digest): boolean {
+  return digest === digestOf(new Uint8Array(), digestAlgorithm(digest));
 }
 
 function found(start: number, total: number | undefined, { headers, body }: Answer): Reply<FetchedBlob> {

@@ -51,7 +51,8 @@ export function readManifestHead(
   if (!isPlausible(mediaType))
     throw fail('foreign-answer', `answered with ${redact(mediaType)}, which is no manifest,`);
   const size = saidLength(headers);
-  if (generic.has(mediaType) || asked === undefined || size === undefined) return undefined;
+  // No manifest is empty: some front ends say so to every HEAD.
+  if (generic.has(mediaType) || asked === undefined || !size) return undefined;
   return { mediaType, digest: asked, size };
 }
 
