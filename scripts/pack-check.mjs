@@ -26,7 +26,7 @@ function strangersOf(
   const isThere = (name) =>
     name === own || name in dependencies || (name in peerDependencies && !peerDependenciesMeta[name]?.optional);
   const text = readFileSync(join(root, directory, file), 'utf8').replace(/\/\*[\s\S]*?\*\//g, '');
-  return [...text.matchAll(/(?:from|import\() ?['"]((?:@[^/'"]+\/)?[^./'"][^/'"]*)/g)]
+  return [...text.matchAll(/(?:\bfrom |\bimport\()['"]((?:@[\w-]+\/)?[\w-][\w.-]*(?::[\w/]+)?)(?:\/[^'"]*)?['"]/g)]
     .map(([, name]) => name)
     .filter((name) => !name.startsWith('node:') && !isThere(name))
     .map((name) => `${file} has types of ${name}, which may not be installed`);
