@@ -158,6 +158,42 @@ describe('32: how long a request waits for its upstream', () => {
       expect(await answer).toEqual({ status: 504, at: startedAt + 16_000 });
     });
 
+    test.each(Object.keys(asks('')))(
+      'late, %s, got 504 after what the first of those who asked again had left: each has his own time',
+      async (what) => {
+        const { upstream, cache, startedAt, first, join } = await startLost(what);
+        const held = gate();
+        upstream.on({ times: 1 }, { gate: held });
+        await cache.clock.advance(2_000);
+        const early = await join();
+        await cache.clock.advance(7_000);
+        const late = await join();
+        await cache.clock.advance(1_000);
+        expect((await first).status).toBe(504);
+        await held.reached;
+        await cache.clock.advance(2_000);
+        expect(await early.answer).toEqual({ status: 504, at: startedAt + 12_000 });
+        await cache.clock.advance(5_000);
+        held.open();
+        expect((await late.answer).status).toBe(200);
+        expect(upstream.requests.length).toBe(2);
+      },
+    );
+
+    test('ends the question that was asked again when the last who waits for it leaves', async () => {
+      const { upstream, cache, startedAt, first, join } = await startLost('a manifest by tag', 2);
+      await cache.clock.advance(6_000);
+      const joiners = [await join(), await join()];
+      await cache.clock.advance(4_000);
+      expect((await first).status).toBe(504);
+      await expect.poll(() => upstream.requests.length).toBe(2);
+      await cache.clock.advance(6_000);
+      for (const { answer } of joiners) expect(await answer).toEqual({ status: 504, at: startedAt + 16_000 });
+      await expect.poll(() => upstream.requests[1]!.aborted).toBe(true);
+      expect(cache.seen('upstream-request').map(({ error }) => error)).toEqual(['timeout', 'timeout']);
+      expect(cache.cache.upstreams.status()[0]!.hosts).toMatchObject([{ failures: 2 }]);
+    });
+
     test('shares the failure when it has no time left to ask', async () => {
       const { upstream, cache, first, join } = await startLost('a manifest by tag');
       await cache.clock.advance(900);

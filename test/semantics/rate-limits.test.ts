@@ -59,6 +59,33 @@ describe('7: with less left of the rate limit than the reserve', () => {
     expect(status?.rateLimit).toEqual({ limit: 100, remaining: 9, windowMs: 21_600_000 });
   });
 
+  test.each<[string, { said?: Record<string, string>; chunked?: true }]>([
+    ['a length of 0', { said: { 'content-length': '0' } }],
+    ['no length', { chunked: true }],
+    ['no type', { said: { 'content-type': 'application/octet-stream' } }],
+  ])(
+    'an unchanged tag whose HEAD told its digest and %s cost a GET, or was called stale',
+    async (_what, { said, ...how }) => {
+      const also: Personality = {
+        alter: (answer, { method }) =>
+          method === 'HEAD' ? { ...answer, ...how, headers: { ...answer.headers, ...said } } : answer,
+      };
+      const { upstream, cache, old, leave, move } = await startHub({ also });
+      leave(9);
+      upstream.clear();
+      for (const method of ['GET', 'HEAD', 'GET']) {
+        const got = await cache.get(path, { method });
+        expect([got.status, got.headers['warning']]).toEqual([200, undefined]);
+        expect(got.headers['content-length']).toBe(String(old.root.size));
+      }
+      expect([upstream.count(heads), upstream.count(gets)]).toEqual([3, 0]);
+      leave(100);
+      await cache.get(path);
+      const moved = move();
+      expect(digestOfBody((await cache.get(path)).body)).toBe(moved.root.digest);
+    },
+  );
+
   test('a changed tag is answered stale, and said so; once there is more left again, it is fetched', async () => {
     const { upstream, cache, old, leave, move } = await startHub();
     leave(9);

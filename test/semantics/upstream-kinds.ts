@@ -116,6 +116,6 @@ export const upstreamKinds: readonly UpstreamKind[] = [
   plain('a registry that knows no HEAD', { personality: 'head-405' }, 1),
   plain('a registry whose HEAD tells no digest', { personality: 'head-without-digest' }, 1),
   plain('a registry that tells no digest at all', { personality: 'no-digest' }, 1),
-  plain('a registry that tells no length', { personality: 'no-content-length' }, 1),
+  plain('a registry that tells no length', { personality: 'no-content-length' }),
   plain('a registry below a path', { basePath: '/registry' }),
 ];

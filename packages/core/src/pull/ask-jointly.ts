@@ -1,8 +1,9 @@
 import type { Verdict } from '../freshness/settle.ts';
 import type { Clock } from '../runtime/clock.ts';
 import type { Flights } from '../runtime/collapse.ts';
+import { byDeadline } from '../upstream/by-deadline.ts';
 import { isUpstreamError } from '../upstream/upstream-error.ts';
-import { type Target, withManifestWithin } from './target.ts';
+import type { Target } from './target.ts';
 
 /** A question about manifests or lists, shared by all who have it at the same time. */
 export interface JointQuestion<T> {
@@ -10,8 +11,8 @@ export interface JointQuestion<T> {
   /** Who shares it: those with the same key. */
   key: string;
   signal: AbortSignal;
-  /** Asks it, within the `manifestWithinMs` of the target that it is given. */
-  ask(target: Target, signal: AbortSignal): Promise<T>;
+  /** Asks it, within the target's `manifestWithinMs` from then. */
+  ask(signal: AbortSignal): Promise<T>;
 }
 
 /** Asks, or joins those who do. `collapsed`: joined. */
@@ -22,7 +23,8 @@ const leastLeftMs = 1_000;
 
 /**
  * SEMANTICS 32: each waits from when its own client began to. Who joined a question that ran out of somebody else's time
- * asks once more in what is left of his own, together with all others whom that befell.
+ * asks once more, together with all others whom that befell. That one has the whole time, as those who come later join it
+ * too; each leaves it when his own is over, and the last one ends it.
  *
  * @param failureOf why a reply is none, where that is not thrown
  */
@@ -31,20 +33,24 @@ export function createAskJointly<T>(
   clock: Clock,
   failureOf: (reply: T) => unknown = () => undefined,
 ): AskJointly<T> {
-  function join({ key, signal, ask }: JointQuestion<T>, target: Target) {
+  function join({ key, ask }: JointQuestion<T>, signal: AbortSignal) {
     const collapsed = flights.has(key);
-    return { collapsed, reply: flights.join(key, (signalOfAll) => ask(target, signalOfAll), signal) };
+    return { collapsed, reply: flights.join(key, ask, signal) };
   }
 
   return async (question) => {
-    const { target } = question;
+    const { target, signal } = question;
     const deadlineAt = clock.monotonic() + target.upstream.manifestWithinMs;
-    const first = join(question, target);
+    const first = join(question, signal);
     const failure = first.collapsed ? await first.reply.then(failureOf, (error: unknown) => error) : undefined;
-    const leftMs = deadlineAt - clock.monotonic();
-    const asksAgain = isUpstreamError(failure) && failure.code === 'timeout' && leftMs >= leastLeftMs;
-    const last = asksAgain ? join(question, withManifestWithin(target, leftMs)) : first;
-    return { reply: await last.reply, collapsed: last.collapsed };
+    const isTimeout = isUpstreamError(failure) && failure.code === 'timeout';
+    if (!isTimeout || deadlineAt - clock.monotonic() < leastLeftMs) {
+      return { reply: await first.reply, collapsed: first.collapsed };
+    }
+    return await byDeadline({ deadlineAt, signal }, { clock, late: () => failure }, async (own) => {
+      const { collapsed, reply } = join(question, own);
+      return { reply: await reply, collapsed };
+    });
   };
 }
 

@@ -43,9 +43,9 @@ export function createAskTag(parts: PullParts): AskTag {
   async function resolve(
     target: Target,
     tag: string,
-    within: { ms: number; signal: AbortSignal; sparesQuota?: boolean },
+    { known, ...within }: { ms: number; signal: AbortSignal; sparesQuota?: boolean; known?: Descriptor },
   ): Promise<Reply<Resolved>> {
-    return target.upstream.client.resolve({ ...queryOf(target, clock.monotonic(), within), tag });
+    return target.upstream.client.resolve({ ...queryOf(target, clock.monotonic(), within), tag, known });
   }
 
   async function fetchTag(
@@ -91,7 +91,7 @@ export function createAskTag(parts: PullParts): AskTag {
         const how = { signal, sparesQuota: stored.servesStale };
         const { validateWithinMs, manifestWithinMs } = target.upstream;
         const ms = stored.servesStale ? validateWithinMs : manifestWithinMs;
-        const reply = await resolve(target, tag, { ms, ...how });
+        const reply = await resolve(target, tag, { ms, ...how, known: stored.value });
         const isSame = reply.kind === 'found' && reply.value.digest === stored.value.digest;
         if (isSame || reply.kind === 'not-modified') {
           proveAgain(parts, target, stored.value);

@@ -68,7 +68,7 @@ export function createListReferrers(parts: PullParts): ListReferrers {
     const { reply, collapsed } = await askJointly({
       ...request,
       key,
-      ask: (target, signal) => ask({ ...request, target, signal }),
+      ask: (signal) => ask({ ...request, signal }),
     });
     return { ...reply, collapsed };
   }

@@ -36,11 +36,11 @@ export function createListTags(parts: PullParts): ListTags {
   const flights = traceFlights(createFlights<Reply<TagPage>>(), parts.trace, 'ask for tags');
   const askJointly = createAskJointly(flights, parts.clock);
 
-  function ask(asked: Target, page: PageQuery, signal: AbortSignal): Promise<Asked> {
-    const key = `${targetKey(asked)} ${page.n ?? ''} ${page.last ?? ''} ${page.cursor ?? ''}`;
+  function ask(target: Target, page: PageQuery, signal: AbortSignal): Promise<Asked> {
+    const key = `${targetKey(target)} ${page.n ?? ''} ${page.last ?? ''} ${page.cursor ?? ''}`;
     return askJointly({
-      ...{ target: asked, key, signal },
-      ask(target, signalOfAll) {
+      ...{ target, key, signal },
+      ask(signalOfAll) {
         const within = { ms: target.upstream.manifestWithinMs, signal: signalOfAll };
         return target.upstream.client.listTags({ ...queryOf(target, parts.clock.monotonic(), within), ...page });
       },

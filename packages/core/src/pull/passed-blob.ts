@@ -125,15 +125,8 @@ export async function passedParts(
   };
 }
 
-/**
- * The same for whoever may wait for a transfer as well.
- *
- * @returns `undefined`: too many parts pass through already
- */
-export async function passedIfFree(...of: Parameters<typeof passedParts>): Promise<BlobAnswer | undefined> {
-  const [, { target, signal }] = of;
-  const leave = await target.upstream.passages.enter(signal);
-  if (!leave) return undefined;
+/** The same in a passage of the upstream. @param leave gives it back once the answer is closed, or there is none */
+export async function passedInPassage(leave: () => void, ...of: Parameters<typeof passedParts>): Promise<BlobAnswer> {
   try {
     const answer = await passedParts(...of);
     return { ...answer, close: () => answer.close().finally(leave) };

@@ -14,7 +14,7 @@ import { expectBlobSize } from './blob-size.ts';
 import { coldParts } from './cold-parts.ts';
 import { heldParts } from './held-parts.ts';
 import { joinedAnswer } from './joined-transfer.ts';
-import { passedIfFree } from './passed-blob.ts';
+import { passedInPassage } from './passed-blob.ts';
 import { createPassedThrough } from './passed-through.ts';
 import type { PullParts } from './pull-parts.ts';
 import { createSharedBlobProof } from './shared-blob-proof.ts';
@@ -129,8 +129,14 @@ export function createPullBlob(parts: PullParts, started: (blob: BlobPull) => vo
       if (storeFailed) request = { ...request, since: clock.monotonic() };
       const size = said?.size ?? (await totalUnderWay(request));
       const cold = coldParts(request, { size, running: runningFor(request) });
-      const part = cold && (await passedIfFree(parts, request, cold));
-      return part ?? (await ingested(request, { said: link ? undefined : said, storeFailed, seen }));
+      if (cold) {
+        const waitsFrom = clock.monotonic();
+        const leave = await target.upstream.passages.enter(signal);
+        // SEMANTICS 32: what it waited for a passage was not the upstream's time, whether it got one or not.
+        request = { ...request, since: request.since + clock.monotonic() - waitsFrom };
+        if (leave) return await passedInPassage(leave, parts, request, cold);
+      }
+      return await ingested(request, { said: link ? undefined : said, storeFailed, seen });
     } catch (error) {
       await opened?.blob.close();
       throw error;
@@ -177,6 +183,7 @@ export function createPullBlob(parts: PullParts, started: (blob: BlobPull) => vo
         seen = ingests.endings(digest);
         const proof = await shared.ofTransfer({ ...request, said }, running);
         said = proof.said;
+        request = { ...request, since: proof.since };
         if (!proof.proves) return heldParts(parts, request, said.size);
         running.provenFor.add(placeKey(target));
         continue;

@@ -99,7 +99,7 @@ export function createPullDigest(
     const joins = flights.has(key);
     const asked = await askJointly({
       ...{ target, key, signal },
-      ask: (within, joint) => how({ ...request, target: within, since: clock.monotonic(), signal: joint }),
+      ask: (joint) => how({ ...request, since: clock.monotonic(), signal: joint }),
     }).catch(async (error: unknown) => ({ reply: await expired(request, error), collapsed: joins }));
     let { reply } = asked;
     if (want === 'bytes' && reply.kind === 'found' && !reply.value.bytes) reply = await fetch({ ...request, since });

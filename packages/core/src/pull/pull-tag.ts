@@ -62,16 +62,16 @@ export function createPullTag(parts: PullParts, turns?: TagTurns): PullTag {
 
   /** Asks the upstream, once for all who want the same at the same time, and writes down what came of it. */
   async function askOnce(request: Asking, mode: keyof AskTag, stored?: StoredImage): Promise<Asked> {
-    const { tag, isUnknown = false, isAlone = false } = request;
-    const key = `${targetKey(request.target)} ${tag} ${mode}${isAlone ? ' alone' : ''}`;
+    const { target, tag, isUnknown = false, isAlone = false } = request;
+    const key = `${targetKey(target)} ${tag} ${mode}${isAlone ? ' alone' : ''}`;
     const { reply: asked, collapsed } = await askJointly({
       ...request,
       key,
-      ask: (target, signal) => settleTag({ target, tag, signal, mode, stored, isUnknown, isAlone }),
+      ask: (signal) => settleTag({ target, tag, signal, mode, stored, isUnknown, isAlone }),
     });
     const { verdict } = asked;
     if (verdict.kind === 'serve' && verdict.stale === undefined) {
-      recentTags.set(`${targetKey(request.target)} ${verdict.value.digest}`, { tag, at: clock.monotonic() });
+      recentTags.set(`${targetKey(target)} ${verdict.value.digest}`, { tag, at: clock.monotonic() });
     }
     return { ...asked, collapsed };
   }

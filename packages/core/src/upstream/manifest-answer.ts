@@ -19,6 +19,8 @@ export interface ManifestContext {
   /** What was asked for, as it may be shown. */
   subject: string;
   maxManifestBytes: number;
+  /** What is known of it from before. */
+  known?: Descriptor | undefined;
 }
 
 // What servers and object stores say when they do not know a type.
@@ -50,6 +52,9 @@ export function readManifestHead(
   }
   if (!isPlausible(mediaType))
     throw fail('foreign-answer', `answered with ${redact(mediaType)}, which is no manifest,`);
+  const { known } = context;
+  // The digest says all of what is known: whatever else a HEAD leaves out is no reason for a GET, which counts.
+  if (known && digest === known.digest) return known;
   const size = saidLength(headers);
   // No manifest is empty: some front ends say so to every HEAD.
   if (generic.has(mediaType) || asked === undefined || !size) return undefined;

@@ -1,3 +1,4 @@
+import type { Descriptor } from '../oci/descriptor.ts';
 import { manifestAccept } from '../oci/media-type.ts';
 import type { TagOrDigest } from '../oci/name.ts';
 import { type ManifestContext, readManifest, readManifestHead } from './manifest-answer.ts';
@@ -8,7 +9,7 @@ import type { FetchedManifest, Query, Reply, Upstream } from './upstream.ts';
 /** The part of an upstream that is about manifests. */
 export type Manifests = Pick<Upstream, 'resolve' | 'statManifest' | 'fetchManifest'>;
 
-type ManifestQuery = Query & { reference: TagOrDigest };
+type ManifestQuery = Query & { reference: TagOrDigest; known?: Descriptor | undefined };
 
 /** Makes the part of an upstream that asks for manifests, always by our own full `Accept`. */
 export function createManifests(
@@ -17,9 +18,9 @@ export function createManifests(
 ): Manifests {
   const { key, maxManifestBytes, markers } = options;
 
-  function contextOf({ repository, reference }: ManifestQuery): ManifestContext & RefusalContext {
+  function contextOf({ repository, reference, known }: ManifestQuery): ManifestContext & RefusalContext {
     const text = reference.kind === 'tag' ? `:${reference.tag}` : `@${reference.digest}`;
-    return { key, subject: `${repository}${text}`, maxManifestBytes, markers };
+    return { key, subject: `${repository}${text}`, maxManifestBytes, markers, known };
   }
 
   function send(method: 'GET' | 'HEAD', query: ManifestQuery): Promise<Answer> {

@@ -114,8 +114,13 @@ export interface UpstreamStatus {
 
 /** One registry that content comes from. Failures throw `UpstreamError`. A query's signal ends its body, too. */
 export interface Upstream {
-  /** HEAD of a tag; GET where HEAD cannot say, and then the bytes are kept. */
-  resolve(query: Query & { tag: string }): Promise<Reply<Descriptor & { bytes?: Uint8Array }>>;
+  /**
+   * HEAD of a tag; GET where HEAD cannot say, and then the bytes are kept. `known`: what it stood for before; a HEAD that
+   * names the digest of that need say no more.
+   */
+  resolve(
+    query: Query & { tag: string; known?: Descriptor | undefined },
+  ): Promise<Reply<Descriptor & { bytes?: Uint8Array }>>;
   /** HEAD of a manifest by digest: does this repository have it? GET where HEAD cannot say. */
   statManifest(query: Query & { digest: Digest }): Promise<Reply<Descriptor>>;
   /**
