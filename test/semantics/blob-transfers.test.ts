@@ -167,3 +167,51 @@ describe('32: a blob that waited for a connection', () => {
     expect([got.status, got.body.byteLength]).toEqual([200, 100_000]);
   });
 });
+
+describe('32: a part that waited for others to pass', () => {
+  // Less than what is waited for a passage.
+  const blobWithin = '1500ms';
+  const part = { headers: { range: 'bytes=0-99' } };
+
+  /** One part passes, as many as may, and another one waits for it. */
+  async function startWaiting() {
+    const limits = { maxConnections: 4 };
+    const { upstream, cache } = await startPair({ blobWithin, limits, timeouts: { idle: '10m' } });
+    const [first, second] = ['first', 'second'].map((seed) => upstream.putBlob('team/app', seededBytes(seed, 100_000)));
+    const [chunks, held] = [chunkGate(10_000), gate()];
+    upstream.on({ method: 'GET', path: new RegExp(first ?? '') }, { throttle: chunks });
+    upstream.on({ method: 'GET', path: new RegExp(second ?? '') }, { gate: held });
+    const passing = cache.get(`/v2/up/team/app/blobs/${first}`, { headers: { range: 'bytes=0-89999' } });
+    chunks.allow();
+    await expect.poll(() => upstream.count({ method: 'GET' })).toBe(1);
+    const waiting = cache.get(`/v2/up/team/app/blobs/${second}`, part);
+    await expect.poll(() => cache.clock.nextDelay()).toBe(2_000);
+    return { cache, passing, waiting, chunks, held };
+  }
+
+  it('in vain has all of blobWithin for a transfer', async () => {
+    const { cache, passing, waiting, chunks, held } = await startWaiting();
+    await cache.clock.advance(2_000);
+    await held.reached;
+    await cache.clock.advance(1_400);
+    held.open();
+    const { status, body } = await waiting;
+    expect([status, body.byteLength]).toEqual([206, 100]);
+    expect(cache.seen('ingest-started')).toHaveLength(1);
+    chunks.open();
+    expect((await passing).body.byteLength).toBe(90_000);
+  });
+
+  it('and then passed has all of blobWithin, too', async () => {
+    const { cache, passing, waiting, chunks, held } = await startWaiting();
+    await cache.clock.advance(1_000);
+    chunks.open();
+    expect((await passing).body.byteLength).toBe(90_000);
+    await held.reached;
+    await cache.clock.advance(1_400);
+    held.open();
+    const { status, body } = await waiting;
+    expect([status, body.byteLength]).toEqual([206, 100]);
+    expect(cache.seen('ingest-started')).toEqual([]);
+  });
+});

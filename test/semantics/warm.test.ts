@@ -79,6 +79,43 @@ describe('an image that was warmed', () => {
   });
 });
 
+describe('19: a warmed image was proven to be its repository’s', () => {
+  test('also where another one had its layer under way, and no HEAD proves anything: it is served without its upstream', async () => {
+    const { upstream, cache } = await startPair({ fake: { personality: ['no-digest', 'no-content-length'] } });
+    const same = { tag: '1', seed: 'same', layerSizes: [3000 * KiB] };
+    const { digest } = upstream.addImage('team/app', same).layers[0]!;
+    upstream.addImage('other/app', same);
+    const chunks = chunkGate(100 * KiB);
+    upstream.on({ method: 'GET', path: `/v2/team/app/blobs/${digest}` }, { throttle: chunks });
+    const client = cache.get(`/v2/up/team/app/blobs/${digest}`);
+    chunks.allow(2);
+    await expect.poll(() => upstream.sentBytes({ digest })).toBe(200 * KiB);
+    const warming = cache.cache.warm(['up/other/app:1']);
+    // For itself, as long as it may not read what comes for the other one.
+    await expect.poll(() => upstream.count({ method: 'GET', path: `/v2/other/app/blobs/${digest}` })).toBe(1);
+    chunks.open();
+    expect(await warming).toMatchObject({ failed: 0, references: [{ outcome: 'stored' }] });
+    expect((await client).status).toBe(200);
+    await upstream.stop();
+    expect(await cache.cache.has('up/other/app:1')).toBe(true);
+    expect((await cache.get(`/v2/up/other/app/blobs/${digest}`)).body.byteLength).toBe(3000 * KiB);
+  });
+
+  test('where proofs hold for no time one that was given meanwhile will do, and all is asked for once', async () => {
+    const { upstream, cache } = await startPair({
+      linkValidFor: 0,
+      cache: {
+        observer: ({ type }) => {
+          if (type === 'ingest-ended') cache.clock.set(cache.clock.now() + 1);
+        },
+      },
+    });
+    upstream.addImage('team/app', { tag: '1' });
+    expect(await cache.cache.warm(['up/team/app:1'])).toMatchObject({ failed: 0, references: [{ outcome: 'stored' }] });
+    expect(upstream.count(blobs)).toBe(3);
+  });
+});
+
 describe('what cannot be warmed is told, and keeps the rest from nothing', () => {
   test('a platform that an index does not have: by what it has, and the others are stored', async () => {
     const { upstream, cache } = await startPair();

@@ -1,5 +1,12 @@
 import type { Duration, Storage } from '@proxycache/core';
-import { credentialFiles, type FakeUpstream, gate, type Personality, seededBytes } from '@proxycache/test-kit';
+import {
+  chunkGate,
+  credentialFiles,
+  type FakeUpstream,
+  gate,
+  type Personality,
+  seededBytes,
+} from '@proxycache/test-kit';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { type CacheUnderTest, digestOfBody, startCache, startPair, startUpstream } from './cache-under-test.ts';
 import { stepClock } from './step-clock.ts';
@@ -421,6 +428,72 @@ describe('20: a transfer under way', () => {
     expect((await own).body.equals(bytes)).toBe(true);
     const got = await thief;
     expect([got.status, got.body.includes(bytes.subarray(0, 100))]).toEqual([502, false]);
+  });
+
+  describe('that tells no size is waited for by another repository, whose HEAD told one', () => {
+    /** Blobs of which HEAD tells the length and no digest, and that come in chunks without either. */
+    async function startChunked({ told = size, ...fault }: { told?: number; corruptAt?: number } = {}) {
+      const alter: Personality['alter'] = (answer, { method, path }) => {
+        if (!path.includes('/blobs/') || answer.status !== 200) return answer;
+        const { 'docker-content-digest': _digest, etag: _etag, ...headers } = answer.headers;
+        if (method === 'GET') return { ...answer, headers, chunked: true };
+        return path.includes('/other/')
+          ? { ...answer, headers: { ...headers, 'content-length': String(told) } }
+          : { ...answer, headers };
+      };
+      const timeouts = { headers: '10m', idle: '10m' } as const;
+      const pair = await startPair({ fake: { personality: { alter } }, timeouts, resumeWithin: '10m' });
+      const { upstream, cache } = pair;
+      const blob = addBlob(upstream, 'team/app', 'other/app');
+      const [chunks, held] = [chunkGate(MiB), gate()];
+      upstream.on({ method: 'GET', path: /^\/v2\/other/ }, { gate: held });
+      upstream.on({ method: 'GET', path: /^\/v2\/team\/app\/blobs/ }, { throttle: chunks, ...fault });
+      const first = cache.get(blobOf('team/app', blob.digest));
+      chunks.allow(2);
+      await expect.poll(() => upstream.sentBytes({ digest: blob.digest })).toBe(2 * MiB);
+      let answered = 0;
+      const begun = () => {
+        answered++;
+      };
+      const others = [1, 2, 3, 4].map(() => cache.get(blobOf('other/app', blob.digest), { begun }));
+      await expect.poll(() => count(upstream, 'HEAD', 'other/app')).toBe(1);
+      // That was answered, and its connection is at rest.
+      await expect.poll(() => cache.clock.next()).toBe(30_000);
+      // Longer than `blobWithin`.
+      await cache.clock.advance(90_000);
+      expect(answered).toBe(0);
+      chunks.open();
+      /** Its own request is answered late, within `blobWithin`. */
+      async function expectOwn() {
+        await held.reached;
+        await cache.clock.advance(50_000);
+        held.open();
+        for (const got of await Promise.all(others))
+          expect([got.status, got.body.equals(blob.bytes)]).toEqual([200, true]);
+      }
+      return { ...pair, ...blob, first, others, expectOwn };
+    }
+
+    test('and is its own where that was right: its clients fetch nothing', async () => {
+      const { upstream, cache, bytes, digest, first, others } = await startChunked();
+      expect((await first).body.equals(bytes)).toBe(true);
+      for (const got of await Promise.all(others)) expect([got.status, got.body.equals(bytes)]).toEqual([200, true]);
+      expect(count(upstream, 'GET', 'other/app')).toBe(0);
+      expect((await cache.get(blobOf('other/app', digest))).headers['cache-status']).toBe('proxycache; hit');
+    });
+
+    test('and is not where that was wrong: its own request has all of its time', async () => {
+      const { upstream, expectOwn } = await startChunked({ told: 1234 });
+      await expectOwn();
+      expect(count(upstream, 'GET', 'other/app')).toBeGreaterThan(0);
+    });
+
+    test('and is nobody’s where it failed: one request of the other brings it for all of its clients', async () => {
+      const { upstream, first, expectOwn } = await startChunked({ corruptAt: 5 });
+      await expectOwn();
+      expect(count(upstream, 'GET', 'other/app')).toBe(1);
+      expect((await first).failure).toBeDefined();
+    });
   });
 
   test('that is refused to the repository it was started for is not refused to those who proved theirs', async () => {

@@ -20,16 +20,19 @@ export interface KeptBlob {
 /** How many bytes came in for it: 0 where it was here. @throws as a pull of it does, and where it cannot be kept */
 export type KeepBlob = (blob: KeptBlob) => Promise<number>;
 
+// What another repository has under way may prove nothing of this one: once that is here, its own request does.
+const mostTries = 2;
+
 /**
- * Has a blob stored as a pull would, and waits until it is. It takes no place from a client: where all transfers that may run
- * do, it waits for one to end.
+ * Has a blob stored as a pull would, and waits until it is, and is proven to be its repository's. It takes no place from a
+ * client: where all transfers that may run do, it waits for one to end.
  *
  * @param pulls by which rules it is let in
  */
 export function createKeepBlob(parts: PullParts, pulls: Pick<Pulls, 'pullBlob'>): KeepBlob {
-  const { ingests } = parts;
+  const { ingests, links, clock } = parts;
 
-  async function bring({ target, digest, signal, follows }: KeptBlob): Promise<number> {
+  async function bringOnce({ target, digest, signal, follows }: KeptBlob): Promise<number> {
     const { upstream } = target.place;
     const answer = await pulls.pullBlob({ target, digest, want: 'bytes', signal });
     const ingest = ingests.find(upstream, digest);
@@ -45,22 +48,42 @@ export function createKeepBlob(parts: PullParts, pulls: Pick<Pulls, 'pullBlob'>)
     } finally {
       leave?.({ endsAlone: true });
     }
-    if (!(await isStored(parts, digest, signal))) throw notKept(digest, 'spool-failed');
     return ingest?.received() ?? (answer.cacheStatus.stored ? (answer.size ?? 0) : 0);
+  }
+
+  async function bring(blob: KeptBlob, since: number): Promise<number> {
+    const { digest, signal } = blob;
+    for (let tries = 1; tries <= mostTries; tries++) {
+      const came = await bringOnce(blob);
+      const size = await storedSize(parts, digest, signal);
+      if (size === undefined) break;
+      if (await isProven(blob, { size, since })) return came;
+    }
+    throw notKept(digest, 'spool-failed');
+  }
+
+  /** Whether it was proven to be its repository's, by a proof that holds or is no older than `since`: some hold for no time. */
+  async function isProven(
+    { target, digest, signal }: KeptBlob,
+    { size, since }: { size: number; since: number },
+  ): Promise<boolean> {
+    const link = await links.findExpired(target.place, 'blob', digest, signal);
+    if (!link || !isProofOf(saidByLink(link), size)) return false;
+    return link.provenAt >= since || (await links.find(target.place, 'blob', digest, signal)) !== undefined;
   }
 
   async function keep(blob: KeptBlob): Promise<number> {
     const { target, digest, signal } = blob;
+    const since = clock.now();
     const size = await storedSize(parts, digest, signal);
-    if (size === undefined) return await bring(blob);
+    if (size === undefined) return await bring(blob, since);
     // Whether it is this repository's, and may pass.
     const said = await pulls.pullBlob({ target, digest, want: 'descriptor', signal });
     await said.close();
-    const link = await parts.links.find(target.place, 'blob', digest, signal);
-    return link && isProofOf(saidByLink(link), size) ? 0 : await bring(blob);
+    return (await isProven(blob, { size, since })) ? 0 : await bring(blob, since);
   }
 
-  return (blob) => whenPlaceIsFree(() => keep(blob), { clock: parts.clock, signal: blob.signal });
+  return (blob) => whenPlaceIsFree(() => keep(blob), { clock, signal: blob.signal });
 }
 
 /** Whether the store has some content now. @throws what the store throws */

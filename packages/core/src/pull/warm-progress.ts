@@ -57,15 +57,17 @@ export function watchProgress({
     begins(size) {
       contents.known++;
       bytes.known += size;
-      const follows: { received(): number; size: number }[] = [];
+      let followed: { received(): number; size: number } | undefined;
+      const leave = () => followed && coming.delete(followed);
       return {
         follows(received) {
-          const transfer = { received, size };
-          follows.push(transfer);
-          coming.add(transfer);
+          // Another transfer brings the same bytes.
+          leave();
+          followed = { received, size };
+          coming.add(followed);
         },
         ends() {
-          for (const transfer of follows) coming.delete(transfer);
+          leave();
           contents.done++;
           bytes.done += size;
           tell();
