@@ -1,7 +1,18 @@
-import { readdirSync, rmdirSync, rmSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmdirSync,
+  rmSync,
+  symlinkSync,
+  unlinkSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileStorage } from '@proxycache/core';
-import { expect, test } from 'vitest';
+import { describe, expect, onTestFinished, test } from 'vitest';
 import { type CacheUnderTest, startPair } from '../semantics/cache-under-test.ts';
 import { pullImage } from '../semantics/pull-image.ts';
 
@@ -63,9 +74,61 @@ test('a cache whose folder somebody emptied, and of which nobody pulled since, c
   // Each minute it looks for what dead processes left there.
   const spooled = async () => {
     await cache.clock.advance(60_000);
-    return readdirSync(cache.directory, { recursive: true });
+    return readdirSync(cache.directory, { recursive: true }).sort();
   };
-  await expect.poll(spooled).toEqual(['spool', expect.stringMatching(/^spool\/.*~/)]);
+  await expect.poll(spooled).toEqual(['proxycache.json', 'spool', expect.stringMatching(/^spool\/.*~/)]);
   fileStorage(cache.directory);
-  expect(readdirSync(cache.directory)).toContain('proxycache.json');
+});
+
+describe('a cache of which somebody took proxycache.json, and nothing else', () => {
+  const markOf = (cache: CacheUnderTest) => join(cache.directory, 'proxycache.json');
+
+  test('was refused at the next start after it was closed', async () => {
+    const { upstream, cache } = await startPair({});
+    upstream.addImage('app', { tag: '1', layerSizes: [80 * KiB] });
+    await pull(cache, '1');
+    rmSync(markOf(cache));
+    await cache.restart();
+    expect(readFileSync(markOf(cache), 'utf8')).toBe('{"format":1}\n');
+    const transfers = cache.seen('ingest-started').length;
+    await pull(cache, '1');
+    expect(cache.seen('ingest-started')).toHaveLength(transfers);
+  });
+
+  test('was refused at the next start after a crash, though nobody pulled: it is there again within a minute', async () => {
+    const { upstream, cache } = await startPair({});
+    upstream.addImage('app', { tag: '1', layerSizes: [80 * KiB] });
+    await pull(cache, '1');
+    for (const _ of ['once', 'twice']) {
+      rmSync(markOf(cache));
+      await cache.clock.advance(60_000);
+      await expect.poll(() => existsSync(markOf(cache))).toBe(true);
+    }
+    fileStorage(cache.directory);
+  });
+});
+
+test('a mount whose folder its host removed kept pulls waiting, and a mkdir in it that never ended', async () => {
+  const directory = mkdtempSync(join(tmpdir(), 'proxycache-mount-'));
+  onTestFinished(() => rmSync(directory, { recursive: true }));
+  const [mount, folder] = [join(directory, 'mount'), join(directory, 'folder')];
+  mkdirSync(folder);
+  symlinkSync(folder, mount);
+  const { upstream, cache } = await startPair({ cache: { storage: fileStorage(join(mount, 'cache')) } });
+  for (const tag of ['1', '2', '3']) upstream.addImage('app', { tag, layerSizes: [80 * KiB] });
+  await pull(cache, '1');
+  // As such a mount it is there, and says ENOENT to each mkdir.
+  unlinkSync(mount);
+  symlinkSync('/proc', mount);
+  await pull(cache, '2');
+  const errors = cache.seen('store-failed').map(({ error }) => error);
+  expect(errors.length).toBeGreaterThan(0);
+  for (const error of errors) expect(error).toContain(`${mount} takes no folders (ENOENT)`);
+  unlinkSync(mount);
+  symlinkSync(folder, mount);
+  const before = cache.events.length;
+  await pull(cache, '3');
+  const since = cache.events.slice(before).map(({ type }) => type);
+  expect(since).not.toContain('store-failed');
+  expect(since).not.toContain('passed-through');
 });

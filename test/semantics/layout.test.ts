@@ -228,6 +228,13 @@ test('a store that takes nothing: what is not stored is not said to be imported'
   expect(refused.images).toMatchObject([{ outcome: 'failed', error: { code: 'quota-exceeded' } }]);
 });
 
+test('an export into a folder that takes none never ended', async () => {
+  const { upstream, cache } = await startPair();
+  upstream.addImage('team/app', { tag: '1' });
+  const exporting = cache.cache.exportLayout(['up/team/app:1'], { directory: '/proc/layout' });
+  await expect(exporting).rejects.toThrow('/proc takes no folders (ENOENT)');
+});
+
 test('both tell how far they have come, and end when their signal fires', async () => {
   const { upstream, cache } = await startPair();
   const image = upstream.addImage('team/app', { tag: '1', layerSizes: [3000 * KiB] });

@@ -39,6 +39,8 @@ export interface ClosedParts {
   /** Of upstreams that there are and were. */
   clients(): Iterable<{ close(): Promise<void> }>;
   uploads: { close(graceMs: number): Promise<void> };
+  /** Of the stores. Never rejects. */
+  upkeep(): Promise<void>;
   spool: { close(): void };
   threads: { close(): Promise<void> };
 }
@@ -76,6 +78,7 @@ export async function closeCache(
   await Promise.all([tags, links, referrers, repositories, usage].map((records) => records.settled()));
   await parts.admission?.settled();
   await parts.turns?.settled();
+  await within(clock, letGoWithin, parts.upkeep());
   parts.spool.close();
   await parts.threads.close();
 }

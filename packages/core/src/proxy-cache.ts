@@ -50,6 +50,7 @@ import { withDefaults } from './runtime/with-defaults.ts';
 import { shareTransfers } from './share-transfers.ts';
 import { pullStorage } from './store/pull-storage.ts';
 import { timelyCoordinator } from './store/timely-coordinator.ts';
+import { createUpkeep } from './store/upkeep.ts';
 import { practise } from './upstream/practise.ts';
 import { createUpstreamChecks } from './upstream-checks.ts';
 
@@ -74,7 +75,9 @@ export function createProxyCache(options: ProxyCacheOptions): ProxyCache {
   const crowded = (key: string) => prefetch.crowded(key);
   const { live, settingsOf, maxManifestBytes } = upstreamsOf(options, { lanes, callerKey, crowded, ...told });
   const { upstreams } = live;
-  const spool = openSpool({ directory: storage.spoolDirectory, minFree: options.minFree, clock });
+  const upkeep = createUpkeep(storage);
+  const { spoolDirectory: directory } = storage;
+  const spool = openSpool({ directory, minFree: options.minFree, clock, beat: () => void upkeep() });
   const buffers = createBuffers(memory.buffers);
   const slabs = createSlabs(memory.buffers, { shared: isShared });
   const tickShape = keepTickShape();
@@ -96,7 +99,7 @@ export function createProxyCache(options: ProxyCacheOptions): ProxyCache {
   const { isWaiting } = uploads;
   const roster = rosterOf(options, { live, metadata, coordinator, isClosed, ...told });
   const { locate } = roster;
-  const sharing = shareTransfers(coordinator, { directory: storage.spoolDirectory, peers, slabs, ...told });
+  const sharing = shareTransfers(coordinator, { directory, peers, slabs, ...told });
   const maxIngests = options.maxIngests ?? defaults.maxIngests;
   const validForMs = (key: string) => upstreams.get(key)?.linkValidForMs ?? 0;
   const { watchProofs, whenUsed, ...records } = createPullRecords({
@@ -232,6 +235,7 @@ export function createProxyCache(options: ProxyCacheOptions): ProxyCache {
           exports,
           imports,
           uploads,
+          upkeep,
           spool,
           threads,
         },

@@ -134,6 +134,14 @@ it('shares a folder with another cache of the same process: closing one leaves t
   expect(readdirSync(directory)).toEqual([]);
 });
 
+it('was made for ever where the one above it takes no folders any more', async () => {
+  const spool = open();
+  rmSync(directory, { recursive: true });
+  symlinkSync('/proc', directory);
+  await expect(spool.create()).rejects.toThrow(`${directory} takes no folders (ENOENT)`);
+  spool.close();
+});
+
 it('makes its folder anew when a cleaner of temporary folders took it', async () => {
   const spool = open();
   rmSync(join(directory, ownerName(thisOwner())), { recursive: true });

@@ -1,11 +1,11 @@
 import { mkdtempSync, rmdirSync, rmSync } from 'node:fs';
-import { mkdir, utimes } from 'node:fs/promises';
+import { utimes } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Clock, systemClock } from '../runtime/clock.ts';
 import { ProxyCacheError } from '../runtime/errors.ts';
 import { ownerName, thisOwner } from '../runtime/process-owner.ts';
 import { createFreeDisk, type FreeDisk } from '../store/free-disk.ts';
-import { makeFolder } from '../store/make-folder.ts';
+import { makeFolder, makeFolderNow } from '../store/make-folder.ts';
 import { createStoreDeadline } from '../store/store-deadline.ts';
 import { createSpoolFile, type SpoolFile } from './spool-file.ts';
 import { sweepSpool } from './sweep-spool.ts';
@@ -37,6 +37,8 @@ export interface SpoolOptions {
   clock: Clock;
   /** What a call of the disk is timed by. Default: the machine's clock, as a disk takes its time whatever `clock` says. */
   diskClock?: Clock;
+  /** Called each minute, while it is open. */
+  beat?: () => void;
 }
 
 // Folders are told dead from silent by their mtime where their owner cannot be looked up.
@@ -55,14 +57,15 @@ const restMs = 30_000;
  *
  * @throws ProxyCacheError `storage-failed` where the folder cannot be made or read
  */
-export function openSpool({ directory, minFree, clock, diskClock = systemClock }: SpoolOptions): Spool {
+export function openSpool(options: SpoolOptions): Spool {
+  const { directory, minFree, clock, diskClock = systemClock, beat } = options;
   const owned = join(directory, ownerName(thisOwner()));
   let folder: string;
   let leftovers: string[];
   try {
-    makeFolder(directory);
+    makeFolderNow(directory);
     leftovers = sweepSpool(directory, clock.now());
-    makeFolder(owned);
+    makeFolderNow(owned);
     // Of its own: another cache of this process may use the same storage.
     folder = mkdtempSync(join(owned, 'cache-'));
   } catch (cause) {
@@ -79,7 +82,11 @@ export function openSpool({ directory, minFree, clock, diskClock = systemClock }
     diskClock,
     deadline,
   });
-  const stopHeartbeat = heartbeat(owned, clock, disk.lookBehind);
+  const stopHeartbeat = heartbeat(owned, clock, () => {
+    // What is known of the disk stays up to date while nothing is pulled.
+    disk.lookBehind();
+    beat?.();
+  });
 
   async function open(): Promise<SpoolFile> {
     const file = await createSpoolFile(join(folder, String(made++)), {
@@ -102,7 +109,7 @@ export function openSpool({ directory, minFree, clock, diskClock = systemClock }
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
       // Cleaners of temporary folders take what is empty.
-      await mkdir(folder, { recursive: true, mode: 0o700 });
+      await makeFolder(folder);
       return await open();
     }
   }
@@ -142,8 +149,7 @@ function letGo(file: SpoolFile): void {
   void Promise.allSettled([file.remove(), file.close()]);
 }
 
-/** @param look keeps what is known of the disk up to date while nothing is pulled */
-function heartbeat(folder: string, clock: Clock, look: () => void): () => void {
+function heartbeat(folder: string, clock: Clock, also: () => void): () => void {
   let stop = (): void => undefined;
   let isTouching = false;
   let isDue = false;
@@ -162,7 +168,7 @@ function heartbeat(folder: string, clock: Clock, look: () => void): () => void {
   const beat = () => {
     void touch();
     stop = clock.after(heartbeatMs, () => {
-      look();
+      also();
       beat();
     });
   };

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { constants } from 'node:fs';
-import { type FileHandle, mkdir, open, readFile, realpath, rename, rm, writeFile } from 'node:fs/promises';
+import { type FileHandle, open, readFile, realpath, rename, rm, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import {
   createDigestHash,
@@ -12,6 +12,7 @@ import {
   isDigest,
 } from '../oci/digest.ts';
 import { ProxyCacheError } from '../runtime/errors.ts';
+import { makeFolder } from '../store/make-folder.ts';
 
 /** An image as `index.json` lists it. All that others wrote beside it is kept. */
 export interface LayoutEntry {
@@ -28,6 +29,8 @@ const layoutVersion = '1.0.0';
 // As long as the longest manifest that upstreams may give by default.
 const mostIndexBytes = 4 * 1024 * 1024;
 const mostEntries = 10_000;
+/** Others read it too, as far as the process's umask lets them. */
+const layoutMode = 0o777;
 
 /** Where a layout has some content. */
 export function blobPath(directory: string, digest: Digest): string {
@@ -137,14 +140,14 @@ async function readIndex(directory: string): Promise<readonly LayoutEntry[] | un
 
 /** Makes the directory of a layout, where it is not there. @returns it as `realpath` gives it */
 export async function makeLayout(directory: string): Promise<string> {
-  await mkdir(directory, { recursive: true });
+  await makeFolder(directory, { mode: layoutMode });
   return await realpath(directory);
 }
 
 /** Makes the folder of some content, where it is not there. @throws ProxyCacheError `layout-invalid` for a link to elsewhere */
 export async function makeBlobFolder(directory: string, digest: Digest): Promise<void> {
   const folder = dirname(blobPath(directory, digest));
-  await mkdir(folder, { recursive: true });
+  await makeFolder(folder, { mode: layoutMode });
   if ((await realpath(folder)) !== folder) throw invalid(`${folder.slice(directory.length + 1)} is a link`);
 }
 

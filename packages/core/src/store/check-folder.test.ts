@@ -51,4 +51,6 @@ it.each([
 it('tiered refuses a remote store in place of the local one', () => {
   const { blobs } = memoryStorage();
   expect(() => tiered({ local: blobs as never, remote: blobs })).toThrow('tiered: local.newPath: expected a function');
+  const local = { ...blobs, newPath: () => '' };
+  expect(() => tiered({ local: local as never, remote: blobs })).toThrow('tiered: local.takes: expected a function');
 });

@@ -3,7 +3,7 @@ import { crc32 } from 'node:zlib';
 import { ProxyCacheError } from '../runtime/errors.ts';
 import { createRecent } from '../runtime/recent.ts';
 import { keyPath } from './file-key-path.ts';
-import { makeMissing, type Remake } from './file-remake.ts';
+import type { Remake } from './file-remake.ts';
 import {
   isUnreadable,
   readWhole,
@@ -17,6 +17,7 @@ import {
 } from './file-system.ts';
 import type { TempFolder } from './file-temp.ts';
 import type { PreparedValue } from './keyv-access.ts';
+import { makeFolder } from './make-folder.ts';
 import { mapBounded } from './map-bounded.ts';
 
 /** Files read at once: each holds a descriptor, and the process has but so many. */
@@ -62,7 +63,7 @@ export function createFileKeyvStore(
   async function moveIn(file: string, path: string): Promise<void> {
     for (let attempt = 1; ; attempt++) {
       try {
-        if (attempt > 1) await makeFolder(dirname(path));
+        if (attempt > 1) await remakeFolder(dirname(path));
         await renameFile(file, path);
         return;
       } catch (error) {
@@ -71,10 +72,10 @@ export function createFileKeyvStore(
     }
   }
 
-  async function makeFolder(folder: string): Promise<void> {
+  async function remakeFolder(folder: string): Promise<void> {
     // Not by itself: what is above it may be missing too.
     if (!(await statFile(directory).catch(unlessMissing))) await remake();
-    await makeMissing(folder, { durable });
+    await makeFolder(folder, { durable });
     seen.set(folder, true);
   }
 
@@ -107,7 +108,7 @@ export function createFileKeyvStore(
       const path = join(directory, keyPath(key));
       const folder = dirname(path);
       // Beside the write, so that the first record of a repository takes no longer. What fails is told by the move.
-      const made = seen.has(folder) ? undefined : makeFolder(folder).catch(() => undefined);
+      const made = seen.has(folder) ? undefined : remakeFolder(folder).catch(() => undefined);
       const file = await temp.write(seal(value));
       const drop = () => removeFile(file).catch(() => undefined);
       await made;

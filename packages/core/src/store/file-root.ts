@@ -4,12 +4,13 @@ import type { Clock } from '../runtime/clock.ts';
 import { inFolder } from './blob-folder.ts';
 import type { BlobStore } from './blob-store.ts';
 import { blobAlgorithms, createFileBlobs } from './file-blobs.ts';
-import { checkFormat } from './file-format.ts';
+import { checkFormat, restoreMark } from './file-format.ts';
 import { createQuarantineFolder } from './file-quarantine.ts';
 import { createRemake, type Remake } from './file-remake.ts';
 import { storageFailure } from './file-system.ts';
 import { createTempFolder, sweepTempFolder, type TempFolder } from './file-temp.ts';
-import { makeFolder } from './make-folder.ts';
+import { makeFolderNow } from './make-folder.ts';
+import { type Upkeep, withUpkeep } from './upkeep.ts';
 
 /** The blobs of a folder, and where files are made that become some of it. */
 export interface FileRoot {
@@ -18,6 +19,7 @@ export interface FileRoot {
   /** Has a folder for each digest algorithm. */
   blobFolder: string;
   remake: Remake;
+  upkeep: readonly Upkeep[];
 }
 
 /**
@@ -35,9 +37,9 @@ export function openFileRoot(
   const all = [...folders, ...beside, tmp];
   let leftovers: string[];
   try {
-    makeFolder(root, { durable });
+    makeFolderNow(root, { durable });
     checkFormat(root, ['blobs', 'metadata', 'quarantine', 'spool', 'tmp']);
-    for (const folder of all) makeFolder(folder, { durable });
+    for (const folder of all) makeFolderNow(folder, { durable });
     for (const folder of all) fs.accessSync(folder, fs.constants.W_OK | fs.constants.X_OK);
     leftovers = sweepTempFolder(tmp);
   } catch (error) {
@@ -52,5 +54,8 @@ export function openFileRoot(
     durable,
     clock,
   });
-  return { blobs: inFolder(blobs, { folder: blobFolder, leftovers }), temp, blobFolder, remake };
+  // All else is made again by what needs it; nothing needs this before the next start.
+  const upkeep = [() => restoreMark(root, { durable })];
+  const marked = withUpkeep(inFolder(blobs, { folder: blobFolder, leftovers }), upkeep);
+  return { blobs: marked, temp, blobFolder, remake, upkeep };
 }

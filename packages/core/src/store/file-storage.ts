@@ -8,6 +8,7 @@ import { openFileRoot } from './file-root.ts';
 import { createKeyvMetadata } from './keyv-metadata.ts';
 import type { MetadataStore } from './metadata-store.ts';
 import type { Storage } from './storage.ts';
+import { withUpkeep } from './upkeep.ts';
 
 /** Options of {@link fileStorage}. */
 export interface FileStorageOptions {
@@ -30,7 +31,7 @@ export interface FileStorageOptions {
  * as far as they fit into 1 GiB.
  *
  * What it makes is for this process's user alone: folders 0700, files 0600. A folder that was there keeps its mode. What somebody
- * removes of it while it is used is made again.
+ * removes of it while a cache uses it is made again: `proxycache.json` within a minute, and when the cache is closed.
  *
  * @throws ProxyCacheError `invalid-options`; `storage-format` for a folder of a newer version or of something else, `storage-failed` or
  *   `storage-full` for one that cannot be written
@@ -40,8 +41,9 @@ export function fileStorage(directory: string, options: FileStorageOptions = {})
   const { durable = false, clock = systemClock } = options;
   const root = resolve(directory);
   const [metadata, spoolDirectory] = [join(root, 'metadata'), join(root, 'spool')];
-  const { blobs, temp, remake } = openFileRoot(root, { beside: [metadata, spoolDirectory], durable, clock });
-  return { blobs, metadata: fileMetadata(metadata, { temp, remake, durable, clock }), spoolDirectory };
+  const { blobs, temp, remake, upkeep } = openFileRoot(root, { beside: [metadata, spoolDirectory], durable, clock });
+  const records = fileMetadata(metadata, { temp, remake, durable, clock });
+  return { blobs, metadata: withUpkeep(records, upkeep), spoolDirectory };
 }
 
 function fileMetadata(

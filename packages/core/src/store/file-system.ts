@@ -13,8 +13,6 @@ export const renameFile: (from: string, to: string) => Promise<void> = promisify
 export const readWhole: (path: string) => Promise<Buffer> = promisify(fs.readFile);
 export const linkFile: (existing: string, path: string) => Promise<void> = promisify(fs.link);
 export const touchFile: (path: string, atime: number, mtime: number) => Promise<void> = promisify(fs.utimes);
-export const makeFolders: (path: string, options: { recursive: true; mode: number }) => Promise<string | undefined> =
-  promisify(fs.mkdir);
 const syncFile: (fd: number) => Promise<void> = promisify(fs.fsync);
 const readFd: (
   fd: number,

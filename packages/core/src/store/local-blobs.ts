@@ -5,6 +5,7 @@ import { expectWhole } from '../runtime/expect-option.ts';
 import type { BlobStore, OpenBlob } from './blob-store.ts';
 import { checkFolder } from './check-folder.ts';
 import { openFileRoot } from './file-root.ts';
+import { withUpkeep } from './upkeep.ts';
 import { createUsedBlobs } from './used-blobs.ts';
 
 /** Options of {@link fileBlobs}. */
@@ -38,7 +39,7 @@ export function fileBlobs(directory: string, options: FileBlobsOptions = {}): Fi
   checkFolder('fileBlobs', { directory, options, names: ['maxBytes', 'durable', 'clock'] });
   const { maxBytes = Number.POSITIVE_INFINITY, durable = false, clock = systemClock } = options;
   if (maxBytes !== Number.POSITIVE_INFINITY) expectWhole('fileBlobs: maxBytes', maxBytes, 1);
-  const { blobs, temp, blobFolder } = openFileRoot(resolve(directory), { durable, clock });
+  const { blobs, temp, blobFolder, upkeep } = openFileRoot(resolve(directory), { durable, clock });
   const used = createUsedBlobs(blobFolder);
   const isBound = maxBytes !== Number.POSITIVE_INFINITY;
   let isCounted = false;
@@ -120,7 +121,7 @@ export function fileBlobs(directory: string, options: FileBlobsOptions = {}): Fi
     return isGone;
   }
 
-  return {
+  const store: FileBlobs = {
     takes: (size) => size <= maxBytes * lowWater,
     newPath: temp.path,
     async open(digest, options) {
@@ -134,4 +135,5 @@ export function fileBlobs(directory: string, options: FileBlobsOptions = {}): Fi
     quarantine: (digest, options) => ending(digest, () => blobs.quarantine(digest, options)),
     digests: (options) => blobs.digests(options),
   };
+  return withUpkeep(store, upkeep);
 }

@@ -13,6 +13,7 @@ import { createLocalCopies } from './local-copies.ts';
 import { quarantineTiers } from './quarantine-tiers.ts';
 import { createStoreDeadline } from './store-deadline.ts';
 import { timelyBlobs } from './timely-blobs.ts';
+import { upkeepOf, withUpkeep } from './upkeep.ts';
 
 /** What {@link tiered} joins. */
 export interface Tiers {
@@ -37,7 +38,11 @@ const localWithinMs = 1_000;
 export function tiered(tiers: Tiers): BlobStore {
   checkTiers(tiers);
   const { local, remote, clock = systemClock } = tiers;
-  const near = { ...local, ...timelyBlobs(local, createStoreDeadline(clock, localWithinMs)) };
+  const near: FileBlobs = {
+    ...timelyBlobs(local, createStoreDeadline(clock, localWithinMs)),
+    takes: (size) => local.takes(size),
+    newPath: () => local.newPath(),
+  };
   const copies = createLocalCopies(near);
   // What is deleted must not come back by a fill, or a copy, that began before.
   const lock = createKeyedLock();
@@ -167,7 +172,7 @@ export function tiered(tiers: Tiers): BlobStore {
     }
   }
 
-  return {
+  const store: BlobStore = {
     async open(digest, { signal, ...options }) {
       if (options.forScrub) return await openBoth(digest, { ...options, signal });
       const here = await openNear(digest, { signal });
@@ -197,6 +202,7 @@ export function tiered(tiers: Tiers): BlobStore {
     },
     digests: (options) => remote.digests(options),
   };
+  return withUpkeep(store, upkeepOf(local, remote));
 }
 
 function checkTiers(tiers: Tiers): void {
@@ -206,7 +212,7 @@ function checkTiers(tiers: Tiers): void {
     expectObject(`tiered: ${name}`, tiers[name]);
     for (const method of ['adopt', 'open', 'delete']) expectMethod(`tiered: ${name}`, tiers[name], method);
   }
-  expectMethod('tiered: local', tiers.local, 'newPath');
+  for (const method of ['newPath', 'takes']) expectMethod('tiered: local', tiers.local, method);
   expectClock('tiered: clock', tiers.clock);
 }
 
@@ -221,8 +227,11 @@ interface Here {
 function withCopy(blob: OpenBlob, copy: OpenBlob): OpenBlob {
   const copies = [...(blob.copies ?? []), copy];
   const close = async () => void (await Promise.all([blob.close(), copy.close()]));
-  if (blob.kind === 'stream') return { ...blob, copies, close };
-  return { kind: 'file', size: blob.size, read: (into, position) => blob.read(into, position), copies, close };
+  const { size } = blob;
+  if (blob.kind === 'file')
+    return { kind: 'file', size, read: (into, position) => blob.read(into, position), copies, close };
+  const { body, elsewhere } = blob;
+  return { kind: 'stream', size, body, ...(elsewhere && { elsewhere }), copies, close };
 }
 
 type Opening = Parameters<BlobStore['open']>[1];

@@ -27,7 +27,7 @@ function timelyBlob(blob: OpenBlob, deadline: StoreDeadline, signal: AbortSignal
     const { elsewhere } = blob;
     const url = () => deadline.run({ operation: 'locate', signal, rests: false }, async () => elsewhere?.url() ?? '');
     const body = timelyBytes(blob.body, deadline, signal);
-    return { ...blob, body, ...(elsewhere && { elsewhere: { url } }), ...copies, close };
+    return { kind: 'stream', size: blob.size, body, ...(elsewhere && { elsewhere: { url } }), ...copies, close };
   }
   return {
     kind: 'file',

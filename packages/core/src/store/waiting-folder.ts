@@ -4,16 +4,8 @@ import { join } from 'node:path';
 import { type Digest, digestAlgorithm, digestHex, isDigest } from '../oci/digest.ts';
 import type { Clock } from '../runtime/clock.ts';
 import { isDead, ownerName, parseOwner, thisOwner } from '../runtime/process-owner.ts';
-import {
-  makeFolders,
-  removeFile,
-  removeFolder,
-  renameFile,
-  statFile,
-  systemCode,
-  unlessMissing,
-  writeNew,
-} from './file-system.ts';
+import { removeFile, removeFolder, renameFile, statFile, systemCode, unlessMissing, writeNew } from './file-system.ts';
+import { makeFolder } from './make-folder.ts';
 
 /** A file with the content of a digest. */
 export interface WaitingFile {
@@ -69,7 +61,7 @@ export function createWaitingFolder(directory: string, clock: Pick<Clock, 'now'>
       return await work();
     } catch (error) {
       if (systemCode(error) !== 'ENOENT') throw error;
-      await makeFolders(folder, { recursive: true, mode: 0o700 });
+      await makeFolder(folder);
       return await work();
     }
   }
@@ -110,7 +102,7 @@ export function createWaitingFolder(directory: string, clock: Pick<Clock, 'now'>
       return path;
     },
     async takeOver() {
-      await makeFolders(owned, { recursive: true, mode: 0o700 });
+      await makeFolder(owned);
       for (const name of await namesIn(directory)) await leftBy(name).catch(() => undefined);
       const files: AgedFile[] = [];
       const taken = unread;
