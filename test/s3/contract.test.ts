@@ -19,6 +19,10 @@ const skipped: Readonly<Record<S3Program | 'redirectReads', readonly SkippedCase
       case: 'gives every range of a blob, with the size of the whole',
       reason: 's3rver answers a range that ends at byte 0 with the whole object, which the store refuses',
     },
+    {
+      case: 'stores verified bytes in the place of rotten ones, and disturbs no reader of those',
+      reason: 's3rver writes an object in place, which cuts off whoever still reads it',
+    },
   ],
   redirectReads: [
     {
