@@ -273,11 +273,21 @@ it('lets no other process store a blob that waits for the store in the one that 
       },
     },
   });
-  const first = one.start({ of: small });
+  const followed = gate();
+  const first = one.start({
+    of: small,
+    async fetch(start) {
+      await followed.pass();
+      const body = bytesOf(Uint8Array.from(small.subarray(start)));
+      return { kind: 'found', value: { start, total: small.byteLength, body } };
+    },
+  });
+  await expect.poll(() => one.roles(), waiting).toEqual([['leader', 0]]);
   const second = two.start({
     of: small,
     permission: { place: 'other', said: { named: true }, ask: () => Promise.reject() },
   });
+  followed.open();
   await Promise.all([first.ended, second.verified]);
   // One that comes now finds nobody who has it, and does not wait.
   const three = startProcess();
